@@ -1,0 +1,68 @@
+"""The contract of a block type."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class ConvLayer:
+    """One convolution with square kernel and padding that keeps the size at stride 1, followed by batch norm."""
+
+    name: str
+    in_channels: int
+    out_channels: int
+    kernel: int
+    stride: int = 1
+    groups: int = 1
+
+    @property
+    def padding(self) -> int:
+        """Zeros added on each side."""
+        return self.kernel // 2
+
+    @property
+    def weights(self) -> int:
+        """Number of weights; the convolution has no bias."""
+        return self.out_channels * (self.in_channels // self.groups) * self.kernel**2
+
+    def out_size(self, size: int) -> int:
+        """Output width or height for an input width or height, in pixels."""
+        return (size + 2 * self.padding - self.kernel) // self.stride + 1
+
+
+class BlockSpec(Protocol):
+    """A block type as the plugins register it.
+
+    A block maps Tensor[N, in_channels, H, W] to Tensor[N, out_channels(planes), ceil(H / stride), ceil(W / stride)],
+    non-negative. The layers describe it exactly: parameters and multiply-adds are counted from them.
+    """
+
+    @property
+    def name(self) -> str:
+        """The text in front of a code; lower-case letters and digits."""
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Other spellings that parsing accepts."""
+
+    @property
+    def summary(self) -> str:
+        """One line for listings."""
+
+    def check(self, base: int) -> None:
+        """Raise CodeError where ``base`` channels would leave some layer without any."""
+
+    def out_channels(self, planes: int) -> int:
+        """Channels that leave a block of ``planes`` channels before expansion."""
+
+    def layers(self, in_channels: int, planes: int, stride: int) -> tuple[ConvLayer, ...]:
+        """Return the residual branch in order, then the projection (named ``projection``) where the block has one."""
+
+    def build(self, in_channels: int, planes: int, stride: int) -> nn.Module:
+        """Build the module; its parameters may be on the meta device."""
+
+    @property
+    def silent_norm(self) -> str:
+        """Name, inside the block, of the norm layer whose zero γ and β silence the residual branch."""

@@ -1,0 +1,62 @@
+"""The text form ``<block>[@<base>][+<stem>]_<serial>[_<parallel>[s]]``: parsing and printing, exact inverses."""
+
+import re
+
+from spnas_core.encoding.architecture import DEFAULT_BASE, DEFAULT_STEM, Architecture
+from spnas_core.errors import CodeError
+
+SYNTAX = "<block>[@<base>][+<stem>]_<serial>[_<parallel>[s]]"
+_HEAD = re.compile(r"(?P<block>[^@+_]+)(?:@(?P<base>[^@+_]*))?(?:\+(?P<stem>[^@+_]*))?")
+
+
+def parse_architecture(text: str) -> Architecture:
+    """Read one code.
+
+    Raises:
+        CodeError: with what must hold, the value, and where.
+    """
+    from spnas_core.blocks import canonical_block_name
+
+    head, *codes = text.strip().split("_")
+    match = _HEAD.fullmatch(head)
+    if match is None or not 1 <= len(codes) <= 2:
+        raise CodeError(f"{text!r} is no architecture code: write {SYNTAX}, for example b_11-21-21-21")
+    base = DEFAULT_BASE
+    if match["base"] is not None:
+        base = _number(match["base"], f"base {match['base']!r} of {text!r} must be a whole number of channels")
+    rows: tuple[int, ...] = ()
+    shares_rows = False
+    if len(codes) == 2:
+        shares_rows = codes[1].endswith("s")
+        entries = codes[1].removesuffix("s").split("-")
+        rows = tuple(
+            _number(entry, f"entry {i} of the parallel code {codes[1]!r} is {entry!r}: it must be a number of rows, 0 or more")
+            for i, entry in enumerate(entries, 1)
+        )
+    return Architecture(
+        block=canonical_block_name(match["block"]),
+        stages=tuple(codes[0].split("-")),
+        base=base,
+        stem=match["stem"] if match["stem"] is not None else DEFAULT_STEM,
+        rows=rows,
+        shares_rows=shares_rows,
+    )
+
+
+def print_architecture(architecture: Architecture) -> str:
+    """Write the code of an architecture; defaults are left out, so equal architectures print equally."""
+    head = architecture.block
+    if architecture.base != DEFAULT_BASE:
+        head += f"@{architecture.base}"
+    if architecture.stem != DEFAULT_STEM:
+        head += f"+{architecture.stem}"
+    text = f"{head}_{architecture.serial_code}"
+    if architecture.rows:
+        text += "_" + "-".join(map(str, architecture.rows)) + ("s" if architecture.shares_rows else "")
+    return text
+
+
+def _number(text: str, message: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise CodeError(message)
+    return int(text)

@@ -1,0 +1,49 @@
+"""Errors that are the user's to mend: each message names the invariant, the value, and what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SpnasError(ValueError):
+    """A mistake in what the user gave; the command line prints it as one line and exits with code 2."""
+
+
+class CodeError(SpnasError):
+    """An architecture code that does not parse or that describes an impossible network."""
+
+
+class SpaceError(SpnasError):
+    """An architecture outside the search space, or a search space that contains nothing."""
+
+
+class PluginError(SpnasError):
+    """A plugin that is broken, or two plugins that claim the same name."""
+
+
+class DataError(SpnasError):
+    """A data set that cannot be read or that holds nothing to learn from."""
+
+
+class ConfigError(SpnasError):
+    """A setting that is unknown, of the wrong kind, or out of its range."""
+
+
+class WeightsError(SpnasError):
+    """A weights file that is missing, damaged, or of another architecture."""
+
+
+class ArchiveError(SpnasError):
+    """A run folder that is held by another process, of another version, or not a run at all."""
+
+
+class EvaluationError(RuntimeError):
+    """A candidate's evaluation that ended without a score, with the reason that the archive keeps."""
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the known name nearest to ``name``, or the list of known names."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known: {', '.join(names)}" if names else ""

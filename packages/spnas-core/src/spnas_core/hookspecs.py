@@ -1,0 +1,95 @@
+"""Everything that a plugin can add to spnas or listen to: this file is the contents page.
+
+A plugin is a module (or object) named by an entry point in the group ``spnas``; it implements any of these hooks:
+
+    import spnas_core
+
+    @spnas_core.hookimpl
+    def spnas_register_blocks(register):
+        register("mine", MyBlockSpec())
+
+``register(name, item)`` raises PluginError where the name is taken, naming both plugins. The built-in blocks, tasks,
+strategies, … come in through the same hooks.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pluggy
+
+PROJECT = "spnas"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+Register = Callable[[str, Any], None]
+
+
+@hookspec
+def spnas_register_blocks(register: Register) -> None:
+    """Add residual block types; an item is a ``spnas_core.blocks.BlockSpec``."""
+
+
+@hookspec
+def spnas_register_stems(register: Register) -> None:
+    """Add stems; an item is a ``spnas_core.stems.StemSpec``."""
+
+
+@hookspec
+def spnas_register_morphisms(register: Register) -> None:
+    """Add rewrites of architectures; an item is a ``spnas_core.morphisms.Morphism``."""
+
+
+@hookspec
+def spnas_register_strategies(register: Register) -> None:
+    """Add search strategies; an item is a ``spnas_search.strategies.StrategyPlugin`` (settings model and factory)."""
+
+
+@hookspec
+def spnas_register_tasks(register: Register) -> None:
+    """Add tasks that train and score candidates; an item is a ``spnas_core.tasks.TaskPlugin``."""
+
+
+@hookspec
+def spnas_register_executors(register: Register) -> None:
+    """Add places where evaluations run; an item is a ``spnas_search.executors.ExecutorFactory``."""
+
+
+@hookspec
+def spnas_register_datasets(register: Register) -> None:
+    """Add data set formats, named before the colon in ``--data``; an item is a ``spnas_detect.data.Reader``."""
+
+
+@hookspec
+def spnas_register_necks(register: Register) -> None:
+    """Add necks between backbone and heads; an item is a ``spnas_detect.necks.NeckFactory``."""
+
+
+@hookspec
+def spnas_register_detectors(register: Register) -> None:
+    """Add detectors; an item is a ``spnas_detect.detectors.DetectorFactory``."""
+
+
+@hookspec
+def spnas_register_metrics(register: Register) -> None:
+    """Add metrics; an item is a ``spnas_detect.metrics.MetricFactory``."""
+
+
+@hookspec
+def spnas_register_commands(register: Register) -> None:
+    """Add sub-commands of ``spnas``; an item is a ``click.Command``."""
+
+
+@hookspec
+def spnas_run_started(run: Any) -> None:
+    """Called once before the first evaluation, also on resume; ``run`` is a ``spnas_search.Run``."""
+
+
+@hookspec
+def spnas_candidate_finished(run: Any, candidate: Any) -> None:
+    """Called after each evaluation is in the archive; ``candidate`` is a ``spnas_search.archive.Candidate``."""
+
+
+@hookspec
+def spnas_run_finished(run: Any) -> None:
+    """Called when a search has come to its end; not when it is killed."""

@@ -1,0 +1,55 @@
+"""First values of tensors that inherit nothing."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+InitKind = Literal["zeros", "ones", "dirac", "he-normal", "xavier-uniform", "normal"]
+
+
+@dataclass(frozen=True)
+class Init:
+    """How a new tensor starts.
+
+    Attributes:
+        kind: ``he-normal`` is He et al. 2015 with fan out and ReLU gain; ``xavier-uniform`` is the uniform form with
+            variance 1 / fan in that Caffe2 used for FPN and fully connected layers; ``dirac`` makes a convolution pass
+            its input through.
+        std: standard deviation of ``normal``.
+    """
+
+    kind: InitKind
+    std: float = 0.0
+
+
+ZEROS = Init("zeros")
+ONES = Init("ones")
+DIRAC = Init("dirac")
+HE_NORMAL = Init("he-normal")
+XAVIER_UNIFORM = Init("xavier-uniform")
+
+
+@torch.no_grad()
+def fill_(tensor: Tensor, init: Init, generator: torch.Generator | None = None) -> None:
+    """Write first values into a tensor.
+
+    Args:
+        tensor: of any shape; ``dirac`` wants a convolution weight of one group.
+        init: what to write.
+        generator: source of random values; torch's global one by default.
+    """
+    match init.kind:
+        case "zeros":
+            tensor.zero_()
+        case "ones":
+            tensor.fill_(1)
+        case "dirac":
+            nn.init.dirac_(tensor)
+        case "he-normal":
+            nn.init.kaiming_normal_(tensor, mode="fan_out", nonlinearity="relu", generator=generator)
+        case "xavier-uniform":
+            nn.init.kaiming_uniform_(tensor, a=1, generator=generator)
+        case "normal":
+            tensor.normal_(0.0, init.std, generator=generator)

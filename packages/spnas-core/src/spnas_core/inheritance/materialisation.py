@@ -1,0 +1,78 @@
+"""From a module on the meta device and a plan to a module with weights, every tensor written exactly once."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from spnas_core.inheritance.copying import WeightCopier, copy_weights_
+from spnas_core.inheritance.initialisation import fill_
+from spnas_core.inheritance.plan import InheritancePlan, plan_inheritance, tensor_shapes
+from spnas_core.inheritance.receipt import Receipt, write_receipt
+from spnas_core.morphisms import Rewrite
+from spnas_core.networks.serial import SerialBackbone
+
+
+def fill_module(
+    module: nn.Module,
+    plan: InheritancePlan,
+    tensors: Mapping[str, Tensor],
+    *,
+    generator: torch.Generator | None = None,
+    device: torch.device | str = "cpu",
+    copier: WeightCopier = copy_weights_,
+) -> None:
+    """Allocate a meta module's tensors and write them as the plan says.
+
+    Args:
+        module: all parameters and buffers on the meta device; changed in place, everything trainable.
+        plan: must name every tensor of the module, as a copy, a fill, or both for an overlapping copy.
+        tensors: the parent's, by the plan's source names.
+        generator: source of random first values.
+        device: where the weights shall live.
+        copier: what executes the copies.
+
+    Raises:
+        ValueError: a tensor of the module that the plan does not name.
+    """
+    module.to_empty(device=device)
+    state = module.state_dict()
+    unnamed = state.keys() - {copy.target for copy in plan.copies} - {fill.target for fill in plan.fills}
+    if unnamed:
+        raise ValueError(f"the plan leaves {len(unnamed)} tensors without values, {min(unnamed)!r} among them")
+    for fill in plan.fills:
+        fill_(state[fill.target], fill.init, generator)
+    destinations, sources = [], []
+    for copy in plan.copies:
+        destination, source = state[copy.target], tensors[copy.source]
+        if copy.overlap:
+            region = tuple(slice(min(a, b)) for a, b in zip(destination.shape, source.shape, strict=True))
+            destination, source = destination[region], source[region]
+        destinations.append(destination)
+        sources.append(source)
+    copier(destinations, sources)
+
+
+def materialise(
+    rewrite: Rewrite,
+    parent_tensors: Mapping[str, Tensor],
+    *,
+    generator: torch.Generator | None = None,
+    device: torch.device | str = "cpu",
+    copier: WeightCopier = copy_weights_,
+) -> tuple[SerialBackbone, Receipt]:
+    """Build a child backbone with the weights that it inherits.
+
+    Args:
+        rewrite: parent, child and block map.
+        parent_tensors: the parent's ``state_dict()``; what is missing in it starts anew.
+        generator: source of first values of new tensors.
+        device: where the child's weights shall live.
+        copier: what executes the copies.
+    """
+    with torch.device("meta"):
+        backbone = SerialBackbone(rewrite.child)
+    parent_shapes = {name: tensor.shape for name, tensor in parent_tensors.items()}
+    plan = plan_inheritance(rewrite, tensor_shapes(backbone), parent_shapes)
+    fill_module(backbone, plan, parent_tensors, generator=generator, device=device, copier=copier)
+    return backbone, write_receipt(backbone, plan)

@@ -1,0 +1,53 @@
+"""What a child has inherited, in numbers."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from torch import nn
+
+from spnas_core.inheritance.plan import InheritancePlan
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What happened to a child's parameters (running statistics are not counted).
+
+    Attributes:
+        copied: parameters taken over unchanged.
+        expanded: parameters of tensors whose shape changed and that took over the part which fits.
+        new: parameters that started anew.
+        added: modules with new tensors.
+        dropped: parent tensors that nothing inherited.
+        output_change: relative change ‖child − parent‖ / ‖parent‖ of each comparable feature level before any
+            training, in evaluation mode; empty where it was not measured.
+    """
+
+    copied: int
+    expanded: int
+    new: int
+    added: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    output_change: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def inherited_percent(self) -> float:
+        """Share of the child's parameters that come from the parent."""
+        return 100 * (self.copied + self.expanded) / max(self.copied + self.expanded + self.new, 1)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return plain values, as the archive stores them."""
+        return {**asdict(self), "output_change": dict(self.output_change), "inherited_percent": self.inherited_percent}
+
+    def __str__(self) -> str:
+        return f"{self.inherited_percent:.1f} % inherited: {self.copied:,} copied, {self.expanded:,} expanded, {self.new:,} new"
+
+
+def write_receipt(module: nn.Module, plan: InheritancePlan, output_change: Mapping[str, float] | None = None) -> Receipt:
+    """Count what a plan did to a module's parameters."""
+    sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
+    overlapping = {copy.target for copy in plan.copies if copy.overlap}
+    copied = sum(sizes.get(copy.target, 0) for copy in plan.copies if not copy.overlap)
+    expanded = sum(sizes.get(name, 0) for name in overlapping)
+    new = [fill.target for fill in plan.fills if fill.target in sizes and fill.target not in overlapping]
+    added = dict.fromkeys(name.rpartition(".")[0] for name in new)
+    return Receipt(copied, expanded, sum(sizes[name] for name in new), tuple(added), plan.dropped, output_change or {})

@@ -1,0 +1,5 @@
+"""Weights from and for other libraries."""
+
+from spnas_core.interchange.torchvision import from_torchvision, to_torchvision
+
+__all__ = ["from_torchvision", "to_torchvision"]

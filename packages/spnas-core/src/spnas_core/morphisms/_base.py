@@ -1,0 +1,91 @@
+"""The contract of a morphism, and what it returns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from spnas_core.encoding import Architecture
+from spnas_core.errors import CodeError
+
+
+@dataclass(frozen=True)
+class Step:
+    """One applied morphism, for people and for the archive.
+
+    Attributes:
+        morphism: its registered name.
+        detail: what it did, for example ``border 2|3 moved right by 1``.
+        promise: largest absolute change of the existing outputs in evaluation mode that the morphism promises; None
+            where it promises nothing and the change is measured.
+    """
+
+    morphism: str
+    detail: str
+    promise: float | None
+
+    def __str__(self) -> str:
+        return f"{self.morphism}: {self.detail}"
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """A child architecture together with the origin of its blocks.
+
+    Attributes:
+        parent: the architecture that was rewritten.
+        child: the result.
+        block_map: per child block, the index of the parent block whose weights it inherits, or None for a new block.
+        steps: the morphisms applied, in order; empty for the identity.
+    """
+
+    parent: Architecture
+    child: Architecture
+    block_map: tuple[int | None, ...]
+    steps: tuple[Step, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.block_map) != len(self.child.digits):
+            raise CodeError(
+                f"the block map has {len(self.block_map)} entries for the {len(self.child.digits)} blocks of {self.child}"
+            )
+        blocks = len(self.parent.digits)
+        for index, source in enumerate(self.block_map):
+            if source is not None and not 0 <= source < blocks:
+                raise CodeError(f"block {index} of {self.child} maps to block {source} of {self.parent}, which has {blocks}")
+
+    def then(self, following: "Rewrite") -> "Rewrite":
+        """Compose: this rewrite first, ``following`` on its child.
+
+        Raises:
+            CodeError: ``following`` does not start from this rewrite's child.
+        """
+        if following.parent != self.child:
+            raise CodeError(f"cannot follow a rewrite to {self.child} by one that starts from {following.parent}")
+        block_map = tuple(None if middle is None else self.block_map[middle] for middle in following.block_map)
+        return Rewrite(self.parent, following.child, block_map, self.steps + following.steps)
+
+    @property
+    def promise(self) -> float | None:
+        """Largest promised change of existing outputs over all steps; None if one of them promises nothing."""
+        promises = [step.promise for step in self.steps]
+        return None if None in promises else sum(promise for promise in promises if promise is not None)
+
+
+def identity(architecture: Architecture) -> Rewrite:
+    """Return the rewrite that changes nothing: what a control is trained from."""
+    return Rewrite(architecture, architecture, tuple(range(len(architecture.digits))))
+
+
+class Morphism(Protocol):
+    """A kind of rewrite. Morphisms are values: everything random is left to the caller, who draws from the options."""
+
+    @property
+    def name(self) -> str:
+        """The name in settings and in the archive."""
+
+    @property
+    def summary(self) -> str:
+        """One line for listings."""
+
+    def options(self, architecture: Architecture) -> Sequence[Rewrite]:
+        """All single applications to an architecture, in a fixed order; bounds of a search space are not its matter."""

@@ -1,0 +1,35 @@
+"""What the stages of a backbone give, in the form that timm users expect."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StageInfo:
+    """One feature level: its name (``s1``, …), channels, and reduction (input pixels per feature pixel)."""
+
+    name: str
+    channels: int
+    reduction: int
+
+
+class FeatureInfo:
+    """Channels and reductions of the returned stages, finest first."""
+
+    def __init__(self, stages: Sequence[StageInfo]) -> None:
+        self.stages = tuple(stages)
+
+    def names(self) -> list[str]:
+        """Keys of the feature dict."""
+        return [stage.name for stage in self.stages]
+
+    def channels(self) -> list[int]:
+        """Channels of each level."""
+        return [stage.channels for stage in self.stages]
+
+    def reduction(self) -> list[int]:
+        """Input pixels per feature pixel of each level."""
+        return [stage.reduction for stage in self.stages]
+
+    def __repr__(self) -> str:
+        return f"FeatureInfo({', '.join(f'{s.name}: {s.channels} /{s.reduction}' for s in self.stages)})"

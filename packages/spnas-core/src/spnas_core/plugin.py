@@ -1,0 +1,30 @@
+"""What spnas-core itself registers, through the same hooks as everybody."""
+
+from spnas_core.hookspecs import Register, hookimpl
+
+
+@hookimpl
+def spnas_register_blocks(register: Register) -> None:
+    """Basic, bottleneck and ResNeXt blocks."""
+    from spnas_core.blocks.residual import BASIC, BOTTLENECK, resnext
+
+    for spec in (BASIC, BOTTLENECK, resnext(32, 4), resnext(32, 8), resnext(64, 4)):
+        register(spec.name, spec)
+
+
+@hookimpl
+def spnas_register_stems(register: Register) -> None:
+    """ResNet's stem and the deep stem."""
+    from spnas_core.stems.convolutional import CONV7, DEEP
+
+    for spec in (CONV7, DEEP):
+        register(spec.name, spec)
+
+
+@hookimpl
+def spnas_register_morphisms(register: Register) -> None:
+    """Swap, expand and add stage."""
+    from spnas_core.morphisms import AddStage, Expand, Swap
+
+    for morphism in (Swap(), Expand(), AddStage()):
+        register(morphism.name, morphism)

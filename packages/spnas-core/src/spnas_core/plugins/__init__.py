@@ -1,0 +1,14 @@
+"""Plugins: found by entry point, loaded when first asked for, registered through the hooks."""
+
+from spnas_core.plugins.manager import BrokenPlugin, broken_plugins, plugin_manager, plugin_origins
+from spnas_core.plugins.registry import Registry, registry, reset_plugins
+
+__all__ = [
+    "BrokenPlugin",
+    "Registry",
+    "broken_plugins",
+    "plugin_manager",
+    "plugin_origins",
+    "registry",
+    "reset_plugins",
+]

@@ -1,0 +1,76 @@
+"""Registries: what the plugins have registered, by noun and name."""
+
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any
+
+from spnas_core.errors import PluginError, suggestion
+from spnas_core.plugins.manager import BUILT_IN, forget_plugins, plugin_manager, plugin_origins, report_broken
+
+
+@dataclass
+class Registry:
+    """Items of one kind.
+
+    Attributes:
+        noun: ``blocks``, ``strategies``, …: the end of the hook's name.
+        items: item by name, in order of registration.
+        plugins: name of the registering plugin by item name.
+    """
+
+    noun: str
+    items: dict[str, Any] = field(default_factory=dict)
+    plugins: dict[str, str] = field(default_factory=dict)
+
+    def add(self, plugin: str, name: str, item: object) -> None:
+        """Register one item.
+
+        Raises:
+            PluginError: the name is taken; both plugins are named.
+        """
+        if name in self.items:
+            raise PluginError(
+                f"plugins {self.plugins[name]!r} and {plugin!r} both register {name!r} among the {self.noun}: "
+                "uninstall one, or rename"
+            )
+        self.items[name] = item
+        self.plugins[name] = plugin
+
+    def get(self, name: str) -> Any:
+        """Return an item.
+
+        Raises:
+            PluginError: nobody registers the name; the nearest known one is suggested.
+        """
+        if name not in self.items:
+            raise PluginError(f"{name!r} is not among the registered {self.noun}{suggestion(name, self.items)}")
+        return self.items[name]
+
+
+@cache
+def registry(noun: str) -> Registry:
+    """Collect what all plugins register under ``spnas_register_<noun>``.
+
+    Raises:
+        PluginError: two plugins claim one name.
+    """
+    found = Registry(noun)
+    origins = plugin_origins()
+    caller = getattr(plugin_manager().hook, f"spnas_register_{noun}")
+    for implementation in reversed(caller.get_hookimpls()):
+        plugin = implementation.plugin_name
+        try:
+            implementation.function(partial(found.add, plugin))
+        except PluginError:
+            raise
+        except Exception as error:
+            if origins[plugin] in BUILT_IN:
+                raise
+            report_broken(plugin, f"{type(error).__name__}: {error}")
+    return found
+
+
+def reset_plugins() -> None:
+    """Forget everything that was loaded and registered."""
+    registry.cache_clear()
+    forget_plugins()

@@ -1,0 +1,92 @@
+"""Bounds on architectures, each violation explained."""
+
+from dataclasses import dataclass
+
+from spnas_core.cost import backbone_cost
+from spnas_core.encoding import Architecture
+from spnas_core.errors import SpaceError
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The bounds of a search; the defaults are the paper's.
+
+    Attributes:
+        min_blocks: fewest residual blocks.
+        max_blocks: most residual blocks.
+        min_stages: fewest stages.
+        max_stages: most stages.
+        max_rows: most parallel rows beside one stage.
+        block_types: allowed block types; empty allows every registered one.
+        image_size: (width, height) in pixels at which costs are counted.
+        max_parameters: of the backbone; None for no bound.
+        max_multiply_adds: of the backbone for one image; None for no bound.
+        max_activation_bytes: of the backbone for one image; None for no bound.
+
+    Raises:
+        SpaceError: a lower bound above its upper bound.
+    """
+
+    min_blocks: int = 8
+    max_blocks: int = 60
+    min_stages: int = 5
+    max_stages: int = 7
+    max_rows: int = 3
+    block_types: tuple[str, ...] = ()
+    image_size: tuple[int, int] = (224, 224)
+    max_parameters: int | None = None
+    max_multiply_adds: int | None = None
+    max_activation_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        for noun, low, high in (
+            ("blocks", self.min_blocks, self.max_blocks),
+            ("stages", self.min_stages, self.max_stages),
+        ):
+            if low > high:
+                raise SpaceError(f"min_{noun} {low} is above max_{noun} {high}: the space would be empty")
+
+    def violations(self, architecture: Architecture) -> tuple[str, ...]:
+        """Explain every bound that the architecture breaks; empty where it lies inside the space."""
+        found = []
+        blocks, stages = len(architecture.digits), len(architecture.stages)
+        for noun, count, low, high in (
+            ("blocks", blocks, self.min_blocks, self.max_blocks),
+            ("stages", stages, self.min_stages, self.max_stages),
+        ):
+            if not low <= count <= high:
+                bound = f"min_{noun} = {low}" if count < low else f"max_{noun} = {high}"
+                found.append(f"{count} {noun} where {bound}")
+        found.extend(
+            f"{rows} rows beside stage {stage} where max_rows = {self.max_rows}"
+            for stage, rows in enumerate(architecture.rows, 1)
+            if rows > self.max_rows
+        )
+        if self.block_types and architecture.block not in self.block_types:
+            found.append(f"block type {architecture.block!r} where block_types = {', '.join(self.block_types)}")
+        limits = {
+            "parameters": self.max_parameters,
+            "multiply_adds": self.max_multiply_adds,
+            "activation_bytes": self.max_activation_bytes,
+        }
+        if any(limit is not None for limit in limits.values()):
+            cost = backbone_cost(architecture, *self.image_size).as_dict()
+            found.extend(
+                f"{cost[name]:,.0f} {name} where max_{name} = {limit:,}"
+                for name, limit in limits.items()
+                if limit is not None and cost[name] > limit
+            )
+        return tuple(found)
+
+    def __contains__(self, architecture: Architecture) -> bool:
+        return not self.violations(architecture)
+
+    def check(self, architecture: Architecture) -> None:
+        """Refuse an architecture outside the space.
+
+        Raises:
+            SpaceError: naming every violated bound.
+        """
+        found = self.violations(architecture)
+        if found:
+            raise SpaceError(f"{architecture} lies outside the search space: {'; '.join(found)}")

@@ -1,0 +1,13 @@
+"""The contract between a search and whatever trains and scores its candidates."""
+
+from spnas_core.tasks.protocols import (
+    Evaluation,
+    EvaluationRequest,
+    MetricSpec,
+    Progress,
+    Report,
+    Task,
+    TaskPlugin,
+)
+
+__all__ = ["Evaluation", "EvaluationRequest", "MetricSpec", "Progress", "Report", "Task", "TaskPlugin"]

@@ -1,0 +1,131 @@
+"""Tasks: what a search asks for, and what it gets back.
+
+Everything that crosses is a frozen value of plain Python types, so that it can be pickled to another process.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from spnas_core.morphisms import Rewrite
+
+Split = Literal["validation", "test"]
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """Train one candidate and score it.
+
+    Attributes:
+        candidate: its number in the archive.
+        rewrite: the child and where its blocks come from; the identity for the start and for controls.
+        parent_weights: file of the weights to inherit from; None starts from fresh weights.
+        weights: file to write the trained weights to; None writes none.
+        epochs: to train; 0 scores only.
+        seed: of everything random in the evaluation.
+        threads: CPU threads to compute with.
+        split: images to score on.
+    """
+
+    candidate: int
+    rewrite: Rewrite
+    parent_weights: Path | None
+    weights: Path | None
+    epochs: int
+    seed: int
+    threads: int = 1
+    split: Split = "validation"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came of a request.
+
+    Attributes:
+        metrics: by name, NaN where undefined.
+        cost: by name: ``parameters``, ``multiply_adds``, ``activation_bytes`` of the backbone.
+        receipt: what was inherited, as plain values; empty for fresh weights.
+        seconds: that the evaluation took.
+    """
+
+    metrics: Mapping[str, float]
+    cost: Mapping[str, float]
+    receipt: Mapping[str, object] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an evaluation is.
+
+    Attributes:
+        candidate: its number in the archive.
+        done: finished steps.
+        total: steps in all.
+        note: the phase, or the last loss, for people.
+    """
+
+    candidate: int
+    done: int
+    total: int
+    note: str = ""
+
+
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """A metric of a task: its name, and whether higher is better."""
+
+    name: str
+    higher_is_better: bool = True
+
+
+class Task(Protocol):
+    """Trains and scores candidates. A task must be picklable after ``prepare``: worker processes get a copy."""
+
+    @property
+    def metrics(self) -> tuple[MetricSpec, ...]:
+        """Metrics of every evaluation; the first is the default objective."""
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(width, height) in pixels of the images that the network sees; costs are counted at it."""
+
+    def prepare(self, cache: Path, report: Callable[[str, int, int], None]) -> tuple[str, ...]:
+        """Read, check and cache the data, once per run and in the loop's own process.
+
+        Args:
+            cache: folder for whatever should not be computed twice.
+            report: called with (what, done, total).
+
+        Returns:
+            Notes for the log, for example how many boxes were dropped.
+
+        Raises:
+            DataError: the data cannot be used.
+        """
+
+    def evaluate(self, request: EvaluationRequest, report: Report) -> Evaluation:
+        """Train and score one candidate.
+
+        Raises:
+            EvaluationError: no score came out (the loss diverged, …); the message becomes the candidate's reason.
+        """
+
+
+@dataclass(frozen=True)
+class TaskPlugin:
+    """A task as the plugins register it.
+
+    Attributes:
+        summary: one line for listings.
+        settings: pydantic model of the ``[task]`` table.
+        build: makes the task from validated settings.
+    """
+
+    summary: str
+    settings: type[Any]
+    build: Callable[[Any], Task]

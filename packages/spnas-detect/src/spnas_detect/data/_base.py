@@ -1,0 +1,235 @@
+"""The contract of detection data: records of images, splits, and the readers that make them."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from spnas_core.errors import DataError, suggestion
+
+SPLITS = ("train", "validation", "test")
+"""The names of the splits, in the order in which everything lists them."""
+
+CARVED_SHARE = 0.2
+"""The share of the training images that becomes a split which the data set lacks."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageRecord:
+    """One annotated image, its pixels read on demand.
+
+    Attributes:
+        name: what messages and reports call the image.
+        read: gives the pixels as uint8[H, W, 3] RGB; raises DataError naming the file.
+        width: in pixels, as annotated.
+        height: in pixels, as annotated.
+        boxes: float32[G, 4] of (x1, y1, x2, y2) in original pixels, inside the image, x1 < x2, y1 < y2.
+        labels: int64[G] in 1…C.
+        ignore: bool[G]; True where neither a hit nor a miss counts (VOC difficult, COCO crowd).
+    """
+
+    name: str
+    read: Callable[[], NDArray[np.uint8]]
+    width: int
+    height: int
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    ignore: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class DetectionData:
+    """A data set with its three splits.
+
+    Attributes:
+        spec: the text that opened it, such as ``voc:data/bccd``.
+        classes: names of the labels 1…C.
+        splits: records under the keys ``train``, ``validation`` and ``test``; sequences may be lazy.
+        fingerprint: changes whenever the content would (options, seed, file names, sizes and times).
+        notes: what a reader of results should know, such as dropped boxes and carved splits.
+    """
+
+    spec: str
+    classes: tuple[str, ...]
+    splits: Mapping[str, Sequence[ImageRecord]]
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+
+
+class Reader(Protocol):
+    """Opens one kind of data set."""
+
+    def __call__(self, path: str | None, *, seed: int, options: Mapping[str, object]) -> DetectionData:
+        """Read the annotations and prepare the records.
+
+        Args:
+            path: what follows the colon of the spec, or None.
+            seed: decides carved splits and generated content.
+            options: settings of this kind of data.
+
+        Returns:
+            The data set; pixels are read later.
+
+        Raises:
+            DataError: a path, file or option that is not usable.
+        """
+        ...
+
+
+def _builtin(module: str, function: str) -> Reader:
+    """Defer a reader's import until a spec asks for it."""
+
+    def read(path: str | None, *, seed: int, options: Mapping[str, object]) -> DetectionData:
+        reader = cast("Reader", getattr(import_module(module), function))
+        return reader(path, seed=seed, options=options)
+
+    return read
+
+
+READERS: dict[str, Reader] = {
+    "shapes": _builtin("spnas_detect.data.shapes", "read_shapes"),
+    "voc": _builtin("spnas_detect.data.voc", "read_voc"),
+    "coco": _builtin("spnas_detect.data.coco", "read_coco"),
+}
+"""The kinds of data that come with this package."""
+
+
+def open_data(
+    spec: str, *, seed: int, readers: Mapping[str, Reader] | None = None, **options: object
+) -> DetectionData:
+    """Open a data set by its spec.
+
+    Args:
+        spec: ``kind`` or ``kind:PATH``, such as ``shapes`` or ``voc:data/bccd``.
+        seed: decides carved splits and generated content.
+        readers: the kinds that are known; the built-in ones by default.
+        options: settings of the kind.
+
+    Returns:
+        The data set.
+
+    Raises:
+        DataError: an unknown kind, or whatever the reader has to say.
+    """
+    kind, colon, path = spec.partition(":")
+    known = READERS if readers is None else readers
+    if kind not in known:
+        message = f"unknown kind of data {kind!r} in {spec!r}{suggestion(kind, known)}"
+        raise DataError(message)
+    if colon and not path:
+        raise DataError(f"data {spec!r} has no path after the colon: write {kind}:PATH")
+    return known[kind](path or None, seed=seed, options=options)
+
+
+def check_options(kind: str, options: Mapping[str, object], known: Iterable[str]) -> None:
+    """Refuse options that the kind of data does not have.
+
+    Raises:
+        DataError: names the first unknown option and the nearest known one.
+    """
+    names = tuple(known)
+    for name in options:
+        if name not in names:
+            raise DataError(f"{kind} data has no option {name!r}{suggestion(name, names)}")
+
+
+def fingerprint(parts: Iterable[object], files: Iterable[Path] = ()) -> str:
+    """Digest what decides the content of a data set.
+
+    Args:
+        parts: values whose ``repr`` is stable.
+        files: existing files; their path, size and modification time enter, their content does not.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(f"{part!r}\n".encode())
+    for file in files:
+        stat = file.stat()
+        digest.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def carve(items: Sequence[_T], names: Sequence[str], *, seed: int, split: str) -> tuple[list[_T], list[_T]]:
+    """Take a seeded share of the training images for a split that the data set lacks.
+
+    Args:
+        items: the training images.
+        names: their names; the draw depends on the sorted names, not on the order of the items.
+        seed: of the draw.
+        split: the split to make; different splits draw independently.
+
+    Returns:
+        The remaining and the carved items, both in their original order.
+
+    Raises:
+        DataError: fewer than two items.
+    """
+    if len(items) < 2:
+        raise DataError(
+            f"{len(items)} training image(s) cannot also make a {split} split: at least 2 are needed"
+        )
+    count = min(max(1, round(CARVED_SHARE * len(items))), len(items) - 1)
+    by_name = sorted(range(len(items)), key=lambda index: names[index])
+    drawn = np.random.default_rng([seed, SPLITS.index(split)]).permutation(len(items))[:count]
+    chosen = {by_name[position] for position in drawn}
+    kept = [item for index, item in enumerate(items) if index not in chosen]
+    return kept, [item for index, item in enumerate(items) if index in chosen]
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Decode an image file to uint8[H, W, 3] RGB, as stored: an EXIF rotation is not applied.
+
+    Raises:
+        DataError: the file is missing or does not decode.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except FileNotFoundError:
+        raise DataError(f"image {path} does not exist") from None
+    # Pillow reports damaged files as any of these, depending on the format
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise DataError(f"image {path} does not decode: {error}") from None
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Read (width, height) in pixels from an image file's header.
+
+    Raises:
+        DataError: the file is missing or not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except FileNotFoundError:
+        raise DataError(f"image {path} does not exist") from None
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise DataError(f"image {path} does not decode: {error}") from None
+
+
+def degenerate_note(dropped: Sequence[str]) -> tuple[str, ...]:
+    """Word the note on dropped boxes.
+
+    Args:
+        dropped: one place per dropped box, such as an annotation file's name.
+
+    Returns:
+        No note for no box, else one that names the first three places.
+    """
+    if not dropped:
+        return ()
+    places = list(dict.fromkeys(dropped))
+    more = ", …" if len(places) > 3 else ""
+    plural = "" if len(dropped) == 1 else "es"
+    return (f"{len(dropped)} degenerate box{plural} dropped: {', '.join(places[:3])}{more}",)
