@@ -1,1 +1,22 @@
+"""What spnas-search registers: strategies and executors."""
 
+from spnas_core.hookspecs import Register, hookimpl
+
+
+@hookimpl
+def spnas_register_strategies(register: Register) -> None:
+    """The serial phase and the random baseline."""
+    from spnas_search.strategies import RandomSettings, RandomWalk, Serial, SerialSettings, StrategyPlugin
+
+    register("serial", StrategyPlugin("swap, expand and add stage on the best so far", SerialSettings, Serial))
+    register("random", StrategyPlugin("mutate any earlier candidate; the baseline", RandomSettings, RandomWalk))
+
+
+@hookimpl
+def spnas_register_executors(register: Register) -> None:
+    """In this process, or in worker processes."""
+    from spnas_search.executors.inline import InlineExecutor
+    from spnas_search.executors.processes import ProcessExecutor
+
+    register("inline", InlineExecutor)
+    register("processes", ProcessExecutor)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
 
+from spnas_core import hookspecs
 from spnas_core.errors import PluginError, suggestion
 from spnas_core.plugins.manager import BUILT_IN, forget_plugins, plugin_manager, plugin_origins, report_broken
 
@@ -68,6 +69,12 @@ def registry(noun: str) -> Registry:
                 raise
             report_broken(plugin, f"{type(error).__name__}: {error}")
     return found
+
+
+def nouns() -> tuple[str, ...]:
+    """Everything that plugins can register, as the hooks name it."""
+    prefix = "spnas_register_"
+    return tuple(name.removeprefix(prefix) for name in vars(hookspecs) if name.startswith(prefix))
 
 
 def reset_plugins() -> None:

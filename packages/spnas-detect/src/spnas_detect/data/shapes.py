@@ -46,14 +46,14 @@ class ShapesOptions:
         crowding: probability, 0…1, that an object is placed near an earlier one.
     """
 
-    image_size: int = 160
-    train: int = 400
-    validation: int = 150
-    test: int = 300
-    min_size: int = 8
+    image_size: int = 128
+    train: int = 256
+    validation: int = 250
+    test: int = 250
+    min_size: int = 10
     max_size: int = 48
-    small_share: float = 0.3
-    objects: tuple[int, int] = (2, 8)
+    small_share: float = 0.0
+    objects: tuple[int, int] = (5, 10)
     occlusion: float = 0.25
     crowding: float = 0.3
 

@@ -1,0 +1,238 @@
+"""Reader of Pascal VOC folders: ``Annotations``, ``JPEGImages``, ``ImageSets/Main``.
+
+Coordinates: VOC counts pixels from 1 and includes both ends, so a box that covers the first two pixels of a
+row says xmin=1, xmax=2. Here a box has x1 = xmin - 1 and x2 = xmax (0 and 2 in the example), and likewise for
+y; what leaves the image is clipped. A box whose xmax does not exceed its xmin (or ymax its ymin) as written,
+or that has no area inside the image, is degenerate: it is dropped and counted in the notes.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import defusedxml.ElementTree  # type: ignore[import-untyped]
+import numpy as np
+from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
+
+from spnas_core.errors import DataError, suggestion
+from spnas_detect.data._base import (
+    SPLITS,
+    DetectionData,
+    ImageRecord,
+    carve,
+    check_options,
+    degenerate_note,
+    fingerprint,
+    image_size,
+    read_image,
+)
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+_LISTS = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".bmp")
+_LAYOUT = "expected Annotations/*.xml, JPEGImages/*.jpg and ImageSets/Main/train.txt"
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+_Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class _Annotated:
+    """One annotation file; boxes are degenerate or not, in pixels counted from 0."""
+
+    name: str
+    annotation: Path
+    image: Path
+    width: int
+    height: int
+    objects: tuple[tuple[str, _Box, bool], ...]
+    dropped: int
+
+
+def read_voc(path: str | None, *, seed: int, options: Mapping[str, object]) -> DetectionData:
+    """Read the annotations of a VOC folder.
+
+    Where ``val.txt`` or ``test.txt`` is missing or empty, the split is carved from the training images by the
+    seed, and a note says so. An image without an object stays, as a negative.
+
+    Args:
+        path: the folder that holds ``Annotations``.
+        seed: decides carved splits.
+        options: ``classes``, a sequence of names in the order of the labels; by default all names that occur
+            in any split, sorted.
+
+    Returns:
+        The data set; the annotated ``<size>`` is believed until the image is decoded.
+
+    Raises:
+        DataError: a missing folder, list, annotation or image, XML that is malformed or declares entities,
+            a class outside ``classes``, or no box at all; names the file.
+    """
+    check_options("voc", options, ("classes",))
+    if path is None:
+        raise DataError("voc data needs a folder: write voc:PATH")
+    root = Path(path).expanduser().resolve()
+    for folder in (root, root / "Annotations", root / "JPEGImages", root / "ImageSets" / "Main"):
+        if not folder.is_dir():
+            raise DataError(f"{folder} is not a folder: {_LAYOUT} under {root}")
+    names, notes = _split_names(root, seed)
+    splits = {split: [_read_annotation(root, name) for name in names[split]] for split in SPLITS}
+    classes = _classes(options.get("classes"), splits)
+    if not any(item.objects for items in splits.values() for item in items):
+        raise DataError(f"{root} has no box in any of its annotations: there is nothing to learn")
+    everything = [item for items in splits.values() for item in items]
+    dropped = [item.annotation.name for item in everything for _ in range(item.dropped)]
+    files = [file for item in everything for file in (item.annotation, item.image)]
+    return DetectionData(
+        spec=f"voc:{path}",
+        classes=classes,
+        splits={split: [_record(item, classes) for item in items] for split, items in splits.items()},
+        fingerprint=fingerprint(["voc", root.as_posix(), seed, classes, sorted(names.items())], files),
+        notes=(*degenerate_note(dropped), *notes),
+    )
+
+
+def _split_names(root: Path, seed: int) -> tuple[dict[str, list[str]], list[str]]:
+    lists = root / "ImageSets" / "Main"
+    if not (lists / "train.txt").is_file():
+        raise DataError(f"{lists / 'train.txt'} does not exist: {_LAYOUT} under {root}")
+    names = {split: _read_list(lists / file) for split, file in _LISTS.items()}
+    if not names["train"]:
+        raise DataError(f"{lists / 'train.txt'} lists no image")
+    notes: list[str] = []
+    for split in ("validation", "test"):
+        shared = set(names["train"]) & set(names[split])
+        if shared:
+            notes.append(f"{len(shared)} training images are in the {split} split too, first {min(shared)}")
+    for split in ("test", "validation"):
+        if not names[split]:
+            names["train"], names[split] = carve(names["train"], names["train"], seed=seed, split=split)
+            count = len(names[split])
+            notes.append(f"{split} split carved from training images by seed {seed}: {count} images")
+    return names, notes
+
+
+def _read_list(file: Path) -> list[str]:
+    """Return the first word of each line, each once; no word where the file is missing."""
+    if not file.is_file():
+        return []
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not a text file in UTF-8: {error}") from None
+    return list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
+
+
+def _read_annotation(root: Path, name: str) -> _Annotated:
+    file = root / "Annotations" / f"{name}.xml"
+    tree = _parse(file, name)
+    image = _find_image(root, name, tree, file)
+    width, height = _size(tree, image)
+    objects: list[tuple[str, _Box, bool]] = []
+    dropped = 0
+    for label, corners, is_difficult in _objects(tree, file):
+        xmin, ymin, xmax, ymax = corners
+        box = (max(xmin - 1, 0), max(ymin - 1, 0), min(xmax, width), min(ymax, height))
+        if xmax <= xmin or ymax <= ymin or box[2] <= box[0] or box[3] <= box[1]:
+            dropped += 1
+        else:
+            objects.append((label, box, is_difficult))
+    return _Annotated(name, file, image, width, height, tuple(objects), dropped)
+
+
+def _parse(file: Path, name: str) -> "Element":
+    try:
+        tree: Element | None = defusedxml.ElementTree.parse(file).getroot()
+    except FileNotFoundError:
+        raise DataError(f"annotation {file} does not exist, but ImageSets/Main lists {name!r}") from None
+    except defusedxml.ElementTree.ParseError as error:
+        line = error.position[0]
+        raise DataError(f"annotation {file} is malformed XML in line {line}: {error}") from None
+    except DefusedXmlException as error:
+        reason = "entities, which can expand without bound, are refused"
+        raise DataError(f"annotation {file} declares XML entities: {reason} ({error})") from None
+    except (OSError, ValueError, LookupError) as error:  # unreadable, or an encoding nobody knows
+        raise DataError(f"annotation {file} cannot be read: {error}") from None
+    if tree is None:
+        raise DataError(f"annotation {file} has no element")
+    return tree
+
+
+def _find_image(root: Path, name: str, tree: "Element", file: Path) -> Path:
+    """Find the image by the listed name, else by the annotation's ``<filename>``."""
+    folder = root / "JPEGImages"
+    candidates = [folder / f"{name}{suffix}" for suffix in _SUFFIXES]
+    written = (tree.findtext("filename") or "").strip()
+    if written:
+        candidates.append(folder / Path(written).name)
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise DataError(
+        f"annotation {file} names the image {written or name + '.jpg'}, which {folder} does not hold"
+    )
+
+
+def _size(tree: "Element", image: Path) -> tuple[int, int]:
+    try:
+        width = int(tree.findtext("size/width", ""))
+        height = int(tree.findtext("size/height", ""))
+    except ValueError:
+        return image_size(image)
+    # tools that never opened the image write zeros
+    return (width, height) if width > 0 and height > 0 else image_size(image)
+
+
+def _objects(tree: "Element", file: Path) -> Iterator[tuple[str, _Box, bool]]:
+    """Yield name, (xmin, ymin, xmax, ymax) as written, and whether the object is difficult."""
+    for position, item in enumerate(tree.findall("object"), start=1):
+        label = (item.findtext("name") or "").strip()
+        if not label:
+            raise DataError(f"annotation {file}: object {position} has no <name>")
+        corners: list[float] = []
+        for corner in _CORNERS:
+            text = item.findtext(f"bndbox/{corner}")
+            try:
+                value = float(text or "")
+            except ValueError:
+                value = float("nan")
+            if not np.isfinite(value):
+                raise DataError(f"annotation {file}: object {position} has <{corner}> {text!r}, not a number")
+            corners.append(value)
+        is_difficult = (item.findtext("difficult") or "0").strip() in {"1", "true", "True"}
+        yield label, (corners[0], corners[1], corners[2], corners[3]), is_difficult
+
+
+def _classes(given: object, splits: Mapping[str, Sequence[_Annotated]]) -> tuple[str, ...]:
+    found: dict[str, Path] = {}
+    for items in splits.values():
+        for item in items:
+            for label, _, _ in item.objects:
+                found.setdefault(label, item.annotation)
+    if given is None:
+        return tuple(sorted(found))
+    classes = (
+        tuple(name for name in given if isinstance(name, str)) if isinstance(given, list | tuple) else ()
+    )
+    if not isinstance(given, list | tuple) or not classes or len(set(classes)) != len(given):
+        raise DataError(f"voc classes is {given!r}: it must be a list of different names")
+    for label, file in found.items():
+        if label not in classes:
+            raise DataError(f"annotation {file} has the class {label!r}{suggestion(label, classes)}")
+    return classes
+
+
+def _record(item: _Annotated, classes: Sequence[str]) -> ImageRecord:
+    return ImageRecord(
+        name=item.name,
+        read=partial(read_image, item.image),
+        width=item.width,
+        height=item.height,
+        boxes=np.asarray([box for _, box, _ in item.objects], np.float32).reshape(-1, 4),
+        labels=np.asarray([classes.index(label) + 1 for label, _, _ in item.objects], np.int64),
+        ignore=np.asarray([is_difficult for _, _, is_difficult in item.objects], np.bool_),
+    )

@@ -1,0 +1,38 @@
+"""Settings of the detection task: the ``[task]`` table of a run's configuration."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from spnas_detect.detectors.settings import DetectorSettings
+from spnas_detect.training.settings import TrainingSettings
+
+
+class DetectionSettings(BaseModel):
+    """What is detected, with what, and how it is trained.
+
+    Attributes:
+        name: the task's name; says that this table belongs to it.
+        data: data set as ``KIND`` or ``KIND:PATH``: ``shapes``, ``voc:PATH``, ``coco:PATH``.
+        data_seed: of generated data and of carved splits.
+        data_options: options of the kind of data.
+        image_size: (width, height) in pixels of the canvas that images are scaled to.
+        detector: neck and heads.
+        training: optimiser and schedule.
+        device: ``auto`` is CUDA where there is one.
+        deterministic: whether the same seed must give the same weights.
+        metrics: names of registered metrics.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["detection"] = "detection"
+    data: str = "shapes"
+    data_seed: int = Field(0, ge=0)
+    data_options: dict[str, Any] = Field(default_factory=dict)
+    image_size: tuple[Annotated[int, Field(ge=32)], Annotated[int, Field(ge=32)]] = (128, 128)
+    detector: DetectorSettings = DetectorSettings()
+    training: TrainingSettings = TrainingSettings()
+    device: str = "auto"
+    deterministic: bool = True
+    metrics: tuple[str, ...] = ("coco",)

@@ -1,0 +1,46 @@
+"""Settings of training."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TrainingSettings(BaseModel):
+    """How a detector is trained.
+
+    Attributes:
+        batch_size: images per step.
+        optimizer: ``sgd`` with Nesterov momentum, or ``adamw``.
+        learning_rate: at its peak, from fresh weights.
+        finetune_learning_rate: at its peak, from inherited weights.
+        momentum: of SGD; the first beta of AdamW.
+        weight_decay: of convolution and linear weights; norms and biases have none.
+        schedule: of the learning rate after the warm-up: ``cosine`` falls to zero, ``step`` divides by ten after two
+            thirds and after eight ninths of the steps.
+        warmup_steps: over which the learning rate rises linearly; at most a fifth of the training.
+        clip_norm: largest norm of the gradient; 0 does not clip.
+        precision: ``auto`` is bfloat16 autocast on CUDA and float32 on CPU.
+        channels_last: ``auto`` follows what pays on the device.
+        flip: probability of a horizontal flip.
+        photometric: whether brightness, contrast, saturation, hue and channel order are distorted.
+        scale_range: least and greatest factor of random scaling before a random crop; None leaves the scale.
+        share: of the training images that is used.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    batch_size: int = Field(8, ge=1)
+    optimizer: Literal["sgd", "adamw"] = "adamw"
+    learning_rate: float = Field(0.003, gt=0)
+    finetune_learning_rate: float = Field(0.002, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(0.02, ge=0)
+    schedule: Literal["cosine", "step"] = "cosine"
+    warmup_steps: int = Field(20, ge=0)
+    clip_norm: float = Field(5.0, ge=0)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    channels_last: Literal["auto"] | bool = "auto"
+    flip: float = Field(0.5, ge=0, le=1)
+    photometric: bool = False
+    scale_range: tuple[float, float] | None = None
+    share: float = Field(1.0, gt=0, le=1)

@@ -1,0 +1,39 @@
+"""Weights files: safetensors, read without executing anything."""
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from spnas_core.errors import WeightsError
+
+
+def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write all parameters and buffers of a module.
+
+    Args:
+        module: the detector; it may live on any device.
+        path: of the file; written in place, so give a temporary one where others may read.
+        metadata: what the file says of itself, such as the architecture.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    save_file(tensors, path, metadata=dict(metadata))
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Read a weights file into CPU tensors by name.
+
+    Raises:
+        WeightsError: the file is missing, or is no complete safetensors file.
+    """
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except FileNotFoundError:
+        raise WeightsError(f"weights file {path} does not exist") from None
+    except (SafetensorError, OSError, struct.error, json.JSONDecodeError) as error:
+        raise WeightsError(f"{path} is no complete safetensors file ({error}): write or fetch it again") from error
+    return tensors

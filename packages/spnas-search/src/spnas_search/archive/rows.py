@@ -1,0 +1,105 @@
+"""Candidates as rows of a table: plain numbers, texts and JSON, read without executing anything."""
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from spnas_core.encoding import Architecture
+from spnas_core.errors import ArchiveError
+from spnas_core.morphisms import Rewrite, Step
+from spnas_search.archive.candidate import Candidate
+
+Row = tuple[Any, ...]
+
+COLUMNS = (
+    "id", "round", "kind", "parent", "parent_code", "code", "block_map", "steps", "epochs", "split", "age",
+    "seed", "threads", "status", "reason", "metrics", "cost", "receipt", "seconds", "checksum",
+)  # fmt: skip
+SELECT = f"SELECT {', '.join(COLUMNS)} FROM candidates ORDER BY id"  # noqa: S608 - constants only
+INSERT = f"INSERT INTO candidates VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
+UPDATE_RESULT = (
+    "UPDATE candidates SET status = ?, reason = ?, metrics = ?, cost = ?, receipt = ?, seconds = ?, "
+    "checksum = ? WHERE id = ? AND status = 'proposed'"
+)
+
+
+def to_row(candidate: Candidate) -> Row:
+    """Write a candidate as the values of ``COLUMNS``."""
+    rewrite = candidate.rewrite
+    return (
+        candidate.id,
+        candidate.round,
+        candidate.kind,
+        candidate.parent,
+        str(rewrite.parent),
+        str(rewrite.child),
+        json.dumps(rewrite.block_map),
+        json.dumps([[step.morphism, step.detail, step.promise] for step in rewrite.steps]),
+        candidate.epochs,
+        candidate.split,
+        candidate.age,
+        candidate.seed,
+        candidate.threads,
+        *result_row(candidate),
+    )
+
+
+def result_row(candidate: Candidate) -> Row:
+    """Write what an evaluation changes: the values of the last seven columns."""
+    return (
+        candidate.status,
+        candidate.reason,
+        json.dumps(dict(candidate.metrics)),
+        json.dumps(dict(candidate.cost)),
+        json.dumps(dict(candidate.receipt)),
+        candidate.seconds,
+        candidate.checksum,
+    )
+
+
+def from_row(row: Row) -> Candidate:
+    """Read a candidate back.
+
+    Raises:
+        CodeError: a code that cannot be read, for example because the plugin of its block type is not
+            installed.
+        ValueError: a damaged row.
+    """
+    values = dict(zip(COLUMNS, row, strict=True))
+    steps = tuple(
+        Step(morphism, detail, promise) for morphism, detail, promise in json.loads(values.pop("steps"))
+    )
+    rewrite = Rewrite(
+        parent=_parse(values.pop("parent_code")),
+        child=_parse(values.pop("code")),
+        block_map=tuple(json.loads(values.pop("block_map"))),
+        steps=steps,
+    )
+    for name in ("metrics", "cost", "receipt"):
+        values[name] = json.loads(values[name])
+    return Candidate(rewrite=rewrite, **values)
+
+
+def plain(values: Mapping[str, object], what: str) -> dict[str, Any]:
+    """Return values as a reopened archive gives them: NumPy numbers as numbers, tuples as lists, NaN kept.
+
+    Raises:
+        ArchiveError: a value that has no plain form.
+    """
+
+    def convert(value: object) -> object:
+        if callable(item := getattr(value, "item", None)):
+            return item()
+        raise ArchiveError(
+            f"{what} holds a {type(value).__name__}: "
+            "only numbers, texts, lists and mappings of them can be archived"
+        )
+
+    result: dict[str, Any] = json.loads(json.dumps(dict(values), default=convert))
+    return result
+
+
+@lru_cache(maxsize=4096)
+def _parse(code: str) -> Architecture:
+    return Architecture.parse(code)

@@ -1,0 +1,32 @@
+"""``spnas candidates``: the archive as a table."""
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from spnas_search.reports import candidate_json, candidate_table
+from spnas_search.run import read_archive
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--pareto", is_flag=True, help="Only what no other candidate beats in merit and multiply-adds.")
+@click.option("--json", "as_json", is_flag=True, help="Everything that the archive knows, one JSON object per line.")
+def candidates(run: Path, *, pareto: bool, as_json: bool) -> None:
+    """List the candidates of a RUN folder; a search may be going on in it.
+
+    \b
+    Example: spnas candidates runs/serial --pareto
+    """
+    with read_archive(run) as archive:
+        chosen = archive.pareto() if pareto else tuple(archive)
+        if as_json:
+            for candidate in chosen:
+                click.echo(json.dumps(candidate_json(archive, candidate), allow_nan=False))
+            return
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=200)
+        console.print(candidate_table(archive, chosen))

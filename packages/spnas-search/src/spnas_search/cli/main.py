@@ -1,0 +1,74 @@
+"""The command group, and how errors end."""
+
+import sys
+from typing import Any
+
+import click
+
+from spnas_core import __version__
+from spnas_core.errors import SpnasError
+from spnas_core.plugins import broken_plugins, registry
+from spnas_search.cli.candidates import candidates
+from spnas_search.cli.plugins import plugins
+from spnas_search.cli.run import run
+from spnas_search.cli.show import show
+
+INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """Adds the commands of plugins, and turns the project's errors into one line and exit code 2."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List built-in commands and those of plugins."""
+        return sorted({*super().list_commands(ctx), *registry("commands").items})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Look up a command, plugins only where no built-in one has the name."""
+        return super().get_command(ctx, cmd_name) or registry("commands").items.get(cmd_name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            result = super().invoke(ctx)
+        except SpnasError as error:
+            trace = getattr(error, "trace", "")
+            if trace:
+                click.echo(trace, err=True)
+            message = " ".join(str(error).split())
+            raise _UserError(message) from error
+        finally:
+            for broken in broken_plugins():
+                click.echo(f"warning: plugin {broken.name} of {broken.distribution} is broken: {broken.reason}", err=True)
+        return result
+
+
+class _UserError(click.ClickException):
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        """Print one line."""
+        click.echo(f"error: {self.format_message()}", err=True, file=file)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="spnas")
+def commands() -> None:
+    """Search backbones for object detection.
+
+    \b
+    Example: spnas run serial
+    """
+
+
+for _command in (run, show, candidates, plugins):
+    commands.add_command(_command)
+
+
+def main() -> None:
+    """Run the ``spnas`` command."""
+    try:
+        commands(standalone_mode=True)
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        sys.stderr.close()
+        sys.exit(0)

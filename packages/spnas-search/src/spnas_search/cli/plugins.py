@@ -1,0 +1,34 @@
+"""``spnas plugins``: what is registered, and by which distribution."""
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from spnas_core.plugins import plugin_origins, registry
+from spnas_core.plugins.registry import nouns
+
+
+@click.command()
+def plugins() -> None:
+    """List everything that plugins have registered.
+
+    \b
+    Example: spnas plugins
+    """
+    table = Table(box=None, header_style="bold")
+    for heading in ("kind", "name", "distribution", "what it is"):
+        table.add_column(heading)
+    origins = plugin_origins()
+    for noun in nouns():
+        found = registry(noun)
+        for name, item in found.items.items():
+            table.add_row(noun, name, origins[found.plugins[name]], _summary(item))
+    Console().print(table)
+
+
+def _summary(item: object) -> str:
+    summary = getattr(item, "summary", None)
+    if isinstance(summary, str):
+        return summary
+    lines = (getattr(item, "__doc__", None) or "").strip().splitlines()
+    return lines[0] if lines else ""

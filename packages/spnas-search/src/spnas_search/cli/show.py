@@ -1,0 +1,59 @@
+"""``spnas show``: a network, drawn stage by stage."""
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from spnas_core.cost import backbone_cost
+from spnas_core.encoding import Architecture
+from spnas_search.cli.parameters import IMAGE_SIZE
+from spnas_search.monitors.wording import amount
+
+BAR_WIDTH = 30
+
+
+@click.command()
+@click.argument("code")
+@click.option("--image", type=IMAGE_SIZE, default="224x224", show_default=True, help="Input size in pixels.")
+def show(code: str, image: tuple[int, int]) -> None:
+    """Draw the network of an architecture CODE and count what it costs.
+
+    \b
+    Example: spnas show r_111-2111-211111-211 --image 1216x800
+    """
+    architecture = Architecture.parse(code)
+    Console().print(*stage_drawing(architecture, image), sep="\n")
+
+
+def stage_drawing(architecture: Architecture, image: tuple[int, int]) -> tuple[Table, str]:
+    """Return the table of stages, and the line of totals."""
+    cost = backbone_cost(architecture, *image)
+    table = Table(title=f"{architecture} at {image[0]}x{image[1]}", title_justify="left", header_style="bold", box=None)
+    for heading, justify in (
+        ("stage", "left"),
+        ("blocks", "left"),
+        ("size", "right"),
+        ("channels", "right"),
+        ("mult-adds", "right"),
+        ("params", "right"),
+        ("share of multiply-adds", "left"),
+    ):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    drawings = [architecture.stem, *("".join("□" if d == "1" else "■" for d in stage) for stage in architecture.stages)]
+    for stage, drawing in zip(cost.stages, drawings, strict=True):
+        share = stage.multiply_adds / cost.multiply_adds
+        table.add_row(
+            stage.name,
+            drawing,
+            f"{stage.width}x{stage.height}",
+            str(stage.channels),
+            amount(stage.multiply_adds),
+            amount(stage.parameters),
+            f"{'█' * round(share * BAR_WIDTH)} {share:.0%}",
+        )
+    rows = f"; parallel rows {'-'.join(map(str, architecture.rows))} not counted" if architecture.rows else ""
+    total = (
+        f"{len(architecture.digits)} blocks (■ doubles the channels), {amount(cost.parameters)} parameters, "
+        f"{amount(cost.multiply_adds)} multiply-adds, {amount(cost.activation_bytes)}B of activations{rows}"
+    )
+    return table, total

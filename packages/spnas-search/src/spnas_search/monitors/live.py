@@ -1,0 +1,119 @@
+"""The live view of a terminal: where the search is, what is being trained, and what came out."""
+
+from collections import deque
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from spnas_core.tasks import Progress
+from spnas_search.archive import Candidate
+from spnas_search.monitors.state import PHASES, SearchState
+from spnas_search.monitors.wording import amount, duration, number, origin
+
+SHOWN_OUTCOMES = 8
+BAR_WIDTH = 32
+
+
+class LiveView:
+    """Redraws a few lines at the bottom of the terminal; a context manager.
+
+    Args:
+        state: followed by this view.
+        console: to draw on.
+    """
+
+    def __init__(self, state: SearchState, console: Console) -> None:
+        self._state = state
+        self._outcomes: deque[Candidate] = deque(maxlen=SHOWN_OUTCOMES)
+        self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def message(self, text: str) -> None:
+        """Print it above the view."""
+        self._live.console.print(text, highlight=False)
+
+    def round_started(self, phase: str, candidates: Sequence[Candidate]) -> None:
+        """Follow."""
+        self._state.round_started(phase, candidates)
+
+    def progress(self, progress: Progress) -> None:
+        """Follow."""
+        self._state.progress(progress)
+
+    def candidate_finished(self, candidate: Candidate) -> None:
+        """Follow, and show the outcome."""
+        self._state.candidate_finished(candidate)
+        self._outcomes.append(candidate)
+
+    def _draw(self) -> RenderableType:
+        return Group(self._search(), self._running(), self._finished())
+
+    def _search(self) -> RenderableType:
+        state = self._state
+        budget = state.settings.budget.candidates
+        best = state.best
+        grid = Table.grid(padding=(0, 2))
+        rate = state.candidates_per_hour
+        grid.add_row(
+            Text(PHASES[state.phase], style="bold"),
+            ProgressBar(total=max(budget, 1), completed=state.finished_children, width=BAR_WIDTH),
+            f"{state.finished_children}/{budget} children",
+            f"{'–' if rate is None else f'{rate:.0f}'} candidates/h",
+            f"{duration(state.seconds_left)} left",
+        )
+        if best is None:
+            return grid
+        objective = state.archive.objective.name
+        line = Text.assemble(
+            ("best so far  ", "bold"),
+            (str(best.architecture), "bold green"),
+            f"  merit {number(state.archive.merit(best))} {objective}  {amount(best.cost['multiply_adds'])} multiply-adds",
+        )
+        return Group(grid, line)
+
+    def _running(self) -> RenderableType:
+        grid = Table.grid(padding=(0, 2))
+        for candidate, progress in self._state.running.values():
+            done, total = (progress.done, progress.total) if progress else (0, 1)
+            note = progress.note if progress else "waiting"
+            grid.add_row(
+                f"  {candidate.kind} {candidate.id}",
+                str(candidate.architecture),
+                ProgressBar(total=max(total, 1), completed=done, width=BAR_WIDTH),
+                f"{done}/{total}",
+                note,
+            )
+        return grid
+
+    def _finished(self) -> RenderableType:
+        archive = self._state.archive
+        table = Table(box=None, padding=(0, 2), header_style="dim")
+        for heading in ("", "architecture", "from", archive.objective.name, "gain", "time"):
+            table.add_column(heading, justify="right" if heading in {archive.objective.name, "gain", "time"} else "left")
+        for candidate in self._outcomes:
+            failed = candidate.status == "failed"
+            gain = archive.gain(candidate)
+            table.add_row(
+                f"{candidate.kind} {candidate.id}",
+                str(candidate.architecture),
+                candidate.reason if failed else origin(candidate),
+                "failed" if failed else number(candidate.metrics.get(archive.objective.name)),
+                Text(number(gain, signed=True), style="green" if gain and gain > 0 else ""),
+                duration(candidate.seconds),
+                style="red" if failed else None,
+            )
+        return table

@@ -1,0 +1,80 @@
+"""What a view needs to know of a running search."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from spnas_core.tasks import Progress
+from spnas_search.archive import Archive, Candidate
+from spnas_search.settings import RunSettings
+
+PHASES = {
+    "start": "training the start",
+    "noise": "measuring the seed noise",
+    "search": "searching",
+    "final": "comparing winner and start on test images",
+}
+
+
+@dataclass
+class SearchState:
+    """Follows a search, so that views only have to draw.
+
+    Attributes:
+        settings: of the run.
+        archive: of the run.
+        phase: what the current round is for.
+        running: candidates under evaluation, with the last progress of each.
+    """
+
+    settings: RunSettings
+    archive: Archive
+    phase: str = "start"
+    running: dict[int, tuple[Candidate, Progress | None]] = field(default_factory=dict)
+    _began: float = field(default_factory=time.monotonic)
+    _children_before: int = 0
+
+    def __post_init__(self) -> None:
+        self._children_before = self.finished_children
+
+    @property
+    def finished_children(self) -> int:
+        """Children whose evaluation has ended."""
+        return sum(candidate.status != "proposed" for candidate in self.archive.of_kind("child"))
+
+    def round_started(self, phase: str, candidates: Sequence[Candidate]) -> None:
+        """Take in a new round."""
+        if phase == "search" and self.phase != "search":
+            self._began, self._children_before = time.monotonic(), self.finished_children
+        self.phase = phase
+        self.running = {candidate.id: (candidate, None) for candidate in candidates}
+
+    def progress(self, progress: Progress) -> None:
+        """Take in how far an evaluation is."""
+        known = self.running.get(progress.candidate)
+        candidate = known[0] if known else self.archive[progress.candidate]
+        self.running[progress.candidate] = (candidate, progress)
+
+    def candidate_finished(self, candidate: Candidate) -> None:
+        """Take in the end of an evaluation."""
+        self.running.pop(candidate.id, None)
+
+    @property
+    def candidates_per_hour(self) -> float | None:
+        """Children per hour in this session; None before the first one."""
+        done = self.finished_children - self._children_before
+        return 3600 * done / (time.monotonic() - self._began) if done else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimate for the children that remain; None before the first one."""
+        rate = self.candidates_per_hour
+        if rate is None or self.phase == "final":
+            return None
+        return 3600 * (self.settings.budget.candidates - self.finished_children) / rate
+
+    @property
+    def best(self) -> Candidate | None:
+        """The candidate of the highest merit so far."""
+        best = self.archive.best(1)
+        return best[0] if best else None

@@ -1,0 +1,23 @@
+"""A run's configuration: TOML read into models, every error in one line."""
+
+from spnas_search.settings.models import (
+    BudgetSettings,
+    ExecutorSettings,
+    FinalSettings,
+    RunSettings,
+    SpaceSettings,
+)
+from spnas_search.settings.resolution import ResolvedSettings, read_toml, resolve, set_key, write_toml
+
+__all__ = [
+    "BudgetSettings",
+    "ExecutorSettings",
+    "FinalSettings",
+    "ResolvedSettings",
+    "RunSettings",
+    "SpaceSettings",
+    "read_toml",
+    "resolve",
+    "set_key",
+    "write_toml",
+]

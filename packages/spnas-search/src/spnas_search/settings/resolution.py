@@ -1,0 +1,147 @@
+"""Reading, checking and writing configurations."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import tomli_w
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from spnas_core.errors import ConfigError, suggestion
+from spnas_core.plugins import registry
+from spnas_search.settings.models import RunSettings
+from spnas_search.strategies import strategy_plugin
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class ResolvedSettings:
+    """A checked configuration.
+
+    Attributes:
+        run: the search's own settings.
+        strategy: settings of the strategy, an instance of its model.
+        task: settings of the task, an instance of its model.
+    """
+
+    run: RunSettings
+    strategy: BaseModel
+    task: BaseModel
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything, defaults included, as plain values without None."""
+        values = self.run.model_dump(mode="json")
+        values["strategy"] = self.strategy.model_dump(mode="json")
+        values["task"] = self.task.model_dump(mode="json")
+        return cast("dict[str, Any]", _without_none(values))
+
+
+def resolve(values: Mapping[str, Any]) -> ResolvedSettings:
+    """Check a configuration.
+
+    Args:
+        values: nested plain values, as TOML gives them; what is missing takes its default.
+
+    Raises:
+        ConfigError: the first wrong key, its value, and what is allowed.
+        PluginError: an unknown strategy or task.
+    """
+    run = _validate(RunSettings, values, "")
+    strategy = strategy_plugin(_named(run.strategy, "strategy", "serial"))
+    task = registry("tasks").get(_named(run.task, "task", "detection"))
+    return ResolvedSettings(
+        run, _validate(strategy.settings, run.strategy, "strategy."), _validate(task.settings, run.task, "task.")
+    )
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        ConfigError: the file is missing, or malformed; the message has the line.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no valid TOML: {error}") from None
+
+
+def write_toml(values: Mapping[str, Any], path: Path) -> None:
+    """Write plain values as TOML."""
+    path.write_text(tomli_w.dumps(values), encoding="utf-8")
+
+
+def set_key(values: dict[str, Any], assignment: str) -> None:
+    """Apply one ``key=value``, dots in the key descending into tables.
+
+    Args:
+        values: changed in place.
+        assignment: the value is read as TOML, and taken as text where it is none.
+
+    Raises:
+        ConfigError: there is no ``=``, or the key descends into something that is no table.
+    """
+    key, equals, text = assignment.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ConfigError(f"--set {assignment!r} must look like key=value, for example strategy.pool=6")
+    try:
+        value = tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    table = values
+    for part in parts[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"--set {assignment!r}: {part!r} is a value, not a table")
+    table[parts[-1]] = value
+
+
+def _named(table: Mapping[str, Any], what: str, default: str) -> str:
+    name = table.get("name", default)
+    if not isinstance(name, str):
+        raise ConfigError(f"{what}.name is {name!r}: it must be the name of a registered {what}")
+    return name
+
+
+def _validate(model: type[_Model], values: Mapping[str, Any], prefix: str) -> _Model:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error.errors()[0], model, prefix)) from None
+
+
+def _explain(details: ErrorDetails, model: type[BaseModel], prefix: str) -> str:
+    # Positions in tuples and the names of union members are no keys that a user has written.
+    location = [part for part in details["loc"] if isinstance(part, str) and "[" not in part]
+    table, keys = _table_at(model, location)
+    key = prefix + ".".join(keys)
+    if details["type"] == "extra_forbidden":
+        return f"there is no setting {key!r}{suggestion(keys[-1], table.model_fields)}"
+    message = details["msg"][0].lower() + details["msg"][1:]
+    return f"{key} is {details['input']!r}: {message}"
+
+
+def _table_at(model: type[BaseModel], location: list[str]) -> tuple[type[BaseModel], list[str]]:
+    """Follow a location through nested tables; return the innermost table and the keys up to the failing one."""
+    keys: list[str] = []
+    for part in location:
+        keys.append(part)
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            break
+        model = annotation
+    return model, keys
+
+
+def _without_none(value: Any) -> Any:
+    """Leave out None, which TOML cannot say; missing keys take their default, which is None where it was."""
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return value

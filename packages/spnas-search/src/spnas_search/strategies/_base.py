@@ -1,0 +1,61 @@
+"""The contract of a strategy."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from spnas_core.plugins import registry
+from spnas_core.space import SearchSpace
+from spnas_search.archive import Archive, Proposal
+
+
+class Strategy(Protocol):
+    """Proposes candidates. A strategy keeps no state: everything follows from the archive and the given rng.
+
+    That is what makes a resumed search take the same decisions as an undisturbed one.
+    """
+
+    def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
+        """Propose the next round of children.
+
+        Args:
+            archive: all candidates so far; everything of earlier rounds has ended.
+            rng: seeded by the run's seed and the number of candidates so far; the only source of chance.
+
+        Returns:
+            Proposals of kind ``child``, new in the archive and different from each other; fewer than a full round
+            where no more can be found, none where the strategy is exhausted.
+        """
+
+    def stuck(self, archive: Archive) -> str | None:
+        """Say why going on makes no sense, or None."""
+
+    def may_use(self, archive: Archive) -> frozenset[int]:
+        """Ids of the candidates whose weights a later proposal may inherit from."""
+
+
+@dataclass(frozen=True)
+class StrategyPlugin:
+    """A strategy as the plugins register it.
+
+    Attributes:
+        summary: one line for listings.
+        settings: pydantic model of the ``[strategy]`` table.
+        build: makes the strategy from validated settings and the search space.
+    """
+
+    summary: str
+    settings: type[Any]
+    build: Callable[[Any, SearchSpace], Strategy]
+
+
+def strategy_plugin(name: str) -> StrategyPlugin:
+    """Look up a registered strategy.
+
+    Raises:
+        PluginError: no plugin registers the name.
+    """
+    plugin: StrategyPlugin = registry("strategies").get(name)
+    return plugin

@@ -1,0 +1,153 @@
+"""The serial phase of SP-NAS: Swap–Expand over one sequence of residual blocks.
+
+Jiang et al., "SP-NAS: Serial-to-Parallel Backbone Search for Object Detection", CVPR 2020.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from spnas_core.encoding import Architecture
+from spnas_core.morphisms import Swap, morphism
+from spnas_core.space import SearchSpace
+from spnas_search.archive import Archive, Candidate, Proposal
+from spnas_search.strategies.mutation import draw_new_rewrite, draw_rewrite
+
+COST = "multiply_adds"
+
+
+class SerialSettings(BaseModel):
+    """The ``[strategy]`` table of a serial search.
+
+    Attributes:
+        name: the strategy's name.
+        round: children per round; a round sees only what earlier rounds have found.
+        epochs: that a child is trained after inheriting.
+        swap_epochs: the same where a swap is among its morphisms; 0 means as many as ``epochs``.
+        pool: how many of the best candidates may become parents.
+        merit_power: how steeply a parent's odds fall with its rank by merit.
+        cost_power: how steeply they fall with its rank by multiply-adds.
+        max_mutations: most morphisms in one child.
+        max_step: most blocks by which a swap moves a border.
+        odds: relative weight of each morphism; what is not named is never drawn.
+        n_stuck: the search ends after this many children in a row that exceeded their control by no more than the noise.
+        max_redraws: tries to find a new architecture before the strategy says that it is exhausted.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["serial"] = "serial"
+    round: int = Field(2, ge=1)
+    epochs: int = Field(3, ge=1)
+    swap_epochs: int = Field(0, ge=0)
+    pool: int = Field(4, ge=1)
+    merit_power: float = Field(1.0, ge=0)
+    cost_power: float = Field(0.5, ge=0)
+    max_mutations: int = Field(2, ge=1)
+    max_step: int = Field(2, ge=1)
+    odds: dict[str, float] = Field(default={"swap": 1.0, "expand": 1.0, "add-stage": 0.25}, min_length=1)
+    n_stuck: int = Field(30, ge=1)
+    max_redraws: int = Field(500, ge=1)
+
+
+def parent_odds(merits: Sequence[float], costs: Sequence[float], merit_power: float, cost_power: float) -> np.ndarray:
+    """Return the probability of each pool member to become the parent.
+
+    ``p_i ∝ (1 + m_i)^-merit_power · (1 + c_i)^-cost_power`` with m_i the rank by merit (0 = best) and c_i the rank by
+    cost (0 = cheapest). Equal values have equal ranks.
+
+    Example: merits 0.5, 0.4 and costs 20, 10 with powers 1 and 0.5 weigh 1 · 2^-0.5 = 0.707 and 0.5 · 1 = 0.5, so the
+    probabilities are 0.586 and 0.414.
+
+    Args:
+        merits: higher is better.
+        costs: lower is better.
+        merit_power: 0 ignores merit.
+        cost_power: 0 ignores cost.
+    """
+    merit_ranks = np.array([sum(other > merit for other in merits) for merit in merits], dtype=float)
+    cost_ranks = np.array([sum(other < cost for other in costs) for cost in costs], dtype=float)
+    weights = (1 + merit_ranks) ** -merit_power * (1 + cost_ranks) ** -cost_power
+    odds: np.ndarray = weights / weights.sum()
+    return odds
+
+
+class Serial:
+    """Mutates the best candidates so far by swap, expand and add stage.
+
+    Args:
+        settings: the ``[strategy]`` table.
+        space: bounds of the search.
+
+    Raises:
+        PluginError: the odds name an unknown morphism.
+    """
+
+    def __init__(self, settings: SerialSettings, space: SearchSpace) -> None:
+        self.settings = settings
+        self.space = space
+        self._odds = {
+            replace(found, max_step=settings.max_step) if isinstance(found, Swap) else found: weight
+            for found, weight in ((morphism(name), weight) for name, weight in settings.odds.items())
+        }
+
+    def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
+        """Draw parents from the best ``pool`` candidates and mutate them."""
+        pool = archive.best(self.settings.pool)
+        if not pool:
+            return []
+        odds = parent_odds(
+            [archive.merit(candidate) or 0.0 for candidate in pool],
+            [candidate.cost[COST] for candidate in pool],
+            self.settings.merit_power,
+            self.settings.cost_power,
+        )
+
+        def draw_parent() -> tuple[int, Architecture]:
+            parent = pool[rng.choice(len(pool), p=odds)]
+            return parent.id, parent.architecture
+
+        proposed: dict[Architecture, Proposal] = {}
+        while len(proposed) < self.settings.round:
+            drawn = draw_new_rewrite(
+                draw_parent,
+                lambda architecture: draw_rewrite(architecture, self._odds, self.settings.max_mutations, rng),
+                lambda architecture: architecture in proposed or archive.contains(architecture),
+                self.space,
+                self.settings.max_redraws,
+            )
+            if drawn is None:
+                break
+            parent, rewrite = drawn
+            swaps = any(step.morphism == "swap" for step in rewrite.steps)
+            epochs = self.settings.swap_epochs if swaps and self.settings.swap_epochs else self.settings.epochs
+            proposed[rewrite.child] = Proposal("child", parent, rewrite, epochs)
+        return list(proposed.values())
+
+    def stuck(self, archive: Archive) -> str | None:
+        """Say so after ``n_stuck`` children in a row without a gain above the noise."""
+        noise = archive.noise() or 0.0
+        seen = 0
+        for number in range(len(archive) - 1, -1, -1):
+            candidate = archive[number]
+            if candidate.kind != "child":
+                continue
+            if improves(archive, candidate, noise):
+                return None
+            seen += 1
+            if seen >= self.settings.n_stuck:
+                return f"no child exceeded its control by more than the noise ({noise:.3f}) for {seen} proposals"
+        return None
+
+    def may_use(self, archive: Archive) -> frozenset[int]:
+        """The pool: only its members become parents."""
+        return frozenset(candidate.id for candidate in archive.best(self.settings.pool))
+
+
+def improves(archive: Archive, candidate: Candidate, noise: float) -> bool:
+    """Say whether a child exceeded its control by more than the noise."""
+    gain = archive.gain(candidate)
+    return gain is not None and gain > noise

@@ -1,0 +1,5 @@
+"""For those who write strategies, tasks and executors: what helps to test them."""
+
+from spnas_search.testing.null_task import NullTask
+
+__all__ = ["NullTask"]

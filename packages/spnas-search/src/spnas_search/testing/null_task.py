@@ -1,0 +1,114 @@
+"""A task that trains nothing: for trying out strategies, executors and search loops in milliseconds."""
+
+import hashlib
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from spnas_core.cost import backbone_cost
+from spnas_core.errors import DataError, EvaluationError
+from spnas_core.tasks import Evaluation, EvaluationRequest, MetricSpec, Progress, Report
+
+Behaviour = Literal["raise", "diverge", "nan", "kill", "hang", "user-error"]
+
+
+@dataclass(frozen=True)
+class NullTask:
+    """Scores that look like training, computed from the code and the epochs; nothing is built or trained.
+
+    ``score`` is ``quality · (1 - 2^(-age / half_life)) + noise · N(0, 1)``, where age counts the epochs along
+    the chain of weights files. Quality, in [0, 1], grows with depth and differs from code to code, so that a
+    strategy has something to climb. ``loss`` is ``1 - score``: a metric where lower is better. Costs are the
+    backbone's real ones.
+
+    Attributes:
+        noise: standard deviation of the score over seeds.
+        half_life: epochs after which half of the quality shows.
+        duration: seconds that each evaluation sleeps.
+        image_size: (width, height) in pixels, for the cost.
+        behaviour: by candidate number, what goes wrong with it. ``raise``: a mistake in the task's code;
+            ``diverge``: an EvaluationError; ``nan``: undefined metrics; ``kill``: its process is killed by
+            SIGKILL; ``hang``: it never comes back; ``user-error``: a DataError.
+    """
+
+    noise: float = 0.0
+    half_life: float = 4.0
+    duration: float = 0.0
+    image_size: tuple[int, int] = (64, 64)
+    behaviour: Mapping[int, Behaviour] = field(default_factory=dict, hash=False)
+
+    @property
+    def metrics(self) -> tuple[MetricSpec, ...]:
+        """``score`` and ``loss``."""
+        return MetricSpec("score"), MetricSpec("loss", higher_is_better=False)
+
+    def prepare(self, cache: Path, report: Callable[[str, int, int], None]) -> tuple[str, ...]:
+        """There is no data: nothing to do."""
+        del cache
+        report("null task", 1, 1)
+        return ()
+
+    def evaluate(self, request: EvaluationRequest, report: Report) -> Evaluation:
+        """Compute the metrics, report each epoch, and write a weights file of a few bytes.
+
+        Raises:
+            EvaluationError: the candidate is told to diverge.
+            DataError: the candidate is told to meet a user's mistake.
+        """
+        began = time.monotonic()
+        report(Progress(request.candidate, 0, request.epochs, "null"))
+        behaviour = self.behaviour.get(request.candidate)
+        _misbehave(behaviour)
+        time.sleep(self.duration)
+        for epoch in range(1, request.epochs + 1):
+            report(Progress(request.candidate, epoch, request.epochs, "null"))
+        inherited = (
+            0 if request.parent_weights is None else int(load_file(request.parent_weights)["epochs"][0])
+        )
+        age = inherited + request.epochs
+        score = self.score(str(request.rewrite.child), age, request.seed)
+        if behaviour == "nan":
+            score = float("nan")
+        if request.weights is not None:
+            save_file({"epochs": np.array([age])}, request.weights)
+        return Evaluation(
+            metrics={"score": score, "loss": 1 - score},
+            cost=backbone_cost(request.rewrite.child, *self.image_size).as_dict(),
+            receipt={"inherited_percent": 0.0 if request.parent_weights is None else 100.0},
+            seconds=time.monotonic() - began,
+        )
+
+    def score(self, code: str, age: int, seed: int = 0) -> float:
+        """The score of a code after that many epochs."""
+        serial = code.split("_")[1]
+        depth = sum(digit in "12" for digit in serial)
+        # Python's own hash differs from process to process.
+        chance = int.from_bytes(hashlib.blake2b(code.encode(), digest_size=4).digest()) / 2**32
+        quality = 0.8 * depth / (depth + 8) + 0.2 * chance
+        trained = 1 - 2 ** (-age / self.half_life)
+        return quality * trained + self.noise * random.Random(seed).gauss(0, 1)  # noqa: S311 - no secrets here
+
+
+def _misbehave(behaviour: Behaviour | None) -> None:
+    match behaviour:
+        case "raise":
+            raise RuntimeError("the null task was told to raise")
+        case "diverge":
+            raise EvaluationError("the loss is NaN after epoch 1")
+        case "user-error":
+            raise DataError("the null task was told to find no images: give it some")
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "hang":
+            while True:
+                time.sleep(3600)
+        case _:
+            pass
