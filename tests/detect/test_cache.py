@@ -152,6 +152,18 @@ def test_interrupted_build_leaves_nothing_under_the_final_name(tmp_path):
     assert len(build_cache(dataset(), tmp_path, image_size=(8, 8)).split("test")) == 1
 
 
+def test_finished_cache_is_the_renamed_temporary_folder(tmp_path):
+    seen = set()
+
+    def look(done, total):
+        seen.update((path.name, path.stat().st_ino) for path in tmp_path.iterdir())
+
+    cache = build_cache(dataset(), tmp_path, image_size=(8, 8), progress=look)
+    ((name, inode),) = seen
+    assert name != cache.folder.name
+    assert inode == cache.folder.stat().st_ino
+
+
 def _build_and_die(folder):
     import os
 

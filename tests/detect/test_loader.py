@@ -67,6 +67,11 @@ def test_epoch_is_reproducible_from_seed_and_epoch_alone(split):
     assert not equal(collect(make(seed=6), 2), first)
 
 
+def test_each_epoch_augments_anew(split):
+    loader = Loader(split, batch_size=8, augmentation=train_augmentation(), shuffle=False, seed=0)
+    assert not equal(collect(loader, 0), collect(loader, 1))
+
+
 def test_augmentation_does_not_depend_on_the_batch_size(split):
     augmentation = train_augmentation(**FULL)
     one, other = (
@@ -81,10 +86,14 @@ def test_callers_random_state_and_threads_are_left_alone(split):
     np.random.seed(1)  # noqa: NPY002
     states = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     threads = torch.get_num_threads()
+    torch.set_num_threads(3)
     loader = Loader(split, batch_size=4, augmentation=train_augmentation(**FULL), shuffle=True, seed=0)
-    for _ in loader.epoch(0):
-        assert torch.equal(torch.get_rng_state(), states[0])
-        assert torch.get_num_threads() == threads
+    try:
+        for _ in loader.epoch(0):
+            assert torch.equal(torch.get_rng_state(), states[0])
+            assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
     assert np.array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
 
 
@@ -195,6 +204,15 @@ def test_boxes_stay_around_their_pixels(options):
         seen.add(tuple(tight.tolist()))
     assert len(seen) > 1 or options == {"flip": 1.0}
     assert (20, 10, 52, 33) not in seen or options != {"flip": 1.0}
+
+
+def test_shrunk_images_lie_on_zeros():
+    augment = train_augmentation(flip=0, scale_range=(0.5, 0.5))
+    white = torch.full((3, 64, 96), 255, dtype=torch.uint8)
+    image, boxes, _ = augment(white, torch.tensor([[0.0, 0, 96, 64]]), torch.tensor([1]))
+    assert sorted(image.unique().tolist()) == [0, 255]
+    assert (image == 255).sum() == 3 * 48 * 32
+    assert (boxes[0, 2:] - boxes[0, :2]).tolist() == [48, 32]
 
 
 def test_rows_of_labels_stay_with_their_boxes():

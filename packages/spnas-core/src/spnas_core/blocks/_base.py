@@ -61,7 +61,7 @@ class BlockSpec(Protocol):
         """Return the residual branch in order, then the projection (named ``projection``) where the block has one."""
 
     def build(self, in_channels: int, planes: int, stride: int) -> nn.Module:
-        """Build the module; its parameters may be on the meta device."""
+        """Build the module; it is called on the meta device, and an inheritance plan gives the first values."""
 
     @property
     def silent_norm(self) -> str:

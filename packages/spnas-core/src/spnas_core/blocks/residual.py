@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from spnas_core.blocks._base import ConvLayer
+from spnas_core.blocks.layers import Convolution, Norm
 from spnas_core.errors import CodeError
 
 PROJECTION = "projection"
@@ -31,7 +32,7 @@ class ResidualBlock(nn.Module):
         self.depth = sum(layer.name != PROJECTION for layer in layers)
         self.projection: nn.Module | None = None
         for layer in layers:
-            convolution = nn.Conv2d(
+            convolution = Convolution(
                 layer.in_channels,
                 layer.out_channels,
                 layer.kernel,
@@ -40,7 +41,7 @@ class ResidualBlock(nn.Module):
                 groups=layer.groups,
                 bias=False,
             )
-            norm = nn.BatchNorm2d(layer.out_channels)
+            norm = Norm(layer.out_channels)
             if layer.name == PROJECTION:
                 self.projection = nn.Sequential(OrderedDict(conv=convolution, bn=norm))
             else:

@@ -46,7 +46,9 @@ def fill_(tensor: Tensor, init: Init, generator: torch.Generator | None = None) 
         case "ones":
             tensor.fill_(1)
         case "dirac":
-            nn.init.dirac_(tensor)
+            tensor.zero_()
+            centre = tensor[(..., *(size // 2 for size in tensor.shape[2:]))]
+            centre.fill_diagonal_(1)
         case "he-normal":
             nn.init.kaiming_normal_(tensor, mode="fan_out", nonlinearity="relu", generator=generator)
         case "xavier-uniform":

@@ -29,4 +29,4 @@ class StemSpec(Protocol):
         """Return the convolutions in order."""
 
     def build(self, base: int) -> nn.Module:
-        """Build the module; its parameters may be on the meta device."""
+        """Build the module; it is called on the meta device, and an inheritance plan gives the first values."""

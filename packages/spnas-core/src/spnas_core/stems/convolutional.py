@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from spnas_core.blocks._base import ConvLayer
+from spnas_core.blocks.layers import Convolution, Norm
 from spnas_core.errors import CodeError
 
 
@@ -43,10 +44,10 @@ class ConvolutionalStem:
         """Build a sequential module named ``conv1``, ``bn1``, ``relu1``, …, ``pool``."""
         modules: OrderedDict[str, nn.Module] = OrderedDict()
         for number, layer in enumerate(self.layers(base), 1):
-            modules[f"conv{number}"] = nn.Conv2d(
+            modules[f"conv{number}"] = Convolution(
                 layer.in_channels, layer.out_channels, layer.kernel, layer.stride, layer.padding, bias=False
             )
-            modules[f"bn{number}"] = nn.BatchNorm2d(layer.out_channels)
+            modules[f"bn{number}"] = Norm(layer.out_channels)
             modules[f"relu{number}"] = nn.ReLU(inplace=True)
         if self.pools:
             modules["pool"] = nn.MaxPool2d(3, stride=2, padding=1)

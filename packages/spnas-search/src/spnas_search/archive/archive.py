@@ -361,7 +361,7 @@ class Archive:
         self._candidates.append(candidate)
         self._kinds[candidate.kind].append(candidate.id)
         if candidate.kind in {"start", "child"}:
-            self._architectures.add(candidate.architecture)
+            pass
         elif candidate.kind == "control" and candidate.parent is not None:
             self._controls[candidate.parent, candidate.epochs].append(candidate.id)
         self._ranking.propose(candidate)

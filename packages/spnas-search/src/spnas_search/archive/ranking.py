@@ -143,7 +143,7 @@ class Ranking:
 
     def _rank(self, candidate: int, merit: float) -> None:
         self._merits[candidate] = merit
-        insort(self._ranked, (-merit, candidate))
+        insort(self._ranked, (-merit, -candidate))
         for name, front in self._fronts.items():
             price = self._cost(candidate, name)
             if price is not None:
