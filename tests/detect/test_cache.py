@@ -124,9 +124,7 @@ def test_cache_and_split_pickle_as_their_folder(tmp_path):
 def test_progress_counts_all_images(tmp_path):
     seen = []
     train = [record(str(i)) for i in range(5)]
-    build_cache(
-        dataset(*train), tmp_path, image_size=(8, 8), progress=lambda n, total: seen.append((n, total))
-    )
+    build_cache(dataset(*train), tmp_path, image_size=(8, 8), progress=lambda n, total: seen.append((n, total)))
     assert seen == [(i, 7) for i in range(1, 8)]
 
 

@@ -18,10 +18,7 @@ def annotation(identifier, image, bbox, category=3, iscrowd=0):
 
 
 def content(first, count=1, annotations=None):
-    images = [
-        {"id": i, "file_name": f"{i:03d}.jpg", "width": 100, "height": 80}
-        for i in range(first, first + count)
-    ]
+    images = [{"id": i, "file_name": f"{i:03d}.jpg", "width": 100, "height": 80} for i in range(first, first + count)]
     if annotations is None:
         annotations = [annotation(i, i, [10, 20, 30, 40]) for i in range(first, first + count)]
     return {"images": images, "annotations": annotations, "categories": CATEGORIES}
@@ -79,9 +76,7 @@ def test_short_layout_reads_all_three_files(tmp_path):
 def test_files_and_image_folder_can_be_named(tmp_path):
     write(tmp_path, "mine.json", "pictures", content(1, 2))
     write(tmp_path, "yours.json", "pictures", content(11, 2))
-    data = load(
-        tmp_path, train="mine.json", validation="annotations/yours.json", test="yours.json", images="pictures"
-    )
+    data = load(tmp_path, train="mine.json", validation="annotations/yours.json", test="yours.json", images="pictures")
     assert [record.name for record in data.splits["validation"]] == ["011.jpg", "012.jpg"]
 
 

@@ -75,8 +75,7 @@ def test_each_epoch_augments_anew(split):
 def test_augmentation_does_not_depend_on_the_batch_size(split):
     augmentation = train_augmentation(**FULL)
     one, other = (
-        collect(Loader(split, batch_size=size, augmentation=augmentation, shuffle=True, seed=1), 1)
-        for size in (3, 16)
+        collect(Loader(split, batch_size=size, augmentation=augmentation, shuffle=True, seed=1), 1) for size in (3, 16)
     )
     assert equal(one, other)
 
@@ -109,10 +108,7 @@ def test_share_is_a_fixed_seeded_subset(split):
 
 
 def test_a_smaller_share_is_part_of_a_larger_one(split):
-    shares = [
-        set(Loader(split, batch_size=1, shuffle=True, seed=0, share=share).indices)
-        for share in (0.2, 0.6, 1.0)
-    ]
+    shares = [set(Loader(split, batch_size=1, shuffle=True, seed=0, share=share).indices) for share in (0.2, 0.6, 1.0)]
     assert shares[0] < shares[1] < shares[2]
 
 
@@ -181,9 +177,7 @@ def white_square(box):
     return image
 
 
-@pytest.mark.parametrize(
-    "options", [{"flip": 1.0}, {"scale_range": (0.4, 2.0)}, {"flip": 0.5, "scale_range": (1, 1)}]
-)
+@pytest.mark.parametrize("options", [{"flip": 1.0}, {"scale_range": (0.4, 2.0)}, {"flip": 0.5, "scale_range": (1, 1)}])
 def test_boxes_stay_around_their_pixels(options):
     augment = train_augmentation(**options)
     torch.manual_seed(0)
@@ -240,9 +234,7 @@ def test_slivers_are_removed():
 
 def test_images_without_boxes_pass():
     augment = train_augmentation(**FULL)
-    _, boxes, labels = augment(
-        white_square((0, 0, 5, 5)), torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
-    )
+    _, boxes, labels = augment(white_square((0, 0, 5, 5)), torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
     assert boxes.shape == (0, 4)
     assert labels.shape == (0,)
 

@@ -205,9 +205,7 @@ def file_based_coco(tmp_path, predictions, targets):
                     "iscrowd": int(ignore),
                 }
             )
-        for box, score, label in zip(
-            prediction["boxes"], prediction["scores"], prediction["labels"], strict=True
-        ):
+        for box, score, label in zip(prediction["boxes"], prediction["scores"], prediction["labels"], strict=True):
             x, y, w, h = box[0], box[1], box[2] - box[0], box[3] - box[1]
             detections.append(
                 {"image_id": image_id, "category_id": int(label), "bbox": [x, y, w, h], "score": float(score)}
@@ -276,9 +274,7 @@ def test_coco_gives_nan_where_nothing_can_be_scored():
     assert math.isnan(scores["AP50/dog"])
 
 
-@pytest.mark.parametrize(
-    "metric", [CocoMetric(CLASSES), VocMetric(CLASSES), VocMetric(CLASSES, use_11_points=True)]
-)
+@pytest.mark.parametrize("metric", [CocoMetric(CLASSES), VocMetric(CLASSES), VocMetric(CLASSES, use_11_points=True)])
 def test_metrics_handle_nothing_and_can_be_reset(metric):
     metric.reset()
     assert all(math.isnan(value) for value in metric.evaluate().values())

@@ -71,9 +71,7 @@ def test_boxes_are_clipped_to_the_image(root):
     assert load(root).splits["train"][0].boxes.tolist() == [[0, 0, 100, 80]]
 
 
-@pytest.mark.parametrize(
-    "corners", [(5, 5, 5, 9), (5, 9, 9, 9), (9, 5, 5, 9), (101, 5, 120, 9), (5, -9, 9, 0)]
-)
+@pytest.mark.parametrize("corners", [(5, 5, 5, 9), (5, 9, 9, 9), (9, 5, 5, 9), (101, 5, 120, 9), (5, -9, 9, 0)])
 def test_degenerate_boxes_are_dropped_and_counted(root, corners):
     add(root, "a", objects=[*ONE, ("cat", corners, 0)])
     data = load(root)
@@ -211,9 +209,7 @@ def test_image_is_found_by_the_annotated_file_name(root):
     assert load(root).splits["train"][1].read().shape == (80, 100, 3)
 
 
-@pytest.mark.parametrize(
-    "text", ["<annotation>\n<size>\n</annotation>", "<annotation>\n<a>\n&nope;</a></annotation>"]
-)
+@pytest.mark.parametrize("text", ["<annotation>\n<size>\n</annotation>", "<annotation>\n<a>\n&nope;</a></annotation>"])
 def test_malformed_xml_names_file_and_line(root, text):
     add(root, "b", text=text)
     with pytest.raises(DataError, match=r"b\.xml is malformed XML in line 3"):

@@ -84,9 +84,7 @@ def test_a_reopened_archive_is_equal_field_by_field(archive):
     archive.commit_round([start()], threads=3)
     archive.commit_round([child(), child(choice=1), control()], threads=3)
     receipt = {"added": ("blocks.1",), "copied": np.int64(3), "output_change": {"s1": np.float32(0.5)}}
-    archive.finish(
-        0, Evaluation({"score": np.float64(0.5), "loss": math.nan}, {"parameters": 12}, receipt, 1.5), "abc"
-    )
+    archive.finish(0, Evaluation({"score": np.float64(0.5), "loss": math.nan}, {"parameters": 12}, receipt, 1.5), "abc")
     archive.fail(1, "worker ended by signal 9", 2.5)
     before = list(archive)
     with reopened(archive) as again:
@@ -258,9 +256,7 @@ def test_a_newer_archive_names_the_version_to_install(archive):
     connection.execute("UPDATE meta SET value = '9.1.0' WHERE key = 'spnas_search'")
     connection.commit()
     connection.close()
-    with pytest.raises(
-        ArchiveError, match=r"schema version 2, .* reads up to 1: pip install 'spnas-search>=9\.1\.0'"
-    ):
+    with pytest.raises(ArchiveError, match=r"schema version 2, .* reads up to 1: pip install 'spnas-search>=9\.1\.0'"):
         Archive.open(archive.path)
 
 

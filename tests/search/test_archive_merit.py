@@ -64,9 +64,7 @@ class Naive:
         return sorted(with_merit, key=lambda c: (-self.merit(c), c.id))
 
     def pareto(self, cost: str) -> list[Candidate]:
-        points = [
-            (c.cost[cost], self.merit(c), c) for c in self.ranked() if not math.isnan(c.cost.get(cost, NAN))
-        ]
+        points = [(c.cost[cost], self.merit(c), c) for c in self.ranked() if not math.isnan(c.cost.get(cost, NAN))]
         front = [
             (price, -merit, c.id)
             for price, merit, c in points
@@ -114,9 +112,7 @@ def forests(draw):
     """Candidates behind a start, in rounds, and the order in which they end."""
     count = draw(st.integers(1, 14))
     kinds = draw(
-        st.lists(
-            st.sampled_from(["child", "child", "control", "control", "final"]), min_size=count, max_size=count
-        )
+        st.lists(st.sampled_from(["child", "child", "control", "control", "final"]), min_size=count, max_size=count)
     )
     parents, proposals = [0], []
     for number, kind in enumerate(kinds, 1):
@@ -243,9 +239,7 @@ def test_a_front_grown_point_by_point_is_the_front_of_all(pairs):
     grown = Front([])
     for point in points:
         grown.add(point)
-    expected = [
-        p for p in points if not any(q[0] <= p[0] and q[1] <= p[1] and q[:2] != p[:2] for q in points)
-    ]
+    expected = [p for p in points if not any(q[0] <= p[0] and q[1] <= p[1] and q[:2] != p[:2] for q in points)]
     assert grown.candidates == Front(points).candidates == tuple(number for _, _, number in sorted(expected))
     assert all((point in grown) == (point in expected) for point in points)
 
@@ -256,9 +250,7 @@ def ranking_of(count: int) -> tuple[Ranking, list[Candidate]]:
     for number in range(count):
         kind = "start" if number == 0 else "control" if number % 4 == 1 else "child"
         # A control (4k + 1) and three children of one parent, which is a start or child itself.
-        parent = (
-            None if number == 0 else candidates[-1].parent if kind == "child" else max(0, number // 8 * 4)
-        )
+        parent = None if number == 0 else candidates[-1].parent if kind == "child" else max(0, number // 8 * 4)
         metrics, cost = {"score": rng.random()}, {"multiply_adds": rng.random()}
         candidate = Candidate(
             number, number, kind, parent, SAME, 1, "validation", 1, 0, 1, "done", metrics=metrics, cost=cost

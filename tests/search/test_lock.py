@@ -23,9 +23,7 @@ time.sleep(600)
 
 
 def holder(folder):
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(folder / "lock")], stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder / "lock")], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "held\n"
     return process
 

@@ -127,7 +127,7 @@ class DetectionTask:
             request.rewrite, len(data.classes), self.settings.detector, parent, generator=generator
         )
         detector.to(device)
-        if self._channels_last(device):
+        if self._channels_last():
             detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if parent and request.rewrite.steps:
             backbone = cast("nn.Module", detector.backbone)
@@ -135,9 +135,7 @@ class DetectionTask:
             norms = [name.removeprefix(BACKBONE) for name in plan.pass_through_norms]
             images = normalize(train.images(range(min(CALIBRATION_IMAGES, len(train))))).to(device)
             calibrate_pass_through(backbone, norms, images)
-            receipt = replace(
-                receipt, output_change=_change(request.rewrite, parent, backbone, images[:CHANGE_IMAGES])
-            )
+            receipt = replace(receipt, output_change=_change(request.rewrite, parent, backbone, images[:CHANGE_IMAGES]))
         return detector, receipt
 
     def _loader(self, data: CachedData, seed: int) -> Loader:
@@ -152,7 +150,7 @@ class DetectionTask:
             seed=seed,
             drop_last=len(data.split("train")) >= training.batch_size,
             share=training.share,
-            channels_last=self._channels_last(self._device()),
+            channels_last=self._channels_last(),
         )
 
     def _data(self) -> CachedData:
@@ -160,7 +158,7 @@ class DetectionTask:
             raise ConfigError("the task has no data yet: call prepare() before evaluate()")
         return open_cache(self._cache)
 
-    def _channels_last(self, device: torch.device) -> bool:
+    def _channels_last(self) -> bool:
         wanted = self.settings.training.channels_last
         return True if wanted == "auto" else wanted
 
@@ -170,12 +168,12 @@ class DetectionTask:
         try:
             return torch.empty(0, device=self.settings.device).device
         except (RuntimeError, AssertionError) as error:
-            raise ConfigError(f"device {self.settings.device!r} cannot be used: {str(error).splitlines()[0]}") from error
+            raise ConfigError(
+                f"device {self.settings.device!r} cannot be used: {str(error).splitlines()[0]}"
+            ) from error
 
 
-def _change(
-    rewrite: Rewrite, parent: Mapping[str, Tensor], child: nn.Module, images: Tensor
-) -> dict[str, float]:
+def _change(rewrite: Rewrite, parent: Mapping[str, Tensor], child: nn.Module, images: Tensor) -> dict[str, float]:
     """Compare the features of parent and child before training."""
     own = {name.removeprefix(BACKBONE): tensor for name, tensor in parent.items() if name.startswith(BACKBONE)}
     before, _ = materialise(identity(rewrite.parent), own, device=images.device)

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from spnas_core.encoding import Architecture
-from spnas_core.errors import ArchiveError, ConfigError, SpnasError, suggestion
+from spnas_core.errors import ArchiveError, ConfigError, suggestion
 from spnas_core.plugins import registry
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import MetricSpec, Task

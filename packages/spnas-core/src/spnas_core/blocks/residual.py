@@ -87,7 +87,9 @@ class ResidualSpec:
         """Refuse a base for which a bottleneck has no channel in a group."""
         if self._width(base) < 1:
             least = -(-64 // self.group_width)
-            raise CodeError(f"{self.name}@{base} gives the 3x3 convolution no channel: the base must be at least {least}")
+            raise CodeError(
+                f"{self.name}@{base} gives the 3x3 convolution no channel: the base must be at least {least}"
+            )
 
     def out_channels(self, planes: int) -> int:
         """Channels that leave the block."""

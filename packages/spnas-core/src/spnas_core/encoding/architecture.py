@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from spnas_core.errors import CodeError
 
@@ -100,6 +101,8 @@ class Architecture:
             CodeError: a border that leaves a stage empty.
         """
         edges = (0, *borders, len(digits))
-        if any(end <= start for start, end in zip(edges, edges[1:], strict=False)):
-            raise CodeError(f"borders {borders} leave a stage of {digits!r} empty: every stage needs at least one block")
-        return like.with_stages(tuple(digits[a:b] for a, b in zip(edges, edges[1:], strict=False)))
+        if any(end <= start for start, end in pairwise(edges)):
+            raise CodeError(
+                f"borders {borders} leave a stage of {digits!r} empty: every stage needs at least one block"
+            )
+        return like.with_stages(tuple(digits[a:b] for a, b in pairwise(edges)))

@@ -30,7 +30,10 @@ def parse_architecture(text: str) -> Architecture:
         shares_rows = codes[1].endswith("s")
         entries = codes[1].removesuffix("s").split("-")
         rows = tuple(
-            _number(entry, f"entry {i} of the parallel code {codes[1]!r} is {entry!r}: it must be a number of rows, 0 or more")
+            _number(
+                entry,
+                f"entry {i} of the parallel code {codes[1]!r} is {entry!r}: it must be a number of rows, 0 or more",
+            )
             for i, entry in enumerate(entries, 1)
         )
     return Architecture(

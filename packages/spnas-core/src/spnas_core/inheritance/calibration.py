@@ -20,14 +20,16 @@ def calibrate_pass_through(module: nn.Module, norms: Sequence[str], images: Tens
         module: the network; its mode and all other tensors stay as they are.
         norms: names of BatchNorm2d layers inside it.
         images: Tensor[N, 3, H, W].
+
+    Raises:
+        TypeError: a named layer that is no BatchNorm2d with running statistics.
     """
     if not norms:
         return
 
     def set_from_input(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(norm, nn.BatchNorm2d)
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
+        if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None or norm.running_var is None:
+            raise TypeError(f"only BatchNorm2d with running statistics can be calibrated, not {norm}")
         variance, mean = torch.var_mean(inputs[0].float(), dim=(0, 2, 3), correction=0)
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)

@@ -36,7 +36,7 @@ def fill_(tensor: Tensor, init: Init, generator: torch.Generator | None = None) 
     """Write first values into a tensor.
 
     Args:
-        tensor: of any shape; ``dirac`` wants a convolution weight of one group.
+        tensor: of any shape; ``dirac`` wants a Tensor[C, C, k, k] of one group, k odd.
         init: what to write.
         generator: source of random values; torch's global one by default.
     """
@@ -47,8 +47,7 @@ def fill_(tensor: Tensor, init: Init, generator: torch.Generator | None = None) 
             tensor.fill_(1)
         case "dirac":
             tensor.zero_()
-            centre = tensor[(..., *(size // 2 for size in tensor.shape[2:]))]
-            centre.fill_diagonal_(1)
+            tensor[:, :, tensor.shape[2] // 2, tensor.shape[3] // 2].fill_diagonal_(1)
         case "he-normal":
             nn.init.kaiming_normal_(tensor, mode="fan_out", nonlinearity="relu", generator=generator)
         case "xavier-uniform":

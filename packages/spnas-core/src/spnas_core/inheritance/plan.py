@@ -112,7 +112,7 @@ def plan_inheritance(rewrite: Rewrite, child_shapes: Shapes, parent_shapes: Shap
     fills: list[TensorFill] = []
     for name, shape in child_shapes.items():
         source = _source_name(name, rewrite.block_map)
-        if source in parent_shapes and parent_shapes[source] == shape:
+        if source is not None and parent_shapes.get(source) == shape:
             copies.append(TensorCopy(name, source))
         else:
             fills.append(TensorFill(name, _new_tensor_init(name, shape, rewrite, silent_norm)))

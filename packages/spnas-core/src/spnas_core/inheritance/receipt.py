@@ -42,7 +42,9 @@ class Receipt:
         return f"{self.inherited_percent:.1f} % inherited: {self.copied:,} copied, {self.expanded:,} expanded, {self.new:,} new"
 
 
-def write_receipt(module: nn.Module, plan: InheritancePlan, output_change: Mapping[str, float] | None = None) -> Receipt:
+def write_receipt(
+    module: nn.Module, plan: InheritancePlan, output_change: Mapping[str, float] | None = None
+) -> Receipt:
     """Count what a plan did to a module's parameters."""
     sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
     overlapping = {copy.target for copy in plan.copies if copy.overlap}

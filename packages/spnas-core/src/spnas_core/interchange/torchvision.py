@@ -45,7 +45,9 @@ def from_torchvision(architecture: Architecture, state: Mapping[str, Tensor]) ->
             continue
         ours = next((new + name.removeprefix(old) for old, new in pairs if name.startswith(old)), None)
         if ours is None:
-            raise WeightsError(f"torchvision's {name!r} has no place in {architecture}: give the code of the same network")
+            raise WeightsError(
+                f"torchvision's {name!r} has no place in {architecture}: give the code of the same network"
+            )
         renamed[ours] = tensor
     return renamed
 

@@ -51,7 +51,9 @@ class Rewrite:
         blocks = len(self.parent.digits)
         for index, source in enumerate(self.block_map):
             if source is not None and not 0 <= source < blocks:
-                raise CodeError(f"block {index} of {self.child} maps to block {source} of {self.parent}, which has {blocks}")
+                raise CodeError(
+                    f"block {index} of {self.child} maps to block {source} of {self.parent}, which has {blocks}"
+                )
 
     def then(self, following: "Rewrite") -> "Rewrite":
         """Compose: this rewrite first, ``following`` on its child.

@@ -41,8 +41,6 @@ def block_placements(architecture: Architecture) -> tuple[BlockPlacement, ...]:
             stride = 2 if position == 0 and number > 1 else 1
             out_channels = spec.out_channels(planes)
             layers = spec.layers(channels, planes, stride)
-            placements.append(
-                BlockPlacement(len(placements), number, stride, channels, planes, out_channels, layers)
-            )
+            placements.append(BlockPlacement(len(placements), number, stride, channels, planes, out_channels, layers))
             channels = out_channels
     return tuple(placements)

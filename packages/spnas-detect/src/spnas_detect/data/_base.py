@@ -102,9 +102,7 @@ READERS: dict[str, Reader] = {
 """The kinds of data that come with this package."""
 
 
-def open_data(
-    spec: str, *, seed: int, readers: Mapping[str, Reader] | None = None, **options: object
-) -> DetectionData:
+def open_data(spec: str, *, seed: int, readers: Mapping[str, Reader] | None = None, **options: object) -> DetectionData:
     """Open a data set by its spec.
 
     Args:
@@ -176,9 +174,7 @@ def carve(items: Sequence[_T], names: Sequence[str], *, seed: int, split: str) -
         DataError: fewer than two items.
     """
     if len(items) < 2:
-        raise DataError(
-            f"{len(items)} training image(s) cannot also make a {split} split: at least 2 are needed"
-        )
+        raise DataError(f"{len(items)} training image(s) cannot also make a {split} split: at least 2 are needed")
     count = min(max(1, round(CARVED_SHARE * len(items))), len(items) - 1)
     by_name = sorted(range(len(items)), key=lambda index: names[index])
     drawn = np.random.default_rng([seed, SPLITS.index(split)]).permutation(len(items))[:count]

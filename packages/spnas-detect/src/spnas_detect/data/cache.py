@@ -258,9 +258,7 @@ def _write(data: DetectionData, folder: Path, image_size: tuple[int, int], progr
     (folder / "cache.json").write_text(json.dumps(content), encoding="utf-8")
 
 
-def _decode(
-    split: Sequence[ImageRecord], pixels: NDArray[np.uint8], image_size: tuple[int, int]
-) -> Iterable[_Stored]:
+def _decode(split: Sequence[ImageRecord], pixels: NDArray[np.uint8], image_size: tuple[int, int]) -> Iterable[_Stored]:
     """Fill the memory map with several threads; yields in the order of the split."""
 
     def one(index: int) -> _Stored:
@@ -289,12 +287,8 @@ def _annotations(stored: Sequence[_Stored]) -> dict[str, NDArray[Any]]:
     counts = [len(item.boxes) for item in stored]
     return {
         "boxes": np.concatenate([np.zeros((0, 4), np.float32), *(item.boxes for item in stored)]),
-        "labels": np.concatenate(
-            [np.zeros(0, np.int64), *(item.record.labels[item.kept] for item in stored)]
-        ),
-        "ignore": np.concatenate(
-            [np.zeros(0, np.bool_), *(item.record.ignore[item.kept] for item in stored)]
-        ),
+        "labels": np.concatenate([np.zeros(0, np.int64), *(item.record.labels[item.kept] for item in stored)]),
+        "ignore": np.concatenate([np.zeros(0, np.bool_), *(item.record.ignore[item.kept] for item in stored)]),
         "offsets": np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64),
         "sizes": np.asarray([item.size for item in stored], np.int64).reshape(-1, 2),
         "resized": np.asarray([item.resized for item in stored], np.int64).reshape(-1, 2),

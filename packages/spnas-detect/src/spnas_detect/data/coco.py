@@ -34,9 +34,7 @@ _FILES = {
     ),
     "test": ("instances_test2017.json", "instances_test.json", "test.json"),
 }
-_LAYOUT = (
-    "expected annotations/instances_train2017.json and train2017/, or annotations/train.json and images/"
-)
+_LAYOUT = "expected annotations/instances_train2017.json and train2017/, or annotations/train.json and images/"
 
 _Box = tuple[float, float, float, float]
 
@@ -254,9 +252,7 @@ def _merge_categories(root: Path, contents: Mapping[str, _Contents]) -> dict[int
         for identifier, name in found.categories.items():
             if merged.setdefault(identifier, name) != name:
                 first = merged[identifier]
-                raise DataError(
-                    f"category {identifier} is {first!r} in one file of {root} and {name!r} in another"
-                )
+                raise DataError(f"category {identifier} is {first!r} in one file of {root} and {name!r} in another")
     return merged
 
 

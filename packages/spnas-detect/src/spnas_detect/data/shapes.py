@@ -124,10 +124,7 @@ def read_shapes(path: str | None, *, seed: int, options: Mapping[str, object]) -
     return DetectionData(
         spec="shapes",
         classes=CLASSES,
-        splits={
-            name: _ShapesSplit(shapes, seed, index, getattr(shapes, name))
-            for index, name in enumerate(SPLITS)
-        },
+        splits={name: _ShapesSplit(shapes, seed, index, getattr(shapes, name)) for index, name in enumerate(SPLITS)},
         fingerprint=fingerprint(["shapes", _GENERATOR, seed, sorted(asdict(shapes).items())]),
     )
 

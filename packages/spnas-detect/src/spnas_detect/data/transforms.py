@@ -16,9 +16,7 @@ class Augmentation:
 
     def __init__(self, transform: nn.Module, min_box: float) -> None:
         self._transform = transform
-        self._sanitize = v2.SanitizeBoundingBoxes(
-            min_size=min_box, labels_getter=lambda sample: sample["labels"]
-        )
+        self._sanitize = v2.SanitizeBoundingBoxes(min_size=min_box, labels_getter=lambda sample: sample["labels"])
 
     def __call__(self, image: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Augment one image.

@@ -172,9 +172,7 @@ def _find_image(root: Path, name: str, tree: "Element", file: Path) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    raise DataError(
-        f"annotation {file} names the image {written or name + '.jpg'}, which {folder} does not hold"
-    )
+    raise DataError(f"annotation {file} names the image {written or name + '.jpg'}, which {folder} does not hold")
 
 
 def _size(tree: "Element", image: Path) -> tuple[int, int]:
@@ -215,9 +213,7 @@ def _classes(given: object, splits: Mapping[str, Sequence[_Annotated]]) -> tuple
                 found.setdefault(label, item.annotation)
     if given is None:
         return tuple(sorted(found))
-    classes = (
-        tuple(name for name in given if isinstance(name, str)) if isinstance(given, list | tuple) else ()
-    )
+    classes = tuple(name for name in given if isinstance(name, str)) if isinstance(given, list | tuple) else ()
     if not isinstance(given, list | tuple) or not classes or len(set(classes)) != len(given):
         raise DataError(f"voc classes is {given!r}: it must be a list of different names")
     for label, file in found.items():

@@ -60,13 +60,11 @@ def build_detector(
     return module, plan, write_receipt(module, plan)
 
 
-def plan_detector(
-    rewrite: Rewrite, detector: Detector, child_shapes: Shapes, parent_shapes: Shapes
-) -> InheritancePlan:
+def plan_detector(rewrite: Rewrite, detector: Detector, child_shapes: Shapes, parent_shapes: Shapes) -> InheritancePlan:
     """Plan the inheritance of a whole detector."""
-    backbone_plan = plan_inheritance(
-        rewrite, _under(BACKBONE, child_shapes), _under(BACKBONE, parent_shapes)
-    ).prefixed(BACKBONE)
+    backbone_plan = plan_inheritance(rewrite, _under(BACKBONE, child_shapes), _under(BACKBONE, parent_shapes)).prefixed(
+        BACKBONE
+    )
     copies: list[TensorCopy] = []
     fills: list[TensorFill] = []
     for name, shape in child_shapes.items():

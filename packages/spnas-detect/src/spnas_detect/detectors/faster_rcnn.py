@@ -96,9 +96,7 @@ class FasterRCNN(nn.Module):
             return Init("normal", 0.001)
         return Init("xavier-uniform")
 
-    def _run(
-        self, images: Tensor, targets: list[Target] | None
-    ) -> tuple[list[Detections], dict[str, Tensor]]:
+    def _run(self, images: Tensor, targets: list[Target] | None) -> tuple[list[Detections], dict[str, Tensor]]:
         # The heads' box arithmetic wants float32, whatever the features' precision is.
         features = {name: level.float() for name, level in self.neck(self.backbone(images)).items()}
         height, width = images.shape[-2:]

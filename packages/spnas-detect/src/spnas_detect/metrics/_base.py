@@ -17,9 +17,7 @@ class Metric(Protocol):
         """Forget all images."""
         ...
 
-    def process(
-        self, predictions: Sequence[Mapping[str, Values]], targets: Sequence[Mapping[str, Values]]
-    ) -> None:
+    def process(self, predictions: Sequence[Mapping[str, Values]], targets: Sequence[Mapping[str, Values]]) -> None:
         """Take in a batch of images.
 
         Args:

@@ -31,9 +31,7 @@ class CocoMetric:
         self._truths: list[dict[str, Any]] = []
         self._detections: list[dict[str, Any]] = []
 
-    def process(
-        self, predictions: Sequence[Mapping[str, Values]], targets: Sequence[Mapping[str, Values]]
-    ) -> None:
+    def process(self, predictions: Sequence[Mapping[str, Values]], targets: Sequence[Mapping[str, Values]]) -> None:
         """Take in a batch of images; see Metric.process."""
         for prediction, target in zip(predictions, targets, strict=True):
             boxes, scores, labels = checked_prediction(prediction, len(self._classes))

@@ -25,9 +25,7 @@ class MetricFactory:
 
 
 METRICS = {
-    "coco": MetricFactory(
-        tuple(MetricSpec(name) for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")), CocoMetric
-    ),
+    "coco": MetricFactory(tuple(MetricSpec(name) for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")), CocoMetric),
     "voc": MetricFactory((MetricSpec("VOC50"),), VocMetric),
     "voc-11": MetricFactory((MetricSpec("VOC50-11"),), partial(VocMetric, use_11_points=True)),
 }

@@ -38,9 +38,7 @@ class VocMetric:
         """Forget all images."""
         self._images: list[tuple[_Image, _Image]] = []
 
-    def process(
-        self, predictions: Sequence[Mapping[str, Values]], targets: Sequence[Mapping[str, Values]]
-    ) -> None:
+    def process(self, predictions: Sequence[Mapping[str, Values]], targets: Sequence[Mapping[str, Values]]) -> None:
         """Take in a batch of images; see Metric.process."""
         for prediction, target in zip(predictions, targets, strict=True):
             detections = checked_prediction(prediction, len(self._classes))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -126,9 +126,7 @@ def score(
     Returns:
         All metrics' values by name.
     """
-    module = detector
-    assert isinstance(module, nn.Module)
-    module.eval()
+    cast("nn.Module", detector).eval()
     for metric in metrics:
         metric.reset()
     for first in range(0, len(split), batch_size):

@@ -89,9 +89,7 @@ def _parent(known: Sequence[Candidate], proposal: Proposal, what: str) -> Candid
             f"{' or '.join(sorted(allowed, reverse=True))}"
         )
     if proposal.rewrite.parent != parent.architecture:
-        raise ArchiveError(
-            f"{what} rewrites {proposal.rewrite.parent}, but its parent is {parent.architecture}"
-        )
+        raise ArchiveError(f"{what} rewrites {proposal.rewrite.parent}, but its parent is {parent.architecture}")
     if proposal.kind == "control" and not _is_identity(proposal.rewrite):
         raise ArchiveError(f"{what} rewrites its parent: a control is the parent itself, trained on")
     return parent

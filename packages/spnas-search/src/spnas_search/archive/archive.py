@@ -98,14 +98,10 @@ class Archive:
             ArchiveError: the file is missing, damaged, no archive, or of a newer version.
         """
         if not path.is_file():
-            raise ArchiveError(
-                f"there is no archive {path}: name the folder of a run, as `spnas search` makes it"
-            )
+            raise ArchiveError(f"there is no archive {path}: name the folder of a run, as `spnas search` makes it")
         connection: sqlite3.Connection | None = None
         try:
-            connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None
-            )
+            connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)
             schema.check_readable(connection, path)
             schema.configure(connection)
             schema.migrate(connection, path)
@@ -143,14 +139,10 @@ class Archive:
                 that does not begin at the parent, a control that rewrites something, or a file that cannot be
                 written.
         """
-        entered = admit(
-            self._candidates, proposals, round_number=self.rounds, run_seed=self.run_seed, threads=threads
-        )
+        entered = admit(self._candidates, proposals, round_number=self.rounds, run_seed=self.run_seed, threads=threads)
         starts = [candidate for candidate in entered if candidate.kind == "start"]
         if len(starts) + len(self._kinds["start"]) > 1:
-            raise ArchiveError(
-                f"a second start in {self.path}: an archive holds one search, and it has one start"
-            )
+            raise ArchiveError(f"a second start in {self.path}: an archive holds one search, and it has one start")
         with schema.transaction(self._connection, self.path):
             self._connection.executemany(rows.INSERT, [rows.to_row(candidate) for candidate in entered])
         for candidate in entered:
@@ -190,9 +182,7 @@ class Archive:
         Raises:
             ArchiveError: the candidate has ended already.
         """
-        return self._end(
-            replace(self._unfinished(number), status="failed", reason=reason, seconds=float(seconds))
-        )
+        return self._end(replace(self._unfinished(number), status="failed", reason=reason, seconds=float(seconds)))
 
     def replace_weights(self, number: int, checksum: str) -> Candidate:
         """Enter the new checksum of a damaged weights file that was made again.
@@ -332,16 +322,12 @@ class Archive:
     def _unfinished(self, number: int) -> Candidate:
         candidate = self[number]
         if candidate.status != "proposed":
-            raise ArchiveError(
-                f"candidate {number} is {candidate.status} already: a candidate has one result"
-            )
+            raise ArchiveError(f"candidate {number} is {candidate.status} already: a candidate has one result")
         return candidate
 
     def _end(self, candidate: Candidate) -> Candidate:
         with schema.transaction(self._connection, self.path):
-            changed = self._connection.execute(
-                rows.UPDATE_RESULT, (*rows.result_row(candidate), candidate.id)
-            )
+            changed = self._connection.execute(rows.UPDATE_RESULT, (*rows.result_row(candidate), candidate.id))
             if changed.rowcount != 1:
                 raise ArchiveError(
                     f"candidate {candidate.id} of {self.path} was ended by another process: stop one of them"
@@ -355,13 +341,11 @@ class Archive:
     def _enter(self, candidate: Candidate) -> None:
         """Take a new or newly read candidate into the indexes."""
         if candidate.id != len(self._candidates):
-            raise ArchiveError(
-                f"archive {self.path} is damaged: candidate {len(self._candidates)} is missing"
-            )
+            raise ArchiveError(f"archive {self.path} is damaged: candidate {len(self._candidates)} is missing")
         self._candidates.append(candidate)
         self._kinds[candidate.kind].append(candidate.id)
         if candidate.kind in {"start", "child"}:
-            pass
+            self._architectures.add(candidate.architecture)
         elif candidate.kind == "control" and candidate.parent is not None:
             self._controls[candidate.parent, candidate.epochs].append(candidate.id)
         self._ranking.propose(candidate)

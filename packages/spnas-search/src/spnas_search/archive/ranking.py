@@ -143,7 +143,7 @@ class Ranking:
 
     def _rank(self, candidate: int, merit: float) -> None:
         self._merits[candidate] = merit
-        insort(self._ranked, (-merit, -candidate))
+        insort(self._ranked, (-merit, candidate))
         for name, front in self._fronts.items():
             price = self._cost(candidate, name)
             if price is not None:
@@ -168,5 +168,5 @@ class Ranking:
             if len(scores) > 1 and epochs in {None, group[1]}:
                 mean = self._control_scores[group]
                 squares.extend((score - mean) * (score - mean) for score in scores)
-                freedom += len(scores)
+                freedom += len(scores) - 1
         return math.sqrt(math.fsum(squares) / freedom) if freedom else None

@@ -67,9 +67,7 @@ def from_row(row: Row) -> Candidate:
         ValueError: a damaged row.
     """
     values = dict(zip(COLUMNS, row, strict=True))
-    steps = tuple(
-        Step(morphism, detail, promise) for morphism, detail, promise in json.loads(values.pop("steps"))
-    )
+    steps = tuple(Step(morphism, detail, promise) for morphism, detail, promise in json.loads(values.pop("steps")))
     rewrite = Rewrite(
         parent=_parse(values.pop("parent_code")),
         child=_parse(values.pop("code")),
@@ -92,8 +90,7 @@ def plain(values: Mapping[str, object], what: str) -> dict[str, Any]:
         if callable(item := getattr(value, "item", None)):
             return item()
         raise ArchiveError(
-            f"{what} holds a {type(value).__name__}: "
-            "only numbers, texts, lists and mappings of them can be archived"
+            f"{what} holds a {type(value).__name__}: only numbers, texts, lists and mappings of them can be archived"
         )
 
     result: dict[str, Any] = json.loads(json.dumps(dict(values), default=convert))

@@ -15,7 +15,7 @@ from spnas_search.run import read_archive
 @click.option("--pareto", is_flag=True, help="Only what no other candidate beats in merit and multiply-adds.")
 @click.option("--json", "as_json", is_flag=True, help="Everything that the archive knows, one JSON object per line.")
 def candidates(run: Path, *, pareto: bool, as_json: bool) -> None:
-    """List the candidates of a RUN folder; a search may be going on in it.
+    r"""List the candidates of a RUN folder; a search may be going on in it.
 
     \b
     Example: spnas candidates runs/serial --pareto

@@ -39,7 +39,9 @@ class Commands(click.Group):
             raise _UserError(message) from error
         finally:
             for broken in broken_plugins():
-                click.echo(f"warning: plugin {broken.name} of {broken.distribution} is broken: {broken.reason}", err=True)
+                click.echo(
+                    f"warning: plugin {broken.name} of {broken.distribution} is broken: {broken.reason}", err=True
+                )
         return result
 
 
@@ -54,7 +56,7 @@ class _UserError(click.ClickException):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="spnas")
 def commands() -> None:
-    """Search backbones for object detection.
+    r"""Search backbones for object detection.
 
     \b
     Example: spnas run serial

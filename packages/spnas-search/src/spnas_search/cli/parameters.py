@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 
-class ImageSize(click.ParamType):
+class ImageSize(click.ParamType[tuple[int, int]]):
     """``WIDTHxHEIGHT`` in pixels."""
 
     name = "WxH"

@@ -5,12 +5,12 @@ from rich.console import Console
 from rich.table import Table
 
 from spnas_core.plugins import plugin_origins, registry
-from spnas_core.plugins.registry import nouns
+from spnas_core.plugins.registries import nouns
 
 
 @click.command()
 def plugins() -> None:
-    """List everything that plugins have registered.
+    r"""List everything that plugins have registered.
 
     \b
     Example: spnas plugins

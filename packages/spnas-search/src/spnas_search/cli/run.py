@@ -45,7 +45,7 @@ def run(
     resume: bool,
     seeds: int | None,
 ) -> None:
-    """Search a backbone with a STRATEGY (serial where none is named).
+    r"""Search a backbone with a STRATEGY (serial where none is named).
 
     Without options it searches on generated shapes, in a few minutes on two cores.
 
@@ -54,7 +54,15 @@ def run(
     Example: spnas run serial --data voc:VOCdevkit/VOC2007 --set budget.candidates=40 --out runs/voc
     Example: spnas run serial --out runs/voc --resume
     """
-    given = {"data": data, "start": start, "init": init, "from": origin, "config": config, "set": assignments, "seeds": seeds}
+    given = {
+        "data": data,
+        "start": start,
+        "init": init,
+        "from": origin,
+        "config": config,
+        "set": assignments,
+        "seeds": seeds,
+    }
     folder = out or Path("runs") / (strategy or "serial")
     console = Console()
     if resume:

@@ -16,7 +16,7 @@ BAR_WIDTH = 30
 @click.argument("code")
 @click.option("--image", type=IMAGE_SIZE, default="224x224", show_default=True, help="Input size in pixels.")
 def show(code: str, image: tuple[int, int]) -> None:
-    """Draw the network of an architecture CODE and count what it costs.
+    r"""Draw the network of an architecture CODE and count what it costs.
 
     \b
     Example: spnas show r_111-2111-211111-211 --image 1216x800

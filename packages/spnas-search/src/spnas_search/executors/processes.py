@@ -33,9 +33,7 @@ class _Worker:
         self.connection: Connection
         self.connection, theirs = context.Pipe()
         # Not a daemon: a daemon must not have children, and tasks have data loaders.
-        self.process = context.Process(
-            target=work, args=(theirs, os.getpid()), name="spnas-worker", daemon=False
-        )
+        self.process = context.Process(target=work, args=(theirs, os.getpid()), name="spnas-worker", daemon=False)
         self.ready = False
         self.request: EvaluationRequest | None = None
         self.has_taken = False

@@ -103,7 +103,9 @@ class LiveView:
         archive = self._state.archive
         table = Table(box=None, padding=(0, 2), header_style="dim")
         for heading in ("", "architecture", "from", archive.objective.name, "gain", "time"):
-            table.add_column(heading, justify="right" if heading in {archive.objective.name, "gain", "time"} else "left")
+            table.add_column(
+                heading, justify="right" if heading in {archive.objective.name, "gain", "time"} else "left"
+            )
         for candidate in self._outcomes:
             failed = candidate.status == "failed"
             gain = archive.gain(candidate)

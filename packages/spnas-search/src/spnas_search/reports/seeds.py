@@ -35,7 +35,9 @@ class SeedsSummary:
 
     def parts(self) -> Iterator[RenderableType]:
         """Yield a table and a sentence."""
-        table = Table(title="Winner of each search against its start, at equal age, on test images", title_justify="left")
+        table = Table(
+            title="Winner of each search against its start, at equal age, on test images", title_justify="left"
+        )
         for heading, justify in (
             ("search", "right"),
             ("winner", "left"),

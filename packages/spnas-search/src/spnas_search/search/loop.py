@@ -145,9 +145,7 @@ def _restore_weights(run: Run, executor: Executor, candidate: Candidate, monitor
         return False
     if run.weights.verify(candidate.id, candidate.checksum):
         return True
-    if candidate.parent is not None and not _restore_weights(
-        run, executor, run.archive[candidate.parent], monitor
-    ):
+    if candidate.parent is not None and not _restore_weights(run, executor, run.archive[candidate.parent], monitor):
         return False
     monitor.message(f"weights of candidate {candidate.id} are missing or damaged: evaluating it again")
     for outcome in executor.run([_request(run, candidate)]):
@@ -156,5 +154,3 @@ def _restore_weights(run: Run, executor: Executor, candidate: Candidate, monitor
             return False
         run.archive.replace_weights(candidate.id, run.weights.commit(outcome.request.weights, candidate.id))
     return True
-
-

@@ -48,8 +48,8 @@ def next_round(
         The round; None where the run is complete.
     """
     if not len(archive):
-        start = Architecture.parse(settings.start)
-        return Round("start", (Proposal("start", None, identity(start), settings.warm_start_epochs),))
+        rewrite = identity(Architecture.parse(settings.start))
+        return Round("start", (Proposal("start", None, rewrite, settings.warm_start_epochs),))
     start = archive.start
     if len(archive) == 1 and (settings.budget.candidates or settings.final.seeds):
         noise = Proposal("control", start.id, identity(start.architecture), control_epochs)

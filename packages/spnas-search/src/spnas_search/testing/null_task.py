@@ -70,9 +70,7 @@ class NullTask:
         time.sleep(self.duration)
         for epoch in range(1, request.epochs + 1):
             report(Progress(request.candidate, epoch, request.epochs, "null"))
-        inherited = (
-            0 if request.parent_weights is None else int(load_file(request.parent_weights)["epochs"][0])
-        )
+        inherited = 0 if request.parent_weights is None else int(load_file(request.parent_weights)["epochs"][0])
         age = inherited + request.epochs
         score = self.score(str(request.rewrite.child), age, request.seed)
         if behaviour == "nan":

@@ -1,0 +1,72 @@
+"""Proposals per second of the serial strategy, with few and with many candidates in the archive."""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from spnas_core import Architecture, SearchSpace, backbone_cost
+from spnas_core.morphisms import identity
+from spnas_core.tasks import Evaluation, MetricSpec
+from spnas_search.archive import Archive, Proposal
+from spnas_search.strategies import Serial, SerialSettings
+
+TITLE = "Proposals per second"
+START = "r_111-2111-211111-211"
+SIZES = (100, 1000, 10000)
+ROUNDS = 60
+ROUND = 4
+
+
+def evaluation(architecture: Architecture, rng: np.random.Generator) -> Evaluation:
+    """A made-up score and the true cost."""
+    return Evaluation({"AP": float(rng.normal(0.3, 0.02))}, backbone_cost(architecture, 224, 224).as_dict())
+
+
+def fill(archive: Archive, strategy: Serial, count: int) -> None:
+    """Let the strategy grow the archive, as a search would."""
+    rng = np.random.default_rng(0)
+    while len(archive) < count:
+        proposals = []
+        for child in strategy.propose(archive, rng):
+            assert child.parent is not None
+            if not archive.controls(child.parent, child.epochs):
+                parent = archive[child.parent].architecture
+                proposals.append(Proposal("control", child.parent, identity(parent), child.epochs))
+            proposals.append(child)
+        unique = {(p.kind, p.parent, str(p.rewrite.child), p.epochs): p for p in proposals}
+        for candidate in archive.commit_round(tuple(unique.values()), threads=1):
+            archive.finish(candidate.id, evaluation(candidate.architecture, rng), None)
+
+
+def run(_: argparse.Namespace) -> str:
+    """Measure at each size and return the table."""
+    space = SearchSpace(min_stages=4, max_stages=7, min_blocks=8, max_blocks=60)
+    strategy = Serial(SerialSettings(round=ROUND), space)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Archive.create(Path(folder) / "archive.db", objective=MetricSpec("AP"), run_seed=0)
+        start = Architecture.parse(START)
+        (candidate,) = archive.commit_round([Proposal("start", None, identity(start), 1)], threads=1)
+        archive.finish(candidate.id, evaluation(start, np.random.default_rng(1)), None)
+        for size in SIZES:
+            fill(archive, strategy, size)
+            rates = []
+            for number in range(ROUNDS):
+                begin = time.perf_counter()
+                proposals = strategy.propose(archive, np.random.default_rng([1, number]))
+                rates.append(len(proposals) / (time.perf_counter() - begin))
+            rows.append((len(archive), rates))
+        archive.close()
+    first = np.median(rows[0][1])
+    lines = [
+        f"| {size} | **{np.median(rates):.0f} /s** | {np.quantile(rates, 0.1):.0f}–{np.quantile(rates, 0.9):.0f} /s "
+        f"| {np.median(rates) / first:.2f}× |"
+        for size, rates in rows
+    ]
+    head = (
+        f"Serial search from `{START}`, rounds of {ROUND}.\n\n| candidates | median | spread (10–90 %) | of first row |"
+    )
+    return "\n".join([head, "|---|---|---|---|", *lines])

@@ -1,0 +1,66 @@
+"""Runs the benchmarks, prints their tables, and keeps docs/benchmarks.md up to date.
+
+    python benchmarks/run.py [NAME…] [--children N]
+
+Every number is a ratio against a peer, or a rate, measured in this process and in one run; medians with their spread.
+"""
+
+import argparse
+import importlib
+import os
+import platform
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+NAMES = ("materialise", "proposals", "loop", "inheritance")
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+HEAD = """# Benchmarks
+
+Written by `nox -s bench`; each table says when and on what it was measured. Speeds are ratios against a peer in the same
+process, since machines differ and are noisy; what a ratio is taken over stands in its row.
+"""
+
+
+def machine() -> str:
+    """Describe processor, threads and versions in one line."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())
+        model = found[1] if found else model
+    cores = len(os.sched_getaffinity(0))
+    return f"{model}, {cores} cores, Python {platform.python_version()}, torch {torch.__version__}"
+
+
+def write_section(name: str, title: str, table: str, command: str) -> None:
+    """Replace a benchmark's section of the page."""
+    date = datetime.now(UTC).date().isoformat()
+    section = f"<!-- {name} -->\n## {title}\n\n{table}\n\n`{command}`, {date}: {machine()}.\n<!-- /{name} -->\n"
+    page = PAGE.read_text() if PAGE.exists() else HEAD
+    pattern = re.compile(rf"<!-- {name} -->\n.*?<!-- /{name} -->\n", re.DOTALL)
+    page = pattern.sub(lambda _: section, page) if pattern.search(page) else f"{page}\n{section}"
+    PAGE.write_text(page)
+
+
+def main() -> None:
+    """Run what is named, or everything."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all by default")
+    parser.add_argument("--children", type=int, default=10, help="children of the inheritance benchmark")
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(NAMES)
+    if unknown:
+        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}: choose from {', '.join(NAMES)}")
+    for name in arguments.names or NAMES:
+        module = importlib.import_module(name)
+        print(f"== {module.TITLE}", flush=True)
+        table = module.run(arguments)
+        print(table, flush=True)
+        write_section(name, module.TITLE, table, f"nox -s bench -- {name}")
+
+
+if __name__ == "__main__":
+    main()
