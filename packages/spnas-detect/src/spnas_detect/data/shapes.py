@@ -48,10 +48,10 @@ class ShapesOptions:
 
     image_size: int = 128
     train: int = 256
-    validation: int = 250
-    test: int = 250
-    min_size: int = 10
-    max_size: int = 48
+    validation: int = 160
+    test: int = 240
+    min_size: int = 8
+    max_size: int = 32
     small_share: float = 0.0
     objects: tuple[int, int] = (5, 10)
     occlusion: float = 0.25

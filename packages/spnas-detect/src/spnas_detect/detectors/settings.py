@@ -31,7 +31,7 @@ class DetectorSettings(BaseModel):
 
     detector: str = "faster-rcnn"
     neck: str = "fpn"
-    neck_channels: Positive = 48
+    neck_channels: Positive = 32
     head_channels: Positive = 128
     anchor_scales: tuple[Annotated[float, Field(gt=0)], ...] = Field((2.8, 4.0), min_length=1)
     aspect_ratios: tuple[Annotated[float, Field(gt=0)], ...] = Field((1.0,), min_length=1)

@@ -94,7 +94,7 @@ def make_optimizer(module: nn.Module, settings: TrainingSettings, learning_rate:
         {"params": others, "weight_decay": 0.0},
     ]
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=learning_rate, betas=(settings.momentum, 0.999))
+        return torch.optim.AdamW(groups, lr=learning_rate, betas=(settings.momentum, 0.999), fused=True)
     return torch.optim.SGD(groups, lr=learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0)
 
 

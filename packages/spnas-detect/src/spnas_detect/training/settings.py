@@ -32,7 +32,7 @@ class TrainingSettings(BaseModel):
     batch_size: int = Field(8, ge=1)
     optimizer: Literal["sgd", "adamw"] = "adamw"
     learning_rate: float = Field(0.003, gt=0)
-    finetune_learning_rate: float = Field(0.002, gt=0)
+    finetune_learning_rate: float = Field(0.003, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(0.02, ge=0)
     schedule: Literal["cosine", "step"] = "cosine"

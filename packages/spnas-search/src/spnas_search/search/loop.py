@@ -60,8 +60,7 @@ def run_search(run: Run, monitor: Monitor) -> None:
                 )
                 if decided is None:
                     break
-                threads = max(1, cores // min(workers, len(decided.proposals)))
-                candidates = run.archive.commit_round(decided.proposals, threads=threads)
+                candidates = run.archive.commit_round(decided.proposals, threads=max(1, cores // workers))
                 monitor.round_started(decided.phase, candidates)
             _evaluate(run, executor, candidates, monitor)
             run.weights.keep_only(run.needed_weights())

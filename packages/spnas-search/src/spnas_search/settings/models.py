@@ -27,7 +27,7 @@ class BudgetSettings(_Table):
         hours: wall-clock time after which no further round begins; None for no bound.
     """
 
-    candidates: int = Field(16, ge=0)
+    candidates: int = Field(10, ge=0)
     hours: float | None = Field(None, gt=0)
 
 
@@ -89,7 +89,7 @@ class ExecutorSettings(_Table):
     Attributes:
         name: a registered executor.
         workers: evaluations at a time; ``auto`` is one per CUDA device, else one per CPU core up to the round's size.
-        cores: CPU cores to use in all; ``auto`` is what this process may use. Evaluations of a round share them.
+        cores: CPU cores to use in all, shared evenly among the workers; ``auto`` is what this process may use.
         timeout: seconds after which an evaluation counts as failed; None waits for ever.
     """
 
@@ -118,10 +118,10 @@ class RunSettings(_Table):
     """
 
     seed: int = Field(0, ge=0)
-    start: str = "b@16_11-21-21-21"
+    start: str = "b@8_11-21-21-21"
     init: str | None = None
-    warm_start_epochs: int = Field(16, ge=0)
-    noise_seeds: int = Field(3, ge=1)
+    warm_start_epochs: int = Field(14, ge=0)
+    noise_seeds: int = Field(2, ge=1)
     objective: str | None = None
     budget: BudgetSettings = BudgetSettings()
     final: FinalSettings = FinalSettings()
