@@ -70,21 +70,26 @@ def run(arguments: argparse.Namespace) -> str:
         f"{epochs if np.isfinite(epochs) else f'more than {SCHEDULES[-1]}'} |"
         for rewrite, target, epochs in zip(children, targets, needed, strict=True)
     ]
-    middle = median(needed)
     return "\n".join(
         [
-            f"Parent `{START}`: {METRIC} {parent:.3f} after {SCRATCH_EPOCHS} epochs. "
-            f"From scratch every child is trained for {SCRATCH_EPOCHS} epochs.",
+            f"Parent `{START}`: {METRIC} {parent:.3f} after {SCRATCH_EPOCHS} epochs; each child from scratch as many.",
             "",
             f"| child | morphisms | {METRIC} from scratch | epochs to reach it with inherited weights |",
             "|---|---|---|---|",
             *rows,
             "",
-            f"Median over {len(children)} children: **{middle:g} epochs without the parent's** "
-            f"({SCRATCH_EPOCHS / middle:.1f}× fewer), {middle + SCRATCH_EPOCHS:g} with them; shared among the children, "
-            f"{middle + SCRATCH_EPOCHS / len(children):.1f} each "
-            f"({SCRATCH_EPOCHS / (middle + SCRATCH_EPOCHS / len(children)):.1f}× fewer).",
+            verdict(median(needed), len(children)),
         ]
+    )
+
+
+def verdict(epochs: float, children: int) -> str:
+    """Say what the median child needs, without the parent's epochs and with them."""
+    shared = epochs + SCRATCH_EPOCHS / children
+    return (
+        f"Median over {children} children: **{epochs:g} epochs without the parent's** "
+        f"({SCRATCH_EPOCHS / epochs:.1f}× fewer than from scratch), {epochs + SCRATCH_EPOCHS:g} with all of them; "
+        f"with the parent's shared among the children {shared:.1f} ({SCRATCH_EPOCHS / shared:.1f}× fewer)."
     )
 
 

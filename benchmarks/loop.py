@@ -1,19 +1,15 @@
 """What the loop itself costs per candidate: the whole way from proposal to archive with a task that does nothing."""
 
 import argparse
-import logging
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 
-from spnas_search.archive import RunLock
 from spnas_search.monitors import Silent
-from spnas_search.run import Run
+from spnas_search.run import start_run
 from spnas_search.search import run_search
-from spnas_search.settings import resolve
-from spnas_search.testing.null_task import NullTask
 
 TITLE = "Overhead of the loop per candidate"
 CHILDREN = 200
@@ -25,32 +21,27 @@ class Stopwatch(Silent):
     def __init__(self) -> None:
         self.times: list[float] = []
 
-    def candidate_finished(self, candidate: object) -> None:
+    def candidate_finished(self, candidate: object) -> None:  # noqa: ARG002
         """Note the time."""
         self.times.append(time.perf_counter())
 
 
 def run(_: argparse.Namespace) -> str:
     """Search with the null task, inline and in worker processes."""
-    logging.disable()
     lines = ["| executor | median | spread (10–90 %) |", "|---|---|---|"]
     for executor, workers in (("inline", 1), ("processes", 2)):
         with tempfile.TemporaryDirectory() as folder:
-            settings = resolve(
-                {
-                    "budget": {"candidates": CHILDREN},
-                    "final": {"seeds": 0},
-                    "executor": {"name": executor, "workers": workers},
-                    "space": {"max_multiply_adds": "20x"},
-                    "strategy": {"name": "serial", "n_stuck": 10 * CHILDREN},
-                }
-            )
-            lock = RunLock(Path(folder))
-            lock.acquire()
+            values: dict[str, object] = {
+                "task": {"name": "null"},
+                "budget": {"candidates": CHILDREN},
+                "final": {"seeds": 0},
+                "executor": {"name": executor, "workers": workers},
+                "space": {"max_multiply_adds": "20x"},
+                "strategy": {"name": "serial", "n_stuck": 10 * CHILDREN},
+            }
             stopwatch = Stopwatch()
-            with Run(Path(folder), settings, lock, lambda *_: None, task=NullTask()) as search:
-                search.open_stores()
-                run_search(search, stopwatch)
+            with start_run(Path(folder) / "run", values, lambda *_: None) as run_:
+                run_search(run_, stopwatch)
             gaps = np.diff(stopwatch.times)[10:] * 1e3
             low, high = np.quantile(gaps, [0.1, 0.9])
             lines.append(

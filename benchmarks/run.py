@@ -19,8 +19,8 @@ NAMES = ("materialise", "proposals", "loop", "inheritance")
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
-Written by `nox -s bench`; each table says when and on what it was measured. Speeds are ratios against a peer in the same
-process, since machines differ and are noisy; what a ratio is taken over stands in its row.
+Written by `nox -s bench`; each table says when and on what it was measured. Speeds are ratios against a peer in the
+same process, since machines differ and are noisy; what a ratio is taken over stands in its row.
 """
 
 

@@ -82,7 +82,7 @@ class DetectionTask:
         device = self._device()
         torch.use_deterministic_algorithms(self.settings.deterministic)
         # Nothing here reads memory that it has not written; filling it would cost five per cent of a step.
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.manual_seed(request.seed)
         data = self._data()
         loader = self._loader(data, request.seed)

@@ -13,6 +13,17 @@ def spnas_register_strategies(register: Register) -> None:
 
 
 @hookimpl
+def spnas_register_tasks(register: Register) -> None:
+    """The null task: a search of milliseconds, for trying out strategies and settings."""
+    from spnas_core.tasks import TaskPlugin
+    from spnas_search.testing.null_task import NullSettings
+
+    register(
+        "null", TaskPlugin("train nothing: made-up scores, for trying out strategies", NullSettings, NullSettings.build)
+    )
+
+
+@hookimpl
 def spnas_register_executors(register: Register) -> None:
     """In this process, or in worker processes."""
     from spnas_search.executors.inline import InlineExecutor

@@ -11,6 +11,7 @@ from spnas_core.plugins import registry
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import MetricSpec, Task
 from spnas_search.archive import Archive, Candidate, RunLock, WeightStore
+from spnas_search.executors import executor_factory
 from spnas_search.initial_weights import import_weights
 from spnas_search.settings import ResolvedSettings, read_toml, resolve, write_toml
 from spnas_search.strategies import Strategy, strategy_plugin
@@ -38,6 +39,7 @@ class Run:
         self.folder = folder
         self.settings = settings
         self._lock = lock
+        executor_factory(settings.run.executor.name)  # an unknown one is refused here, before anything is written
         plugin = registry("tasks").get(settings.task.model_dump()["name"])
         self.task: Task = plugin.build(settings.task)
         start = Architecture.parse(settings.run.start)

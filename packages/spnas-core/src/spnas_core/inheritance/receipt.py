@@ -39,7 +39,8 @@ class Receipt:
         return {**asdict(self), "output_change": dict(self.output_change), "inherited_percent": self.inherited_percent}
 
     def __str__(self) -> str:
-        return f"{self.inherited_percent:.1f} % inherited: {self.copied:,} copied, {self.expanded:,} expanded, {self.new:,} new"
+        parts = f"{self.copied:,} copied, {self.expanded:,} expanded, {self.new:,} new"
+        return f"{self.inherited_percent:.1f} % inherited: {parts}"
 
 
 def write_receipt(

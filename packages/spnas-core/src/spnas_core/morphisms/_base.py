@@ -44,10 +44,9 @@ class Rewrite:
     steps: tuple[Step, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.block_map) != len(self.child.digits):
-            raise CodeError(
-                f"the block map has {len(self.block_map)} entries for the {len(self.child.digits)} blocks of {self.child}"
-            )
+        entries, blocks = len(self.block_map), len(self.child.digits)
+        if entries != blocks:
+            raise CodeError(f"the block map has {entries} entries for the {blocks} blocks of {self.child}")
         blocks = len(self.parent.digits)
         for index, source in enumerate(self.block_map):
             if source is not None and not 0 <= source < blocks:

@@ -78,10 +78,11 @@ class LiveView:
         if best is None:
             return grid
         objective = state.archive.objective.name
+        multiply_adds = amount(best.cost["multiply_adds"])
         line = Text.assemble(
             ("best so far  ", "bold"),
             (str(best.architecture), "bold green"),
-            f"  merit {number(state.archive.merit(best))} {objective}  {amount(best.cost['multiply_adds'])} multiply-adds",
+            f"  merit {number(state.archive.merit(best))} {objective}  {multiply_adds} multiply-adds",
         )
         return Group(grid, line)
 

@@ -1,5 +1,6 @@
 """From proposal to archive: commit, evaluate, keep the weights, record, clean up."""
 
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -51,6 +52,7 @@ def run_search(run: Run, monitor: Monitor) -> None:
         while True:
             candidates = run.archive.pending()
             if not candidates:
+                _check_start(run)
                 decided = next_round(
                     run.archive,
                     run.settings.run,
@@ -65,6 +67,14 @@ def run_search(run: Run, monitor: Monitor) -> None:
             _evaluate(run, executor, candidates, monitor)
             run.weights.keep_only(run.needed_weights())
         hook.spnas_run_finished(run=run)
+
+
+def _check_start(run: Run) -> None:
+    """Refuse to go on from a start that has no score: nothing could be compared with it."""
+    if len(run.archive) and run.archive.start.status == "done" and run.archive.score(run.archive.start) == -math.inf:
+        raise SearchStoppedError(
+            f"the start's {run.objective.name} is undefined: choose an objective that the data can measure"
+        )
 
 
 def _resources(settings: ExecutorSettings, round_size: int) -> tuple[int, int]:

@@ -73,7 +73,7 @@ def _children(archive: Archive, settings: RunSettings, strategy: Strategy) -> tu
         if child.parent is None:
             continue
         group = (child.parent, child.epochs)
-        if group not in controlled and not archive.controls(*group):
+        if group not in controlled and archive.control_score(*group) is None:
             parent = archive[child.parent].architecture
             proposals.append(Proposal("control", child.parent, identity(parent), child.epochs))
         controlled.add(group)

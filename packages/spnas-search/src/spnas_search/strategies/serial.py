@@ -33,7 +33,7 @@ class SerialSettings(BaseModel):
         max_mutations: most morphisms in one child.
         max_step: most blocks by which a swap moves a border.
         odds: relative weight of each morphism; what is not named is never drawn.
-        n_stuck: the search ends after this many children in a row that exceeded their control by no more than the noise.
+        n_stuck: the search ends after this many children in a row without a gain above the noise.
         max_redraws: tries to find a new architecture before the strategy says that it is exhausted.
     """
 

@@ -1,5 +1,5 @@
 """For those who write strategies, tasks and executors: what helps to test them."""
 
-from spnas_search.testing.null_task import NullTask
+from spnas_search.testing.null_task import NullSettings, NullTask
 
-__all__ = ["NullTask"]
+__all__ = ["NullSettings", "NullTask"]

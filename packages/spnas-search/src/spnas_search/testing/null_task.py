@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors.numpy import load_file, save_file
 
 from spnas_core.cost import backbone_cost
@@ -18,6 +19,32 @@ from spnas_core.errors import DataError, EvaluationError
 from spnas_core.tasks import Evaluation, EvaluationRequest, MetricSpec, Progress, Report
 
 Behaviour = Literal["raise", "diverge", "nan", "kill", "hang", "user-error"]
+
+
+class NullSettings(BaseModel):
+    """The ``[task]`` table of the null task; see ``NullTask``.
+
+    Attributes:
+        name: the task's name.
+        noise: standard deviation of the score over seeds.
+        half_life: epochs after which half of the quality shows.
+        duration: seconds that each evaluation sleeps.
+        image_size: (width, height) in pixels, for the cost.
+        behaviour: what goes wrong, by candidate number.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["null"] = "null"
+    noise: float = Field(0.0, ge=0)
+    half_life: float = Field(4.0, gt=0)
+    duration: float = Field(0.0, ge=0)
+    image_size: tuple[int, int] = (64, 64)
+    behaviour: dict[int, Behaviour] = Field(default_factory=dict)
+
+    def build(self) -> "NullTask":
+        """Make the task."""
+        return NullTask(self.noise, self.half_life, self.duration, self.image_size, self.behaviour)
 
 
 @dataclass(frozen=True)
