@@ -108,7 +108,7 @@ class DetectionTask:
             save_weights(
                 detector,
                 request.weights,
-                {"architecture": str(request.rewrite.child), "classes": ", ".join(data.classes)},
+                {"architecture": str(request.rewrite.child), "classes": list(data.classes)},
             )
         return Evaluation(
             metrics=scores,
@@ -137,7 +137,11 @@ class DetectionTask:
             norms = [name.removeprefix(BACKBONE) for name in plan.pass_through_norms]
             images = normalize(train.images(range(min(CALIBRATION_IMAGES, len(train))))).to(device)
             calibrate_pass_through(backbone, norms, images)
-            receipt = replace(receipt, output_change=_change(request.rewrite, parent, backbone, images[:CHANGE_IMAGES]))
+            before = _backbone_before(request.rewrite, parent, device)
+            if self._channels_last():  # the same kernels on both sides, or the last bits differ
+                before.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            change = output_change(before.eval(), backbone.eval(), images[:CHANGE_IMAGES])
+            receipt = replace(receipt, output_change=change)
         return detector, receipt
 
     def _loader(self, data: CachedData, seed: int) -> Loader:
@@ -175,10 +179,7 @@ class DetectionTask:
             ) from error
 
 
-def _change(rewrite: Rewrite, parent: Mapping[str, Tensor], child: nn.Module, images: Tensor) -> dict[str, float]:
-    """Compare the features of parent and child before training."""
+def _backbone_before(rewrite: Rewrite, parent: Mapping[str, Tensor], device: torch.device) -> nn.Module:
+    """Build the parent's backbone from the parent detector's tensors."""
     own = {name.removeprefix(BACKBONE): tensor for name, tensor in parent.items() if name.startswith(BACKBONE)}
-    before, _ = materialise(identity(rewrite.parent), own, device=images.device)
-    before.eval()
-    child.eval()
-    return output_change(before, child, images)
+    return materialise(identity(rewrite.parent), own, device=device)[0]

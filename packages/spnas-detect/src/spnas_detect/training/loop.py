@@ -75,7 +75,7 @@ class Trainer:
         total = torch.stack(list(losses.values())).sum()
         value = float(total.detach())
         if not math.isfinite(value):
-            parts = ", ".join(f"{name} {float(part):.3g}" for name, part in losses.items())
+            parts = ", ".join(f"{name} {float(part.detach()):.3g}" for name, part in losses.items())
             raise EvaluationError(f"the loss is not finite at step {step} of {self.steps}: {parts}")
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]

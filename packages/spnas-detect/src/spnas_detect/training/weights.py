@@ -2,7 +2,6 @@
 
 import json
 import struct
-from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -12,16 +11,17 @@ from torch import Tensor, nn
 from spnas_core.errors import WeightsError
 
 
-def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
+def save_weights(module: nn.Module, path: Path, metadata: dict[str, object]) -> None:
     """Write all parameters and buffers of a module.
 
     Args:
         module: the detector; it may live on any device.
         path: of the file; written in place, so give a temporary one where others may read.
-        metadata: what the file says of itself, such as the architecture.
+        metadata: what the file says of itself, such as the architecture; stored as JSON under ``spnas``.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    save_file(tensors, path, metadata=dict(metadata))
+    # One entry of metadata: safetensors writes several in an order that differs from run to run.
+    save_file(tensors, path, metadata={"spnas": json.dumps(metadata, sort_keys=True)})
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

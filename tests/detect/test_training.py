@@ -1,0 +1,166 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spnas_core import Architecture
+from spnas_core.errors import ConfigError, DataError, EvaluationError, WeightsError
+from spnas_core.morphisms import AddStage, Swap, identity
+from spnas_core.tasks import EvaluationRequest
+from spnas_detect.data import ShapesOptions
+from spnas_detect.settings import DetectionSettings
+from spnas_detect.task import DetectionTask
+from spnas_detect.training import learning_rate_factor, load_weights, save_weights
+
+START = Architecture.parse("b@8_1-2-2")
+
+
+def settings(**changes) -> DetectionSettings:
+    values = {
+        "image_size": (64, 64),
+        "data_options": {"image_size": 64, "train": 24, "validation": 12, "test": 10, "max_size": 32, "min_size": 12},
+        **changes,
+    }
+    return DetectionSettings.model_validate(values)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def task(cache):
+    prepared = DetectionTask(settings())
+    prepared.prepare(cache, lambda *_: None)
+    return prepared
+
+
+def request(rewrite=None, *, epochs=1, seed=1, parent=None, weights=None, split="validation"):
+    return EvaluationRequest(0, rewrite or identity(START), parent, weights, epochs, seed, 1, split)
+
+
+@given(st.integers(1, 500), st.integers(0, 100), st.sampled_from(["cosine", "step"]))
+def test_learning_rate_rises_then_falls_and_stays_positive(steps, warmup, schedule):
+    factors = [learning_rate_factor(step, steps, warmup, schedule) for step in range(steps)]
+    peak = min(warmup, int(0.2 * steps))
+    assert all(0 < factor <= 1 for factor in factors)
+    assert factors[: peak + 1] == sorted(factors[: peak + 1])
+    assert factors[peak:] == sorted(factors[peak:], reverse=True)
+    assert factors[peak] == 1
+
+
+def test_step_schedule_divides_by_ten_twice():
+    factors = [learning_rate_factor(step, 90, 0, "step") for step in range(90)]
+    assert [factors.count(value) for value in (1.0, 0.1)] == [60, 20]
+    assert factors[-1] == pytest.approx(0.01)
+
+
+def test_the_same_seed_gives_the_same_weights_and_metrics(task, tmp_path):
+    one = task.evaluate(request(weights=tmp_path / "one"), lambda _: None)
+    other = task.evaluate(request(weights=tmp_path / "other"), lambda _: None)
+    third = task.evaluate(request(weights=tmp_path / "third", seed=2), lambda _: None)
+    assert repr(one.metrics) == repr(other.metrics)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+    assert (tmp_path / "one").read_bytes() != (tmp_path / "third").read_bytes()
+    assert third.cost == one.cost
+
+
+def test_a_child_scored_without_training_has_inherited_its_parents_tensors(task, tmp_path):
+    task.evaluate(request(weights=tmp_path / "parent"), lambda _: None)
+    rewrite = AddStage().options(START)[0]
+    evaluation = task.evaluate(
+        request(rewrite, epochs=0, parent=tmp_path / "parent", weights=tmp_path / "child"), lambda _: None
+    )
+    parent, child = load_weights(tmp_path / "parent"), load_weights(tmp_path / "child")
+    for name in parent.keys() & child.keys():
+        assert torch.equal(parent[name], child[name]), name
+    assert evaluation.receipt["dropped"] == ()
+    # Adding a stage leaves every earlier output as it was.
+    assert set(evaluation.receipt["output_change"].values()) == {0.0}
+
+
+def test_the_receipt_of_a_swap_measures_its_output_change(task, tmp_path):
+    task.evaluate(request(weights=tmp_path / "parent"), lambda _: None)
+    start = Architecture.parse("b@8_11-2")
+    task.evaluate(request(identity(start), weights=tmp_path / "parent"), lambda _: None)
+    rewrite = Swap().options(start)[0]
+    receipt = task.evaluate(request(rewrite, epochs=0, parent=tmp_path / "parent"), lambda _: None).receipt
+    assert receipt["output_change"]
+    assert all(change > 0 for change in receipt["output_change"].values())
+    assert 0 < receipt["inherited_percent"] <= 100
+
+
+def test_training_reports_every_step(task):
+    seen = []
+    task.evaluate(request(epochs=2), seen.append)
+    steps = [progress.done for progress in seen if progress.note.startswith("loss")]
+    assert steps == list(range(1, 7))
+    assert {progress.total for progress in seen if progress.note.startswith("loss")} == {6}
+
+
+def test_test_images_are_others_than_validation_images(task):
+    validation = task.evaluate(request(epochs=3), lambda _: None).metrics
+    test = task.evaluate(request(epochs=3, split="test"), lambda _: None).metrics
+    assert repr(validation) != repr(test)
+
+
+def test_a_diverging_loss_ends_the_evaluation_with_step_and_losses(cache):
+    task = DetectionTask(settings(training={"learning_rate": 1e30, "warmup_steps": 0, "clip_norm": 0}))
+    task.prepare(cache, lambda *_: None)
+    with pytest.raises(EvaluationError, match=r"the loss is not finite at step \d+ of \d+: loss_"):
+        task.evaluate(request(epochs=3), lambda _: None)
+
+
+def test_training_learns(cache):
+    options = {**settings().data_options, "train": 32, "objects": (2, 3), "min_size": 20}
+    task = DetectionTask(
+        settings(data_options=options, training={"batch_size": 4, "learning_rate": 0.004, "flip": 0.0})
+    )
+    task.prepare(cache, lambda *_: None)
+    losses = []
+    task.evaluate(request(epochs=8), lambda progress: losses.append(progress.note))
+    values = [float(note.removeprefix("loss ")) for note in losses if note.startswith("loss")]
+    assert sum(values[-8:]) < 0.7 * sum(values[:8])
+
+
+@pytest.mark.parametrize("changes", [{"optimizer": "sgd", "learning_rate": 0.02}, {"schedule": "step"}, {"share": 0.5}])
+def test_other_training_settings_run(cache, changes):
+    task = DetectionTask(settings(training=changes, metrics=("coco", "voc", "voc-11")))
+    task.prepare(cache, lambda *_: None)
+    metrics = task.evaluate(request(), lambda _: None).metrics
+    assert {"AP", "AP50", "AP75", "APs", "APm", "APl", "VOC50", "VOC50-11"} <= metrics.keys()
+    assert all(math.isnan(value) or 0 <= value <= 1 for value in metrics.values())
+
+
+def test_bfloat16_training_gives_finite_losses(cache):
+    task = DetectionTask(settings(training={"precision": "bfloat16"}))
+    task.prepare(cache, lambda *_: None)
+    task.evaluate(request(), lambda _: None)
+
+
+def test_weights_files_return_what_was_saved_and_refuse_damage(tmp_path):
+    module = torch.nn.Linear(3, 2)
+    save_weights(module, tmp_path / "file", {"architecture": "b_1"})
+    loaded = load_weights(tmp_path / "file")
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in module.state_dict().items())
+    (tmp_path / "file").write_bytes((tmp_path / "file").read_bytes()[:-4])
+    with pytest.raises(WeightsError, match="no complete safetensors file"):
+        load_weights(tmp_path / "file")
+    with pytest.raises(WeightsError, match="does not exist"):
+        load_weights(tmp_path / "none")
+
+
+def test_an_unprepared_task_and_a_missing_device_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="call prepare"):
+        DetectionTask(settings()).evaluate(request(), lambda _: None)
+    with pytest.raises(ConfigError, match="device 'nowhere'"):
+        DetectionTask(settings(device="nowhere")).prepare(tmp_path, lambda *_: None)
+    with pytest.raises(DataError):
+        DetectionTask(settings(data="nothing")).prepare(tmp_path, lambda *_: None)
+
+
+def test_the_default_shapes_fill_the_default_canvas():
+    assert DetectionSettings().image_size == (ShapesOptions().image_size,) * 2
