@@ -15,6 +15,12 @@ from spnas_core.testing import architectures, serial_architectures
 NORM = torch.nn.BatchNorm2d
 
 
+@pytest.fixture(autouse=True)
+def _one_thread(_calm_torch):
+    """Networks of milliseconds lose more to a second thread than they gain."""
+    torch.set_num_threads(1)
+
+
 def on_meta(architecture: Architecture) -> SerialBackbone:
     with torch.device("meta"):
         return SerialBackbone(architecture)
@@ -26,8 +32,8 @@ def equal_states(one: torch.nn.Module, other: torch.nn.Module) -> bool:
 
 
 @torch.no_grad()
-@settings(max_examples=40)
-@given(serial_architectures(), st.integers(1, 3), st.integers(1, 3))
+@settings(max_examples=30)
+@given(serial_architectures(), st.integers(1, 2), st.integers(1, 2))
 def test_feature_info_describes_the_features(architecture, wide, high):
     backbone = build_backbone(architecture).eval()
     coarsest = backbone.feature_info.reduction()[-1]

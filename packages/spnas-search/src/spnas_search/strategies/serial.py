@@ -46,9 +46,9 @@ class SerialSettings(BaseModel):
     pool: int = Field(4, ge=1)
     merit_power: float = Field(1.0, ge=0)
     cost_power: float = Field(0.5, ge=0)
-    max_mutations: int = Field(2, ge=1)
+    max_mutations: int = Field(1, ge=1)
     max_step: int = Field(2, ge=1)
-    odds: dict[str, float] = Field(default={"swap": 1.0, "expand": 0.5, "add-stage": 0.15}, min_length=1)
+    odds: dict[str, float] = Field(default={"swap": 1.0, "expand": 0.4, "add-stage": 0.1}, min_length=1)
     n_stuck: int = Field(30, ge=1)
     max_redraws: int = Field(500, ge=1)
 
