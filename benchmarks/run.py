@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-NAMES = ("materialise", "proposals", "loop", "inheritance")
+NAMES = ("materialise", "proposals", "loop", "inheritance", "passthrough")
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 

@@ -21,6 +21,8 @@ class DetectionSettings(BaseModel):
         training: optimiser and schedule.
         device: ``auto`` is CUDA where there is one.
         deterministic: whether the same seed must give the same weights.
+        calibrate: whether the norms of new pass-through projections are set from training images, so that they pass
+            their input through in training mode too.
         metrics: names of registered metrics.
     """
 
@@ -35,4 +37,5 @@ class DetectionSettings(BaseModel):
     training: TrainingSettings = TrainingSettings()
     device: str = "auto"
     deterministic: bool = True
+    calibrate: bool = True
     metrics: tuple[str, ...] = ("coco",)

@@ -136,7 +136,8 @@ class DetectionTask:
             train = data.split("train")
             norms = [name.removeprefix(BACKBONE) for name in plan.pass_through_norms]
             images = normalize(train.images(range(min(CALIBRATION_IMAGES, len(train))))).to(device)
-            calibrate_pass_through(backbone, norms, images)
+            if self.settings.calibrate:
+                calibrate_pass_through(backbone, norms, images)
             before = _backbone_before(request.rewrite, parent, device)
             if self._channels_last():  # the same kernels on both sides, or the last bits differ
                 before.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
