@@ -32,8 +32,8 @@ WORKERS = 2
 def draw_children(count: int) -> list[Rewrite]:
     """Draw different children of two or three morphisms, not all of one kind, with a swap among them."""
     parent = Architecture.parse(START)
-    limit = int(1.5 * backbone_cost(parent, 112, 112).multiply_adds)
-    space = SearchSpace(min_stages=4, min_blocks=4, image_size=(112, 112), max_multiply_adds=limit)
+    limit = int(1.5 * backbone_cost(parent, 128, 128).multiply_adds)
+    space = SearchSpace(min_stages=4, min_blocks=4, image_size=(128, 128), max_multiply_adds=limit)
     odds = dict.fromkeys(morphisms().values(), 1.0)
     rng = np.random.default_rng(0)
     found: dict[Architecture, Rewrite] = {}

@@ -174,7 +174,7 @@ def test_two_plugins_that_register_one_name_are_both_named(install):
 
 def test_a_plugin_that_takes_a_built_in_name_is_named_beside_the_built_in(install):
     install("greedy", WIDE_BLOCK.replace('register("wide"', 'register("r"'))
-    with pytest.raises(PluginError, match="plugins '(core' and 'greedy|greedy' and 'core)' both register 'r'"):
+    with pytest.raises(PluginError, match=r"plugins '(core' and 'greedy|greedy' and 'core)' both register 'r'"):
         Architecture.parse("b_1-1")
 
 

@@ -38,7 +38,7 @@ def test_nothing_resolves_to_the_defaults():
         ({"task": {"name": "null", "nois": 0.1}}, "there is no setting 'task.nois'; did you mean 'noise'?"),
         ({"task": {"dta": "x"}}, "there is no setting 'task.dta'; did you mean 'data'?"),
         ({"task": {"training": {"optimiser": "sgd"}}}, "there is no setting 'task.training.optimiser'; "),
-        ({"task": {"zzz": 1}}, "; known: data, "),
+        ({"task": NULL | {"zzz": 1}}, "there is no setting 'task.zzz'; known: behaviour, "),
     ],
 )
 def test_an_unknown_key_suggests_the_nearest_of_its_table(values, message):
@@ -165,15 +165,16 @@ optional = {
 }
 
 
-def test_a_bound_that_is_off_by_default_stays_off_when_read_back():
-    """None in a field whose default is a value cannot be said in TOML, nor in the file it was read from."""
-    assert resolve({}).run.space.max_multiply_adds == "1.5x"
+@pytest.mark.xfail(strict=True, reason="as_dict leaves None out, and reading takes the default 1.5x in its place")
+def test_a_bound_that_is_turned_off_stays_off_when_read_back():
+    resolved = resolve({"space": {"max_multiply_adds": None}})
+    assert resolve(resolved.as_dict()).run.space.max_multiply_adds is None
 
 
 @settings(max_examples=80)
 @given(st.fixed_dictionaries({}, optional=optional))
 def test_resolved_settings_are_read_back_as_they_were_written(tmp_path_factory, values):
-    # None is no TOML: where it is not the default, no file can have asked for it.
+    # None is no TOML; where it is not the default, see the test above.
     if values.get("space", {}).get("max_multiply_adds", "1.5x") is None:
         del values["space"]["max_multiply_adds"]
     resolved = resolve(values)
@@ -251,5 +252,5 @@ def test_what_is_no_assignment_is_refused_with_an_example(assignment):
 
 
 def test_an_assignment_below_a_value_is_refused():
-    with pytest.raises(ConfigError, match="--set 'seed.x=1': 'seed' is a value, not a table"):
+    with pytest.raises(ConfigError, match=r"--set 'seed\.x=1': 'seed' is a value, not a table"):
         set_key({"seed": 3}, "seed.x=1")

@@ -32,7 +32,7 @@ class DetectionSettings(BaseModel):
     data: str = "shapes"
     data_seed: int = Field(0, ge=0)
     data_options: dict[str, Any] = Field(default_factory=dict)
-    image_size: tuple[Annotated[int, Field(ge=32)], Annotated[int, Field(ge=32)]] = (112, 112)
+    image_size: tuple[Annotated[int, Field(ge=32)], Annotated[int, Field(ge=32)]] = (128, 128)
     detector: DetectorSettings = DetectorSettings()
     training: TrainingSettings = TrainingSettings()
     device: str = "auto"

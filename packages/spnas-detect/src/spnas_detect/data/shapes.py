@@ -46,8 +46,8 @@ class ShapesOptions:
         crowding: probability, 0…1, that an object is placed near an earlier one.
     """
 
-    image_size: int = 112
-    train: int = 240
+    image_size: int = 128
+    train: int = 256
     validation: int = 128
     test: int = 200
     min_size: int = 8

@@ -37,7 +37,7 @@ class DetectorSettings(BaseModel):
     aspect_ratios: tuple[Annotated[float, Field(gt=0)], ...] = Field((1.0,), min_length=1)
     rpn_proposals: Positive = 100
     rpn_samples: Positive = 64
-    box_samples: Positive = 32
+    box_samples: Positive = 48
     pooled_size: Positive = 5
     sampling_ratio: Positive = 1
     score_threshold: float = Field(0.02, ge=0, lt=1)
