@@ -1,5 +1,6 @@
 """Every chore has one name: ``nox -s demo``, ``tests``, ``lint``, ``types``, ``bench``."""
 
+import shutil
 from pathlib import Path
 
 import nox
@@ -29,7 +30,7 @@ def demo(session: nox.Session) -> None:
     install(session)
     out = Path(session.create_tmp()) / "demo"
     if out.exists() and "--resume" not in session.posargs:
-        session.run("python", "-c", f"import shutil; shutil.rmtree({str(out)!r})", silent=True)
+        shutil.rmtree(out)
     session.run("spnas", "run", "serial", "--out", str(out), *session.posargs)
 
 

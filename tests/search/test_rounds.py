@@ -252,20 +252,20 @@ def test_without_budget_and_finals_only_the_start_is_trained(drive):
 
 
 def test_the_start_passes_through_the_winners_portions_of_epochs(drive):
-    # start → 3 (2 epochs) → (5 epochs) → (2 epochs), each better than the last.
-    script = Scripted([(0, 2)], [(3, 5)], [(5, 2)])
+    # start → 3 (2 epochs) → 5 (6 epochs) → 7 (3 epochs), each better than the last.
+    script = Scripted([(0, 2)], [(3, 6)], [(5, 3)])
     run = drive(run_settings(candidates=3), script, scores(child=0.9))
     rounds = run.to_the_end()
     winner = run.archive.best(1)[0]
     lineage = [candidate.epochs for candidate in run.archive.lineage(winner)]
-    assert lineage == [4, 2, 5, 2]
+    assert lineage == [4, 2, 6, 3]
     aged, missing = aged_start_of(run.archive, winner)
     assert missing is None
     assert [candidate.epochs for candidate in run.archive.lineage(aged)] == lineage
     assert {candidate.architecture for candidate in run.archive.lineage(aged)} == {START}
     assert rounds[-3:] == [
-        [("control", 1, 5)],
-        [("control", 8, 2)],
+        [("control", 1, 6)],
+        [("control", 8, 3)],
         [("final", 9, 3), ("final", winner.id, 3)] * 2,
     ]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from spnas_search.monitors.lines import Lines
 from spnas_search.monitors.live import LiveView
@@ -63,15 +63,15 @@ def run(
         "set": assignments,
         "seeds": seeds,
     }
-    folder = out or Path("runs") / (strategy or "serial")
     console = Console()
     if resume:
         named = [f"--{name}" for name, value in given.items() if value]
         if named:
             raise click.UsageError(f"--resume takes its settings from the run: leave out {', '.join(named)}")
-        _search(resume_run(folder, _Reading(console)), console)
+        _search(resume_run(out or Path("runs") / (strategy or "serial"), _Reading(console)), console)
         return
     values = _values(strategy, data, start, init, origin, config, assignments)
+    folder = out or Path("runs") / str(values.get("strategy", {}).get("name", "serial"))
     if seeds is None:
         _search(start_run(folder, values, _Reading(console)), console)
         return
@@ -82,7 +82,7 @@ def run(
         found.append(_search(start_run(folder / f"seed-{seed}", {**values, "seed": seed}, _Reading(console)), console))
     console.rule(f"{seeds} searches")
     for part in SeedsSummary(found).parts():
-        console.print(part, highlight=False)
+        _say(console, part)
 
 
 def _values(
@@ -113,13 +113,11 @@ def _values(
 def _search(run: Run, console: Console) -> Comparison | None:
     """Run a search to its end, show it, and return the final comparison."""
     with run:
-        console.print(
-            f"[bold]{run.settings.strategy.model_dump()['name']}[/] search from {run.settings.run.start}, "
-            f"objective {run.objective.name}, in {run.folder}",
-            highlight=False,
-        )
+        strategy = run.settings.strategy.model_dump()["name"]
+        start, objective = run.settings.run.start, run.objective.name
+        _say(console, f"{strategy} search from {start}, objective {objective}, in {run.folder}")
         for note in run.notes:
-            console.print(f"data: {note}", highlight=False)
+            _say(console, f"data: {note}")
         state = SearchState(run.settings.run, run.archive)
         try:
             if console.is_terminal:
@@ -128,11 +126,16 @@ def _search(run: Run, console: Console) -> Comparison | None:
             else:
                 run_search(run, Lines(state, lambda line: print(line, flush=True)))  # noqa: T201
         except KeyboardInterrupt:
-            console.print(f"Stopped. Nothing finished is lost; go on with: spnas run --out {run.folder} --resume")
+            _say(console, f"Stopped. Nothing finished is lost; go on with: spnas run --out {run.folder} --resume")
             sys.exit(INTERRUPTED)
         for part in summary(run):
-            console.print(part, highlight=False, soft_wrap=isinstance(part, str))
+            _say(console, part)
         return compare(run.archive)
+
+
+def _say(console: Console, part: RenderableType) -> None:
+    """Print tables as they are, and text without reading markup into the brackets of somebody's path."""
+    console.print(part, highlight=False, markup=False, soft_wrap=isinstance(part, str))
 
 
 class _Reading:

@@ -1,0 +1,117 @@
+"""The search as one call, and the events that plugins hear."""
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import load_file
+
+import spnas_core
+import spnas_search
+from spnas_core.errors import ConfigError
+from spnas_core.plugins import plugin_manager
+from spnas_search.initial_weights import import_weights
+
+NULL = {"task": {"name": "null"}, "executor": {"name": "inline"}, "noise_seeds": 2}
+
+
+@pytest.fixture
+def events():
+    """Everything that the event hooks are told."""
+    heard = []
+
+    class Listener:
+        @spnas_core.hookimpl
+        def spnas_run_started(self, run):
+            heard.append(("started", len(run.archive)))
+
+        @spnas_core.hookimpl
+        def spnas_candidate_finished(self, run, candidate):
+            assert run.archive[candidate.id] == candidate
+            heard.append((candidate.kind, candidate.id))
+
+        @spnas_core.hookimpl
+        def spnas_run_finished(self, run):
+            heard.append(("finished", len(run.archive)))
+
+    listener = Listener()
+    plugin_manager().register(listener)
+    yield heard
+    plugin_manager().unregister(listener)
+
+
+def test_search_returns_the_finished_run(tmp_path):
+    with spnas_search.search(**NULL, budget=4, out=tmp_path / "run", seed=1) as run:
+        assert run.archive.children == 4
+        assert not run.archive.pending()
+        best = run.archive.best(1)[0]
+        assert run.weights.path(best.id).exists()
+    with spnas_search.read_archive(tmp_path / "run") as archive:
+        assert archive.best(1)[0] == best
+        assert spnas_search.compare(archive) is not None
+
+
+def test_event_hooks_hear_every_candidate_between_start_and_finish(tmp_path, events):
+    with spnas_search.search(**NULL, budget=2, out=tmp_path / "run") as run:
+        count = len(run.archive)
+    assert events[0] == ("started", 0)
+    assert events[-1] == ("finished", count)
+    assert [number for _, number in events[1:-1]] == list(range(count))
+    assert [kind for kind, _ in events[1:4]] == ["start", "control", "control"]
+
+
+def test_only_weights_that_may_be_asked_for_are_kept(tmp_path):
+    strategy = {"name": "serial", "pool": 2}
+    with spnas_search.search(**NULL, strategy=strategy, budget=12, out=tmp_path / "run") as run:
+        kept = {int(path.stem) for path in run.weights.folder.glob("[0-9]*.safetensors")}
+        assert kept == {number for number in run.needed_weights() if run.archive[number].checksum}
+        assert len(kept) < len(run.archive)
+        assert {candidate.id for candidate in run.archive.pareto()} <= kept
+
+
+def test_resume_of_a_complete_run_evaluates_nothing(tmp_path, events):
+    spnas_search.search(**NULL, budget=2, out=tmp_path / "run").close()
+    events.clear()
+    spnas_search.search(out=tmp_path / "run", resume=True).close()
+    assert [name for name, _ in events] == ["started", "finished"]
+
+
+def test_an_hour_budget_ends_the_search_and_stays_spent(tmp_path):
+    budget = {"candidates": 1000, "hours": 1e-6}
+    with spnas_search.search(**NULL, budget=budget, out=tmp_path / "run") as run:
+        assert run.archive.children == 0
+        assert run.out_of_time()
+    with spnas_search.search(out=tmp_path / "run", resume=True) as run:
+        assert run.archive.children == 0
+
+
+def test_a_start_without_a_defined_score_stops_the_search(tmp_path):
+    task = {"name": "null", "behaviour": {0: "nan"}}
+    with pytest.raises(ValueError, match="the start's score is undefined"):
+        spnas_search.search(**{**NULL, "task": task}, out=tmp_path / "run")
+
+
+def test_an_unknown_setting_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="there is no setting 'budgets'"):
+        spnas_search.search(**NULL, budgets=3, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_torchvision_weights_arrive_in_a_candidates_names(tmp_path):
+    theirs = torchvision.models.resnet18().state_dict()
+    torch.save(theirs, tmp_path / "resnet18.pth")
+    architecture = spnas_core.Architecture.parse("b_11-21-21-21")
+    import_weights(f"torchvision:{tmp_path / 'resnet18.pth'}", architecture, tmp_path / "init.safetensors")
+    ours = load_file(tmp_path / "init.safetensors")
+    assert torch.equal(ours["backbone.blocks.2.projection.conv.weight"], theirs["layer2.0.downsample.0.weight"])
+
+
+def test_a_pickle_with_code_in_it_is_not_executed(tmp_path):
+    class Surprise:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "executed"), "w"))
+
+    torch.save({"weight": Surprise()}, tmp_path / "bad.pth")
+    architecture = spnas_core.Architecture.parse("b_11-21-21-21")
+    with pytest.raises(ValueError, match="loads without executing code"):
+        import_weights(f"torchvision:{tmp_path / 'bad.pth'}", architecture, tmp_path / "init.safetensors")
+    assert not (tmp_path / "executed").exists()
