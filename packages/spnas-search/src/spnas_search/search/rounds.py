@@ -4,8 +4,9 @@ A run passes through these phases, and where it stands follows from what the arc
 
 1. the start is trained from fresh or given weights;
 2. controls of the start, trained alike with different seeds, measure the noise of a score;
-3. rounds of children, each with the controls that its parents still lack;
-4. the start is brought to the winner's age, and both are trained on and scored on test images.
+3. rounds of children, each with the controls that its parents still lack, and with one step that brings the start
+   towards the age of the best so far;
+4. the start is brought all the way to the winner's age, and both are trained on and scored on test images.
 """
 
 from dataclasses import dataclass
@@ -78,7 +79,23 @@ def _children(archive: Archive, settings: RunSettings, strategy: Strategy) -> tu
             proposals.append(Proposal("control", child.parent, identity(parent), child.epochs))
         controlled.add(group)
         proposals.append(child)
+    if proposals:
+        proposals.extend(_ageing(archive, settings, controlled))
     return tuple(proposals)
+
+
+def _ageing(archive: Archive, settings: RunSettings, controlled: set[tuple[int, int]]) -> list[Proposal]:
+    """One step that brings the start towards the age of the best so far, beside a round rather than at the end.
+
+    The final comparison needs it, and at the end each such step would be alone in its round.
+    """
+    best = archive.best(1)
+    if not settings.final.seeds or not best:
+        return []
+    aged, epochs = aged_start_of(archive, best[0])
+    if epochs is None or (aged.id, epochs) in controlled or archive.controls(aged.id, epochs):
+        return []
+    return [Proposal("control", aged.id, identity(aged.architecture), epochs)]
 
 
 def _final(archive: Archive, settings: RunSettings) -> Round | None:
