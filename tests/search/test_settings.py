@@ -45,7 +45,6 @@ def test_an_unknown_key_suggests_the_nearest_of_its_table(values, message):
     assert message in refused(values)
 
 
-@pytest.mark.xfail(strict=True, raises=IndexError, reason="_explain takes a key with a bracket for a union member")
 def test_an_unknown_key_with_a_bracket_is_refused_too():
     assert "there is no setting 'a[b'" in refused({"a[b": 1})
 
@@ -68,7 +67,7 @@ def test_an_unknown_key_with_a_bracket_is_refused_too():
         ({"executor": {"timeout": -2}}, "executor.timeout is -2: input should be greater than 0"),
         ({"executor": {"workers": "some"}}, "executor.workers is 'some': input should be 'auto'"),
         ({"strategy": {"pool": 0}}, "strategy.pool is 0: input should be greater than or equal to 1"),
-        ({"strategy": {"odds": {"swap": "often"}}}, "strategy.odds is 'often': input should be a valid number"),
+        ({"strategy": {"odds": {"swap": "often"}}}, "strategy.odds.swap is 'often': input should be a valid number"),
         ({"strategy": "serial"}, "strategy is 'serial': input should be a valid dictionary"),
         ({"strategy": {"name": 3}}, "strategy.name is 3: it must be the name of a registered strategy"),
         ({"task": {"name": ["null"]}}, "task.name is ['null']: it must be the name of a registered task"),
@@ -80,7 +79,6 @@ def test_a_wrong_value_names_key_value_and_what_is_allowed(values, message):
     assert refused(values).startswith(message)
 
 
-@pytest.mark.xfail(strict=True, reason="only the first member of a union is explained")
 @pytest.mark.parametrize(
     ("values", "allowed"),
     [
@@ -128,8 +126,8 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
         read_toml(tmp_path / "bytes.toml")
 
 
-ratios = st.decimals(0, 9, places=2).map(lambda value: f"{value}x")
-bounds = st.none() | st.integers(1, 10**12) | ratios
+ratios = st.decimals("0.01", "99", places=2).map(lambda ratio: f"{ratio}x")
+limits = st.just("none") | st.integers(1, 10**12) | ratios
 optional = {
     "seed": st.integers(0, 2**63 - 1),
     "init": st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
@@ -141,8 +139,8 @@ optional = {
         {},
         optional={
             "block_types": st.lists(st.sampled_from(["b", "r", "x32x4d"])),
-            "max_parameters": bounds,
-            "max_multiply_adds": bounds,
+            "max_parameters": limits,
+            "max_multiply_adds": limits,
         },
     ),
     "executor": st.fixed_dictionaries(
@@ -165,18 +163,16 @@ optional = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="as_dict leaves None out, and reading takes the default 1.5x in its place")
 def test_a_bound_that_is_turned_off_stays_off_when_read_back():
-    resolved = resolve({"space": {"max_multiply_adds": None}})
-    assert resolve(resolved.as_dict()).run.space.max_multiply_adds is None
+    resolved = resolve({"space": {"max_multiply_adds": "none"}})
+    assert resolve(resolved.as_dict()).run.space.max_multiply_adds == "none"
+    space = resolved.run.space.build(Architecture.parse("b@8_11-21-21-21"), (64, 64))
+    assert space.max_multiply_adds is None
 
 
 @settings(max_examples=80)
 @given(st.fixed_dictionaries({}, optional=optional))
 def test_resolved_settings_are_read_back_as_they_were_written(tmp_path_factory, values):
-    # None is no TOML; where it is not the default, see the test above.
-    if values.get("space", {}).get("max_multiply_adds", "1.5x") is None:
-        del values["space"]["max_multiply_adds"]
     resolved = resolve(values)
     path = tmp_path_factory.mktemp("run") / "run.toml"
     write_toml(resolved.as_dict(), path)
@@ -206,7 +202,7 @@ def test_a_multiple_of_the_starts_cost_becomes_a_number(percent):
 
 def test_bounds_in_numbers_and_missing_ones_are_kept():
     start = Architecture.parse("b@8_11-21-21-21")
-    space = SpaceSettings(max_parameters=12345, max_multiply_adds=None, max_rows=1, block_types=("b",)).build(
+    space = SpaceSettings(max_parameters=12345, max_multiply_adds="none", max_rows=1, block_types=("b",)).build(
         start, (32, 32)
     )
     assert (space.max_parameters, space.max_multiply_adds, space.max_activation_bytes) == (12345, None, None)

@@ -124,7 +124,8 @@ def plan_inheritance(rewrite: Rewrite, child_shapes: Shapes, parent_shapes: Shap
     )
     # A network that inherits nothing at all is a fresh one: silent residuals and pass-throughs are for heirs.
     if not copies:
-        return InheritancePlan(fills=tuple(TensorFill(n, standard_init(n, s)) for n, s in child_shapes.items()))
+        fresh = tuple(TensorFill(n, standard_init(n, s)) for n, s in child_shapes.items())
+        return InheritancePlan(fills=fresh, dropped=tuple(parent_shapes))
     return InheritancePlan(
         tuple(copies), tuple(fills), tuple(name for name in parent_shapes if name not in used), pass_through
     )

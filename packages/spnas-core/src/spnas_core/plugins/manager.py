@@ -46,7 +46,9 @@ def _load() -> _Loaded:
         except Exception as error:
             if built_in:
                 raise
-            loaded.broken.append(BrokenPlugin(entry_point.name, distribution, f"{type(error).__name__}: {error}"))
+            if entry_point.name not in loaded.origins and loaded.manager.has_plugin(entry_point.name):
+                loaded.manager.unregister(name=entry_point.name)
+            loaded.broken.append(BrokenPlugin(entry_point.name, distribution, _reason(error)))
     return loaded
 
 
@@ -59,11 +61,7 @@ def _register(loaded: _Loaded, distribution: str, entry_point: EntryPoint) -> No
         )
     plugin = entry_point.load()
     manager.register(plugin, name=entry_point.name)
-    try:
-        manager.check_pending()
-    except pluggy.PluginValidationError:
-        manager.unregister(plugin)
-        raise
+    manager.check_pending()
     loaded.origins[entry_point.name] = distribution
 
 
@@ -94,10 +92,14 @@ def broken_plugins() -> list[BrokenPlugin]:
     return list(_load().broken)
 
 
-def report_broken(plugin: str, reason: str) -> None:
+def report_broken(plugin: str, error: Exception) -> None:
     """Note that a plugin failed while it registered its items."""
     loaded = _load()
-    loaded.broken.append(BrokenPlugin(plugin, loaded.origins.get(plugin, "?"), reason))
+    loaded.broken.append(BrokenPlugin(plugin, loaded.origins.get(plugin, "?"), _reason(error)))
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def forget_plugins() -> None:

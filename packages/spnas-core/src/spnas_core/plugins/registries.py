@@ -1,7 +1,7 @@
 """Registries: what the plugins have registered, by noun and name."""
 
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 from spnas_core import hookspecs
@@ -58,16 +58,18 @@ def registry(noun: str) -> Registry:
     found = Registry(noun)
     origins = plugin_origins()
     caller = getattr(plugin_manager().hook, f"spnas_register_{noun}")
-    for implementation in reversed(caller.get_hookimpls()):
+    for implementation in caller.get_hookimpls():
         plugin = implementation.plugin_name
+        items: list[tuple[str, object]] = []
         try:
-            implementation.function(partial(found.add, plugin))
-        except PluginError:
-            raise
+            implementation.function(lambda name, item, items=items: items.append((name, item)))
         except Exception as error:
             if origins[plugin] in BUILT_IN:
                 raise
-            report_broken(plugin, f"{type(error).__name__}: {error}")
+            report_broken(plugin, error)
+            continue
+        for name, item in items:
+            found.add(plugin, name, item)
     return found
 
 

@@ -19,6 +19,8 @@ from spnas_search.archive import Archive, Candidate, Proposal
 from spnas_search.settings import RunSettings
 from spnas_search.strategies import Strategy
 
+NOISE_ROUND = 1
+
 
 @dataclass(frozen=True)
 class Round:
@@ -55,11 +57,22 @@ def next_round(
     if len(archive) == 1 and (settings.budget.candidates or settings.final.seeds):
         noise = Proposal("control", start.id, identity(start.architecture), control_epochs)
         return Round("noise", (noise,) * settings.noise_seeds)
-    if not (archive.of_kind("final") or out_of_time or strategy.stuck(archive)):
+    if not (_final_has_begun(archive) or out_of_time or strategy.stuck(archive)):
         children = _children(archive, settings, strategy)
         if children:
             return Round("search", children)
     return _final(archive, settings)
+
+
+def _final_has_begun(archive: Archive) -> bool:
+    """Every round of the search has a child; one without, after the start and the noise, belongs to the final."""
+    last_round = archive[len(archive) - 1].round
+    number = len(archive) - 1
+    while number >= 0 and archive[number].round == last_round:
+        if archive[number].kind == "child":
+            return False
+        number -= 1
+    return last_round > NOISE_ROUND
 
 
 def _children(archive: Archive, settings: RunSettings, strategy: Strategy) -> tuple[Proposal, ...]:

@@ -3,16 +3,25 @@
 The defaults are the demonstration: a search on generated shapes of a few minutes on two cores.
 """
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.space import SearchSpace
 
+
+def _check_ratio(text: str) -> str:
+    if not re.fullmatch(r"\d+(\.\d+)?x", text) or float(text[:-1]) == 0:
+        raise ValueError("a multiple of the start's cost looks like '1.5x'")
+    return text
+
+
 Bound = Annotated[int, Field(ge=1)]
-Ratio = Annotated[str, Field(pattern=r"^\d+(\.\d+)?x$")]
+Ratio = Annotated[str, AfterValidator(_check_ratio)]
+Limit = Bound | Literal["none"] | Ratio
 
 
 class _Table(BaseModel):
@@ -53,7 +62,7 @@ class SpaceSettings(_Table):
         max_stages: most stages.
         max_rows: most parallel rows beside a stage.
         block_types: allowed block types; empty for all.
-        max_parameters: of the backbone, a number or a multiple of the start's such as ``"1.5x"``.
+        max_parameters: of the backbone: a number, a multiple of the start's such as ``"1.5x"``, or ``"none"``.
         max_multiply_adds: the same for multiply-adds at the task's image size.
         max_activation_bytes: the same for activation memory.
     """
@@ -64,9 +73,9 @@ class SpaceSettings(_Table):
     max_stages: int = Field(7, ge=1)
     max_rows: int = Field(3, ge=0)
     block_types: tuple[str, ...] = ()
-    max_parameters: Bound | Ratio | None = None
-    max_multiply_adds: Bound | Ratio | None = "1.5x"
-    max_activation_bytes: Bound | Ratio | None = None
+    max_parameters: Limit = "none"
+    max_multiply_adds: Limit = "1.5x"
+    max_activation_bytes: Limit = "none"
 
     def build(self, start: Architecture, image_size: tuple[int, int]) -> SearchSpace:
         """Turn multiples of the start's cost into numbers.
@@ -78,7 +87,9 @@ class SpaceSettings(_Table):
         cost = backbone_cost(start, *image_size).as_dict()
         for name in cost:
             bound = values[f"max_{name}"]
-            if isinstance(bound, str):
+            if bound == "none":
+                values[f"max_{name}"] = None
+            elif isinstance(bound, str):
                 values[f"max_{name}"] = int(float(bound.removesuffix("x")) * cost[name])
         return SearchSpace(image_size=image_size, **values)
 

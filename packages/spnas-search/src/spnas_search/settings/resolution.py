@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_origin
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
@@ -114,29 +114,39 @@ def _validate(model: type[_Model], values: Mapping[str, Any], prefix: str) -> _M
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_explain(error.errors()[0], model, prefix)) from None
+        raise ConfigError(_explain(error.errors(), model, prefix)) from None
 
 
-def _explain(details: ErrorDetails, model: type[BaseModel], prefix: str) -> str:
-    # Positions in tuples and the names of union members are no keys that a user has written.
-    location = [part for part in details["loc"] if isinstance(part, str) and "[" not in part]
-    table, keys = _table_at(model, location)
+def _explain(errors: list[ErrorDetails], model: type[BaseModel], prefix: str) -> str:
+    """Explain the first wrong key; where it may be one thing or another, say all of them."""
+    first = errors[0]
+    table, keys = _table_at(model, first)
     key = prefix + ".".join(keys)
-    if details["type"] == "extra_forbidden":
+    if first["type"] == "extra_forbidden":
         return f"there is no setting {key!r}{suggestion(keys[-1], table.model_fields)}"
-    message = details["msg"][0].lower() + details["msg"][1:]
-    return f"{key} is {details['input']!r}: {message}"
+    messages = [error["msg"][0].lower() + error["msg"][1:] for error in errors if _table_at(model, error)[1] == keys]
+    return f"{key} is {first['input']!r}: {', or '.join(dict.fromkeys(messages))}"
 
 
-def _table_at(model: type[BaseModel], location: list[str]) -> tuple[type[BaseModel], list[str]]:
-    """Follow a location through nested tables; return the innermost table and the keys up to the failing one."""
+def _table_at(model: type[BaseModel], error: ErrorDetails) -> tuple[type[BaseModel], list[str]]:
+    """Follow an error's location; return the innermost table and the keys as the user has written them.
+
+    Behind the keys a location may go on with positions in lists and with the names of a union's members.
+    """
     keys: list[str] = []
-    for part in location:
-        keys.append(part)
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+    for part in error["loc"]:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            if error["type"] == "extra_forbidden":
+                keys.append(str(part))
             break
-        model = annotation
+        keys.append(str(part))
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            model = field.annotation
+        else:
+            if get_origin(field.annotation) is dict:
+                keys.extend(str(inner) for inner in error["loc"][len(keys) : len(keys) + 1])
+            break
     return model, keys
 
 

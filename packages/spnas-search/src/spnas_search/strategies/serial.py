@@ -5,18 +5,20 @@ Jiang et al., "SP-NAS: Serial-to-Parallel Backbone Search for Object Detection",
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from spnas_core.encoding import Architecture
+from spnas_core.errors import ConfigError
 from spnas_core.morphisms import Swap, morphism
 from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive, Candidate, Proposal
 from spnas_search.strategies.mutation import draw_new_rewrite, draw_rewrite
 
 COST = "multiply_adds"
+Odds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class SerialSettings(BaseModel):
@@ -48,7 +50,7 @@ class SerialSettings(BaseModel):
     cost_power: float = Field(0.5, ge=0)
     max_mutations: int = Field(1, ge=1)
     max_step: int = Field(2, ge=1)
-    odds: dict[str, float] = Field(default={"swap": 1.0, "expand": 0.4, "add-stage": 0.1}, min_length=1)
+    odds: dict[str, Odds] = Field(default={"swap": 1.0, "expand": 0.4, "add-stage": 0.1}, min_length=1)
     n_stuck: int = Field(30, ge=1)
     max_redraws: int = Field(500, ge=1)
 
@@ -84,9 +86,12 @@ class Serial:
 
     Raises:
         PluginError: the odds name an unknown morphism.
+        ConfigError: all odds are zero.
     """
 
     def __init__(self, settings: SerialSettings, space: SearchSpace) -> None:
+        if not any(settings.odds.values()):
+            raise ConfigError("strategy.odds are all zero: at least one morphism must have odds above zero")
         self.settings = settings
         self.space = space
         self._odds = {
