@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(autouse=True)
 def _calm_torch():
-    """Two threads at most: the suite shares the machine with worker processes of its own."""
-    torch.set_num_threads(2)
+    """One thread: the networks of the tests are small, and worker processes share the machine."""
+    torch.set_num_threads(1)
     deterministic = torch.are_deterministic_algorithms_enabled()
     yield
     torch.use_deterministic_algorithms(deterministic)
