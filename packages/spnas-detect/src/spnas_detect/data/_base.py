@@ -84,20 +84,21 @@ class Reader(Protocol):
         ...
 
 
-def _builtin(module: str, function: str) -> Reader:
-    """Defer a reader's import until a spec asks for it."""
+def _builtin(module: str, function: str, summary: str) -> Reader:
+    """Defer a reader's import until a spec asks for it; the summary becomes its docstring."""
 
     def read(path: str | None, *, seed: int, options: Mapping[str, object]) -> DetectionData:
         reader = cast("Reader", getattr(import_module(module), function))
         return reader(path, seed=seed, options=options)
 
+    read.__doc__ = summary
     return read
 
 
 READERS: dict[str, Reader] = {
-    "shapes": _builtin("spnas_detect.data.shapes", "read_shapes"),
-    "voc": _builtin("spnas_detect.data.voc", "read_voc"),
-    "coco": _builtin("spnas_detect.data.coco", "read_coco"),
+    "shapes": _builtin("spnas_detect.data.shapes", "read_shapes", "generated squares, discs, triangles and rings"),
+    "voc": _builtin("spnas_detect.data.voc", "read_voc", "Pascal VOC layout: voc:PATH"),
+    "coco": _builtin("spnas_detect.data.coco", "read_coco", "COCO layout: coco:PATH"),
 }
 """The kinds of data that come with this package."""
 

@@ -16,18 +16,26 @@ class MetricFactory:
     """A metric as the plugins register it.
 
     Attributes:
+        summary: one line for listings.
         specs: the main numbers that it gives; the first one is what a search maximises by default.
         build: makes the metric from the class names.
     """
 
+    summary: str
     specs: tuple[MetricSpec, ...]
     build: Callable[[Sequence[str]], Metric]
 
 
 METRICS = {
-    "coco": MetricFactory(tuple(MetricSpec(name) for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")), CocoMetric),
-    "voc": MetricFactory((MetricSpec("VOC50"),), VocMetric),
-    "voc-11": MetricFactory((MetricSpec("VOC50-11"),), partial(VocMetric, use_11_points=True)),
+    "coco": MetricFactory(
+        "COCO average precisions, by pycocotools",
+        tuple(MetricSpec(name) for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")),
+        CocoMetric,
+    ),
+    "voc": MetricFactory("Pascal VOC's AP50, area under the curve", (MetricSpec("VOC50"),), VocMetric),
+    "voc-11": MetricFactory(
+        "Pascal VOC 2007's AP50 at 11 points", (MetricSpec("VOC50-11"),), partial(VocMetric, use_11_points=True)
+    ),
 }
 """The metrics that come with this package."""
 

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import click
-from rich.console import Console
 
+from spnas_search.cli.console import make_console
 from spnas_search.reports import candidate_json, candidate_table
 from spnas_search.run import read_archive
 
@@ -26,7 +26,4 @@ def candidates(run: Path, *, pareto: bool, as_json: bool) -> None:
             for candidate in chosen:
                 click.echo(json.dumps(candidate_json(archive, candidate), allow_nan=False))
             return
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=200)
-        console.print(candidate_table(archive, chosen))
+        make_console().print(candidate_table(archive, chosen))

@@ -1,11 +1,11 @@
 """``spnas plugins``: what is registered, and by which distribution."""
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from spnas_core.plugins import plugin_origins, registry
 from spnas_core.plugins.registries import nouns
+from spnas_search.cli.console import make_console
 
 
 @click.command()
@@ -23,7 +23,7 @@ def plugins() -> None:
         found = registry(noun)
         for name, item in found.items.items():
             table.add_row(noun, name, origins[found.plugins[name]], _summary(item))
-    Console().print(table)
+    make_console().print(table)
 
 
 def _summary(item: object) -> str:

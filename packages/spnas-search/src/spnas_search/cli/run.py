@@ -8,6 +8,7 @@ from typing import Any
 import click
 from rich.console import Console, RenderableType
 
+from spnas_search.cli.console import make_console
 from spnas_search.monitors.lines import Lines
 from spnas_search.monitors.live import LiveView
 from spnas_search.monitors.state import SearchState
@@ -63,7 +64,7 @@ def run(
         "set": assignments,
         "seeds": seeds,
     }
-    console = Console()
+    console = make_console()
     if resume:
         named = [f"--{name}" for name, value in given.items() if value]
         if named:

@@ -1,11 +1,11 @@
 """``spnas show``: a network, drawn stage by stage."""
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
+from spnas_search.cli.console import make_console
 from spnas_search.cli.parameters import IMAGE_SIZE
 from spnas_search.monitors.wording import amount
 
@@ -22,7 +22,7 @@ def show(code: str, image: tuple[int, int]) -> None:
     Example: spnas show r_111-2111-211111-211 --image 1216x800
     """
     architecture = Architecture.parse(code)
-    Console().print(*stage_drawing(architecture, image), sep="\n")
+    make_console().print(*stage_drawing(architecture, image), sep="\n")
 
 
 def stage_drawing(architecture: Architecture, image: tuple[int, int]) -> tuple[Table, str]:
