@@ -12,7 +12,7 @@ nox.options.reuse_existing_virtualenvs = True
 
 ROOT = Path(__file__).parent
 PACKAGES = [f"packages/spnas-{name}" for name in ("core", "detect", "search")]
-CODE = ["packages", "tests", "benchmarks", "noxfile.py"]
+CODE = ["packages", "tests", "benchmarks", "examples", "noxfile.py"]
 
 
 def install(session: nox.Session) -> None:

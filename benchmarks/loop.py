@@ -21,7 +21,7 @@ class Stopwatch(Silent):
     def __init__(self) -> None:
         self.times: list[float] = []
 
-    def candidate_finished(self, candidate: object) -> None:  # noqa: ARG002
+    def candidate_finished(self, candidate: object) -> None:
         """Note the time."""
         self.times.append(time.perf_counter())
 

@@ -14,7 +14,7 @@ from spnas_core.morphisms import morphisms
 from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive, Proposal
 from spnas_search.strategies import StrategyPlugin
-from spnas_search.strategies.mutation import draw_new_rewrite, draw_rewrite
+from spnas_search.strategies.mutation import draw_rewrite, draw_round
 
 
 @dataclass(frozen=True)
@@ -66,19 +66,15 @@ class Climb:
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
         """Draw neighbours of the best candidate that are new."""
         best = archive.best(1)
-        proposed: dict[spnas_core.Architecture, Proposal] = {}
-        while best and len(proposed) < self.settings.round:
-            drawn = draw_new_rewrite(
-                lambda: (best[0].id, best[0].architecture),
-                lambda architecture: draw_rewrite(architecture, dict.fromkeys(morphisms().values(), 1.0), 1, rng),
-                lambda architecture: architecture in proposed or archive.contains(architecture),
-                self.space,
-                self.settings.max_redraws,
-            )
-            if drawn is None:
-                break
-            proposed[drawn[1].child] = Proposal("child", drawn[0], drawn[1], self.settings.epochs)
-        return list(proposed.values())
+        drawn = draw_round(
+            self.settings.round if best else 0,
+            lambda: best[0],
+            lambda architecture: draw_rewrite(architecture, dict.fromkeys(morphisms().values(), 1.0), 1, rng),
+            archive,
+            self.space,
+            self.settings.max_redraws,
+        )
+        return [Proposal("child", parent.id, rewrite, self.settings.epochs) for parent, rewrite in drawn]
 
     def stuck(self, archive: Archive) -> str | None:
         """Never before the neighbours are used up."""

@@ -105,7 +105,7 @@ class Run:
 
     @property
     def spent_seconds(self) -> float:
-        """Wall-clock seconds of evaluation in this run, earlier sessions included."""
+        """Wall-clock seconds of evaluation in this run, earlier processes included."""
         return float(self.archive.recall("seconds") or 0.0)
 
     def spend(self, seconds: float) -> None:

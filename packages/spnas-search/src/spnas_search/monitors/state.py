@@ -61,7 +61,7 @@ class SearchState:
 
     @property
     def candidates_per_hour(self) -> float | None:
-        """Children per hour in this session; None before the first one."""
+        """Children per hour in this process; None before the first one."""
         done = self.finished_children - self._children_before
         return 3600 * done / (time.monotonic() - self._began) if done else None
 

@@ -7,6 +7,7 @@ import numpy as np
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Morphism, Rewrite, identity
 from spnas_core.space import SearchSpace
+from spnas_search.archive import Archive, Candidate
 
 
 def draw_rewrite(
@@ -44,28 +45,36 @@ def draw_rewrite(
     return rewrite
 
 
-def draw_new_rewrite(
-    draw_parent: Callable[[], tuple[int, Architecture]],
+def draw_round(
+    count: int,
+    draw_parent: Callable[[], Candidate],
     mutate: Callable[[Architecture], Rewrite],
-    is_known: Callable[[Architecture], bool],
+    archive: Archive,
     space: SearchSpace,
     max_redraws: int,
-) -> tuple[int, Rewrite] | None:
-    """Redraw parent and morphisms until the child is new and inside the space.
+) -> list[tuple[Candidate, Rewrite]]:
+    """Draw parents and morphisms until a round of children is new and inside the space.
 
     Args:
-        draw_parent: gives a parent's id and architecture.
+        count: children wanted.
+        draw_parent: gives a random parent.
         mutate: gives a random rewrite of an architecture.
-        is_known: says whether an architecture has been proposed before.
+        archive: knows what has been proposed before.
         space: bounds of the search.
-        max_redraws: tries before giving up.
+        max_redraws: tries for each child.
 
     Returns:
-        The parent's id and the rewrite; None where no new architecture was found.
+        Parents and rewrites to different children; fewer than ``count`` where no new architecture was found.
     """
-    for _ in range(max_redraws):
-        parent, architecture = draw_parent()
-        rewrite = mutate(architecture)
-        if not is_known(rewrite.child) and rewrite.child in space:
-            return parent, rewrite
-    return None
+    drawn: dict[Architecture, tuple[Candidate, Rewrite]] = {}
+    for _ in range(count):
+        for _ in range(max_redraws):
+            parent = draw_parent()
+            rewrite = mutate(parent.architecture)
+            child = rewrite.child
+            if child not in drawn and not archive.contains(child) and child in space:
+                drawn[child] = parent, rewrite
+                break
+        else:
+            break
+    return list(drawn.values())

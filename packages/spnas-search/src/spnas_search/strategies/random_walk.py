@@ -5,11 +5,10 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from spnas_core.encoding import Architecture
 from spnas_core.morphisms import morphisms
 from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive, Proposal
-from spnas_search.strategies.mutation import draw_new_rewrite, draw_rewrite
+from spnas_search.strategies.mutation import draw_rewrite, draw_round
 
 
 class RandomSettings(BaseModel):
@@ -49,25 +48,17 @@ class RandomWalk:
         """Mutate candidates that have a merit, each as likely as the other."""
         parents = archive.best(len(archive))
 
-        def draw_parent() -> tuple[int, Architecture]:
-            parent = parents[int(rng.integers(len(parents)))]
-            return parent.id, parent.architecture
+        drawn = draw_round(
+            self.settings.round if parents else 0,
+            lambda: parents[int(rng.integers(len(parents)))],
+            lambda architecture: draw_rewrite(architecture, self._odds, self.settings.max_mutations, rng),
+            archive,
+            self.space,
+            self.settings.max_redraws,
+        )
+        return [Proposal("child", parent.id, rewrite, self.settings.epochs) for parent, rewrite in drawn]
 
-        proposed: dict[Architecture, Proposal] = {}
-        while parents and len(proposed) < self.settings.round:
-            drawn = draw_new_rewrite(
-                draw_parent,
-                lambda architecture: draw_rewrite(architecture, self._odds, self.settings.max_mutations, rng),
-                lambda architecture: architecture in proposed or archive.contains(architecture),
-                self.space,
-                self.settings.max_redraws,
-            )
-            if drawn is None:
-                break
-            proposed[drawn[1].child] = Proposal("child", drawn[0], drawn[1], self.settings.epochs)
-        return list(proposed.values())
-
-    def stuck(self, archive: Archive) -> str | None:  # noqa: ARG002
+    def stuck(self, archive: Archive) -> str | None:
         """Never: chance has no memory."""
         return None
 

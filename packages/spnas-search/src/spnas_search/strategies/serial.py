@@ -10,12 +10,11 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
-from spnas_core.morphisms import Swap, morphism
+from spnas_core.morphisms import Rewrite, Swap, morphism
 from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive, Candidate, Proposal
-from spnas_search.strategies.mutation import draw_new_rewrite, draw_rewrite
+from spnas_search.strategies.mutation import draw_rewrite, draw_round
 
 COST = "multiply_adds"
 Odds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -111,26 +110,19 @@ class Serial:
             self.settings.cost_power,
         )
 
-        def draw_parent() -> tuple[int, Architecture]:
-            parent = pool[rng.choice(len(pool), p=odds)]
-            return parent.id, parent.architecture
+        drawn = draw_round(
+            self.settings.round,
+            lambda: pool[rng.choice(len(pool), p=odds)],
+            lambda architecture: draw_rewrite(architecture, self._odds, self.settings.max_mutations, rng),
+            archive,
+            self.space,
+            self.settings.max_redraws,
+        )
+        return [Proposal("child", parent.id, rewrite, self._epochs(rewrite)) for parent, rewrite in drawn]
 
-        proposed: dict[Architecture, Proposal] = {}
-        while len(proposed) < self.settings.round:
-            drawn = draw_new_rewrite(
-                draw_parent,
-                lambda architecture: draw_rewrite(architecture, self._odds, self.settings.max_mutations, rng),
-                lambda architecture: architecture in proposed or archive.contains(architecture),
-                self.space,
-                self.settings.max_redraws,
-            )
-            if drawn is None:
-                break
-            parent, rewrite = drawn
-            swaps = any(step.morphism == "swap" for step in rewrite.steps)
-            epochs = self.settings.swap_epochs if swaps and self.settings.swap_epochs else self.settings.epochs
-            proposed[rewrite.child] = Proposal("child", parent, rewrite, epochs)
-        return list(proposed.values())
+    def _epochs(self, rewrite: Rewrite) -> int:
+        swaps = any(step.morphism == "swap" for step in rewrite.steps)
+        return self.settings.swap_epochs if swaps and self.settings.swap_epochs else self.settings.epochs
 
     def stuck(self, archive: Archive) -> str | None:
         """Say so after ``n_stuck`` children in a row without a gain above the noise."""
