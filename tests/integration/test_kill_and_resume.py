@@ -109,6 +109,7 @@ def test_a_search_killed_ten_times_ends_as_an_undisturbed_one(tmp_path, seed):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)
 def test_a_detection_search_killed_ten_times_ends_with_the_same_metrics_and_weights(tmp_path):
     whole = seconds_of(tmp_path / "undisturbed", TINY)
     rng = random.Random(1)

@@ -218,6 +218,8 @@ SCRIPT = """
             list(executor.run([ask(2)]))
 
     if __name__ == "__main__":
+        # A shell that runs the tests in the background has them ignore Ctrl-C, and children inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         main()
 """
 
