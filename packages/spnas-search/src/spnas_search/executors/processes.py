@@ -96,7 +96,8 @@ class _Worker:
 class ProcessExecutor:
     """Evaluations in ``workers`` processes that stay alive between them, and from run to run.
 
-    Workers start when there is something for them to do. Each gets the pickled task once. One that dies, or
+    Workers start all at once when there is something to do: importing takes them seconds, which the later ones spend
+    beside the first evaluation. Each gets the pickled task once. One that dies, or
     is killed at the time-out, fails its candidate only and is replaced. Workers end with this process,
     however it ends.
 
@@ -180,9 +181,8 @@ class ProcessExecutor:
                 self._dismiss(worker)
                 continue
             worker.request, worker.has_taken, worker.since = waiting.popleft(), False, time.monotonic()
-        coming = sum(not worker.ready for worker in self._staff)
-        for _ in range(min(self.workers - len(self._staff), len(waiting) - coming)):
-            self._staff.append(_Worker())
+        if waiting:
+            self._staff.extend(_Worker() for _ in range(self.workers - len(self._staff)))
 
     def _collect(self, waiting: deque[EvaluationRequest]) -> Iterator[Outcome]:
         """Wait a moment for messages, deaths and time-outs, and yield the outcomes among them."""
