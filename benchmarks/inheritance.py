@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> str:
             ]
             needed = train.epochs_to_reach(heirs, targets)
     rows = [
-        f"| `{rewrite.child}` | {'; '.join(map(str, rewrite.steps))} | {target:.3f} | "
+        f"| `{rewrite.child}` | {cell(rewrite)} | {target:.3f} | "
         f"{epochs if np.isfinite(epochs) else f'more than {SCHEDULES[-1]}'} |"
         for rewrite, target, epochs in zip(children, targets, needed, strict=True)
     ]
@@ -81,6 +81,11 @@ def run(arguments: argparse.Namespace) -> str:
             verdict(median(needed), len(children)),
         ]
     )
+
+
+def cell(rewrite: Rewrite) -> str:
+    """Write the morphisms of a child into a table's cell."""
+    return "; ".join(map(str, rewrite.steps)).replace("|", "\\|")
 
 
 def verdict(epochs: float, children: int) -> str:

@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from statistics import fmean
 
+from inheritance import cell
 from spnas_core import Architecture, Rewrite
 from spnas_core.morphisms import AddStage, Swap, identity
 from spnas_core.networks import block_placements
@@ -60,7 +61,7 @@ def run(_: argparse.Namespace) -> str:
                     found[index, epochs, calibrate] = outcome.evaluation.metrics[METRIC]
     columns = list(product((0, 1), (False, True)))
     rows = [
-        f"| {r.steps[0]} | " + " | ".join(f"{found[i, epochs, calibrate]:.3f}" for epochs, calibrate in columns) + " |"
+        f"| {cell(r)} | " + " | ".join(f"{found[i, epochs, calibrate]:.3f}" for epochs, calibrate in columns) + " |"
         for i, r in enumerate(rewrites)
     ]
     means = [fmean(found[i, epochs, calibrate] for i in range(len(rewrites))) for epochs, calibrate in columns]
