@@ -98,7 +98,7 @@ class Archive:
             ArchiveError: the file is missing, damaged, no archive, or of a newer version.
         """
         if not path.is_file():
-            raise ArchiveError(f"there is no archive {path}: name the folder of a run, as `spnas search` makes it")
+            raise ArchiveError(f"there is no archive {path}: name the folder of a run, as `spnas run` makes it")
         connection: sqlite3.Connection | None = None
         try:
             connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)

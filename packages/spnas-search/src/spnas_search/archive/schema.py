@@ -110,7 +110,7 @@ def check_readable(connection: sqlite3.Connection, path: Path) -> None:
     """
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     if application != APPLICATION_ID:
-        raise ArchiveError(f"{path} is no spnas archive: name the folder of a run, as `spnas search` makes it")
+        raise ArchiveError(f"{path} is no spnas archive: name the folder of a run, as `spnas run` makes it")
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     known = len(MIGRATIONS)
     if found > known:

@@ -13,8 +13,6 @@ from spnas_search.cli.plugins import plugins
 from spnas_search.cli.run import run
 from spnas_search.cli.show import show
 
-INTERRUPTED = 130
-
 
 class Commands(click.Group):
     """Adds the commands of plugins, and turns the project's errors into one line and exit code 2."""

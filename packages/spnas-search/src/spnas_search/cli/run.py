@@ -16,7 +16,7 @@ from spnas_search.reports import summary
 from spnas_search.reports.seeds import SeedsSummary
 from spnas_search.run import Run, resume_run, start_run
 from spnas_search.search import Comparison, compare, run_search
-from spnas_search.settings import read_toml, set_key
+from spnas_search.settings import read_toml, resolve, set_key
 from spnas_search.starting_points import starting_point
 
 INTERRUPTED = 130
@@ -72,11 +72,12 @@ def run(
         _search(resume_run(out or Path("runs") / (strategy or "serial"), _Reading(console)), console)
         return
     values = _values(strategy, data, start, init, origin, config, assignments)
-    folder = out or Path("runs") / str(values.get("strategy", {}).get("name", "serial"))
+    settings = resolve(values)
+    folder = out or Path("runs") / str(settings.strategy.model_dump()["name"])
     if seeds is None:
         _search(start_run(folder, values, _Reading(console)), console)
         return
-    first = values.get("seed", 0)
+    first = settings.run.seed
     found: list[Comparison | None] = []
     for seed in range(first, first + seeds):
         console.rule(f"seed {seed}")
