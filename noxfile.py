@@ -1,5 +1,10 @@
-"""Every chore has one name: ``nox -s demo``, ``tests``, ``lint``, ``types``, ``bench``."""
+"""Every chore has one name: ``nox -s demo``, ``tests``, ``lint``, ``types``, ``bench``, and three for the kernels.
 
+``cuda`` compiles them for CUDA, ``torches`` tests one build under the oldest and the newest torch, ``sanitize`` feeds
+them hostile input under sanitizers.
+"""
+
+import os
 import shutil
 from pathlib import Path
 
@@ -11,15 +16,19 @@ nox.options.sessions = ["tests", "lint", "types"]
 nox.options.reuse_existing_virtualenvs = True
 
 ROOT = Path(__file__).parent
-PACKAGES = [f"packages/spnas-{name}" for name in ("core", "detect", "search")]
-CODE = ["packages", "tests", "benchmarks", "examples", "noxfile.py"]
+PACKAGES = ["csrc", *(f"packages/spnas-{name}" for name in ("core", "detect", "search"))]
+CODE = ["csrc", "packages", "tests", "benchmarks", "examples", "noxfile.py"]
 
 
 def install(session: nox.Session) -> None:
     """Install the pinned environment, then the packages from source, editable.
 
-    Without build isolation: torch would otherwise be downloaded a second time to build what needs none of it.
+    Without build isolation: torch would otherwise be downloaded a second time. The kernels must build and load; where
+    they need not (``SPNAS_KERNELS=auto``), plain PyTorch takes their place.
     """
+    session.env.setdefault("SPNAS_KERNELS", os.environ.get("SPNAS_KERNELS", "require"))
+    if session.env["SPNAS_KERNELS"] == "require":
+        session.env["SPNAS_KERNELS_BUILD"] = "require"
     session.install("-r", "requirements-dev.txt")
     session.install("--no-build-isolation", "--no-deps", *(part for path in PACKAGES for part in ("-e", path)))
 
@@ -63,3 +72,70 @@ def bench(session: nox.Session) -> None:
     """Run the benchmarks and write their tables to docs/benchmarks.md; ``-- NAME…`` runs only some."""
     install(session)
     session.run("python", "benchmarks/run.py", *session.posargs)
+
+
+TOOLKIT = "cuda-toolkit[nvcc,cccl,crt,nvvm]==13.0.2"
+
+
+@nox.session
+def cuda(session: nox.Session) -> None:
+    """Compile the kernels for CUDA, without a GPU; ``-- wheel`` for all architectures instead of one."""
+    session.install("-r", "requirements-dev.txt")
+    if shutil.which("nvcc") is None and "CUDA_HOME" not in os.environ:
+        session.install(TOOLKIT)
+    architectures = session.posargs[0] if session.posargs else "9.0"
+    session.env.update({"SPNAS_KERNELS_BUILD": "require", "SPNAS_KERNELS_CUDA": architectures, "SPNAS_KERNELS": "require"})
+    wheels = Path(session.create_tmp())
+    build_wheel(session, wheels)
+    # It must load where there is no GPU, too.
+    session.install("--force-reinstall", "--no-deps", *map(str, wheels.glob("*.whl")))
+    session.run("python", "-c", "import spnas_kernels._library as l; assert l.find('_cuda'); assert l.is_loaded()")
+
+
+@nox.session
+def torches(session: nox.Session) -> None:
+    """Build the kernels with the pinned torch, then test that build with it and with the newest one."""
+    session.install("-r", "requirements-dev.txt")
+    session.env.update({"SPNAS_KERNELS_BUILD": "require", "SPNAS_KERNELS_CUDA": "off", "SPNAS_KERNELS": "require"})
+    wheels = Path(session.create_tmp())
+    build_wheel(session, wheels)
+    session.install("--no-build-isolation", "--no-deps", "./packages/spnas-core", *map(str, wheels.glob("*.whl")))
+    for newest in (False, True):
+        if newest:
+            session.install("--upgrade", "torch", "torchvision")
+        session.run("python", "-c", "import torch; print('torch', torch.__version__)")
+        session.run("pytest", "tests/kernels")
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """Fuzz the kernels under AddressSanitizer and UBSan; ``-- --seconds N`` for longer than a minute."""
+    session.install("-r", "requirements-dev.txt")
+    flags = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g -O1"
+    source = Path(session.create_tmp()) / "csrc"
+    shutil.copytree(ROOT / "csrc", source, dirs_exist_ok=True, ignore=shutil.ignore_patterns("build", "*.so"))
+    build = {
+        "SPNAS_KERNELS_CXXFLAGS": flags,
+        "SPNAS_KERNELS_LDFLAGS": "-fsanitize=address,undefined",
+        "SPNAS_KERNELS_BUILD": "require",
+        "SPNAS_KERNELS_CUDA": "off",
+    }
+    session.run("python", str(source / "build_inplace.py"), env=build)
+    libraries = [
+        session.run("gcc", f"-print-file-name={name}", silent=True, external=True).strip()
+        for name in ("libasan.so", "libubsan.so")
+    ]
+    run = {
+        "LD_PRELOAD": ":".join(libraries),
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+        "PYTHONPATH": str(source),
+        "SPNAS_KERNELS": "require",
+    }
+    session.run("python", "tests/kernels/fuzz.py", *(session.posargs or ["--seconds", "60"]), env=run)
+
+
+def build_wheel(session: nox.Session, folder: Path) -> None:
+    """Build the kernels' wheel into an empty folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    session.install("pip")
+    session.run("python", "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "-w", str(folder), "./csrc")

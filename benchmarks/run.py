@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-NAMES = ("materialise", "proposals", "loop", "inheritance", "passthrough")
+NAMES = ("materialise", "proposals", "loop", "kernels", "detect", "metrics", "inheritance", "passthrough")
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 

@@ -60,7 +60,7 @@ def test_a_plan_that_misses_tensors_is_refused():
     plan = InheritancePlan(fills=(TensorFill("weight", ONES),))
     with pytest.raises(ValueError, match="the plan leaves 1 tensors without values, 'bias' among them"):
         fill_module(module, plan, {})
-    backbone = on_meta(lambda: SerialBackbone(Architecture.parse("b@4_1-1")))
+    backbone = SerialBackbone(Architecture.parse("b@4_1-1"))
     whole = fresh_plan(backbone)
     with pytest.raises(ValueError, match="leaves 3 tensors"):
         fill_module(backbone, InheritancePlan(fills=whole.fills[3:]), {})

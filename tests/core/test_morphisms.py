@@ -201,3 +201,20 @@ def test_built_in_morphisms_are_registered_by_their_names():
     assert {m.name: m for m in MORPHISMS} == dict(morphisms())
     with pytest.raises(ValueError, match="did you mean 'swap'"):
         morphism("swp")
+
+
+@pytest.mark.parametrize("kind", [Swap(), Expand()], ids=lambda kind: kind.name)
+def test_options_are_made_when_they_are_asked_for(kind, monkeypatch):
+    made = []
+    build = Architecture.with_stages
+    monkeypatch.setattr(Architecture, "with_stages", lambda self, stages: made.append(stages) or build(self, stages))
+    options = kind.options(Architecture.parse("b_111-2111-211111-211"))
+    count = len(options)
+    assert count > 10
+    assert not made
+    one = options[3]
+    assert len(made) == 1
+    assert [one, options[-1]] == [list(options)[3], list(options)[count - 1]]
+    assert list(options[2:9:3]) == list(options)[2:9:3]
+    with pytest.raises(IndexError):
+        options[count]

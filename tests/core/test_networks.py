@@ -21,11 +21,6 @@ def _one_thread(_calm_torch):
     torch.set_num_threads(1)
 
 
-def on_meta(architecture: Architecture) -> SerialBackbone:
-    with torch.device("meta"):
-        return SerialBackbone(architecture)
-
-
 def equal_states(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     ours, theirs = one.state_dict(), other.state_dict()
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -59,7 +54,7 @@ def test_features_of_odd_sizes_round_up_and_are_not_negative(architecture, width
 @settings(max_examples=40)
 @given(architectures().filter(lambda architecture: not architecture.rows))
 def test_blocks_stand_in_one_flat_list(architecture):
-    backbone = on_meta(architecture)
+    backbone = SerialBackbone(architecture)
     names = {".".join(name.split(".")[:2]) for name in backbone.state_dict() if not name.startswith("stem.")}
     assert names == {f"blocks.{index}" for index in range(len(architecture.digits))}
 
@@ -84,7 +79,7 @@ def test_chosen_stages_are_the_same_tensors_and_later_blocks_are_not_computed(ar
     names = [f"s{number}" for number in range(1, len(architecture.stages) + 1)]
     wanted = data.draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
     whole = build_backbone(architecture).eval()
-    part = SerialBackbone(architecture, wanted).eval()
+    part = build_backbone(architecture, out_stages=wanted).eval()
     part.load_state_dict(whole.state_dict())
     computed = []
     for index, block in enumerate(part.blocks):
@@ -119,8 +114,8 @@ def test_a_swap_renames_and_reshapes_no_tensor_but_projections(architecture, see
     options = Swap().options(architecture)
     if not options:
         return
-    before = on_meta(architecture).state_dict()
-    after = on_meta(options[seed % len(options)].child).state_dict()
+    before = SerialBackbone(architecture).state_dict()
+    after = SerialBackbone(options[seed % len(options)].child).state_dict()
     assert all(".projection." in name for name in before.keys() ^ after.keys())
     assert all(before[name].shape == after[name].shape for name in before.keys() & after.keys())
 

@@ -299,7 +299,7 @@ BUILT_INS = {
     "strategies": ("search", {"serial", "random"}),
     "executors": ("search", {"inline", "processes"}),
     "datasets": ("detect", {"shapes", "voc", "coco"}),
-    "necks": ("detect", {"fpn"}),
+    "necks": ("detect", {"fpn", "pafpn", "bifpn", "nas-fpn"}),
     "detectors": ("detect", {"faster-rcnn"}),
 }
 

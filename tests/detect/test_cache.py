@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 import pickle
 import threading
@@ -15,7 +16,7 @@ from spnas_detect.data.cache import letterbox
 BOXES = [[10, 20, 50, 60]]
 
 
-def record(name="a", size=(80, 40), boxes=BOXES, ignore=None, pixels=None, annotated=None):
+def record(name="a", size=(80, 40), boxes=BOXES, ignore=None, pixels=None, annotated=None, tags=()):
     boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
     image = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
     return ImageRecord(
@@ -24,8 +25,9 @@ def record(name="a", size=(80, 40), boxes=BOXES, ignore=None, pixels=None, annot
         width=(annotated or size)[0],
         height=(annotated or size)[1],
         boxes=boxes,
-        labels=np.arange(1, len(boxes) + 1),
+        labels=np.arange(len(boxes)) % 2 + 1,
         ignore=np.zeros(len(boxes), bool) if ignore is None else np.asarray(ignore),
+        tags=tags,
     )
 
 
@@ -64,6 +66,34 @@ def test_cache_keeps_annotations_and_notes(tmp_path):
     assert split.images([1, 0, 1]).shape == (3, 3, 40, 40)
     with pytest.raises(IndexError):
         split.boxes(2)
+
+
+def test_tags_stay_with_their_boxes_through_cache_and_pickle(tmp_path):
+    two = [[30, 10, 90, 30], [100, 10, 110, 20], [1, 1, 5, 5]]  # the second one lies outside the image
+    train = (
+        record("tagged", boxes=two, tags=(("occluded>40", "b"), ("gone",), ())),
+        record("again", tags=(("occluded>40", "b"),)),
+        record("none", boxes=[], tags=()),
+    )
+    cache = build_cache(dataset(*train), tmp_path, image_size=(40, 40))
+    for split in (cache.split("train"), pickle.loads(pickle.dumps(cache.split("train")))):
+        assert [split.tags(i) for i in range(3)] == [(("occluded>40", "b"), ()), (("occluded>40", "b"),), ()]
+    assert cache.split("test").tags(0) == ()
+    with pytest.raises(IndexError):
+        cache.split("train").tags(3)
+
+
+def test_tags_that_do_not_fit_the_boxes_are_refused(tmp_path):
+    with pytest.raises(DataError, match="image a has 1 boxes and tags for 2"):
+        build_cache(dataset(record(tags=(("x",), ()))), tmp_path, image_size=(8, 8))
+
+
+def test_cache_whose_list_of_tags_is_too_short_is_damaged(tmp_path):
+    folder = build_cache(dataset(record(tags=(("x",),))), tmp_path, image_size=(8, 8)).folder
+    content = json.loads((folder / "cache.json").read_text())
+    (folder / "cache.json").write_text(json.dumps({**content, "tags": []}))
+    with pytest.raises(DataError, match="train has tags that cache"):
+        open_cache(folder)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (64, 17), (13, 90), (200, 30), (7, 5), (1, 300)])
@@ -229,6 +259,30 @@ def test_unreadable_image_is_named(tmp_path):
 def test_training_split_without_a_box_is_refused(tmp_path, train):
     with pytest.raises(DataError, match=r"training split of mine:x has no box"):
         build_cache(dataset(*train), tmp_path, image_size=(8, 8))
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_split_to_score_on_without_a_box_is_refused(tmp_path, split):
+    crowd = record("c", boxes=[[0, 0, 1, 1]], ignore=[True])
+    data = dataset(record(), **{split: (record("b", boxes=[]), crowd)})
+    with pytest.raises(DataError, match=rf"{split} split of mine:x has no box to score on in its 2 image\(s\)"):
+        build_cache(data, tmp_path, image_size=(8, 8))
+    assert files(tmp_path) == []
+
+
+def test_boxes_that_all_lie_outside_their_images_are_refused(tmp_path):
+    wrong = record("w", size=(40, 20), annotated=(400, 200), boxes=[[50, 50, 60, 60]])
+    with pytest.raises(DataError, match=r"no box of the training split of mine:x lies inside its image: .* first w"):
+        build_cache(dataset(wrong), tmp_path, image_size=(8, 8))
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("label", [0, -1, 3])
+def test_label_outside_the_declared_classes_names_image_and_label(tmp_path, label):
+    wrong = replace(record("w", boxes=[[0, 0, 9, 9]]), labels=np.asarray([label]))
+    with pytest.raises(DataError, match=rf"image w has a box of class {label}: the data declares 1…2"):
+        build_cache(dataset(record(), wrong), tmp_path, image_size=(8, 8))
+    assert files(tmp_path) == []
 
 
 def test_empty_canvas_and_unknown_split_are_refused(tmp_path):

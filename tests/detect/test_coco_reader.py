@@ -80,6 +80,28 @@ def test_files_and_image_folder_can_be_named(tmp_path):
     assert [record.name for record in data.splits["validation"]] == ["011.jpg", "012.jpg"]
 
 
+def test_official_files_are_read_with_everything_that_they_hold(root):
+    """The keys of instances_train2017.json, a crowd in run lengths, and the unlabelled test images of the download."""
+    segmented = {**annotation(5, 1, [10, 20, 30, 40], 7), "segmentation": [[10, 20, 40, 20, 40, 60]], "area": 600.0}
+    crowd = {**annotation(900100, 1, [1, 2, 98, 76], 3, 1), "segmentation": {"counts": [3, 5], "size": [80, 100]}}
+    spoil(
+        root,
+        info={"year": 2017},
+        licenses=[{"id": 1, "name": "free"}],
+        annotations=[segmented, crowd, *(annotation(k, k, [0, 0, 9, 9]) for k in range(2, 11))],
+        categories=[{**category, "supercategory": "animal"} for category in CATEGORIES],
+    )
+    unlabelled = {"images": content(500, 1)["images"], "categories": CATEGORIES}
+    (root / "annotations" / "image_info_test2017.json").write_text(json.dumps(unlabelled))
+    data = load(root, test="instances_val2017.json", validation="carved")
+    assert [record.name for record in data.splits["test"]] == ["101.jpg", "102.jpg", "103.jpg"]
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 8, "validation": 2, "test": 3}
+    assert data.notes == ("validation split carved from training images by seed 0: 2 images",)
+    (record,) = [r for name in ("train", "validation") for r in data.splits[name] if r.name == "001.jpg"]
+    assert record.boxes.tolist() == [[10, 20, 40, 60], [1, 2, 99, 78]]
+    assert (record.labels.tolist(), record.ignore.tolist()) == ([2, 1], [False, True])
+
+
 def test_labels_follow_category_ids_and_crowds_are_ignored(root):
     spoil(root, annotations=[annotation(1, 1, [0, 0, 5, 5], 7), annotation(2, 1, [1, 1, 5, 5], 3, iscrowd=1)])
     data = load(root)
@@ -163,6 +185,7 @@ def test_deeply_nested_json_is_refused(root):
         ),
         ({"images": [{"id": 1, "file_name": "x.jpg", "height": 3}]}, r"image 1 has width None"),
         ({"images": [{"id": 1, "width": 3, "height": 3}]}, r"image 1 has no file_name"),
+        ({"images": [{"id": 1, "file_name": "x.jpg", "width": 3, "height": 0}]}, r"image 1 is 3x0: both sides must"),
         (
             {"categories": [{"id": 3, "name": "a"}, {"id": 3, "name": "b"}]},
             r"category 3 has no name, or occurs twice",
@@ -194,6 +217,21 @@ def test_no_box_at_all_is_refused(tmp_path):
         load(tmp_path)
 
 
+def test_all_boxes_degenerate_is_refused_with_their_number(tmp_path):
+    flat = [annotation(k, k, [10, 20, 0, 40]) for k in range(1, 6)]
+    write(tmp_path, "train.json", "images", content(1, 5, annotations=flat))
+    with pytest.raises(DataError, match=r"no usable box: all 5 have no area inside their image, first in 001\.jpg, 0"):
+        load(tmp_path)
+
+
+def test_empty_training_annotations_are_refused_before_images_are_read(root, tmp_path):
+    spoil(root, annotations=[])
+    for image in (root / "train2017").iterdir():
+        image.write_bytes(b"")
+    with pytest.raises(DataError, match=r"training split of coco:.* has no box to learn from in its 8 image"):
+        build_cache(load(root), tmp_path / "cache", image_size=(8, 8))
+
+
 def test_missing_folders_and_files_are_named(root, tmp_path):
     with pytest.raises(DataError, match=r"nowhere is not a folder: expected annotations/"):
         load(tmp_path / "nowhere")
@@ -201,6 +239,8 @@ def test_missing_folders_and_files_are_named(root, tmp_path):
         load(tmp_path)
     with pytest.raises(DataError, match=r"coco test is 'x\.json'"):
         load(root, test="x.json")
+    with pytest.raises(DataError, match=r"coco train is 'carved': neither"):
+        load(root, train="carved")
     with pytest.raises(DataError, match="coco images is 'pics'"):
         load(root, images="pics")
     with pytest.raises(DataError, match="no option 'image'; did you mean 'images'"):

@@ -5,8 +5,9 @@ import torch
 
 from spnas_core import Architecture
 from spnas_core.morphisms import AddStage, Expand, Rewrite, Swap, identity
+from spnas_detect.data import pad_targets
 from spnas_detect.detectors import DetectorSettings, build_detector
-from spnas_detect.necks.fpn import source_stages
+from spnas_detect.necks.levels import source_stages
 
 SETTINGS = DetectorSettings(neck_channels=8, head_channels=16, rpn_proposals=20, box_samples=8)
 START = Architecture.parse("b@4_11-21-21")
@@ -70,7 +71,7 @@ def test_expand_keeps_detections():
     child, _, _ = build(option(Expand(), START, "block 2 of stage 1"), parent.state_dict(), seed=1)
     images = torch.randn(2, 3, 96, 96)
     with torch.no_grad():
-        before, after = parent.eval().detect(images), child.eval().detect(images)
+        before, after = parent.eval().detect(images).images(), child.eval().detect(images).images()
     for one, other in zip(before, after, strict=True):
         assert one.keys() == other.keys() == {"boxes", "scores", "labels"}
         torch.testing.assert_close(other["scores"], one["scores"], atol=1e-5, rtol=1e-5)
@@ -94,15 +95,18 @@ def test_first_values_follow_the_seed():
 def test_anchors_and_levels_follow_the_number_of_stages():
     for code in ("b@4_1-1", "b@4_11-21-21", "b@4_1-1-1-1-1"):
         detector, _, _ = build(identity(Architecture.parse(code)))
-        sizes = detector.rpn.anchor_generator.sizes
+        sizes = detector.rpn.anchors.sizes()
         assert len(sizes) == len(Architecture.parse(code).stages)
         assert [level[0] for level in sizes] == [SETTINGS.anchor_scales[0] * 4 * 2**i for i in range(len(sizes))]
         losses = detector.train().losses(
             torch.randn(2, 3, 64, 64),
-            [
-                {"boxes": torch.tensor([[4.0, 4.0, 40.0, 30.0]]), "labels": torch.tensor([1])},
-                {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)},
-            ],
+            pad_targets(
+                [
+                    {"boxes": torch.tensor([[4.0, 4.0, 40.0, 30.0]]), "labels": torch.tensor([1])},
+                    {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)},
+                ],
+                [(64, 64)] * 2,
+            ),
         )
         assert set(losses) == {"loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"}
         assert all(torch.isfinite(loss) for loss in losses.values())

@@ -1,10 +1,15 @@
+import threading
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from spnas_core.errors import DataError
 from spnas_detect.data import Loader, build_cache, normalize, open_data, train_augmentation
 from spnas_detect.data.loader import MEAN, STD
+from spnas_detect.data.targets import IGNORED
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +25,9 @@ def split(cache):
 
 def collect(loader, epoch):
     images, targets = [], []
-    for batch, batch_targets in loader.epoch(epoch):
+    for batch, batch_targets, _ in loader.epoch(epoch):
         images.append(batch)
-        targets += batch_targets
+        targets += [batch_targets.image(i) for i in range(len(batch))]
     return torch.cat(images), targets
 
 
@@ -72,6 +77,15 @@ def test_each_epoch_augments_anew(split):
     assert not equal(collect(loader, 0), collect(loader, 1))
 
 
+def test_each_image_is_augmented_by_draws_of_its_own(split):
+    plain, flipped = (
+        collect(Loader(split, batch_size=23, augmentation=augmentation, shuffle=False, seed=0), 0)[0]
+        for augmentation in (None, train_augmentation())
+    )
+    changed = [not torch.equal(a, b) for a, b in zip(plain, flipped, strict=True)]
+    assert 5 <= sum(changed) <= 18
+
+
 def test_augmentation_does_not_depend_on_the_batch_size(split):
     augmentation = train_augmentation(**FULL)
     one, other = (
@@ -115,7 +129,7 @@ def test_a_smaller_share_is_part_of_a_larger_one(split):
 @pytest.mark.parametrize(("drop_last", "sizes"), [(False, [10, 10, 3]), (True, [10, 10])])
 def test_length_counts_the_batches(split, drop_last, sizes):
     loader = Loader(split, batch_size=10, shuffle=True, seed=0, drop_last=drop_last)
-    assert [len(images) for images, _ in loader.epoch(0)] == sizes
+    assert [len(batch.images) for batch in loader.epoch(0)] == sizes
     assert len(loader) == len(sizes)
 
 
@@ -163,6 +177,18 @@ def test_cache_is_not_changed_by_augmentation(split):
         ({"share": 1.1}, "share is 1.1"),
         ({"seed": -1}, "seed is -1"),
         ({"batch_size": 24, "drop_last": True}, "23 images make no batch of 24"),
+        ({"rank": 2, "world_size": 2}, r"rank is 2 of 2 process\(es\): it must be in 0…1"),
+        ({"rank": -1}, "rank is -1"),
+        ({"world_size": 0}, "rank is 0 of 0"),
+        ({"prefetch": -1}, "prefetch is -1"),
+        ({"image_sizes": []}, r"image_sizes is \[\]"),
+        ({"image_sizes": [(64, 64), (0, 64)]}, r"image_sizes is \[\(64, 64\), \(0, 64\)\]"),
+        (
+            {"batch_size": 5, "world_size": 2},
+            "batch_size 5 cannot be cut into 2 equal parts, .* make it a multiple of 2",
+        ),
+        ({"batch_size": 4, "world_size": 2}, "the last batch holds 3 of 23 images, which cannot be cut into 2 equal"),
+        ({"batch_size": 24, "world_size": 2}, "the last batch holds 23 of 23 images"),
     ],
 )
 def test_loader_settings_out_of_range_are_refused(split, options, message):
@@ -170,94 +196,132 @@ def test_loader_settings_out_of_range_are_refused(split, options, message):
         Loader(split, **{"batch_size": 4, "shuffle": True, "seed": 0, **options})
 
 
-def white_square(box):
-    image = torch.zeros(3, 64, 96, dtype=torch.uint8)
-    x1, y1, x2, y2 = box
-    image[:, y1:y2, x1:x2] = 255
-    return image
+def whole(batches):
+    """Put the parts of one step together."""
+    return (
+        torch.cat([batch.images for batch in batches]),
+        *(torch.cat(parts) for parts in zip(*(batch.targets for batch in batches), strict=True)),
+        torch.tensor([index for batch in batches for index in batch.indices]),
+    )
 
 
-@pytest.mark.parametrize("options", [{"flip": 1.0}, {"scale_range": (0.4, 2.0)}, {"flip": 0.5, "scale_range": (1, 1)}])
-def test_boxes_stay_around_their_pixels(options):
-    augment = train_augmentation(**options)
-    torch.manual_seed(0)
-    box = (20, 10, 52, 33)
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(whole([one]), whole([other]), strict=True))
+
+
+@settings(max_examples=15)
+@given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 3), st.booleans(), st.integers(0, 2))
+def test_parts_of_all_processes_are_the_batches_of_one(split, world_size, part, epoch, drop_last, prefetch):
+    options = {
+        "batch_size": world_size * part,
+        "augmentation": train_augmentation(**FULL),
+        "shuffle": True,
+        "seed": 3,
+        "image_sizes": [(64, 64), (48, 40)],
+        "drop_last": drop_last or 23 % (world_size * part) % world_size > 0,
+    }
+    alone = list(Loader(split, **options).epoch(epoch))
+    loaders = [Loader(split, **options, rank=r, world_size=world_size, prefetch=prefetch) for r in range(world_size)]
+    parts = list(zip(*(loader.epoch(epoch) for loader in loaders), strict=True))
+    assert len(parts) == len(alone)
+    for one, step in zip(alone, parts, strict=True):
+        assert len({len(batch.indices) for batch in step}) == 1
+        assert all(torch.equal(a, b) for a, b in zip(whole([one]), whole(step), strict=True))
+
+
+def test_an_epoch_resumes_at_any_batch_without_reading_the_earlier_ones(split, monkeypatch):
+    loader = Loader(
+        split,
+        batch_size=5,
+        augmentation=train_augmentation(**FULL),
+        shuffle=True,
+        seed=1,
+        image_sizes=[(64, 64), (32, 48), (96, 96)],
+    )
+    full = list(loader.epoch(3))
+    read = []
+    images = split.images
+    monkeypatch.setattr(split, "images", lambda indices: read.append(list(indices)) or images(indices))
+    for first in range(len(loader) + 1):
+        read.clear()
+        rest = list(loader.epoch(3, first_batch=first))
+        assert len(rest) == len(read) == len(full) - first
+        assert all(same(a, b) for a, b in zip(rest, full[first:], strict=True))
+    for wrong in (-1, 6):
+        with pytest.raises(DataError, match=rf"first_batch is {wrong}: it must be in 0…5"):
+            next(loader.epoch(0, first_batch=wrong))
+
+
+def test_prefetched_batches_are_the_same_in_the_same_order(split):
+    options = {"batch_size": 3, "augmentation": train_augmentation(**FULL), "shuffle": True, "seed": 7}
+    plain = list(Loader(split, **options).epoch(1))
+    threads = torch.get_num_threads()
+    state = torch.get_rng_state()
+    for prefetch in (1, 3, 20):
+        ahead = list(Loader(split, **options, prefetch=prefetch).epoch(1))
+        assert all(same(a, b) for a, b in zip(plain, ahead, strict=True))
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_mistake_in_a_background_thread_reaches_the_caller_and_ends_the_threads(split):
+    def broken(image, boxes, labels, rng):
+        raise ArithmeticError("broken augmentation")
+
+    with pytest.raises(ArithmeticError, match="broken augmentation"):
+        list(Loader(split, batch_size=3, augmentation=broken, shuffle=True, seed=0, prefetch=2).epoch(0))
+    batches = Loader(split, batch_size=3, shuffle=True, seed=0, prefetch=2).epoch(0)
+    next(batches)
+    batches.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("spnas-loader")]
+
+
+def test_every_canvas_occurs_and_boxes_follow_it(split):
+    sizes = [(64, 64), (32, 32), (80, 40), (96, 128)]
+    loader = Loader(split, batch_size=2, shuffle=False, seed=0, image_sizes=sizes)
+    plain = list(Loader(split, batch_size=2, shuffle=False, seed=0).epoch(0))
+    rows = plain[0].targets.labels.shape[1]
     seen = set()
-    for _ in range(40):
-        image, boxes, labels = augment(white_square(box), torch.tensor([box]).float(), torch.tensor([1]))
-        assert image.shape == (3, 64, 96)
-        assert image.dtype == torch.uint8
-        ys, xs = torch.nonzero(image[0] > 127, as_tuple=True)
-        if len(boxes) == 0:
-            assert len(ys) <= 2 * 96
-            continue
-        tight = torch.stack([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
-        assert (boxes[0] - tight).abs().max() <= 1.5
-        assert type(image) is type(boxes) is torch.Tensor
-        assert labels.tolist() == [1]
-        seen.add(tuple(tight.tolist()))
-    assert len(seen) > 1 or options == {"flip": 1.0}
-    assert (20, 10, 52, 33) not in seen or options != {"flip": 1.0}
+    for epoch in range(3):
+        for number, batch in enumerate(loader.epoch(epoch)):
+            width, height = loader.canvas(epoch, number)
+            seen.add((width, height))
+            assert batch.images.shape == (len(batch.indices), 3, height, width)
+            assert batch.targets.labels.shape == (len(batch.indices), rows)
+            side = min(width, height)  # the cached images are square
+            assert batch.targets.sizes.tolist() == [[side, side]] * len(batch.indices)
+            assert torch.allclose(batch.targets.boxes, plain[number].targets.boxes * (side / 64), atol=1e-4)
+    assert seen == set(sizes)
 
 
-def test_shrunk_images_lie_on_zeros():
-    augment = train_augmentation(flip=0, scale_range=(0.5, 0.5))
-    white = torch.full((3, 64, 96), 255, dtype=torch.uint8)
-    image, boxes, _ = augment(white, torch.tensor([[0.0, 0, 96, 64]]), torch.tensor([1]))
-    assert sorted(image.unique().tolist()) == [0, 255]
-    assert (image == 255).sum() == 3 * 48 * 32
-    assert (boxes[0, 2:] - boxes[0, :2]).tolist() == [48, 32]
+def test_canvas_does_not_depend_on_the_batch_size_and_comes_back(split):
+    sizes = [(64, 64), (32, 32), (48, 48)]
+    one, other = (Loader(split, batch_size=b, shuffle=True, seed=4, image_sizes=sizes) for b in (2, 5))
+    drawn = [[loader.canvas(epoch, k) for epoch in range(3) for k in range(5)] for loader in (one, other, one)]
+    assert drawn[0] == drawn[1] == drawn[2]
+    assert [one.canvas(0, k) for k in range(12)] != [one.canvas(1, k) for k in range(12)]
 
 
-def test_rows_of_labels_stay_with_their_boxes():
-    augment = train_augmentation(flip=0, scale_range=(2.0, 2.0))
-    boxes = torch.tensor([[x, y, x + 10.0, y + 10.0] for x in range(0, 86, 12) for y in range(0, 52, 12)])
-    sizes = torch.arange(len(boxes)) % 2  # the flag tells the small ones
-    boxes[:, 2:] -= 4 * sizes[:, None]
-    rows = torch.stack([torch.arange(len(boxes)) + 1, sizes], 1)
-    torch.manual_seed(0)
-    _, kept, labels = augment(torch.zeros(3, 64, 96, dtype=torch.uint8), boxes, rows)
-    assert 0 < len(kept) == len(labels) < len(boxes)
-    assert torch.equal(labels[:, 1], (labels[:, 0] - 1) % 2)
-    whole = ((kept[:, :2] > 0) & (kept[:, 2:] < torch.tensor([96, 64]))).all(1)
-    sides = kept[whole, 2] - kept[whole, 0]
-    assert torch.allclose(sides, 2.0 * (10 - 4 * labels[whole, 1]))
+def test_ignored_regions_travel_through_augmentation_as_ignored(split, monkeypatch):
+    monkeypatch.setattr(split, "ignore", lambda i: torch.arange(len(split.labels(i))) % 2 == 0)
+    augmentation = train_augmentation(photometric=True, scale_range=(0.5, 0.9))  # nothing is cut off
+    loader = Loader(split, batch_size=23, augmentation=augmentation, shuffle=False, seed=0)
+    (batch,) = loader.epoch(0)
+    for i in range(23):
+        labels = split.labels(i)
+        labels[::2] = IGNORED
+        kept = batch.targets.labels[i, : len(labels)]
+        assert torch.equal(kept, labels)
+        assert (batch.targets.labels[i, len(labels) :] == 0).all()
 
 
-def test_slivers_are_removed():
-    augment = train_augmentation(flip=0, min_box=5)
-    boxes = torch.tensor([[0.0, 0, 4, 30], [0, 0, 6, 30]])
-    _, kept, labels = augment(torch.zeros(3, 64, 96, dtype=torch.uint8), boxes, torch.tensor([1, 2]))
-    assert kept.tolist() == [[0, 0, 6, 30]]
-    assert labels.tolist() == [2]
-
-
-def test_images_without_boxes_pass():
-    augment = train_augmentation(**FULL)
-    _, boxes, labels = augment(white_square((0, 0, 5, 5)), torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
-    assert boxes.shape == (0, 4)
-    assert labels.shape == (0,)
-
-
-def test_photometric_distortion_leaves_boxes():
-    augment = train_augmentation(flip=0, photometric=True)
-    torch.manual_seed(0)
-    image = torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8)
-    boxes = torch.tensor([[3.0, 4, 30, 40]])
-    changed = [augment(image, boxes, torch.tensor([1])) for _ in range(8)]
-    assert any(not torch.equal(result[0], image) for result in changed)
-    assert all(torch.equal(result[1], boxes) for result in changed)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"flip": 1.5}, "flip is 1.5"),
-        ({"min_box": 0}, "min_box is 0"),
-        ({"scale_range": (2, 1)}, r"scale_range is \(2, 1\)"),
-        ({"scale_range": (0, 1)}, r"scale_range is \(0, 1\)"),
-    ],
-)
-def test_augmentation_settings_out_of_range_are_refused(options, message):
-    with pytest.raises(DataError, match=message):
-        train_augmentation(**options)
+def test_augmentation_stays_inside_the_part_that_the_image_occupies(tmp_path):
+    data = open_data("shapes", seed=0, image_size=64, train=4, validation=1, test=1, max_size=24)
+    wide = build_cache(data, tmp_path, image_size=(128, 64)).split("train")  # the right half is padding
+    loader = Loader(wide, batch_size=4, augmentation=train_augmentation(**FULL), shuffle=False, seed=0)
+    black = normalize(torch.zeros(1, 3, 1, 1, dtype=torch.uint8))
+    for epoch in range(4):
+        (batch,) = loader.epoch(epoch)
+        assert torch.equal(batch.images[..., 64:], black.expand(4, 3, 64, 64))
+        assert batch.targets.sizes.tolist() == [[64, 64]] * 4
+        assert batch.targets.boxes.max() <= 64

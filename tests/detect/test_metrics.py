@@ -15,6 +15,7 @@ from spnas_detect.metrics import CocoMetric, VocMetric
 from spnas_detect.metrics.voc import average_precision
 
 CLASSES = ("cat", "dog", "owl")
+COCO_NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
 
 def random_images(seed, images=20, grid=1.0, classes=3, objects=6, with_ignored=True):
@@ -40,6 +41,26 @@ def random_images(seed, images=20, grid=1.0, classes=3, objects=6, with_ignored=
                 "labels": guessed,
             }
         )
+    return predictions, targets
+
+
+def hostile_images(seed):
+    """Draw a small set full of equal scores, equal boxes, crowds, empty images and missing classes."""
+    rng = np.random.default_rng(seed)
+    predictions, targets = random_images(seed, images=5, grid=(1.0, 10.0, 40.0)[seed % 3], objects=8)
+    kept_truths, kept_found = (rng.permutation(3)[: rng.integers(1, 4)] + 1 for _ in range(2))
+    for prediction, target in zip(predictions, targets, strict=True):
+        for item in (prediction, target):
+            item["boxes"][:, 2:] = np.maximum(item["boxes"][:, 2:], item["boxes"][:, :2] + 10)
+        chosen = np.isin(target["labels"], kept_truths) & (rng.random() < 0.9)
+        target.update({name: target[name][chosen] for name in ("boxes", "labels", "ignore")})
+        doubled = np.repeat(np.arange(len(prediction["scores"])), rng.integers(0, 4))
+        doubled = doubled[np.isin(prediction["labels"][doubled], kept_found)]
+        prediction.update({name: prediction[name][doubled] for name in ("boxes", "labels", "scores")})
+        prediction["scores"] = np.round(prediction["scores"] * 5) / 5
+    if seed % 10 == 0:  # more detections of an image than COCO looks at
+        many = {name: np.concatenate([values] * 30)[:150] for name, values in predictions[0].items()}
+        predictions[0] = many
     return predictions, targets
 
 
@@ -120,6 +141,18 @@ def test_voc_agrees_with_a_plain_walk_through_the_protocol(use_11_points, seed, 
     assert all(close(scores[f"{name}/{c}"], e) for c, e in zip(CLASSES, expected, strict=True))
     known = [e for e in expected if not math.isnan(e)]
     assert close(scores[name], sum(known) / len(known) if known else math.nan)
+
+
+@pytest.mark.parametrize("use_11_points", [False, True])
+def test_voc_agrees_with_the_plain_walk_on_200_hostile_sets(use_11_points):
+    name = "VOC50-11" if use_11_points else "VOC50"
+    for seed in range(200):
+        predictions, targets = hostile_images(seed)
+        metric = VocMetric(CLASSES, use_11_points=use_11_points)
+        metric.process(predictions, targets)
+        scores = metric.evaluate()
+        for label, one in enumerate(CLASSES, start=1):
+            assert close(scores[f"{name}/{one}"], plain_voc(predictions, targets, label, use_11_points)), (seed, one)
 
 
 def image(boxes=(), labels=None, ignore=None):
@@ -236,6 +269,64 @@ def file_based_coco(tmp_path, predictions, targets):
     return evaluation.stats, per_class
 
 
+def coco_in_memory(predictions, targets):
+    """Give pycocotools dictionaries; its twelve numbers and AP50 per class, -1 for none."""
+
+    def entries(items, extra):
+        rows = [
+            (image_id, [float(v) for v in (box[0], box[1], box[2] - box[0], box[3] - box[1])], int(label), float(more))
+            for image_id, item in enumerate(items)
+            for box, label, more in zip(item["boxes"], item["labels"], item[extra], strict=True)
+        ]
+        return [
+            {
+                "id": i,
+                "image_id": row[0],
+                "bbox": row[1],
+                "area": row[1][2] * row[1][3],
+                "category_id": row[2],
+                "more": row[3],
+            }
+            for i, row in enumerate(rows, start=1)
+        ]
+
+    def dataset(annotations):
+        coco = COCO()
+        coco.dataset = {
+            "images": [{"id": i} for i in range(len(targets))],
+            "categories": [{"id": i} for i in (1, 2, 3)],
+            "annotations": annotations,
+        }
+        coco.createIndex()
+        return coco
+
+    with redirect_stdout(io.StringIO()):
+        truths = [{**entry, "iscrowd": int(entry["more"])} for entry in entries(targets, "ignore")]
+        detections = [{**entry, "iscrowd": 0, "score": entry["more"]} for entry in entries(predictions, "scores")]
+        evaluation = COCOeval(dataset(truths), dataset(detections), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation.stats, evaluation.eval["precision"][0, :, :, 0, -1].mean(0)
+
+
+def test_coco_agrees_with_pycocotools_on_200_hostile_sets():
+    known = 0
+    for seed in range(200):
+        predictions, targets = hostile_images(seed)
+        metric = CocoMetric(CLASSES)
+        metric.process(predictions, targets)
+        scores = metric.evaluate()
+        stats, at_50 = coco_in_memory(predictions, targets)
+        expected = dict(zip(COCO_NAMES, stats, strict=True))
+        expected |= {f"AP50/{name}": value for name, value in zip(CLASSES, at_50, strict=True)}
+        assert scores.keys() == expected.keys()
+        for name, value in expected.items():
+            assert close(scores[name], math.nan if value == -1 else value), (seed, name)
+            known += 0 < value < 1
+    assert known > 1000  # most numbers are neither 0, 1 nor missing
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_coco_agrees_with_pycocotools_on_files(tmp_path, seed):
     predictions, targets = random_images(seed)
@@ -244,7 +335,7 @@ def test_coco_agrees_with_pycocotools_on_files(tmp_path, seed):
     metric.process(predictions[7:], targets[7:])
     scores = metric.evaluate()
     stats, per_class = file_based_coco(tmp_path, predictions, targets)
-    for name, expected in zip(("AP", "AP50", "AP75", "APs", "APm", "APl"), stats[:6], strict=True):
+    for name, expected in zip(COCO_NAMES, stats, strict=True):
         assert expected > 0
         assert scores[name] == pytest.approx(expected, abs=1e-12)
     for name, expected in per_class.items():
@@ -258,11 +349,11 @@ def test_coco_takes_any_number_of_detections_in_a_crowd():
     assert metric.evaluate()["AP"] == pytest.approx(1)
 
 
-def test_coco_prints_nothing(capsys):
+def test_coco_prints_nothing(capfd):
     metric = CocoMetric(CLASSES)
     metric.process(*random_images(0, images=3))
     metric.evaluate()
-    assert capsys.readouterr() == ("", "")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_coco_gives_nan_where_nothing_can_be_scored():
@@ -301,10 +392,17 @@ def test_metrics_handle_nothing_and_can_be_reset(metric):
         (found((A, 0.9)), image([A], labels=[0]), "label 0 is outside 1…3"),
         ({**found((A, 0.9)), "scores": []}, image([A]), "1 boxes, 0 scores, 1 labels"),
         (found((A, 0.9)), {**image([A]), "ignore": []}, "1 boxes, 1 labels, 0 ignore flags"),
+        (found(([9, 0, 5, 10], 0.9)), image([A]), r"a prediction has the box \[9.0, 0.0, 5.0, 10.0\]: finite x1 <= x2"),
+        (found((A, 0.9)), image([[0, 5, 5, 1]]), r"a target has the box \[0.0, 5.0, 5.0, 1.0\]: finite"),
+        (found(([0, 0, math.inf, 9], 0.9)), image([A]), "a prediction has the box .*inf"),
+        (found(([0, math.nan, 9, 9], 0.9)), image([A]), "a prediction has the box .*nan"),
+        (found((A, math.nan)), image([A]), "a prediction has a score that is NaN"),
     ],
 )
 def test_metrics_refuse_what_does_not_fit(metric, prediction, target, message):
+    metric.reset()
     with pytest.raises(ValueError, match=message):
-        metric.process([prediction], [target])
+        metric.process([found((A, 0.9)), prediction], [image([A]), target])
+    assert all(math.isnan(value) for value in metric.evaluate().values())  # nothing of the batch was taken in
     with pytest.raises(ValueError, match="zip"):
         metric.process([found()], [])

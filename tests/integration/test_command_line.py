@@ -194,10 +194,13 @@ def test_plugins_lists_what_every_distribution_registers():
         assert name in output
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["show"], ["candidates"], ["plugins"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["show"], ["candidates"], ["plugins"], ["predict"], ["evaluate"]])
 def test_help_of_every_command_has_an_example(command):
-    output = invoke(*command, "--help").output
-    assert "Example: spnas" in output
+    lines = invoke(*command, "--help").output.splitlines()
+    examples = [line.strip() for line in lines if "Example: " in line]
+    assert examples
+    assert all(example.startswith("Example: spnas ") for example in examples)  # each begins a line of its own
+    assert not any("\\b" in line for line in lines)
 
 
 def test_a_failing_start_shows_its_reason_and_can_be_tried_again(tmp_path):

@@ -80,6 +80,15 @@ def spnas_register_commands(register: Register) -> None:
     """Add sub-commands of ``spnas``; an item is a ``click.Command``."""
 
 
+@hookspec(firstresult=True)
+def spnas_resolve_candidate(reference: str) -> Any:
+    """Say what ``RUN`` (its best candidate) or ``RUN:ID`` stands for: a ``spnas_core.tasks.ResolvedCandidate``.
+
+    Commands that take trained weights ask here, since they know no archive. None where ``reference`` names no run: the
+    next plugin is asked. A run that lacks the candidate is an ArchiveError.
+    """
+
+
 @hookspec
 def spnas_run_started(run: Any) -> None:
     """Called once before the first evaluation, also on resume; ``run`` is a ``spnas_search.Run``."""

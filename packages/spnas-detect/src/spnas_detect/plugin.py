@@ -1,4 +1,4 @@
-"""What spnas-detect registers: data sets, necks, detectors, metrics, and the detection task."""
+"""What spnas-detect registers: data sets, necks, detectors, metrics, the detection task, and its commands."""
 
 from spnas_core.hookspecs import Register, hookimpl
 
@@ -14,18 +14,25 @@ def spnas_register_datasets(register: Register) -> None:
 
 @hookimpl
 def spnas_register_necks(register: Register) -> None:
-    """The feature pyramid network."""
-    from spnas_detect.necks.fpn import FPN
+    """The feature pyramid network, and those of PANet, EfficientDet and NAS-FPN."""
+    from spnas_detect.necks import FPN, NASFPN, PAFPN, BiFPN
 
     register("fpn", FPN)
+    register("pafpn", PAFPN)
+    register("bifpn", BiFPN)
+    register("nas-fpn", NASFPN)
 
 
 @hookimpl
 def spnas_register_detectors(register: Register) -> None:
-    """Faster R-CNN."""
+    """Faster R-CNN, Cascade R-CNN and RetinaNet."""
+    from spnas_detect.detectors.cascade_rcnn import CascadeRCNN
     from spnas_detect.detectors.faster_rcnn import FasterRCNN
+    from spnas_detect.detectors.retinanet import RetinaNet
 
     register("faster-rcnn", FasterRCNN)
+    register("cascade-rcnn", CascadeRCNN)
+    register("retinanet", RetinaNet)
 
 
 @hookimpl
@@ -45,3 +52,15 @@ def spnas_register_tasks(register: Register) -> None:
     from spnas_detect.task import DetectionTask
 
     register("detection", TaskPlugin("train and score object detectors", DetectionSettings, DetectionTask))
+
+
+@hookimpl
+def spnas_register_commands(register: Register) -> None:
+    """Train, evaluate and predict."""
+    from spnas_detect.commands.evaluate import evaluate
+    from spnas_detect.commands.predict import predict
+    from spnas_detect.commands.train import train_command
+
+    register("train", train_command)
+    register("evaluate", evaluate)
+    register("predict", predict)

@@ -13,14 +13,21 @@ from spnas_core.cost import backbone_cost
 from spnas_core.errors import ConfigError
 from spnas_core.inheritance import Receipt, calibrate_pass_through, materialise, output_change
 from spnas_core.morphisms import Rewrite, identity
-from spnas_core.plugins import registry
 from spnas_core.tasks import Evaluation, EvaluationRequest, MetricSpec, Progress, Report
-from spnas_detect.data import CachedData, Loader, build_cache, normalize, open_cache, open_data, train_augmentation
+from spnas_detect.data import CachedData, normalize, open_cache
 from spnas_detect.detectors import build_detector
 from spnas_detect.detectors.building import BACKBONE
+from spnas_detect.devices import choose_device
 from spnas_detect.metrics import metric_factory
+from spnas_detect.preparation import (
+    describe_detector,
+    make_repeatable,
+    prepare_data,
+    train_loader,
+    uses_channels_last,
+)
 from spnas_detect.settings import DetectionSettings
-from spnas_detect.training import Trainer, load_weights, save_weights, score
+from spnas_detect.training import StepRecord, Trainer, convert_norms, load_weights, save_weights, score
 
 CALIBRATION_IMAGES = 64
 CHANGE_IMAGES = 16
@@ -52,21 +59,10 @@ class DetectionTask:
 
         Raises:
             DataError: the data cannot be used.
-            ConfigError: the device is not there.
+            ConfigError: the device is not there, or a metric does not fit the data.
         """
-        self._device()
-        data = open_data(
-            self.settings.data,
-            seed=self.settings.data_seed,
-            readers=registry("datasets").items,
-            **self.settings.data_options,
-        )
-        cached = build_cache(
-            data,
-            cache,
-            image_size=self.settings.image_size,
-            progress=lambda done, total: report("reading images", done, total),
-        )
+        choose_device(self.settings.device)
+        cached = prepare_data(self.settings, cache, report)
         self._cache = cached.folder
         return cached.notes
 
@@ -79,22 +75,29 @@ class DetectionTask:
             WeightsError: the parent's weights cannot be read.
         """
         begin = time.perf_counter()
-        device = self._device()
-        torch.use_deterministic_algorithms(self.settings.deterministic)
-        # Nothing here reads memory that it has not written; filling it would cost five per cent of a step.
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        torch.manual_seed(request.seed)
+        device = choose_device(self.settings.device)
+        make_repeatable(deterministic=self.settings.deterministic, seed=request.seed)
         data = self._data()
-        loader = self._loader(data, request.seed)
+        loader = train_loader(self.settings.training, data, seed=request.seed)
         parent = {} if request.parent_weights is None else load_weights(request.parent_weights)
         detector, receipt = self._materialise(request, parent, data, device)
 
-        def tell(done: int, total: int, loss: float) -> None:
-            report(Progress(request.candidate, done, total, f"loss {loss:.3f}"))
+        def tell(record: StepRecord) -> None:
+            report(Progress(request.candidate, record.step, record.steps, f"loss {record.loss:.3f}"))
 
         training = self.settings.training
-        peak = training.finetune_learning_rate if parent else training.learning_rate
-        Trainer(detector, loader, training, peak, request.epochs).run(tell)
+        trainer = Trainer(
+            detector,
+            loader,
+            training,
+            training.peak_learning_rate(inherits=bool(parent)),
+            request.epochs,
+            seed=request.seed,
+            image_names=data.split("train").names,
+        )
+        trainer.run(tell)
+        if trainer.average is not None:
+            trainer.average.apply()
         report(Progress(request.candidate, 1, 1, "scoring"))
         scores = score(
             detector,  # type: ignore[arg-type]
@@ -105,11 +108,8 @@ class DetectionTask:
             precision=training.precision,
         )
         if request.weights is not None:
-            save_weights(
-                detector,
-                request.weights,
-                {"architecture": str(request.rewrite.child), "classes": list(data.classes)},
-            )
+            description = describe_detector(request.rewrite.child, data.classes, self.settings)
+            save_weights(detector, request.weights, description.metadata())
         return Evaluation(
             metrics=scores,
             cost=backbone_cost(request.rewrite.child, *self.settings.image_size).as_dict(),
@@ -128,56 +128,31 @@ class DetectionTask:
         detector, plan, receipt = build_detector(
             request.rewrite, len(data.classes), self.settings.detector, parent, generator=generator
         )
+        norm = self.settings.training.norm
+        convert_norms(detector, norm)
         detector.to(device)
-        if self._channels_last():
+        channels_last = uses_channels_last(self.settings.training)
+        if channels_last:
             detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if parent and request.rewrite.steps:
             backbone = cast("nn.Module", detector.backbone)
             train = data.split("train")
             norms = [name.removeprefix(BACKBONE) for name in plan.pass_through_norms]
             images = normalize(train.images(range(min(CALIBRATION_IMAGES, len(train))))).to(device)
-            if self.settings.calibrate:
+            if self.settings.calibrate and norm != "group":  # which has no statistics to pass through
                 calibrate_pass_through(backbone, norms, images)
             before = _backbone_before(request.rewrite, parent, device)
-            if self._channels_last():  # the same kernels on both sides, or the last bits differ
+            convert_norms(before, norm)
+            if channels_last:  # the same kernels on both sides, or the last bits differ
                 before.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             change = output_change(before.eval(), backbone.eval(), images[:CHANGE_IMAGES])
             receipt = replace(receipt, output_change=change)
         return detector, receipt
 
-    def _loader(self, data: CachedData, seed: int) -> Loader:
-        training = self.settings.training
-        return Loader(
-            data.split("train"),
-            batch_size=training.batch_size,
-            augmentation=train_augmentation(
-                flip=training.flip, photometric=training.photometric, scale_range=training.scale_range
-            ),
-            shuffle=True,
-            seed=seed,
-            drop_last=len(data.split("train")) >= training.batch_size,
-            share=training.share,
-            channels_last=self._channels_last(),
-        )
-
     def _data(self) -> CachedData:
         if self._cache is None:
             raise ConfigError("the task has no data yet: call prepare() before evaluate()")
         return open_cache(self._cache)
-
-    def _channels_last(self) -> bool:
-        wanted = self.settings.training.channels_last
-        return True if wanted == "auto" else wanted
-
-    def _device(self) -> torch.device:
-        if self.settings.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            return torch.empty(0, device=self.settings.device).device
-        except (RuntimeError, AssertionError) as error:
-            raise ConfigError(
-                f"device {self.settings.device!r} cannot be used: {str(error).splitlines()[0]}"
-            ) from error
 
 
 def _backbone_before(rewrite: Rewrite, parent: Mapping[str, Tensor], device: torch.device) -> nn.Module:

@@ -1,6 +1,7 @@
-"""What spnas-search registers: strategies and executors."""
+"""What spnas-search registers: strategies and executors; and what candidates of its runs are."""
 
 from spnas_core.hookspecs import Register, hookimpl
+from spnas_core.tasks import ResolvedCandidate
 
 
 @hookimpl
@@ -31,3 +32,11 @@ def spnas_register_executors(register: Register) -> None:
 
     register("inline", InlineExecutor)
     register("processes", ProcessExecutor)
+
+
+@hookimpl
+def spnas_resolve_candidate(reference: str) -> ResolvedCandidate | None:
+    """The best or the named candidate of a run folder."""
+    from spnas_search.starting_points import resolve_candidate
+
+    return resolve_candidate(reference)

@@ -1,10 +1,13 @@
-"""Starting a search where another one ended."""
+"""Candidates of other runs: where a search starts, and what commands take weights from."""
 
 from pathlib import Path
 from typing import Any
 
 from spnas_core.errors import ArchiveError
-from spnas_search.run import WEIGHTS, read_archive
+from spnas_core.tasks import ResolvedCandidate
+from spnas_search.archive import Candidate
+from spnas_search.run import CONFIG, WEIGHTS, read_archive
+from spnas_search.settings import read_toml
 
 
 def starting_point(origin: str) -> dict[str, Any]:
@@ -16,24 +19,52 @@ def starting_point(origin: str) -> dict[str, Any]:
     Raises:
         ArchiveError: no such run, no such candidate, or its weights are gone.
     """
-    path, colon, text = origin.rpartition(":")
-    if not (colon and text.isdigit()):
-        path, text = origin, ""
-    folder = Path(path)
-    with read_archive(folder) as archive:
-        if text:
-            if int(text) >= len(archive):
-                raise ArchiveError(f"{folder} has {len(archive)} candidates: there is no candidate {text}")
-            candidate = archive[int(text)]
-        else:
-            best = archive.best(1)
-            if not best:
-                raise ArchiveError(f"{folder} has no scored candidate yet: name one as {folder}:ID")
-            candidate = best[0]
-    weights = folder / WEIGHTS / f"{candidate.id}.safetensors"
-    if not weights.exists():
+    folder, candidate = _find(origin)
+    weights = _weights(folder, candidate)
+    if weights is None:
         raise ArchiveError(
             f"the weights of candidate {candidate.id} of {folder} were not kept: "
             f"choose one that 'spnas candidates {folder} --pareto' lists"
         )
     return {"start": str(candidate.architecture), "init": str(weights)}
+
+
+def resolve_candidate(reference: str) -> ResolvedCandidate | None:
+    """Return what ``RUN`` (its best candidate) or ``RUN:ID`` stands for; None where it names no run.
+
+    Raises:
+        ArchiveError: the run has no such candidate, or its archive is damaged.
+        ConfigError: the run's configuration was made unreadable.
+    """
+    folder, _ = _split(reference)
+    if not (folder / CONFIG).is_file():
+        return None
+    folder, candidate = _find(reference)
+    # As the run has written it, defaults included: no plugin of the run's strategy is needed to read its task.
+    settings = read_toml(folder / CONFIG).get("task", {})
+    return ResolvedCandidate(str(candidate.architecture), _weights(folder, candidate), settings)
+
+
+def _split(reference: str) -> tuple[Path, int | None]:
+    path, colon, text = reference.rpartition(":")
+    if colon and text.isdecimal():
+        return Path(path), int(text)
+    return Path(reference), None
+
+
+def _find(reference: str) -> tuple[Path, Candidate]:
+    folder, number = _split(reference)
+    with read_archive(folder) as archive:
+        if number is not None:
+            if number >= len(archive):
+                raise ArchiveError(f"{folder} has {len(archive)} candidates: there is no candidate {number}")
+            return folder, archive[number]
+        best = archive.best(1)
+        if not best:
+            raise ArchiveError(f"{folder} has no scored candidate yet: name one as {folder}:ID")
+        return folder, best[0]
+
+
+def _weights(folder: Path, candidate: Candidate) -> Path | None:
+    path = folder / WEIGHTS / f"{candidate.id}.safetensors"
+    return path if path.exists() else None

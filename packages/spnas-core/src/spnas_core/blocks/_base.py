@@ -61,7 +61,10 @@ class BlockSpec(Protocol):
         """Return the residual branch in order, then the projection (named ``projection``) where the block has one."""
 
     def build(self, in_channels: int, planes: int, stride: int) -> nn.Module:
-        """Build the module; it is called on the meta device, and an inheritance plan gives the first values."""
+        """Build the module on the meta device, where it is called; an inheritance plan gives the first values.
+
+        One call for each combination of sizes: networks get copies of the module, as ``copy.deepcopy`` makes them.
+        """
 
     @property
     def silent_norm(self) -> str:

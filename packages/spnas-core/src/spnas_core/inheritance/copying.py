@@ -1,10 +1,15 @@
 """Executing the copies of a plan, in one call for all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+_fused_copy: Callable[[Sequence[Tensor], Sequence[Tensor]], None] | None = None
+if find_spec("spnas_kernels") is not None:
+    from spnas_kernels import copy_weights_ as _fused_copy
 
 
 class WeightCopier(Protocol):
@@ -16,7 +21,7 @@ class WeightCopier(Protocol):
 
 @torch.no_grad()
 def copy_weights_(destinations: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
-    """Copy with plain PyTorch: one multi-tensor call per dtype.
+    """Copy in one call: with the kernel of ``spnas-kernels`` where that is installed, with plain PyTorch where not.
 
     Args:
         destinations: tensors to write, on one device.
@@ -33,5 +38,12 @@ def copy_weights_(destinations: Sequence[Tensor], sources: Sequence[Tensor]) -> 
                 f"destination {index} has shape {tuple(destination.shape)}, its source {tuple(source.shape)}: "
                 "they must agree"
             )
-    if destinations:
+    if not destinations:
+        return
+    pairs = zip(destinations, sources, strict=True)
+    device = destinations[0].device
+    # Copies between devices, and conversions of integers, are torch's business.
+    if _fused_copy is not None and all(d.dtype == s.dtype and d.device == s.device == device for d, s in pairs):
+        _fused_copy(destinations, sources)
+    else:
         torch._foreach_copy_(list(destinations), list(sources))

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-InitKind = Literal["zeros", "ones", "dirac", "he-normal", "xavier-uniform", "normal"]
+InitKind = Literal["zeros", "ones", "dirac", "he-normal", "xavier-uniform", "normal", "constant"]
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,12 @@ class Init:
             variance 1 / fan in that Caffe2 used for FPN and fully connected layers; ``dirac`` makes a convolution pass
             its input through.
         std: standard deviation of ``normal``.
+        value: of ``constant``.
     """
 
     kind: InitKind
     std: float = 0.0
+    value: float = 0.0
 
 
 ZEROS = Init("zeros")
@@ -54,3 +56,5 @@ def fill_(tensor: Tensor, init: Init, generator: torch.Generator | None = None) 
             nn.init.kaiming_uniform_(tensor, a=1, generator=generator)
         case "normal":
             tensor.normal_(0.0, init.std, generator=generator)
+        case "constant":
+            tensor.fill_(init.value)

@@ -91,8 +91,7 @@ def materialise(
         device: where the child's weights shall live.
         copier: what executes the copies.
     """
-    with torch.device("meta"):
-        backbone = SerialBackbone(rewrite.child)
+    backbone = SerialBackbone(rewrite.child)
     parent_shapes = {name: tensor.shape for name, tensor in parent_tensors.items()}
     plan = plan_inheritance(rewrite, tensor_shapes(backbone), parent_shapes)
     fill_module(backbone, plan, parent_tensors, generator=generator, device=device, copier=copier)

@@ -74,7 +74,7 @@ class InheritancePlan:
 
 def tensor_shapes(module: nn.Module) -> dict[str, torch.Size]:
     """Shapes of all parameters and buffers of a module, on any device."""
-    return {name: tensor.shape for name, tensor in module.state_dict().items()}
+    return {name: tensor.shape for name, tensor in module.state_dict(keep_vars=True).items()}
 
 
 def standard_init(name: str, shape: torch.Size) -> Init:

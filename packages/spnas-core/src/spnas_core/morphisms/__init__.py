@@ -1,9 +1,20 @@
 """Rewrites of architectures that say where every child block comes from."""
 
-from spnas_core.morphisms._base import Morphism, Rewrite, Step, identity
+from spnas_core.morphisms._base import Applications, Morphism, Rewrite, Step, identity
 from spnas_core.morphisms.add_stage import AddStage
 from spnas_core.morphisms.expand import Expand
 from spnas_core.morphisms.registry import morphism, morphisms
 from spnas_core.morphisms.swap import Swap
 
-__all__ = ["AddStage", "Expand", "Morphism", "Rewrite", "Step", "Swap", "identity", "morphism", "morphisms"]
+__all__ = [
+    "AddStage",
+    "Applications",
+    "Expand",
+    "Morphism",
+    "Rewrite",
+    "Step",
+    "Swap",
+    "identity",
+    "morphism",
+    "morphisms",
+]

@@ -1,11 +1,13 @@
 """The contract of a morphism, and what it returns."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar, overload
 
 from spnas_core.encoding import Architecture
 from spnas_core.errors import CodeError
+
+Site = TypeVar("Site")
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,12 @@ class Rewrite:
         if entries != blocks:
             raise CodeError(f"the block map has {entries} entries for the {blocks} blocks of {self.child}")
         blocks = len(self.parent.digits)
-        for index, source in enumerate(self.block_map):
-            if source is not None and not 0 <= source < blocks:
-                raise CodeError(
-                    f"block {index} of {self.child} maps to block {source} of {self.parent}, which has {blocks}"
-                )
+        sources = [source for source in self.block_map if source is not None]
+        if sources and not 0 <= min(sources) <= max(sources) < blocks:
+            index, source = next((i, s) for i, s in enumerate(self.block_map) if s is not None and not 0 <= s < blocks)
+            raise CodeError(
+                f"block {index} of {self.child} maps to block {source} of {self.parent}, which has {blocks}"
+            )
 
     def then(self, following: "Rewrite") -> "Rewrite":
         """Compose: this rewrite first, ``following`` on its child.
@@ -75,6 +78,31 @@ class Rewrite:
 def identity(architecture: Architecture) -> Rewrite:
     """Return the rewrite that changes nothing: what a control is trained from."""
     return Rewrite(architecture, architecture, tuple(range(len(architecture.digits))))
+
+
+class Applications(Sequence[Rewrite], Generic[Site]):
+    """A sequence that makes each rewrite when it is asked for: of a hundred options a search looks at one.
+
+    Args:
+        sites: where the morphism applies, one entry per rewrite.
+        apply: makes the rewrite of one site.
+    """
+
+    def __init__(self, sites: Sequence[Site], apply: Callable[[Site], Rewrite]) -> None:
+        self._sites = sites
+        self._apply = apply
+
+    def __len__(self) -> int:
+        return len(self._sites)
+
+    @overload
+    def __getitem__(self, index: int) -> Rewrite: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Applications[Site]": ...
+    def __getitem__(self, index: int | slice) -> "Rewrite | Applications[Site]":
+        if isinstance(index, slice):
+            return Applications(self._sites[index], self._apply)
+        return self._apply(self._sites[index])
 
 
 class Morphism(Protocol):

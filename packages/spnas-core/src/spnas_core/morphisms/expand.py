@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spnas_core.encoding import Architecture
-from spnas_core.morphisms._base import Rewrite, Step
+from spnas_core.morphisms._base import Applications, Rewrite, Step
 
 
 @dataclass(frozen=True)
@@ -20,16 +20,16 @@ class Expand:
 
     def options(self, architecture: Architecture) -> Sequence[Rewrite]:
         """Every position inside every stage, behind its first block."""
-        found = []
-        first = 0
-        blocks = len(architecture.digits)
-        for number, stage in enumerate(architecture.stages, 1):
-            for position in range(1, len(stage) + 1):
-                grown = f"{stage[:position]}1{stage[position:]}"
-                stages = (*architecture.stages[: number - 1], grown, *architecture.stages[number:])
-                at = first + position
-                block_map = (*range(at), None, *range(at, blocks))
-                step = Step(self.name, f"block {position + 1} of stage {number} inserted", 1e-5)
-                found.append(Rewrite(architecture, architecture.with_stages(stages), block_map, (step,)))
-            first += len(stage)
-        return found
+        stages, starts = architecture.stages, (0, *architecture.borders)
+
+        def apply(site: tuple[int, int]) -> Rewrite:
+            i, position = site
+            grown = f"{stages[i][:position]}1{stages[i][position:]}"
+            child = architecture.with_stages((*stages[:i], grown, *stages[i + 1 :]))
+            at = starts[i] + position
+            block_map = (*range(at), None, *range(at, len(architecture.digits)))
+            step = Step(self.name, f"block {position + 1} of stage {i + 1} inserted", 1e-5)
+            return Rewrite(architecture, child, block_map, (step,))
+
+        sites = [(i, position) for i, stage in enumerate(stages) for position in range(1, len(stage) + 1)]
+        return Applications(sites, apply)

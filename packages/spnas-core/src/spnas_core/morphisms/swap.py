@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spnas_core.encoding import Architecture
-from spnas_core.morphisms._base import Rewrite, Step
+from spnas_core.morphisms._base import Applications, Rewrite, Step
 
 
 @dataclass(frozen=True)
@@ -22,16 +22,21 @@ class Swap:
     def options(self, architecture: Architecture) -> Sequence[Rewrite]:
         """Every border × every shift that leaves no stage empty."""
         digits, borders = architecture.digits, architecture.borders
-        block_map = tuple(range(len(digits)))
-        found = []
-        for i, border in enumerate(borders):
-            low = borders[i - 1] if i else 0
-            high = borders[i + 1] if i + 1 < len(borders) else len(digits)
-            for shift in range(-self.max_step, self.max_step + 1):
-                if shift and low < border + shift < high:
-                    moved = (*borders[:i], border + shift, *borders[i + 1 :])
-                    child = Architecture.from_borders(architecture, digits, moved)
-                    side = "right" if shift > 0 else "left"
-                    detail = f"border {i + 1}|{i + 2} moved {side} by {abs(shift)}"
-                    found.append(Rewrite(architecture, child, block_map, (Step(self.name, detail, None),)))
-        return found
+
+        def apply(site: tuple[int, int]) -> Rewrite:
+            i, shift = site
+            moved = (*borders[:i], borders[i] + shift, *borders[i + 1 :])
+            side = "right" if shift > 0 else "left"
+            step = Step(self.name, f"border {i + 1}|{i + 2} moved {side} by {abs(shift)}", None)
+            child = Architecture.from_borders(architecture, digits, moved)
+            return Rewrite(architecture, child, tuple(range(len(digits))), (step,))
+
+        edges = (0, *borders, len(digits))
+        shifts = [shift for shift in range(-self.max_step, self.max_step + 1) if shift]
+        sites = [
+            (i, shift)
+            for i, (low, border, high) in enumerate(zip(edges, borders, edges[2:], strict=False))
+            for shift in shifts
+            if low < border + shift < high
+        ]
+        return Applications(sites, apply)

@@ -1,5 +1,7 @@
 """From an architecture to a network with fresh weights."""
 
+from collections.abc import Sequence
+
 import torch
 
 from spnas_core.encoding import Architecture
@@ -9,6 +11,7 @@ from spnas_core.networks.serial import SerialBackbone
 def build_backbone(
     architecture: Architecture | str,
     *,
+    out_stages: Sequence[str] | None = None,
     generator: torch.Generator | None = None,
     device: torch.device | str = "cpu",
 ) -> SerialBackbone:
@@ -16,17 +19,17 @@ def build_backbone(
 
     Args:
         architecture: the value or its text.
+        out_stages: names of the stages to return (``s1``, …); all by default.
         generator: source of the random weights; torch's global one by default.
         device: where the weights live.
 
     Raises:
-        CodeError: the text is no code, or asks for what SerialBackbone does not build.
+        CodeError: the text is no code, asks for what SerialBackbone does not build, or has no such stage.
     """
     from spnas_core.inheritance import fill_module, fresh_plan
 
     if isinstance(architecture, str):
         architecture = Architecture.parse(architecture)
-    with torch.device("meta"):
-        backbone = SerialBackbone(architecture)
+    backbone = SerialBackbone(architecture, out_stages)
     fill_module(backbone, fresh_plan(backbone), {}, generator=generator, device=device)
     return backbone

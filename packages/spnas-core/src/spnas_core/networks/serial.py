@@ -10,11 +10,12 @@ from spnas_core.encoding import Architecture
 from spnas_core.errors import CodeError, suggestion
 from spnas_core.networks.features import FeatureInfo, StageInfo
 from spnas_core.networks.layout import block_placements
+from spnas_core.networks.prototypes import instance
 from spnas_core.stems import stem_spec
 
 
 class SerialBackbone(nn.Module):
-    """The network of a serial code.
+    """The network of a serial code, on the meta device: a plan gives it its weights (see ``build_backbone``).
 
     Blocks stand in one flat list (``blocks.0 … blocks.n-1``), so that moving a stage border renames no weight.
 
@@ -40,8 +41,8 @@ class SerialBackbone(nn.Module):
         self.architecture = architecture
         spec = block_spec(architecture.block)
         placements = block_placements(architecture)
-        self.stem = stem_spec(architecture.stem).build(architecture.base)
-        self.blocks = nn.ModuleList(spec.build(p.in_channels, p.planes, p.stride) for p in placements)
+        self.stem = instance(stem_spec(architecture.stem), architecture.base)
+        self.blocks = nn.ModuleList(instance(spec, p.in_channels, p.planes, p.stride) for p in placements)
 
         last_of_stage = {placement.stage: placement for placement in placements}
         names = [f"s{stage}" for stage in last_of_stage]

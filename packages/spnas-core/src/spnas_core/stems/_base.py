@@ -29,4 +29,7 @@ class StemSpec(Protocol):
         """Return the convolutions in order."""
 
     def build(self, base: int) -> nn.Module:
-        """Build the module; it is called on the meta device, and an inheritance plan gives the first values."""
+        """Build the module on the meta device, where it is called; an inheritance plan gives the first values.
+
+        One call for each base: networks get copies of the module, as ``copy.deepcopy`` makes them.
+        """

@@ -1,5 +1,6 @@
 """The contract between a search and whatever trains and scores its candidates."""
 
+from spnas_core.tasks.candidates import ResolvedCandidate
 from spnas_core.tasks.protocols import (
     Evaluation,
     EvaluationRequest,
@@ -10,4 +11,13 @@ from spnas_core.tasks.protocols import (
     TaskPlugin,
 )
 
-__all__ = ["Evaluation", "EvaluationRequest", "MetricSpec", "Progress", "Report", "Task", "TaskPlugin"]
+__all__ = [
+    "Evaluation",
+    "EvaluationRequest",
+    "MetricSpec",
+    "Progress",
+    "Report",
+    "ResolvedCandidate",
+    "Task",
+    "TaskPlugin",
+]

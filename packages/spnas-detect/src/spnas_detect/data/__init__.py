@@ -1,24 +1,39 @@
 """Detection data: readers, the shared image cache, augmentation and batches."""
 
-from spnas_detect.data._base import READERS, DetectionData, ImageRecord, Reader, open_data
-from spnas_detect.data.cache import CachedData, CachedSplit, build_cache, open_cache
-from spnas_detect.data.loader import Loader, normalize
+from spnas_detect.data._base import READERS, DetectionData, ImageRecord, Reader, open_data, read_image
+from spnas_detect.data.cache import CachedData, CachedSplit, build_cache, letterbox, open_cache
+from spnas_detect.data.crops import BACKGROUND, crops_from
+from spnas_detect.data.image_folder import ClassificationData, LabelledImage, open_image_folder
+from spnas_detect.data.loader import Batch, Loader, normalize
 from spnas_detect.data.shapes import ShapesOptions
+from spnas_detect.data.streaming import StreamedSplit
+from spnas_detect.data.targets import Targets, pad_targets
 from spnas_detect.data.transforms import Augmentation, train_augmentation
 
 __all__ = [
+    "BACKGROUND",
     "READERS",
     "Augmentation",
+    "Batch",
     "CachedData",
     "CachedSplit",
+    "ClassificationData",
     "DetectionData",
     "ImageRecord",
+    "LabelledImage",
     "Loader",
     "Reader",
     "ShapesOptions",
+    "StreamedSplit",
+    "Targets",
     "build_cache",
+    "crops_from",
+    "letterbox",
     "normalize",
     "open_cache",
     "open_data",
+    "open_image_folder",
+    "pad_targets",
+    "read_image",
     "train_augmentation",
 ]

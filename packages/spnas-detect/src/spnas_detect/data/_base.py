@@ -1,6 +1,7 @@
 """The contract of detection data: records of images, splits, and the readers that make them."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -34,6 +35,7 @@ class ImageRecord:
         boxes: float32[G, 4] of (x1, y1, x2, y2) in original pixels, inside the image, x1 < x2, y1 < y2.
         labels: int64[G] in 1…C.
         ignore: bool[G]; True where neither a hit nor a miss counts (VOC difficult, COCO crowd).
+        tags: one tuple of texts per box, such as ``("occluded>40",)``; empty where the data has none.
     """
 
     name: str
@@ -43,6 +45,7 @@ class ImageRecord:
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
     ignore: NDArray[np.bool_]
+    tags: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +58,7 @@ class DetectionData:
         splits: records under the keys ``train``, ``validation`` and ``test``; sequences may be lazy.
         fingerprint: changes whenever the content would (options, seed, file names, sizes and times).
         notes: what a reader of results should know, such as dropped boxes and carved splits.
+        dropped: of each degenerate box that the reader left out, the file or image that has it.
     """
 
     spec: str
@@ -62,6 +66,7 @@ class DetectionData:
     splits: Mapping[str, Sequence[ImageRecord]]
     fingerprint: str
     notes: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
 
 
 class Reader(Protocol):
@@ -97,8 +102,9 @@ def _builtin(module: str, function: str, summary: str) -> Reader:
 
 READERS: dict[str, Reader] = {
     "shapes": _builtin("spnas_detect.data.shapes", "read_shapes", "generated squares, discs, triangles and rings"),
-    "voc": _builtin("spnas_detect.data.voc", "read_voc", "Pascal VOC layout: voc:PATH"),
+    "voc": _builtin("spnas_detect.data.voc", "read_voc", "Pascal VOC folder or VOCdevkit: voc:PATH"),
     "coco": _builtin("spnas_detect.data.coco", "read_coco", "COCO layout: coco:PATH"),
+    "ecp": _builtin("spnas_detect.data.eurocity", "read_eurocity", "EuroCity Persons layout: ecp:PATH"),
 }
 """The kinds of data that come with this package."""
 
@@ -184,6 +190,28 @@ def carve(items: Sequence[_T], names: Sequence[str], *, seed: int, split: str) -
     return kept, [item for index, item in enumerate(items) if index in chosen]
 
 
+def read_json(file: Path, content: str) -> dict[str, object]:
+    """Read a JSON file that holds an object.
+
+    Args:
+        file: to read.
+        content: what the object is expected to have, for the message.
+
+    Raises:
+        DataError: the file is missing, malformed or no object; names the file and the line.
+    """
+    try:
+        found: object = json.loads(file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        message = f"{file} is malformed JSON in line {error.lineno}, column {error.colno}: {error.msg}"
+        raise DataError(message) from None
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"{file} cannot be read as JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise DataError(f"{file} holds a {type(found).__name__}: an object with {content} is expected")
+    return found
+
+
 def read_image(path: Path) -> NDArray[np.uint8]:
     """Decode an image file to uint8[H, W, 3] RGB, as stored: an EXIF rotation is not applied.
 
@@ -213,6 +241,22 @@ def image_size(path: Path) -> tuple[int, int]:
         raise DataError(f"image {path} does not exist") from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise DataError(f"image {path} does not decode: {error}") from None
+
+
+def no_box_error(where: object, dropped: Sequence[str]) -> DataError:
+    """Word the refusal of a data set in which no box is left.
+
+    Args:
+        where: the data set's folder or file.
+        dropped: one place per degenerate box that was left out.
+    """
+    if not dropped:
+        return DataError(f"{where} has no box in any of its annotations: there is nothing to learn")
+    places = ", ".join(list(dict.fromkeys(dropped))[:3])
+    return DataError(
+        f"{where} has no usable box: all {len(dropped)} have no area inside their image, first in {places}; look at "
+        "the order of their coordinates"
+    )
 
 
 def degenerate_note(dropped: Sequence[str]) -> tuple[str, ...]:

@@ -1,8 +1,9 @@
 """Images decoded and resized once per run, memory-mapped and shared by all workers.
 
 On disk: ``<folder>/<kind>-<hash>/cache.json`` with, per split, ``images.npy`` (uint8[N, 3, H, W]) and
-``annotations.npz``. The folder is written under a temporary name and renamed when it is complete, so a folder
-under its final name is always whole, whoever is killed and however many processes build it at once.
+``annotations.npz``; a box's tags are a number there, of an entry of the list in ``cache.json``. The folder is
+written under a temporary name and renamed when it is complete, so a folder under its final name is always whole,
+whoever is killed and however many processes build it at once.
 """
 
 import json
@@ -24,8 +25,10 @@ from torchvision.transforms.v2 import functional
 from spnas_core.errors import DataError, suggestion
 from spnas_detect.data._base import SPLITS, DetectionData, ImageRecord, fingerprint
 
-_VERSION = 1  # part of the folder's name: raise it when the layout or the resizing changes
-_FIELDS = ("boxes", "labels", "ignore", "offsets", "sizes", "resized", "scales")
+_VERSION = 2  # part of the folder's name: raise it when the layout or the resizing changes
+_SPLIT_WORDS = {"train": "training", "validation": "validation", "test": "test"}
+_FIELDS = ("boxes", "labels", "ignore", "tags", "offsets", "sizes", "resized", "scales")
+_UNTAGGED = -1  # a box's number of tags where the data has none
 
 Progress = Callable[[int, int], None]
 """Called with the number of finished images and of all images."""
@@ -43,15 +46,67 @@ def letterbox(image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[Tensor, 
         Both sides of the occupied part are rounded to whole pixels.
     """
     height, width = image.shape[:2]
-    scale = min(size[0] / width, size[1] / height)
-    fitted = (
-        min(max(round(height * scale), 1), size[1]),
-        min(max(round(width * scale), 1), size[0]),
-    )
+    fitted = fitted_size((width, height), size)
     tensor = torch.tensor(image).permute(2, 0, 1)
-    if fitted == (height, width):
+    scale = min(size[0] / width, size[1] / height)
+    if fitted == (width, height):
         return tensor, scale
-    return functional.resize(tensor, list(fitted), antialias=True), scale
+    return functional.resize(tensor, [fitted[1], fitted[0]], antialias=True), scale
+
+
+def fitted_size(image: tuple[int, int], canvas: tuple[int, int]) -> tuple[int, int]:
+    """Return the largest (width, height) of an image's aspect that fits a canvas, in whole pixels."""
+    scale = min(canvas[0] / image[0], canvas[1] / image[1])
+    width, height = (min(max(round(side * scale), 1), most) for side, most in zip(image, canvas, strict=True))
+    return width, height
+
+
+@dataclass(frozen=True, eq=False)
+class FittedRecord:
+    """How an image lies in its canvas, and which of its boxes.
+
+    Attributes:
+        record: the image.
+        size: its (width, height) as decoded.
+        resized: (width, height) of what it occupies of the canvas.
+        scale: canvas pixels per original pixel.
+        kept: bool[G], the record's boxes that have an area inside the decoded image.
+        boxes: float32[K, 4], those boxes in original pixels, cut at the image.
+    """
+
+    record: ImageRecord
+    size: tuple[int, int]
+    resized: tuple[int, int]
+    scale: float
+    kept: NDArray[np.bool_]
+    boxes: NDArray[np.float32]
+
+
+def fit_record(record: ImageRecord, image_size: tuple[int, int]) -> tuple[Tensor, FittedRecord]:
+    """Decode an image, fit it into a canvas, and cut its boxes at its pixels.
+
+    Args:
+        record: the image.
+        image_size: (width, height) of the canvas.
+
+    Returns:
+        uint8[3, h, w], the occupied part of the canvas, and where everything is.
+
+    Raises:
+        DataError: the image cannot be read.
+    """
+    try:
+        image = record.read()
+    except OSError as error:  # a plugin's reader may not translate its errors
+        raise DataError(f"image {record.name} cannot be read: {error}") from None
+    fitted, scale = letterbox(image, image_size)
+    height, width = fitted.shape[1:]
+    # the annotation's word on the size may be wrong, the pixels' is not
+    limits = np.asarray([image.shape[1], image.shape[0]] * 2, np.float32)
+    boxes = np.clip(record.boxes, 0, limits)
+    kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    size = (image.shape[1], image.shape[0])
+    return fitted, FittedRecord(record, size, (width, height), scale, kept, boxes[kept])
 
 
 class CachedSplit:
@@ -60,8 +115,9 @@ class CachedSplit:
     Boxes are float32[G, 4] of (x1, y1, x2, y2), in original pixels unless said otherwise.
     """
 
-    def __init__(self, folder: Path, split: str, names: Sequence[str]) -> None:
+    def __init__(self, folder: Path, split: str, names: Sequence[str], tags: Sequence[tuple[str, ...]] = ()) -> None:
         self.names: tuple[str, ...] = tuple(names)
+        self._tags = tuple(tags)
         self._folder = folder
         self._split = split
         self._pixels: NDArray[np.uint8] = np.load(folder / split / "images.npy", mmap_mode="r")
@@ -69,6 +125,8 @@ class CachedSplit:
             self._stored: dict[str, NDArray[Any]] = {field: stored[field] for field in _FIELDS}
         if len(self._pixels) != len(self.names) or len(self._stored["scales"]) != len(self.names):
             raise ValueError(f"{split} holds {len(self._pixels)} images for {len(self.names)} names")
+        if self._stored["tags"].max(initial=_UNTAGGED) >= len(self._tags):
+            raise ValueError(f"{split} has tags that cache.json does not list")
 
     def __reduce__(self) -> tuple[Callable[[Path, str], "CachedSplit"], tuple[Path, str]]:
         return _open_split, (self._folder, self._split)
@@ -91,6 +149,11 @@ class CachedSplit:
     def ignore(self, index: int) -> Tensor:
         """Return bool[G], True where a box neither counts as a hit nor as a miss."""
         return self._rows("ignore", index)
+
+    def tags(self, index: int) -> tuple[tuple[str, ...], ...]:
+        """Return one tuple of tags per box of an image, or nothing where the data has no tags."""
+        numbers = self._rows("tags", index).tolist()
+        return () if _UNTAGGED in numbers else tuple(self._tags[number] for number in numbers)
 
     def canvas_boxes(self, index: int) -> Tensor:
         """Return an image's boxes as float32[G, 4] in pixels of the canvas."""
@@ -137,7 +200,8 @@ class CachedData:
         self.notes: tuple[str, ...] = tuple(stored["notes"])
         self.image_size: tuple[int, int] = (stored["image_size"][0], stored["image_size"][1])
         self.fingerprint: str = stored["fingerprint"]
-        self._splits = {name: CachedSplit(folder, name, stored["names"][name]) for name in SPLITS}
+        tags = [tuple(one) for one in stored["tags"]]
+        self._splits = {name: CachedSplit(folder, name, stored["names"][name], tags) for name in SPLITS}
 
     def __reduce__(self) -> tuple[Callable[[Path], "CachedData"], tuple[Path]]:
         return open_cache, (self.folder,)
@@ -186,8 +250,9 @@ def build_cache(
         The opened cache.
 
     Raises:
-        DataError: a canvas without pixels, a training split without a box, an image that does not decode,
-            or a damaged cache under the same name.
+        DataError: a canvas without pixels, a split without a box that counts (an empty validation or test split is
+            kept), a label outside the declared classes, an image that does not decode, or a damaged
+            cache under the same name.
     """
     if min(image_size) < 1:
         raise DataError(f"image_size {image_size[0]}x{image_size[1]} is empty: both sides must be at least 1")
@@ -196,8 +261,12 @@ def build_cache(
     final = folder / f"{kind}-{digest}"
     if final.exists():
         return open_cache(final)
-    if not any((~record.ignore).any() for record in data.splits["train"]):
-        raise DataError(f"the training split of {data.spec} has no box to learn from")
+    for name, split in data.splits.items():
+        if (len(split) or name == "train") and not any((~record.ignore).any() for record in split):
+            what = "learn from" if name == "train" else "score on"
+            raise DataError(
+                f"the {_SPLIT_WORDS[name]} split of {data.spec} has no box to {what} in its {len(split)} image(s)"
+            )
     folder.mkdir(parents=True, exist_ok=True)
     building = folder / f".{kind}-{digest}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
     building.mkdir()
@@ -214,36 +283,30 @@ def build_cache(
     return open_cache(final)
 
 
-@dataclass(frozen=True, eq=False)
-class _Stored:
-    """What one image contributes to the annotations."""
-
-    record: ImageRecord
-    size: tuple[int, int]
-    resized: tuple[int, int]
-    scale: float
-    kept: NDArray[np.bool_]
-    boxes: NDArray[np.float32]
-
-
 def _write(data: DetectionData, folder: Path, image_size: tuple[int, int], progress: Progress | None) -> None:
     total = sum(len(data.splits[name]) for name in SPLITS)
     done = 0
     notes = list(data.notes)
     names: dict[str, list[str]] = {}
+    tags: dict[tuple[str, ...], int] = {}
     for name in SPLITS:
         split = data.splits[name]
         (folder / name).mkdir()
         shape = (len(split), 3, image_size[1], image_size[0])
         pixels = np.lib.format.open_memmap(folder / name / "images.npy", "w+", np.uint8, shape)
-        stored: list[_Stored] = []
-        for item in _decode(split, pixels, image_size):
+        stored: list[FittedRecord] = []
+        for item in _decode(split, pixels, image_size, len(data.classes)):
             stored.append(item)
             done += 1
             if progress is not None:
                 progress(done, total)
         pixels.flush()
-        np.savez(folder / name / "annotations.npz", allow_pickle=False, **_annotations(stored))
+        if len(split) and not any((item.kept & ~item.record.ignore).any() for item in stored):
+            raise DataError(
+                f"no box of the {_SPLIT_WORDS[name]} split of {data.spec} lies inside its image: the annotated sizes "
+                f"do not belong to these files, first {stored[0].record.name}"
+            )
+        np.savez(folder / name / "annotations.npz", allow_pickle=False, **_annotations(stored, tags))
         names[name] = [item.record.name for item in stored]
         notes += _size_notes(name, stored)
     content = {
@@ -254,27 +317,24 @@ def _write(data: DetectionData, folder: Path, image_size: tuple[int, int], progr
         "image_size": image_size,
         "notes": notes,
         "names": names,
+        "tags": list(tags),
     }
     (folder / "cache.json").write_text(json.dumps(content), encoding="utf-8")
 
 
-def _decode(split: Sequence[ImageRecord], pixels: NDArray[np.uint8], image_size: tuple[int, int]) -> Iterable[_Stored]:
+def _decode(
+    split: Sequence[ImageRecord], pixels: NDArray[np.uint8], image_size: tuple[int, int], classes: int
+) -> Iterable[FittedRecord]:
     """Fill the memory map with several threads; yields in the order of the split."""
 
-    def one(index: int) -> _Stored:
+    def one(index: int) -> FittedRecord:
         record = split[index]
-        try:
-            image = record.read()
-        except OSError as error:  # a plugin's reader may not translate its errors
-            raise DataError(f"image {record.name} cannot be read: {error}") from None
-        fitted, scale = letterbox(image, image_size)
-        height, width = fitted.shape[1:]
-        pixels[index, :, :height, :width] = fitted.numpy()
-        # the annotation's word on the size may be wrong, the pixels' is not
-        limits = np.asarray([image.shape[1], image.shape[0]] * 2, np.float32)
-        boxes = np.clip(record.boxes, 0, limits)
-        kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-        return _Stored(record, (image.shape[1], image.shape[0]), (width, height), scale, kept, boxes[kept])
+        wrong = record.labels[(record.labels < 1) | (record.labels > classes)]
+        if len(wrong):
+            raise DataError(f"image {record.name} has a box of class {wrong[0]}: the data declares 1…{classes}")
+        fitted, item = fit_record(record, image_size)
+        pixels[index, :, : fitted.shape[1], : fitted.shape[2]] = fitted.numpy()
+        return item
 
     pool = ThreadPoolExecutor(min(os.cpu_count() or 1, 8))
     try:
@@ -283,12 +343,14 @@ def _decode(split: Sequence[ImageRecord], pixels: NDArray[np.uint8], image_size:
         pool.shutdown(cancel_futures=True)
 
 
-def _annotations(stored: Sequence[_Stored]) -> dict[str, NDArray[Any]]:
+def _annotations(stored: Sequence[FittedRecord], tags: dict[tuple[str, ...], int]) -> dict[str, NDArray[Any]]:
+    """Join the images' annotations; tags that are new get the next numbers."""
     counts = [len(item.boxes) for item in stored]
     return {
         "boxes": np.concatenate([np.zeros((0, 4), np.float32), *(item.boxes for item in stored)]),
         "labels": np.concatenate([np.zeros(0, np.int64), *(item.record.labels[item.kept] for item in stored)]),
         "ignore": np.concatenate([np.zeros(0, np.bool_), *(item.record.ignore[item.kept] for item in stored)]),
+        "tags": np.concatenate([np.zeros(0, np.int64), *(_tag_numbers(item, tags) for item in stored)]),
         "offsets": np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64),
         "sizes": np.asarray([item.size for item in stored], np.int64).reshape(-1, 2),
         "resized": np.asarray([item.resized for item in stored], np.int64).reshape(-1, 2),
@@ -296,7 +358,16 @@ def _annotations(stored: Sequence[_Stored]) -> dict[str, NDArray[Any]]:
     }
 
 
-def _size_notes(split: str, stored: Sequence[_Stored]) -> list[str]:
+def _tag_numbers(item: FittedRecord, tags: dict[tuple[str, ...], int]) -> NDArray[np.int64]:
+    found = item.record.tags
+    if not found:
+        return np.full(len(item.boxes), _UNTAGGED, np.int64)
+    if len(found) != len(item.kept):
+        raise DataError(f"image {item.record.name} has {len(item.kept)} boxes and tags for {len(found)}")
+    return np.asarray([tags.setdefault(tuple(one), len(tags)) for one in found], np.int64)[item.kept]
+
+
+def _size_notes(split: str, stored: Sequence[FittedRecord]) -> list[str]:
     wrong = [item for item in stored if item.size != (item.record.width, item.record.height)]
     if not wrong:
         return []

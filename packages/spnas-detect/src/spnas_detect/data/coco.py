@@ -3,7 +3,6 @@
 COCO boxes are (x, y, width, height) from 0, so x1 = x and x2 = x + width; what leaves the image is clipped.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +19,9 @@ from spnas_detect.data._base import (
     check_options,
     degenerate_note,
     fingerprint,
+    no_box_error,
     read_image,
+    read_json,
 )
 
 _FILES = {
@@ -34,6 +35,7 @@ _FILES = {
     ),
     "test": ("instances_test2017.json", "instances_test.json", "test.json"),
 }
+_CARVED = "carved"
 _LAYOUT = "expected annotations/instances_train2017.json and train2017/, or annotations/train.json and images/"
 
 _Box = tuple[float, float, float, float]
@@ -64,15 +66,17 @@ class _Contents:
 def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> DetectionData:
     """Read the annotations of a COCO folder.
 
-    Labels 1…C follow the category ids in ascending order, over all files. A crowd region (``iscrowd``) is
-    neither a hit nor a miss. Where a validation or test file is missing, the split is carved from the
-    training images by the seed, and a note says so.
+    The official layout is ``annotations/instances_train2017.json`` beside ``train2017/``, and the same for
+    ``val2017``; its test annotations are not public. Labels 1…C follow the category ids in ascending order, over all
+    files. A crowd region (``iscrowd``) is neither a hit nor a miss, neither object nor background. Where a validation
+    or test file is missing, the split is carved from the training images by the seed, and a note says so.
 
     Args:
         path: the folder that holds ``annotations``.
         seed: decides carved splits.
         options: ``train``, ``validation``, ``test``: JSON files, relative to the folder or to its
-            ``annotations``; ``images``: the folder of all images, relative to the folder.
+            ``annotations``, the latter two also ``carved``; ``images``: the folder of all images, relative to the
+            folder. ``validation=carved`` with ``test=instances_val2017.json`` keeps val2017 for the final number.
 
     Returns:
         The data set.
@@ -104,10 +108,10 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
             splits["train"], splits[split] = carve(train, [i.name for i in train], seed=seed, split=split)
             count = len(splits[split])
             notes.append(f"{split} split carved from training images by seed {seed}: {count} images")
-    if not any(item.boxes for items in splits.values() for item in items):
-        raise DataError(f"{root} has no box in any of its annotations: there is nothing to learn")
-    labels = {identifier: label for label, identifier in enumerate(sorted(categories), start=1)}
     dropped = [place for found in contents.values() for place in found.dropped]
+    if not any(item.boxes for items in splits.values() for item in items):
+        raise no_box_error(root, dropped)
+    labels = {identifier: label for label, identifier in enumerate(sorted(categories), start=1)}
     every_file = [file for file in files.values() if file is not None]
     every_file += [item.image for split in SPLITS for item in splits[split]]
     counts = [(split, len(splits[split])) for split in SPLITS]
@@ -117,6 +121,7 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
         splits={split: [_record(item, labels) for item in splits[split]] for split in SPLITS},
         fingerprint=fingerprint(["coco", root.as_posix(), seed, counts], every_file),
         notes=(*degenerate_note(dropped), *notes),
+        dropped=tuple(dropped),
     )
 
 
@@ -124,6 +129,8 @@ def _find_json(root: Path, split: str, given: object) -> Path | None:
     if given is None:
         known = [root / "annotations" / name for name in _FILES[split]]
         return next((file for file in known if file.is_file()), None)
+    if given == _CARVED and split != "train":
+        return None
     if not isinstance(given, str | Path):
         raise DataError(f"coco {split} is {given!r}: it must be the name of a JSON file")
     for file in (root / given, root / "annotations" / given):
@@ -143,15 +150,7 @@ def _image_folders(root: Path, file: Path, given: object) -> list[Path]:
 
 
 def _read_json(file: Path, folders: Sequence[Path]) -> _Contents:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        message = f"{file} is malformed JSON in line {error.lineno}, column {error.colno}: {error.msg}"
-        raise DataError(message) from None
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{file} cannot be read as JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise DataError(f"{file} holds a {type(content).__name__}: an object with images is expected")
+    content = read_json(file, "images")
     categories = _read_categories(content, file)
     images = _read_images(content, file)
     objects: dict[int, list[tuple[_Box, int, bool]]] = {identifier: [] for identifier in images}
@@ -205,7 +204,10 @@ def _read_images(content: Mapping[str, object], file: Path) -> dict[int, tuple[s
         name = item.get("file_name")
         if not isinstance(name, str) or identifier in images:
             raise DataError(f"{where} has no file_name, or occurs twice")
-        images[identifier] = (name, _integer(item, "width", where), _integer(item, "height", where))
+        width, height = _integer(item, "width", where), _integer(item, "height", where)
+        if min(width, height) < 1:
+            raise DataError(f"{where} is {width}x{height}: both sides must be at least 1 pixel")
+        images[identifier] = (name, width, height)
     if not images:
         raise DataError(f"{file} lists no image")
     return images

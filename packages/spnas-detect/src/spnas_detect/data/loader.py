@@ -1,15 +1,21 @@
 """Batches for training and evaluation, reproducible from a seed and an epoch alone."""
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torchvision.transforms.v2 import functional
 
 from spnas_core.errors import DataError
-from spnas_detect.data.cache import CachedSplit
+from spnas_detect.data.cache import CachedSplit, fitted_size
+from spnas_detect.data.targets import IGNORED, Targets, pad_targets, padded_rows
 
 MEAN = (0.485, 0.456, 0.406)
 """Subtracted from RGB in 0…1: the mean of ImageNet, as pretrained backbones expect."""
@@ -17,12 +23,25 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """Divides what remains: the standard deviation of ImageNet."""
 
-Augment = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
-"""(uint8[3, H, W], float32[G, 4], int64[G]) → the same; draws from torch's global random state."""
+Augment = Callable[[Tensor, Tensor, Tensor, np.random.Generator], tuple[Tensor, Tensor, Tensor]]
+"""(uint8[3, H, W], float32[G, 4], int64[G], rng) → the first three anew; draws from the generator only."""
 
-Batch = tuple[Tensor, list[dict[str, Tensor]]]
 
-_SHARE, _ORDER, _AUGMENT = range(3)  # separate streams of one seed
+class Batch(NamedTuple):
+    """One step's worth of images.
+
+    Attributes:
+        images: float32[N, 3, H, W], normalised.
+        targets: their boxes; the number of rows is the same in all batches of a loader.
+        indices: of the images in their split.
+    """
+
+    images: Tensor
+    targets: Targets
+    indices: tuple[int, ...]
+
+
+_SHARE, _ORDER, _AUGMENT, _SIZE = range(4)  # separate streams of one seed
 
 
 def normalize(images: Tensor, *, channels_last: bool = False) -> Tensor:
@@ -34,10 +53,11 @@ def normalize(images: Tensor, *, channels_last: bool = False) -> Tensor:
 
 
 class Loader:
-    """Batches of one cached split.
+    """Batches of one cached split, whole or one process's part of them.
 
-    Order and augmentation follow from (seed, epoch) and the image, not from the batch size, and the caller's
-    random state is left as it was.
+    Order follows from (seed, epoch), augmentation from (seed, epoch, image), the canvas from (seed, epoch, step): none
+    from the batch size, the number of processes, what was loaded before or any global random state, which is left as it
+    was.
     """
 
     def __init__(
@@ -51,22 +71,33 @@ class Loader:
         drop_last: bool = False,
         share: float = 1.0,
         channels_last: bool = False,
+        image_sizes: Sequence[tuple[int, int]] | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        prefetch: int = 0,
     ) -> None:
         """Prepare the order of a split.
 
         Args:
             split: images and annotations.
-            batch_size: images per batch, at least 1.
+            batch_size: images per batch of all processes together, at least 1.
             augmentation: applied to each image; None leaves images as cached.
             shuffle: whether each epoch has its own order.
-            seed: of order, augmentation and share; not negative.
+            seed: of order, augmentation, share and canvases; not negative.
             drop_last: whether a last, smaller batch is left out.
             share: of the split's images that are used in every epoch, above 0 and up to 1; drawn once by the
                 seed, at least one image.
             channels_last: whether batches have the channels-last memory format.
+            image_sizes: (width, height) of canvases in pixels, of which each step draws one, the same in all processes;
+                None keeps the cached one. Images are resized from the cache, so a canvas larger than the cached one
+                shows no more detail.
+            rank: which of the processes this is, 0…world_size - 1.
+            world_size: number of processes that train together; each gets an equal, consecutive part of every batch.
+            prefetch: batches that are prepared ahead, each by a thread of its own; 0 prepares a batch when it is asked
+                for. The batches are the same. It pays where a step leaves the processor idle, as on a GPU.
 
         Raises:
-            DataError: a setting out of its range, or no batch at all.
+            DataError: a setting out of its range, no batch at all, or batches that cannot be cut into equal parts.
         """
         if batch_size < 1:
             raise DataError(f"batch_size is {batch_size}: it must be at least 1")
@@ -74,6 +105,12 @@ class Loader:
             raise DataError(f"the loader's seed is {seed}: it must not be negative")
         if not 0 < share <= 1:
             raise DataError(f"share is {share!r}: it must be above 0 and up to 1")
+        if not 0 <= rank < world_size:
+            raise DataError(f"rank is {rank} of {world_size} process(es): it must be in 0…{world_size - 1}")
+        if prefetch < 0:
+            raise DataError(f"prefetch is {prefetch}: it must not be negative")
+        if image_sizes is not None and not (image_sizes and min(map(min, image_sizes)) >= 1):
+            raise DataError(f"image_sizes is {image_sizes!r}: it must hold a (width, height) of at least 1 pixel each")
         self._split = split
         self._batch_size = batch_size
         self._augmentation = augmentation
@@ -81,6 +118,10 @@ class Loader:
         self._seed = seed
         self._drop_last = drop_last
         self._channels_last = channels_last
+        self._image_sizes = None if image_sizes is None else tuple(image_sizes)
+        self._rank = rank
+        self._world_size = world_size
+        self._prefetch = prefetch
         self._indices: NDArray[np.int64] = np.arange(len(split))
         if share < 1 and len(split):
             count = max(1, round(share * len(split)))
@@ -88,6 +129,21 @@ class Loader:
             self._indices = np.sort(drawn)
         if len(self) == 0:
             raise DataError(f"{len(self._indices)} images make no batch of {batch_size}: lower batch_size")
+        self._check_parts()
+        self._rows = padded_rows(max(len(split.labels(index)) for index in self.indices))
+
+    def _check_parts(self) -> None:
+        rest = len(self._indices) % self._batch_size
+        if len(self._indices) >= self._batch_size and self._batch_size % self._world_size:
+            raise DataError(
+                f"batch_size {self._batch_size} cannot be cut into {self._world_size} equal parts, one per process: "
+                f"make it a multiple of {self._world_size}"
+            )
+        if rest and not self._drop_last and rest % self._world_size:
+            raise DataError(
+                f"the last batch holds {rest} of {len(self._indices)} images, which cannot be cut into "
+                f"{self._world_size} equal parts, one per process: leave it out (drop_last), or change batch_size"
+            )
 
     @property
     def indices(self) -> tuple[int, ...]:
@@ -100,42 +156,101 @@ class Loader:
         return whole + (1 if rest and not self._drop_last else 0)
 
     def order(self, epoch: int) -> list[int]:
-        """Return the images of an epoch in their order, before batches are cut."""
+        """Return the images of an epoch in their order, before batches and parts are cut."""
         if not self._shuffle:
             return list(self.indices)
         rng = np.random.default_rng([self._seed, _ORDER, epoch])
         order: list[int] = rng.permutation(self._indices).tolist()
         return order
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Iterate over the batches of an epoch.
+    def canvas(self, epoch: int, batch: int) -> tuple[int, int] | None:
+        """Return the (width, height) that a batch is resized to, None for the cached one."""
+        if self._image_sizes is None:
+            return None
+        rng = np.random.default_rng([self._seed, _SIZE, epoch, batch])
+        return self._image_sizes[int(rng.integers(len(self._image_sizes)))]
+
+    def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
+        """Iterate over this process's part of the batches of an epoch.
 
         Args:
             epoch: at least 0; each has its own order and augmentation.
+            first_batch: where to begin, 0…len(self); earlier batches are not read, and later ones are the same as
+                without it.
 
         Yields:
-            Images as float32[B, 3, H, W], normalised; and per image a dict of ``boxes``, float32[G, 4] of
-            (x1, y1, x2, y2) in canvas pixels, and ``labels``, int64[G] in 1…C. Ignored boxes are left out.
-        """
-        order = self.order(epoch)
-        for batch in range(len(self)):
-            indices = order[batch * self._batch_size : (batch + 1) * self._batch_size]
-            images = self._split.images(indices)
-            targets: list[dict[str, Tensor]] = []
-            with _one_thread():
-                for position, index in enumerate(indices):
-                    image, target = self._sample(images[position], index, epoch)
-                    images[position] = image
-                    targets.append(target)
-            yield normalize(images, channels_last=self._channels_last), targets
+            The batches. An image lies at the top left of its canvas; augmentation moves it inside the part that it
+            occupies there.
 
-    def _sample(self, image: Tensor, index: int, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
-        counted = ~self._split.ignore(index)
-        boxes, labels = self._split.canvas_boxes(index)[counted], self._split.labels(index)[counted]
+        Raises:
+            DataError: first_batch is out of its range.
+        """
+        if not 0 <= first_batch <= len(self):
+            raise DataError(f"first_batch is {first_batch}: it must be in 0…{len(self)}, the batches of an epoch")
+        order = self.order(epoch)
+        make = partial(self._batch, order, epoch)
+        numbers = range(first_batch, len(self))
+        if not self._prefetch:
+            for number in numbers:
+                with _one_thread():
+                    batch = make(number)
+                yield batch
+            return
+        yield from _prefetched(make, numbers, self._prefetch)
+
+    def _batch(self, order: Sequence[int], epoch: int, number: int) -> Batch:
+        whole = order[number * self._batch_size : (number + 1) * self._batch_size]
+        part = len(whole) // self._world_size
+        indices = whole[self._rank * part : (self._rank + 1) * part]
+        canvas = self.canvas(epoch, number)
+        cached = self._split.images(indices)
+        images = cached if canvas is None else cached.new_zeros(len(indices), 3, canvas[1], canvas[0])
+        targets: list[dict[str, Tensor]] = []
+        sizes: list[tuple[int, int]] = []
+        for position, index in enumerate(indices):
+            image, target = self._sample(cached[position], index, epoch, canvas)
+            height, width = image.shape[-2:]
+            images[position, :, :height, :width] = image
+            targets.append(target)
+            sizes.append((height, width))
+        return Batch(
+            normalize(images, channels_last=self._channels_last),
+            pad_targets(targets, sizes, self._rows),
+            tuple(indices),
+        )
+
+    def _sample(
+        self, cached: Tensor, index: int, epoch: int, canvas: tuple[int, int] | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Make uint8[3, h, w], the part of its canvas that an image occupies, and its boxes."""
+        width, height = self._split.resized(index)
+        image, boxes = cached[:, :height, :width], self._split.canvas_boxes(index)
+        labels = torch.where(self._split.ignore(index), IGNORED, self._split.labels(index))
+        if canvas is not None:
+            fitted = fitted_size((width, height), canvas)
+            image = functional.resize(image, [fitted[1], fitted[0]], antialias=True)
+            boxes *= torch.tensor([fitted[0] / width, fitted[1] / height] * 2)
         if self._augmentation is not None:
-            with _torch_seed(self._seed, _AUGMENT, epoch, index):
-                image, boxes, labels = self._augmentation(image, boxes, labels)
+            rng = np.random.default_rng([self._seed, _AUGMENT, epoch, index])
+            image, boxes, labels = self._augmentation(image, boxes, labels, rng)
         return image, {"boxes": boxes, "labels": labels}
+
+
+def _prefetched(make: Callable[[int], Batch], numbers: Sequence[int], ahead: int) -> Iterator[Batch]:
+    """Make batches in background threads, and give them out in their order."""
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(ahead, "spnas-loader", initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        waiting: deque[Future[Batch]] = deque()
+        try:
+            for number in numbers:
+                waiting.append(pool.submit(make, number))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)  # what threads that start later take theirs from
 
 
 @contextmanager
@@ -151,15 +266,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-@contextmanager
-def _torch_seed(*entropy: int) -> Iterator[None]:
-    """Seed torch's CPU generator for a while; the states of devices are never touched."""
-    state = torch.get_rng_state()
-    seed = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
-    torch.default_generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(state)

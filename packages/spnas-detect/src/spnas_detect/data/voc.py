@@ -1,4 +1,4 @@
-"""Reader of Pascal VOC folders: ``Annotations``, ``JPEGImages``, ``ImageSets/Main``.
+"""Reader of Pascal VOC folders (``Annotations``, ``JPEGImages``, ``ImageSets/Main``) and of the official VOCdevkit.
 
 Coordinates: VOC counts pixels from 1 and includes both ends, so a box that covers the first two pixels of a
 row says xmin=1, xmax=2. Here a box has x1 = xmin - 1 and x2 = xmax (0 and 2 in the example), and likewise for
@@ -8,7 +8,7 @@ or that has no area inside the image, is degenerate: it is dropped and counted i
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,20 +21,19 @@ from spnas_detect.data._base import (
     SPLITS,
     DetectionData,
     ImageRecord,
-    carve,
     check_options,
     degenerate_note,
     fingerprint,
     image_size,
+    no_box_error,
     read_image,
 )
+from spnas_detect.data.voc_lists import Listed, list_images
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-_LISTS = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".bmp")
-_LAYOUT = "expected Annotations/*.xml, JPEGImages/*.jpg and ImageSets/Main/train.txt"
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 _Box = tuple[float, float, float, float]
@@ -54,83 +53,77 @@ class _Annotated:
 
 
 def read_voc(path: str | None, *, seed: int, options: Mapping[str, object]) -> DetectionData:
-    """Read the annotations of a VOC folder.
+    """Read the annotations of a VOC folder, or of a VOCdevkit that holds ``VOC2007``, ``VOC2012`` or both.
 
-    Where ``val.txt`` or ``test.txt`` is missing or empty, the split is carved from the training images by the
-    seed, and a note says so. An image without an object stays, as a negative.
+    In a plain folder ``train.txt``, ``val.txt`` and ``test.txt`` are the splits. Where ``val.txt`` or ``test.txt`` is
+    missing or empty, the split is carved from the training images by the seed, and a note says so. An image without
+    an object stays, as a negative.
+
+    In a VOCdevkit, and by default:
+
+    * train: ``trainval`` of every year, less what is carved for validation;
+    * validation: 20 % of those images, drawn by the seed;
+    * test: ``test`` of VOC2007 where that year and the list are there, else 20 % of the training images too (the
+      annotations of later test sets are not public).
+
+    Difficult objects are ignored wherever detections are scored: finding one neither helps nor hurts. In training they
+    are ignored too, neither object nor background, unless ``difficult`` says otherwise.
 
     Args:
-        path: the folder that holds ``Annotations``.
+        path: the folder that holds ``Annotations``, or the VOCdevkit.
         seed: decides carved splits.
         options: ``classes``, a sequence of names in the order of the labels; by default all names that occur
-            in any split, sorted.
+            in any split, sorted. ``difficult``: ``ignore`` (default), or ``train`` to learn difficult objects of the
+            training split like others. For a VOCdevkit ``years``: ``07``, ``12`` or ``07+12``, by default those that
+            are there; ``validation``: ``carved`` (default); ``val``, the official halves, ``train`` trains and ``val``
+            validates; ``test``, the field's protocol for a final training, in which the whole ``trainval`` trains and
+            the test images are all there is to score.
 
     Returns:
-        The data set; the annotated ``<size>`` is believed until the image is decoded.
+        The data set; the annotated ``<size>`` is believed until the image is decoded. Images of a VOCdevkit are named
+        ``2007/000005``.
 
     Raises:
         DataError: a missing folder, list, annotation or image, XML that is malformed or declares entities,
             a class outside ``classes``, or no box at all; names the file.
     """
-    check_options("voc", options, ("classes",))
+    check_options("voc", options, ("classes", "difficult", "years", "validation"))
     if path is None:
         raise DataError("voc data needs a folder: write voc:PATH")
+    difficult = options.get("difficult") or "ignore"
+    if difficult not in {"ignore", "train"}:
+        raise DataError(f"voc difficult is {difficult!r}: it must be 'ignore' or 'train'")
     root = Path(path).expanduser().resolve()
-    for folder in (root, root / "Annotations", root / "JPEGImages", root / "ImageSets" / "Main"):
-        if not folder.is_dir():
-            raise DataError(f"{folder} is not a folder: {_LAYOUT} under {root}")
-    names, notes = _split_names(root, seed)
-    splits = {split: [_read_annotation(root, name) for name in names[split]] for split in SPLITS}
+    lists, notes = list_images(root, options, seed)
+    read = cache(_read_annotation)  # an image may be in two splits
+    splits = {split: [read(image) for image in lists[split]] for split in SPLITS}
     classes = _classes(options.get("classes"), splits)
-    if not any(item.objects for items in splits.values() for item in items):
-        raise DataError(f"{root} has no box in any of its annotations: there is nothing to learn")
     everything = [item for items in splits.values() for item in items]
-    dropped = [item.annotation.name for item in everything for _ in range(item.dropped)]
+    dropped = [f"{item.name}.xml" for item in dict.fromkeys(everything) for _ in range(item.dropped)]
+    if not any(item.objects for item in everything):
+        raise no_box_error(root, dropped)
     files = [file for item in everything for file in (item.annotation, item.image)]
     return DetectionData(
         spec=f"voc:{path}",
         classes=classes,
-        splits={split: [_record(item, classes) for item in items] for split, items in splits.items()},
-        fingerprint=fingerprint(["voc", root.as_posix(), seed, classes, sorted(names.items())], files),
+        splits={
+            split: [_record(item, classes, learns_all=split == "train" and difficult == "train") for item in items]
+            for split, items in splits.items()
+        },
+        fingerprint=fingerprint(
+            ["voc", root.as_posix(), seed, classes, difficult]
+            + [(split, [item.name for item in items]) for split, items in splits.items()],
+            files,
+        ),
         notes=(*degenerate_note(dropped), *notes),
+        dropped=tuple(dropped),
     )
 
 
-def _split_names(root: Path, seed: int) -> tuple[dict[str, list[str]], list[str]]:
-    lists = root / "ImageSets" / "Main"
-    if not (lists / "train.txt").is_file():
-        raise DataError(f"{lists / 'train.txt'} does not exist: {_LAYOUT} under {root}")
-    names = {split: _read_list(lists / file) for split, file in _LISTS.items()}
-    if not names["train"]:
-        raise DataError(f"{lists / 'train.txt'} lists no image")
-    notes: list[str] = []
-    for split in ("validation", "test"):
-        shared = set(names["train"]) & set(names[split])
-        if shared:
-            notes.append(f"{len(shared)} training images are in the {split} split too, first {min(shared)}")
-    for split in ("test", "validation"):
-        if not names[split]:
-            names["train"], names[split] = carve(names["train"], names["train"], seed=seed, split=split)
-            count = len(names[split])
-            notes.append(f"{split} split carved from training images by seed {seed}: {count} images")
-    return names, notes
-
-
-def _read_list(file: Path) -> list[str]:
-    """Return the first word of each line, each once; no word where the file is missing."""
-    if not file.is_file():
-        return []
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not a text file in UTF-8: {error}") from None
-    return list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
-
-
-def _read_annotation(root: Path, name: str) -> _Annotated:
-    file = root / "Annotations" / f"{name}.xml"
-    tree = _parse(file, name)
-    image = _find_image(root, name, tree, file)
+def _read_annotation(listed: Listed) -> _Annotated:
+    file = listed.root / "Annotations" / f"{listed.stem}.xml"
+    tree = _parse(file, listed.stem)
+    image = _find_image(listed.root, listed.stem, tree, file)
     width, height = _size(tree, image)
     objects: list[tuple[str, _Box, bool]] = []
     dropped = 0
@@ -141,7 +134,7 @@ def _read_annotation(root: Path, name: str) -> _Annotated:
             dropped += 1
         else:
             objects.append((label, box, is_difficult))
-    return _Annotated(name, file, image, width, height, tuple(objects), dropped)
+    return _Annotated(listed.name, file, image, width, height, tuple(objects), dropped)
 
 
 def _parse(file: Path, name: str) -> "Element":
@@ -222,7 +215,7 @@ def _classes(given: object, splits: Mapping[str, Sequence[_Annotated]]) -> tuple
     return classes
 
 
-def _record(item: _Annotated, classes: Sequence[str]) -> ImageRecord:
+def _record(item: _Annotated, classes: Sequence[str], *, learns_all: bool) -> ImageRecord:
     return ImageRecord(
         name=item.name,
         read=partial(read_image, item.image),
@@ -230,5 +223,5 @@ def _record(item: _Annotated, classes: Sequence[str]) -> ImageRecord:
         height=item.height,
         boxes=np.asarray([box for _, box, _ in item.objects], np.float32).reshape(-1, 4),
         labels=np.asarray([classes.index(label) + 1 for label, _, _ in item.objects], np.int64),
-        ignore=np.asarray([is_difficult for _, _, is_difficult in item.objects], np.bool_),
+        ignore=np.asarray([is_difficult and not learns_all for _, _, is_difficult in item.objects], np.bool_),
     )

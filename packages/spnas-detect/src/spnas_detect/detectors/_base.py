@@ -1,6 +1,6 @@
 """The contract of a detector."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -9,14 +9,10 @@ from torch import Tensor, nn
 from spnas_core.inheritance import Init
 from spnas_core.networks import SerialBackbone
 from spnas_core.plugins import registry
+from spnas_detect.data.targets import Targets
 from spnas_detect.detectors.settings import DetectorSettings
+from spnas_detect.heads.detections import Detections
 from spnas_detect.necks import Neck
-
-Target = dict[str, Tensor]
-"""``boxes`` float32[G, 4] in canvas pixels and ``labels`` int64[G] in 1…C of one image."""
-
-Detections = dict[str, Tensor]
-"""``boxes`` float32[K, 4] in canvas pixels, ``scores`` float32[K] descending, ``labels`` int64[K] of one image."""
 
 
 class Detector(Protocol):
@@ -25,16 +21,24 @@ class Detector(Protocol):
     backbone: SerialBackbone
     neck: Neck
 
-    def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
+    def losses(
+        self, images: Tensor, targets: Targets, *, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
         """Compute the named losses of a batch, in training mode; the sum is minimised.
 
         Args:
             images: Tensor[N, 3, H, W], normalised.
-            targets: one per image; an image without boxes is a negative.
+            targets: of the N images; an image without boxes is a negative.
+            generator: decides which anchors and proposals are sampled; the device's default one where it is None.
         """
 
-    def detect(self, images: Tensor) -> list[Detections]:
-        """Detect objects in Tensor[N, 3, H, W], in evaluation mode."""
+    def detect(self, images: Tensor, sizes: Tensor | None = None) -> Detections:
+        """Detect objects, in evaluation mode.
+
+        Args:
+            images: Tensor[N, 3, H, W], normalised.
+            sizes: float32[N, 2], (height, width) to which boxes are clipped; H and W where it is None.
+        """
 
     def initial(self, name: str, shape: torch.Size) -> Init:
         """Say how a new tensor of the heads starts."""

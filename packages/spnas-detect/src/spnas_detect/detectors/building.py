@@ -37,7 +37,7 @@ def build_detector(
     """Build the detector of a child architecture.
 
     Backbone tensors inherit through the block map, a neck's laterals follow their features, everything else inherits
-    by name. Where shapes differ the overlapping part is copied.
+    by name. Where shapes differ the overlapping part is copied; a neck of another kind than the parent's starts anew.
 
     Args:
         rewrite: parent, child and block map.
@@ -50,9 +50,9 @@ def build_detector(
     Returns:
         The detector (it fulfils ``Detector``), the plan that was executed, and the receipt.
     """
+    backbone = SerialBackbone(rewrite.child)
     with torch.device("meta"):
-        backbone = SerialBackbone(rewrite.child)
-        neck = neck_factory(settings.neck)(backbone.feature_info, settings.neck_channels)
+        neck = neck_factory(settings.neck)(backbone.feature_info, settings.neck_channels, settings.neck_repeats)
         module = detector_factory(settings.detector)(backbone, neck, classes, settings)
     parent_shapes = {name: tensor.shape for name, tensor in parent_tensors.items()}
     plan = plan_detector(rewrite, cast("Detector", module), tensor_shapes(module), parent_shapes)

@@ -1,25 +1,20 @@
-"""Faster R-CNN with a neck on any backbone, from torchvision's heads.
+"""Faster R-CNN with a neck on any backbone.
 
 Ren et al., "Faster R-CNN"; heads as in Lin et al., "Feature Pyramid Networks for Object Detection".
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
-from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
-from torchvision.ops import MultiScaleRoIAlign
 
 from spnas_core.inheritance import Init
 from spnas_core.networks import SerialBackbone
-from spnas_detect.detectors._base import Detections, Target
+from spnas_detect.data.targets import Targets
+from spnas_detect.detectors.assembly import canvas_sizes, proposal_network, pyramid, pyramid_pooler, two_stage_initial
 from spnas_detect.detectors.settings import DetectorSettings
+from spnas_detect.heads import Detections, RegionHead, Rule, detect_regions, sample_regions
+from spnas_detect.heads.normalisation import global_draw
 
-RPN_CANDIDATES_PER_PROPOSAL = 5
+RULE = Rule(foreground=0.5, background=0.5)
 
 
 class FasterRCNN(nn.Module):
@@ -36,72 +31,43 @@ class FasterRCNN(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.neck = neck
-        channels = settings.neck_channels
-        info = backbone.feature_info
-        # Anchors are plain tensors, not buffers: they must not land on the meta device with the parameters.
-        with torch.device("cpu"):
-            anchors = AnchorGenerator(
-                sizes=tuple(tuple(scale * stride for scale in settings.anchor_scales) for stride in info.reduction()),
-                aspect_ratios=(settings.aspect_ratios,) * len(info.stages),
-            )
-        self.rpn = RegionProposalNetwork(
-            anchors,
-            RPNHead(channels, anchors.num_anchors_per_location()[0]),
-            fg_iou_thresh=0.7,
-            bg_iou_thresh=0.3,
-            batch_size_per_image=settings.rpn_samples,
-            positive_fraction=0.5,
-            pre_nms_top_n=dict.fromkeys(
-                ("training", "testing"), RPN_CANDIDATES_PER_PROPOSAL * settings.rpn_proposals // len(info.stages)
-            ),
-            post_nms_top_n=dict.fromkeys(("training", "testing"), settings.rpn_proposals),
-            nms_thresh=0.7,
-        )
-        self.roi_heads = RoIHeads(
-            MultiScaleRoIAlign(
-                info.names(),
-                settings.pooled_size,
-                settings.sampling_ratio,
-                # The finest level takes what is up to twice its anchor size, each further level twice as much.
-                canonical_scale=max(1, round(settings.anchor_scales[0] * info.reduction()[0])),
-                canonical_level=2,
-            ),
-            TwoMLPHead(channels * settings.pooled_size**2, settings.head_channels),
-            FastRCNNPredictor(settings.head_channels, classes + 1),
-            fg_iou_thresh=0.5,
-            bg_iou_thresh=0.5,
-            batch_size_per_image=settings.box_samples,
-            positive_fraction=0.25,
-            bbox_reg_weights=None,
-            score_thresh=settings.score_threshold,
-            nms_thresh=settings.nms_threshold,
-            detections_per_img=settings.max_detections,
+        self.settings = settings
+        self.rpn = proposal_network(backbone.feature_info, settings)
+        self.roi_heads = RegionHead(
+            pyramid_pooler(backbone.feature_info, settings), settings.neck_channels, settings.head_channels, classes
         )
 
-    def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
+    def losses(
+        self, images: Tensor, targets: Targets, *, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
         """Compute proposal and box losses of a batch."""
-        return self._run(images, list(targets))[1]
+        features = pyramid(self.backbone, self.neck, images)
+        anchors = self.rpn(features)
+        proposals = self.rpn.select(anchors, targets.sizes)
+        count, offered = len(images), proposals.boxes.shape[1] + targets.boxes.shape[1]
+        noise = global_draw((count, anchors.objectness.shape[1]), generator, images.device)
+        region_noise = global_draw((count, offered), generator, images.device)
+        regions = sample_regions(proposals, targets, RULE, self.settings.box_samples, region_noise)
+        return {
+            **self.rpn.losses(anchors, targets, noise),
+            **self.roi_heads.losses(self.roi_heads(features, regions.boxes), regions),
+        }
 
-    def detect(self, images: Tensor) -> list[Detections]:
+    def detect(self, images: Tensor, sizes: Tensor | None = None) -> Detections:
         """Detect objects; boxes in pixels of the batch's canvas."""
-        return self._run(images, None)[0]
+        sizes = canvas_sizes(images) if sizes is None else sizes
+        features = pyramid(self.backbone, self.neck, images)
+        proposals = self.rpn.select(self.rpn(features), sizes).trimmed()
+        predictions = self.roi_heads(features, proposals.boxes)
+        return detect_regions(
+            predictions.logits.softmax(-1),
+            self.roi_heads.refine(predictions, proposals.boxes, sizes),
+            proposals.is_valid,
+            score_threshold=self.settings.score_threshold,
+            iou_threshold=self.settings.nms_threshold,
+            most=self.settings.max_detections,
+        )
 
     def initial(self, name: str, shape: torch.Size) -> Init:
         """Detectron's first values: narrow normal for what predicts, Xavier for the hidden layers, zero biases."""
-        if len(shape) == 1:
-            return Init("zeros")
-        if "rpn.head" in name or "cls_score" in name:
-            return Init("normal", 0.01)
-        if "bbox_pred" in name:
-            return Init("normal", 0.001)
-        return Init("xavier-uniform")
-
-    def _run(self, images: Tensor, targets: list[Target] | None) -> tuple[list[Detections], dict[str, Tensor]]:
-        # The heads' box arithmetic wants float32, whatever the features' precision is.
-        features = {name: level.float() for name, level in self.neck(self.backbone(images)).items()}
-        height, width = images.shape[-2:]
-        sizes = [(height, width)] * len(images)
-        with torch.autocast(images.device.type, enabled=False):
-            proposals, proposal_losses = self.rpn(ImageList(images, sizes), features, targets)
-            detections, box_losses = self.roi_heads(features, proposals, sizes, targets)
-        return detections, {**proposal_losses, **box_losses}
+        return two_stage_initial(name, shape)

@@ -1,14 +1,20 @@
 """Metrics by name."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from spnas_core.plugins import registry
 from spnas_core.tasks import MetricSpec
+from spnas_detect.data._base import DetectionData
 from spnas_detect.metrics._base import Metric
-from spnas_detect.metrics.coco import CocoMetric
+from spnas_detect.metrics.coco import COCO_NAMES, CocoMetric
+from spnas_detect.metrics.lamr import LAMR_SPECS, LamrMetric, check_lamr_data
 from spnas_detect.metrics.voc import VocMetric
+
+
+def _fits(_: DetectionData) -> None:
+    """Any data will do."""
 
 
 @dataclass(frozen=True)
@@ -17,25 +23,28 @@ class MetricFactory:
 
     Attributes:
         summary: one line for listings.
-        specs: the main numbers that it gives; the first one is what a search maximises by default.
+        specs: the main numbers that it gives; the first one is what a search optimises by default.
         build: makes the metric from the class names.
+        check: raises ConfigError where a data set lacks what the metric needs, before anything is trained.
     """
 
     summary: str
     specs: tuple[MetricSpec, ...]
     build: Callable[[Sequence[str]], Metric]
+    check: Callable[[DetectionData], None] = _fits
 
 
 METRICS = {
     "coco": MetricFactory(
-        "COCO average precisions, by pycocotools",
-        tuple(MetricSpec(name) for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")),
+        "COCO's twelve numbers, by hotcoco",
+        tuple(MetricSpec(name) for name in COCO_NAMES),
         CocoMetric,
     ),
     "voc": MetricFactory("Pascal VOC's AP50, area under the curve", (MetricSpec("VOC50"),), VocMetric),
     "voc-11": MetricFactory(
         "Pascal VOC 2007's AP50 at 11 points", (MetricSpec("VOC50-11"),), partial(VocMetric, use_11_points=True)
     ),
+    "lamr": MetricFactory("EuroCity Persons' log-average miss rates", LAMR_SPECS, LamrMetric, check_lamr_data),
 }
 """The metrics that come with this package."""
 
@@ -48,3 +57,14 @@ def metric_factory(name: str) -> MetricFactory:
     """
     factory: MetricFactory = registry("metrics").get(name)
     return factory
+
+
+def check_metrics(names: Iterable[str], data: DetectionData) -> None:
+    """Refuse a data set that one of the metrics cannot score, before anything is trained.
+
+    Raises:
+        PluginError: no plugin registers a name.
+        ConfigError: says which metric needs what.
+    """
+    for name in names:
+        metric_factory(name).check(data)

@@ -7,16 +7,15 @@ converted them.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spnas_detect.metrics._base import Values, checked_prediction, checked_target
+from spnas_detect.metrics._base import Values
+from spnas_detect.metrics.collection import Collection
+from spnas_kernels import match_detections
 
 _THRESHOLD = 0.5
-
-_Image = tuple[NDArray[Any], ...]
 
 
 class VocMetric:
@@ -36,13 +35,11 @@ class VocMetric:
 
     def reset(self) -> None:
         """Forget all images."""
-        self._images: list[tuple[_Image, _Image]] = []
+        self._seen = Collection(len(self._classes))
 
     def process(self, predictions: Sequence[Mapping[str, Values]], targets: Sequence[Mapping[str, Values]]) -> None:
         """Take in a batch of images; see Metric.process."""
-        for prediction, target in zip(predictions, targets, strict=True):
-            detections = checked_prediction(prediction, len(self._classes))
-            self._images.append((detections, checked_target(target, len(self._classes))))
+        self._seen.add(predictions, targets)
 
     def evaluate(self) -> dict[str, float]:
         """Compute ``VOC50`` (or ``VOC50-11``) and the same per class, ``VOC50/<class>``, each in 0…1.
@@ -50,41 +47,38 @@ class VocMetric:
         Returns:
             The scores; nan for a class without a counted annotation, which the mean leaves out.
         """
-        scores = [self._class_score(label) for label in range(1, len(self._classes) + 1)]
+        detections, truths = self._seen.detections(), self._seen.truths()
+        classes = len(self._classes)
+        # Matching knows no classes: an image's boxes of each class are an image of their own.
+        matches = match_detections(
+            detections.boxes,
+            detections.scores,
+            detections.images * classes + detections.labels,
+            truths.boxes,
+            truths.images * classes + truths.labels,
+            truths.ignore,
+            iou_threshold=_THRESHOLD,
+            policy="best-then-flag",
+        )
+        labels, outcomes = detections.labels[matches.order], matches.outcome[matches.order]
+        counted = truths.labels[~truths.ignore]
+        scores = [
+            self._class_score(outcomes[labels == label], int((counted == label).sum()))
+            for label in range(1, classes + 1)
+        ]
         known = [score for score in scores if not np.isnan(score)]
         mean = float(np.mean(known)) if known else float("nan")
         per_class = {f"{self._name}/{name}": score for name, score in zip(self._classes, scores, strict=True)}
         return {self._name: mean, **per_class}
 
-    def _class_score(self, label: int) -> float:
-        all_scores: list[NDArray[Any]] = []
-        all_owners: list[NDArray[np.int64]] = []
-        all_ignored: list[NDArray[np.bool_]] = [np.zeros(0, np.bool_)]
-        seen = 0
-        for (boxes, scores, labels), (true_boxes, true_labels, ignore) in self._images:
-            detected, wanted = labels == label, true_labels == label
-            owner = _best_match(boxes[detected], true_boxes[wanted])
-            all_scores.append(scores[detected])
-            all_owners.append(np.where(owner >= 0, owner + seen, -1))
-            all_ignored.append(ignore[wanted])
-            seen += int(wanted.sum())
-        is_ignored = np.concatenate(all_ignored)
-        positives = int((~is_ignored).sum())
+    def _class_score(self, outcomes: NDArray[np.int8], positives: int) -> float:
+        """Score one class from its detections' outcomes, best score first."""
         if positives == 0:
             return float("nan")
-        order = np.argsort(-np.concatenate(all_scores), kind="stable")
-        owners = np.concatenate(all_owners)[order]  # annotation of each detection, best score first
-        counted = np.ones(len(owners), np.bool_)
-        counted[owners >= 0] = ~is_ignored[owners[owners >= 0]]
-        owners = owners[counted]
-        is_hit = np.zeros(len(owners), np.bool_)
-        _, first = np.unique(owners, return_index=True)
-        is_hit[first] = True
-        is_hit &= owners >= 0
-        hits = np.cumsum(is_hit)
-        recall = hits / positives
-        precision = hits / np.arange(1, len(hits) + 1)
-        return average_precision(recall, precision, use_11_points=self._use_11_points)
+        hits = np.cumsum(outcomes[outcomes >= 0], dtype=np.int64)
+        return average_precision(
+            hits / positives, hits / np.arange(1, len(hits) + 1), use_11_points=self._use_11_points
+        )
 
 
 def average_precision(
@@ -112,18 +106,3 @@ def average_precision(
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     steps = np.diff(recall, prepend=0.0)
     return float((steps * envelope).sum())
-
-
-def _best_match(boxes: NDArray[Any], truths: NDArray[Any]) -> NDArray[np.int64]:
-    """Return per box the truth with the greatest IoU, or -1 where that is below the threshold."""
-    if len(truths) == 0 or len(boxes) == 0:
-        return np.full(len(boxes), -1, np.int64)
-    low = np.maximum(boxes[:, None, :2], truths[None, :, :2])  # [K, G, 2]
-    high = np.minimum(boxes[:, None, 2:], truths[None, :, 2:])
-    overlap = np.clip(high - low, 0, None).prod(2)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-    true_areas = (truths[:, 2:] - truths[:, :2]).prod(1)
-    union = areas[:, None] + true_areas[None] - overlap
-    iou = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
-    best = iou.argmax(1)
-    return np.where(iou[np.arange(len(boxes)), best] >= _THRESHOLD, best, -1).astype(np.int64)

@@ -1,10 +1,11 @@
 """The contract of a neck."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor, nn
 
+from spnas_core.errors import ConfigError
 from spnas_core.inheritance import Init
 from spnas_core.morphisms import Rewrite
 from spnas_core.networks import FeatureInfo
@@ -17,13 +18,14 @@ if TYPE_CHECKING:
 class Neck(Protocol):
     """Maps the dict of a backbone's features to as many levels of ``out_channels`` channels.
 
-    A neck is also an ``nn.Module``; these are the parts that a detector and the inheritance rely on.
+    A neck is also an ``nn.Module``; these are the parts that a detector and the inheritance rely on. Its tensors' names
+    must differ from those of other necks: what has the name of a parent's tensor inherits it.
     """
 
     out_channels: int
 
     def __call__(self, features: "OrderedDict[str, Tensor]") -> "OrderedDict[str, Tensor]":
-        """Compute the levels, finest first, under the features' names."""
+        """Compute the levels, finest first, under the features' names and in the features' sizes."""
 
     def initial(self, name: str) -> Init:
         """Say how a new tensor of the neck starts."""
@@ -32,8 +34,20 @@ class Neck(Protocol):
         """Names of the parent's neck tensors that a child's may inherit from, the best first."""
 
 
-NeckFactory = Callable[[FeatureInfo, int], nn.Module]
-"""Makes a neck for (what the backbone gives, output channels); the result fulfils ``Neck``."""
+class NeckFactory(Protocol):
+    """Makes a neck; the result fulfils ``Neck``. A neck's class serves as its factory."""
+
+    def __call__(self, features: FeatureInfo, out_channels: int, repeats: int | None = None, /) -> nn.Module:
+        """Make a neck, on the meta device too.
+
+        Args:
+            features: what the backbone gives; one level or more.
+            out_channels: channels of every level.
+            repeats: how many cells are stacked; None for the neck's own choice.
+
+        Raises:
+            ConfigError: ``repeats`` of a neck that does not stack; see ``refuse_repeats``.
+        """
 
 
 def neck_factory(name: str) -> NeckFactory:
@@ -44,3 +58,15 @@ def neck_factory(name: str) -> NeckFactory:
     """
     factory: NeckFactory = registry("necks").get(name)
     return factory
+
+
+def refuse_repeats(name: str, repeats: int | None) -> None:
+    """Refuse to stack a neck that is one cell.
+
+    Raises:
+        ConfigError: more than one repeat.
+    """
+    if repeats not in {None, 1}:
+        raise ConfigError(
+            f"neck {name!r} is not stacked, and neck_repeats is {repeats}: leave it out, or take 'bifpn' or 'nas-fpn'"
+        )

@@ -1,19 +1,19 @@
-"""Feature pyramid network, and how its lateral connections follow their features through a morphism.
+"""Feature pyramid network.
 
-Lin et al., "Feature Pyramid Networks for Object Detection".
+Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017.
 """
 
 from collections.abc import Sequence
 
 from torchvision.ops import FeaturePyramidNetwork
 
-from spnas_core.encoding import Architecture
 from spnas_core.inheritance import Init
 from spnas_core.morphisms import Rewrite
 from spnas_core.networks import FeatureInfo
+from spnas_detect.necks._base import refuse_repeats
+from spnas_detect.necks.levels import lateral_levels, nearest_level
 
 LATERAL = "inner_blocks"
-OUTPUT = "layer_blocks"
 
 
 class FPN(FeaturePyramidNetwork):  # type: ignore[misc]
@@ -22,9 +22,14 @@ class FPN(FeaturePyramidNetwork):  # type: ignore[misc]
     Args:
         features: what the backbone gives.
         out_channels: channels of every level.
+        repeats: None or 1: the pyramid is not stacked.
+
+    Raises:
+        ConfigError: more than one repeat.
     """
 
-    def __init__(self, features: FeatureInfo, out_channels: int) -> None:
+    def __init__(self, features: FeatureInfo, out_channels: int, repeats: int | None = None) -> None:
+        refuse_repeats("fpn", repeats)
         super().__init__(features.channels(), out_channels)
         self.out_channels = out_channels
 
@@ -35,46 +40,5 @@ class FPN(FeaturePyramidNetwork):  # type: ignore[misc]
     def source_names(self, name: str, rewrite: Rewrite) -> Sequence[str]:
         """Follow a lateral to the parent stage whose features it reads, an output convolution to its level."""
         kind, level, rest = name.split(".", 2)
-        stage = int(level)
-        own = f"{kind}.{min(stage, len(rewrite.parent.stages) - 1)}.{rest}"
-        if kind != LATERAL:
-            return [own]
-        source = source_stages(rewrite)[stage]
-        return [own] if source is None else [f"{kind}.{source}.{rest}", own]
-
-
-def source_stages(rewrite: Rewrite) -> tuple[int | None, ...]:
-    """Find, per child stage, the parent stage (both from 0) whose output lives in the same channels.
-
-    Shortcuts carry channels unchanged through a run of ``1`` blocks, so all outputs between two doublings speak one
-    language: a lateral connection trained on one of them reads the others. Of the parent stages that end in the
-    same run as the child stage's last block, the one that ends nearest is taken, of equally near ones the later.
-
-    Example: 11-21 → 112-1 moves a border right. The child's first stage ends with what was the first block of the
-    parent's second stage, so both of the child's laterals come from the parent's second.
-    """
-    parent_runs = _runs(rewrite.parent)
-    ends = _stage_ends(rewrite.parent)
-    found: list[int | None] = []
-    for end in _stage_ends(rewrite.child):
-        # A new block starts as its shortcut: its output is that of the nearest inherited block before it.
-        origin = next((rewrite.block_map[i] for i in range(end, -1, -1) if rewrite.block_map[i] is not None), None)
-        if origin is None:
-            found.append(None)
-            continue
-        same_run = [stage for stage, last in enumerate(ends) if parent_runs[last] == parent_runs[origin]]
-        found.append(min(same_run, key=lambda stage: (abs(ends[stage] - origin), -stage), default=None))
-    return tuple(found)
-
-
-def _runs(architecture: Architecture) -> list[int]:
-    """Number of doublings up to and including each block."""
-    runs, doublings = [], 0
-    for digit in architecture.digits:
-        doublings += digit == "2"
-        runs.append(doublings)
-    return runs
-
-
-def _stage_ends(architecture: Architecture) -> list[int]:
-    return [border - 1 for border in (*architecture.borders, len(architecture.digits))]
+        levels = lateral_levels(int(level), rewrite) if kind == LATERAL else [nearest_level(int(level), rewrite)]
+        return [f"{kind}.{source}.{rest}" for source in levels]

@@ -1,8 +1,26 @@
 """Training and scoring of one detector."""
 
-from spnas_detect.training.loop import Trainer, score
+from spnas_detect.training.averaging import AveragedWeights
+from spnas_detect.training.checkpoint import load_checkpoint, save_checkpoint
+from spnas_detect.training.loop import score
+from spnas_detect.training.norms import convert_norms
 from spnas_detect.training.schedule import learning_rate_factor
 from spnas_detect.training.settings import TrainingSettings
+from spnas_detect.training.trainer import Trainer, part_size
+from spnas_detect.training.watch import StepRecord
 from spnas_detect.training.weights import load_weights, save_weights
 
-__all__ = ["Trainer", "TrainingSettings", "learning_rate_factor", "load_weights", "save_weights", "score"]
+__all__ = [
+    "AveragedWeights",
+    "StepRecord",
+    "Trainer",
+    "TrainingSettings",
+    "convert_norms",
+    "learning_rate_factor",
+    "load_checkpoint",
+    "load_weights",
+    "part_size",
+    "save_checkpoint",
+    "save_weights",
+    "score",
+]

@@ -4,21 +4,31 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from spnas_detect.training.norms import NormKind
+
 
 class TrainingSettings(BaseModel):
     """How a detector is trained.
 
     Attributes:
-        batch_size: images per step.
+        batch_size: images per step, of all devices together.
+        accumulate: parts that a step's images are computed in, one after the other, to save memory. Losses are
+            normalised within each part and then averaged, so the result is close to that of the whole batch and not
+            equal to it; batch norm sees the parts.
         optimizer: ``sgd`` with Nesterov momentum, or ``adamw``.
         learning_rate: at its peak, from fresh weights.
         finetune_learning_rate: at its peak, from inherited weights.
+        base_batch_size: the batch size that both learning rates are meant for: they are multiplied by batch_size /
+            base_batch_size; None takes them as they are.
         momentum: of SGD; the first beta of AdamW.
         weight_decay: of convolution and linear weights; norms and biases have none.
         schedule: of the learning rate after the warm-up: ``cosine`` falls to zero, ``step`` divides by ten after two
             thirds and after eight ninths of the steps.
         warmup_steps: over which the learning rate rises linearly; at most a fifth of the training.
         clip_norm: largest norm of the gradient; 0 does not clip.
+        ema_decay: share that the moving average of the weights keeps in each step; 0 has no average. Where there is
+            one, it is what is scored and saved.
+        norm: ``batch``; ``sync``, with the statistics of all devices; ``group``, with none; ``frozen``, not trained.
         precision: ``auto`` is bfloat16 autocast on CUDA and float32 on CPU.
         channels_last: ``auto`` follows what pays on the device.
         flip: probability of a horizontal flip.
@@ -30,17 +40,29 @@ class TrainingSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     batch_size: int = Field(8, ge=1)
+    accumulate: int = Field(1, ge=1)
     optimizer: Literal["sgd", "adamw"] = "adamw"
     learning_rate: float = Field(0.003, gt=0)
     finetune_learning_rate: float = Field(0.003, gt=0)
+    base_batch_size: int | None = Field(None, ge=1)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(0.02, ge=0)
     schedule: Literal["cosine", "step"] = "cosine"
     warmup_steps: int = Field(20, ge=0)
     clip_norm: float = Field(5.0, ge=0)
+    ema_decay: float = Field(0.0, ge=0, lt=1)
+    norm: NormKind = "batch"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     channels_last: Literal["auto"] | bool = "auto"
     flip: float = Field(0.5, ge=0, le=1)
     photometric: bool = False
     scale_range: tuple[float, float] | None = None
     share: float = Field(1.0, gt=0, le=1)
+
+    def peak_learning_rate(self, *, inherits: bool) -> float:
+        """Return the learning rate at its peak, scaled linearly with the batch.
+
+        Goyal et al., "Accurate, Large Minibatch SGD".
+        """
+        rate = self.finetune_learning_rate if inherits else self.learning_rate
+        return rate if self.base_batch_size is None else rate * self.batch_size / self.base_batch_size

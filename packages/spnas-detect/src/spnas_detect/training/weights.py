@@ -2,6 +2,7 @@
 
 import json
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from spnas_core.errors import WeightsError
 
 
-def save_weights(module: nn.Module, path: Path, metadata: dict[str, object]) -> None:
+def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, object]) -> None:
     """Write all parameters and buffers of a module.
 
     Args:

@@ -10,13 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from spnas_core.durable import sync_folder
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ArchiveError, ConfigError, SpnasError, suggestion
 from spnas_core.tasks import Evaluation, MetricSpec
 from spnas_search.archive import rows, schema
 from spnas_search.archive.admission import admit
 from spnas_search.archive.candidate import Candidate, Kind, Proposal
-from spnas_search.archive.durable import sync_folder
 from spnas_search.archive.ranking import Ranking
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 
+from spnas_core.durable import sync_folder
 from spnas_core.errors import WeightsError
-from spnas_search.archive.durable import sync_folder
 
 _SUFFIX = ".safetensors"
 _WEIGHTS = re.compile(r"(\d+)\.safetensors")

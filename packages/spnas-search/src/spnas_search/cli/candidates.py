@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from spnas_search.cli.console import make_console
+from spnas_core.commands.console import make_console
 from spnas_search.reports import candidate_json, candidate_table
 from spnas_search.run import read_archive
 
@@ -15,7 +15,7 @@ from spnas_search.run import read_archive
 @click.option("--pareto", is_flag=True, help="Only what no other candidate beats in merit and multiply-adds.")
 @click.option("--json", "as_json", is_flag=True, help="Everything that the archive knows, one JSON object per line.")
 def candidates(run: Path, *, pareto: bool, as_json: bool) -> None:
-    r"""List the candidates of a RUN folder; a search may be going on in it.
+    """List the candidates of a RUN folder; a search may be going on in it.
 
     \b
     Example: spnas candidates runs/serial --pareto

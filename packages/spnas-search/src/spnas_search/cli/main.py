@@ -54,7 +54,7 @@ class _UserError(click.ClickException):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="spnas")
 def commands() -> None:
-    r"""Search backbones for object detection.
+    """Search backbones for object detection.
 
     \b
     Example: spnas run serial

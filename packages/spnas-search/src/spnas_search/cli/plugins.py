@@ -3,14 +3,14 @@
 import click
 from rich.table import Table
 
+from spnas_core.commands.console import make_console
 from spnas_core.plugins import plugin_origins, registry
 from spnas_core.plugins.registries import nouns
-from spnas_search.cli.console import make_console
 
 
 @click.command()
 def plugins() -> None:
-    r"""List everything that plugins have registered.
+    """List everything that plugins have registered.
 
     \b
     Example: spnas plugins

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.console import Console, RenderableType
 
-from spnas_search.cli.console import make_console
+from spnas_core.commands.console import make_console
 from spnas_search.monitors.lines import Lines
 from spnas_search.monitors.live import LiveView
 from spnas_search.monitors.state import SearchState
@@ -24,7 +24,7 @@ INTERRUPTED = 130
 
 @click.command()
 @click.argument("strategy", required=False)
-@click.option("--data", help="Data set: shapes, voc:PATH or coco:PATH.  [default: shapes]")
+@click.option("--data", help="Data set: shapes, voc:PATH, coco:PATH or ecp:PATH.  [default: shapes]")
 @click.option("--start", metavar="CODE", help="Architecture to start from.")
 @click.option("--init", metavar="FILE", help="Weights to start from: torchvision:FILE or FILE.safetensors.")
 @click.option("--from", "origin", metavar="RUN[:ID]", help="Start from the best, or one, candidate of another run.")
@@ -46,7 +46,7 @@ def run(
     resume: bool,
     seeds: int | None,
 ) -> None:
-    r"""Search a backbone with a STRATEGY (serial where none is named).
+    """Search a backbone with a STRATEGY (serial where none is named).
 
     Without options it searches on generated shapes, in a few minutes on two cores.
 

@@ -3,10 +3,10 @@
 import click
 from rich.table import Table
 
+from spnas_core.commands.console import make_console
+from spnas_core.commands.parameters import IMAGE_SIZE
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
-from spnas_search.cli.console import make_console
-from spnas_search.cli.parameters import IMAGE_SIZE
 from spnas_search.monitors.wording import amount
 
 BAR_WIDTH = 30
@@ -16,7 +16,7 @@ BAR_WIDTH = 30
 @click.argument("code")
 @click.option("--image", type=IMAGE_SIZE, default="224x224", show_default=True, help="Input size in pixels.")
 def show(code: str, image: tuple[int, int]) -> None:
-    r"""Draw the network of an architecture CODE and count what it costs.
+    """Draw the network of an architecture CODE and count what it costs.
 
     \b
     Example: spnas show r_111-2111-211111-211 --image 1216x800

@@ -1,0 +1,29 @@
+"""The native operators against what they replace."""
+
+import argparse
+
+import kernels_copy
+import kernels_match
+import kernels_nms
+import kernels_roi_align
+from pairs import HEAD, bandwidth
+
+TITLE = "Kernels"
+PARTS = (
+    ("RoIAlign, 256 channels, levels of 800×1216, against `torchvision.ops.MultiScaleRoIAlign`", kernels_roi_align),
+    ("NMS, against `torchvision.ops.batched_nms`", kernels_nms),
+    ("Weight copy", kernels_copy),
+    ("Matching of detections, against the NumPy reference", kernels_match),
+)
+OPEN = """Not measured yet, for want of a GPU: all CUDA operators. `pytest -m gpu` tests them where there is one."""
+
+
+def run(_: argparse.Namespace) -> str:
+    """Measure everything and return the tables."""
+    tables = []
+    for title, part in PARTS:
+        lines = "\n".join(str(row) for row in part.rows())
+        tables.append(f"**{title}**\n\n{HEAD}\n{lines}")
+        print(tables[-1], flush=True)
+    limit = f"The memory bound is what a row reads and writes at least, at this machine's {bandwidth() / 1e6:.1f} GB/s."
+    return "\n\n".join([*tables, limit, OPEN])

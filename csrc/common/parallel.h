@@ -1,0 +1,24 @@
+// Work of uneven size over torch's threads: whoever is free takes the next piece.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+
+#include "common/stable.h"
+
+namespace spnas {
+
+// Calls work(i) once for every i in [0, count), in no fixed order; the calling thread takes part.
+template <typename Work>
+void for_each_piece(int64_t count, const Work& work) {
+  if (count <= 0) return;
+  const int64_t threads = std::min<int64_t>(torch::stable::get_num_threads(), count);
+  std::atomic<int64_t> next{0};
+  torch::stable::parallel_for(0, threads, 1, [&](int64_t, int64_t) {
+    // A range may hold several threads' shares, or a nested call run alone: taking until nothing is left serves all.
+    for (int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) work(i);
+  });
+}
+
+}  // namespace spnas

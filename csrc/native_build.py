@@ -1,0 +1,262 @@
+"""The ninja file of the native libraries: which sources, which compiler, which flags."""
+
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sysconfig
+import warnings
+import zlib
+from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+WHEEL_ARCHITECTURES = ("8.0", "8.6", "8.9", "9.0+PTX")
+TORCH_TARGET = "0x020b000000000000"  # the stable ABI of torch 2.11
+
+ISA_FLAGS = {
+    "baseline": "",
+    "avx2": "-mavx2 -mfma -mf16c",
+    "avx512": "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c",
+}
+
+
+class BuildError(RuntimeError):
+    """Something that the build needs is missing, or the compiler failed."""
+
+
+def build_libraries(root: Path, folder: Path, targets: Mapping[str, Path]) -> None:
+    """Build ``_cpu``, ``_matching`` and perhaps ``_cuda``.
+
+    Args:
+        root: where the sources are.
+        folder: for objects and the ninja file.
+        targets: where each library shall be written.
+
+    Raises:
+        BuildError: the build failed and SPNAS_KERNELS_BUILD=require.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        ninja_file = NinjaFile(root, folder)
+        ninja_file.cpu_library(targets["_cpu"])
+        ninja_file.matching_module(targets["_matching"])
+        architectures = cuda_architectures(os.environ.get("SPNAS_KERNELS_CUDA", "auto"))
+        if architectures:
+            ninja_file.cuda_library(targets["_cuda"], architectures)
+        (folder / "build.ninja").write_text(ninja_file.text())
+        subprocess.run([find_ninja(), "-C", str(folder)], check=True)
+    except (BuildError, OSError, subprocess.CalledProcessError) as error:
+        if os.environ.get("SPNAS_KERNELS_BUILD") == "require":
+            raise BuildError(f"spnas-kernels could not be built: {error}") from error
+        warnings.warn(f"spnas-kernels is installed without its native libraries: {error}", stacklevel=1)
+
+
+def editable_folder() -> str:
+    """Name of the folder for the objects of an editable install: one for each environment."""
+    return f"{sysconfig.get_config_var('SOABI')}-{zlib.crc32(sysconfig.get_path('purelib').encode()):08x}"
+
+
+def find_ninja() -> str:
+    """Path of ninja, from its wheel or the system."""
+    if find_spec("ninja") is not None:
+        import ninja
+
+        return str(Path(ninja.BIN_DIR) / "ninja")
+    found = shutil.which("ninja")
+    if found is None:
+        raise BuildError("ninja is missing: pip install ninja")
+    return found
+
+
+def find_compiler() -> str:
+    """The C++ compiler."""
+    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    if not compiler:
+        raise BuildError("no C++ compiler found: install one (for example g++) or name it in CXX")
+    return compiler
+
+
+def torch_folder() -> Path:
+    """Where torch is installed; it is not imported."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        raise BuildError("torch is missing: install torch >= 2.11 first and build with --no-build-isolation")
+    return Path(spec.origin).parent
+
+
+def cuda_home() -> Path | None:
+    """The CUDA toolkit: CUDA_HOME, the toolkit wheels, or what belongs to the nvcc on the PATH."""
+    candidates = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH")]
+    candidates += [
+        str(path) for path in sorted(Path(sysconfig.get_path("purelib"), "nvidia").glob("cu[0-9]*"), reverse=True)
+    ]
+    nvcc = shutil.which("nvcc")
+    if nvcc is not None:
+        # An nvcc on the PATH may be a script in front of the real one, which alone knows where its toolkit is.
+        dry_run = subprocess.run(
+            [nvcc, "--dryrun", "-x", "cu", os.devnull], capture_output=True, text=True, check=False
+        )
+        found = re.search(r"^#\$ TOP=(.+)$", dry_run.stderr, re.MULTILINE)
+        if found:
+            candidates.append(str(Path(Path(nvcc).resolve().parent, found[1]).resolve()))
+        candidates += [str(Path(nvcc).resolve().parents[1]), str(Path(nvcc).parents[1] / "cuda")]
+    for candidate in candidates:
+        if (
+            candidate
+            and Path(candidate, "bin", "nvcc").exists()
+            and Path(candidate, "include", "cuda_runtime.h").exists()
+        ):
+            return Path(candidate)
+    return None
+
+
+def cuda_architectures(wanted: str) -> tuple[str, ...]:
+    """Compute capabilities to build for; empty for none.
+
+    Raises:
+        BuildError: CUDA is asked for by name and there is no toolkit, or the text names no capability.
+    """
+    if wanted == "off":
+        return ()
+    if wanted == "auto":
+        visible = shutil.which("nvidia-smi")
+        if visible is None or cuda_home() is None:
+            return ()
+        query = [visible, "--query-gpu=compute_cap", "--format=csv,noheader"]
+        found = subprocess.run(query, capture_output=True, text=True, check=False)
+        return tuple(sorted(set(re.findall(r"^\d+\.\d+$", found.stdout, re.MULTILINE))))
+    architectures = WHEEL_ARCHITECTURES if wanted == "wheel" else tuple(filter(None, re.split(r"[;,\s]+", wanted)))
+    if not architectures:
+        raise BuildError(f"SPNAS_KERNELS_CUDA is {wanted!r}: choose auto, off, wheel or a list such as 8.0;9.0+PTX")
+    for architecture in architectures:
+        if not re.fullmatch(r"\d+\.\d+[af]?(\+PTX)?", architecture):
+            raise BuildError(f"SPNAS_KERNELS_CUDA names {architecture!r}: capabilities look like 9.0 or 9.0+PTX")
+    if cuda_home() is None:
+        raise BuildError("no CUDA toolkit found: install one, set CUDA_HOME, or set SPNAS_KERNELS_CUDA=off")
+    return architectures
+
+
+def in_command(path: Path | str) -> str:
+    """A path as part of a ninja command, which a shell reads."""
+    return shlex.quote(str(path)).replace("$", "$$")
+
+
+def in_build(path: Path | str) -> str:
+    """A path as input or output of a ninja build statement."""
+    return re.sub(r"([$ :])", r"$\1", str(path))
+
+
+class NinjaFile:
+    """Collects compile and link steps.
+
+    Args:
+        root: where the sources are.
+        folder: where the objects go.
+    """
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self.root = root
+        self.folder = folder
+        self.torch = torch_folder()
+        self.compiler = find_compiler()
+        self.is_x86 = platform.machine().lower() in {"x86_64", "amd64"}
+        self.operators = sorted(path.parent.name for path in root.glob("*/schema.cpp"))
+        self.lines: list[str] = []
+        self._rules()
+
+    def text(self) -> str:
+        """The file."""
+        return "\n".join(self.lines) + "\n"
+
+    def _rules(self) -> None:
+        extra = os.environ.get("SPNAS_KERNELS_CXXFLAGS", "")
+        extra_link = os.environ.get("SPNAS_KERNELS_LDFLAGS", "")
+        # Coordinates must come out the same everywhere, so contraction is off but for the kernels' own flags.
+        common = (
+            "-std=c++20 -O3 -fPIC -fvisibility=hidden -Wall -Wextra -Wno-unused-parameter -ffp-contract=off "
+            f"-ffile-prefix-map={in_command(self.root)}=. -I{in_command(self.root)} "
+            f"{'-DSPNAS_X86' if self.is_x86 else ''} {extra}"
+        )
+        self.stable_abi = f"-isystem {in_command(self.torch / 'include')} -DTORCH_TARGET_VERSION={TORCH_TARGET}"
+        self.lines += [
+            "ninja_required_version = 1.5",
+            f"common = {common}",
+            "rule cxx",
+            f"  command = {self.compiler} $common $flags -MMD -MF $out.d -c $in -o $out",
+            "  depfile = $out.d",
+            "  deps = gcc",
+            "  description = compile $in $flags",
+            "rule link",
+            f"  command = {self.compiler} -shared $in -o $out $libraries {extra_link}",
+            "  description = link $out",
+        ]
+
+    def _object(self, source: str, flags: str = "", suffix: str = "", rule: str = "cxx") -> str:
+        output = f"{source.replace('/', '_').rpartition('.')[0]}{suffix}.o"
+        self.lines += [f"build {output}: {rule} {in_build(self.root / source)}", f"  flags = {flags}"]
+        return output
+
+    def _link(self, objects: Iterable[str], output: Path, libraries: str, rule: str = "link") -> None:
+        self.lines += [f"build {in_build(output)}: {rule} {' '.join(objects)}", f"  libraries = {libraries}"]
+
+    def _isas(self) -> Mapping[str, str]:
+        return ISA_FLAGS if self.is_x86 else {"baseline": ""}
+
+    def cpu_library(self, output: Path) -> None:
+        """Schemas and CPU kernels of all operators."""
+        objects = [self._object("common/isa.cpp")]
+        for name in self.operators:
+            objects += [self._object(f"{name}/{part}.cpp", self.stable_abi) for part in ("schema", "cpu")]
+            if (self.root / name / "kernel.cpp").exists():
+                objects += [
+                    self._object(f"{name}/kernel.cpp", f"-DSPNAS_ISA={isa} {flags} -ffp-contract=fast", f"_{isa}")
+                    for isa, flags in self._isas().items()
+                ]
+        self._link(objects, output, f"-L{in_command(self.torch / 'lib')} -ltorch_cpu -lc10")
+
+    def matching_module(self, output: Path) -> None:
+        """The pybind11 module."""
+        if find_spec("pybind11") is None:
+            raise BuildError("pybind11 is missing: pip install pybind11")
+        import pybind11
+
+        folders = (sysconfig.get_path("include"), pybind11.get_include())
+        includes = " ".join(f"-isystem {in_command(folder)}" for folder in folders)
+        objects = [self._object("match_detections/module.cpp", includes)]
+        self._link(objects, output, "-pthread")
+
+    def cuda_library(self, output: Path, architectures: Iterable[str]) -> None:
+        """CUDA kernels of all operators; linked with the static runtime, so that it loads where there is no GPU."""
+        home = cuda_home()
+        if home is None:
+            raise BuildError("no CUDA toolkit found")
+        folders = (home / "lib", home / "lib64", self.torch / "lib")
+        codes = []
+        for architecture in architectures:
+            number = architecture.removesuffix("+PTX").replace(".", "")
+            codes.append(f"-gencode=arch=compute_{number},code=sm_{number}")
+            if architecture.endswith("+PTX"):
+                codes.append(f"-gencode=arch=compute_{number},code=compute_{number}")
+        nvcc = in_command(home / "bin" / "nvcc")
+        root = in_command(self.root)
+        flags = (
+            f"-std=c++20 -O3 -DUSE_CUDA -I{root} {self.stable_abi} "
+            f"-Xcompiler -fPIC,-fvisibility=hidden,-ffile-prefix-map={root}=. --expt-relaxed-constexpr "
+            f"{' '.join(codes)} --threads 0"
+        )
+        self.lines += [
+            "rule nvcc",
+            f"  command = {nvcc} -ccbin {self.compiler} {flags} -MD -MF $out.d -c $in -o $out",
+            "  depfile = $out.d",
+            "  deps = gcc",
+            "  description = nvcc $in",
+            "library_paths = " + " ".join(f"-L{in_command(folder)}" for folder in folders),
+            "rule link_cuda",
+            f"  command = {nvcc} -ccbin {self.compiler} -shared -cudart static $library_paths $in -o $out $libraries",
+            "  description = link $out",
+        ]
+        objects = [self._object(f"{name}/cuda.cu", suffix="_cuda", rule="nvcc") for name in self.operators]
+        self._link(objects, output, "-ltorch_cpu -ltorch_cuda -lc10", rule="link_cuda")

@@ -1,0 +1,288 @@
+#include <cstring>
+
+#include "common/memory.h"
+#include "common/parallel.h"
+#include "roi_align_fpn/arguments.h"
+#include "roi_align_fpn/geometry.h"
+#include "roi_align_fpn/kernel.h"
+
+namespace spnas::roi_align_fpn {
+namespace {
+
+constexpr int64_t kTile = 64;  // columns of a slab that are transposed at a time
+
+// One block of channels of one image on one level, where it lies in memory.
+template <typename Stored>
+struct Source {
+  Stored* data;
+  int64_t height, width;
+  int64_t row_stride;
+  Strides strides;
+  int32_t channels;
+
+  Stored* at(int64_t row, int64_t column) const { return data + row * row_stride + column * strides.column; }
+};
+
+template <typename Stored>
+Source<Stored> block_of(Stored* data, bool channels_last, int64_t image, int64_t channels, int64_t height, int64_t width,
+                        int64_t first_channel) {
+  const Strides strides = channels_last ? Strides{1, channels} : Strides{height * width, 1};
+  Stored* start = data + image * channels * height * width + first_channel * strides.channel;
+  const int32_t count = static_cast<int32_t>(std::min<int64_t>(kBlock, channels - first_channel));
+  return {start, height, width, width * strides.column, strides, count};
+}
+
+// A level's plane as Value[height][width][16], of which only the tiles that RoIs touch are ever made.
+template <typename Value>
+class Slab {
+ public:
+  Slab(int64_t height, int64_t width)
+      : width_(width),
+        tiles_((width + kTile - 1) / kTile),
+        values_(thread_buffer<Value>(height * width * kBlock)),
+        is_made_(thread_buffer<bool>(height * tiles_)) {
+    std::fill_n(is_made_, height * tiles_, false);  // not memset: a level without pixels has no memory
+  }
+
+  Plane<Value> plane() const { return {values_, width_ * kBlock, kBlock}; }
+
+  // Calls make(row, column, columns, pixels) for each tile of a region that was not made before.
+  template <typename Make>
+  void need(int32_t top, int32_t bottom, int32_t left, int32_t right, const Make& make) {
+    for (int64_t row = top; row <= bottom; ++row) {
+      for (int64_t tile = left / kTile; tile <= right / kTile; ++tile) {
+        bool& is_made = is_made_[row * tiles_ + tile];
+        if (is_made) continue;
+        is_made = true;
+        visit(row, tile, make);
+      }
+    }
+  }
+
+  // Calls take(row, column, columns, pixels, is_made) for every tile.
+  template <typename Take>
+  void each_tile(int64_t height, const Take& take) {
+    for (int64_t row = 0; row < height; ++row) {
+      for (int64_t tile = 0; tile < tiles_; ++tile) {
+        const bool is_made = is_made_[row * tiles_ + tile];
+        visit(row, tile, [&](int64_t r, int64_t column, int64_t columns, Value* pixels) { take(r, column, columns, pixels, is_made); });
+      }
+    }
+  }
+
+ private:
+  template <typename Visit>
+  void visit(int64_t row, int64_t tile, const Visit& call) {
+    const int64_t column = tile * kTile;
+    call(row, column, std::min(kTile, width_ - column), values_ + (row * width_ + column) * kBlock);
+  }
+
+  int64_t width_, tiles_;
+  Value* values_;
+  bool* is_made_;
+};
+
+struct Piece {
+  int64_t image;
+  int32_t level;
+  int64_t first_channel;
+};
+
+// Blocks of one level after the other, the largest level first: the last pieces to be taken are small ones.
+std::vector<Piece> pieces_of(const Geometry& geometry, int64_t channels) {
+  std::vector<Piece> pieces;
+  for (int32_t level = 0; level < geometry.rule.levels; ++level) {
+    for (int64_t image = 0; image < geometry.images; ++image) {
+      for (int64_t channel = 0; channel < channels; channel += kBlock) pieces.push_back({image, level, channel});
+    }
+  }
+  return pieces;
+}
+
+template <typename Stored, typename Value>
+void pool_from_slabs(const Tensors& features, const Geometry& geometry, const Plan<Value>& plan,
+                     const std::vector<bool>& is_direct, Stored* output) {
+  const int64_t channels = features[0].size(1), bins = geometry.bins();
+  const std::vector<Piece> pieces = pieces_of(geometry, channels);
+  for_each_piece(pieces.size(), [&](int64_t i) {
+    const auto [image, level, first_channel] = pieces[i];
+    const int64_t group = image * geometry.rule.levels + level;
+    const bool is_whole = first_channel + kBlock <= channels;
+    if (plan.starts[group] == plan.starts[group + 1] || (is_direct[level] && is_whole)) return;
+    const auto source = block_of(static_cast<const Stored*>(features[level].const_data_ptr()), is_channels_last(features[level]),
+                                 image, channels, geometry.heights[level], geometry.widths[level], first_channel);
+    Slab<Value> slab(source.height, source.width);
+    std::vector<Value> pooled(bins * kBlock);
+    const auto read_pixels = SPNAS_SELECT_OVERLOAD(read_pixels, void (*)(const Stored*, Strides, int32_t, int64_t, Value*));
+    const auto pool = SPNAS_SELECT_OVERLOAD(pool, void (*)(Plane<const Value>, Axis<Value>, Axis<Value>, int32_t, Value*));
+    const auto write_bins = SPNAS_SELECT_OVERLOAD(write_bins, void (*)(const Value*, int64_t, int32_t, int32_t, Stored*));
+    const Plane<const Value> plane{slab.plane().data, slab.plane().row_stride, slab.plane().column_stride};
+    for (int64_t position = plan.starts[group]; position < plan.starts[group + 1]; ++position) {
+      const int64_t k = plan.order[position];
+      const RoiTaps<Value>& roi = plan.rois[k];
+      Stored* target = output + (k * channels + first_channel) * bins;
+      if (!roi.touches()) {
+        std::memset(static_cast<void*>(target), 0, source.channels * bins * sizeof(Stored));
+        continue;
+      }
+      slab.need(roi.y.low, roi.y.high, roi.x.low, roi.x.high, [&](int64_t row, int64_t column, int64_t columns, Value* pixels) {
+        read_pixels(source.at(row, column), source.strides, source.channels, columns, pixels);
+      });
+      pool(plane, roi.y_axis(geometry), roi.x_axis(geometry), 1, pooled.data());
+      write_bins(pooled.data(), kBlock, source.channels, bins, target);
+    }
+  });
+}
+
+// Channels-last levels whose dtype is the one computed in need no slab: sixteen channels lie side by side already.
+template <typename Value>
+void pool_directly(const Tensors& features, const Geometry& geometry, const Plan<Value>& plan, const std::vector<bool>& is_direct,
+                   Value* output) {
+  const int64_t channels = features[0].size(1), bins = geometry.bins();
+  const int32_t levels = geometry.rule.levels;
+  // Many channels of one bin at a time: their pixels lie side by side, while those of few channels, a power of two apart,
+  // would crowd into a few sets of the cache.
+  constexpr int64_t kChannels = 256, kChunk = 4;
+  const int64_t count = plan.order.size(), chunks = (count + kChunk - 1) / kChunk;
+  const int64_t whole_channels = channels / kBlock * kBlock;
+  for_each_piece(chunks * ((whole_channels + kChannels - 1) / kChannels), [&](int64_t piece) {
+    const int64_t first = piece % chunks * kChunk, first_channel = piece / chunks * kChannels;
+    const int64_t piece_channels = std::min(kChannels, whole_channels - first_channel);
+    std::vector<Value> pooled(bins * piece_channels);
+    const auto pool = SPNAS_SELECT_OVERLOAD(pool, void (*)(Plane<const Value>, Axis<Value>, Axis<Value>, int32_t, Value*));
+    const auto write_bins = SPNAS_SELECT_OVERLOAD(write_bins, void (*)(const Value*, int64_t, int32_t, int32_t, Value*));
+    for (int64_t position = first; position < std::min(count, first + kChunk); ++position) {
+      const int64_t k = plan.order[position];
+      const RoiTaps<Value>& roi = plan.rois[k];
+      if (!is_direct[roi.level]) continue;
+      Value* target = output + (k * channels + first_channel) * bins;
+      if (!roi.touches()) {
+        std::memset(target, 0, piece_channels * bins * sizeof(Value));
+        continue;
+      }
+      const int64_t group = std::upper_bound(plan.starts.begin(), plan.starts.end(), position) - plan.starts.begin() - 1;
+      const auto source = block_of(static_cast<const Value*>(features[roi.level].const_data_ptr()), true, group / levels, channels,
+                                   geometry.heights[roi.level], geometry.widths[roi.level], first_channel);
+      pool({source.data, source.row_stride, source.strides.column}, roi.y_axis(geometry), roi.x_axis(geometry),
+           static_cast<int32_t>(piece_channels / kBlock), pooled.data());
+      for (int64_t channel = 0; channel < piece_channels; channel += kBlock) {
+        write_bins(pooled.data() + channel, piece_channels, kBlock, bins, target + channel * bins);
+      }
+    }
+  });
+}
+
+template <typename Stored, typename Value>
+void pool_features(const Tensors& features, const Tensor& rois, const Geometry& geometry, Tensor& output) {
+  const Value* boxes = rois.const_data_ptr<Value>();
+  check_rois(boxes, rois.size(0), geometry.images);
+  const Plan<Value> plan = make_plan(boxes, rois.size(0), geometry);
+  std::vector<bool> is_direct;
+  for (const Tensor& feature : features) is_direct.push_back(std::is_same_v<Stored, Value> && is_channels_last(feature));
+  Stored* target = static_cast<Stored*>(output.mutable_data_ptr());
+  if constexpr (std::is_same_v<Stored, Value>) pool_directly(features, geometry, plan, is_direct, target);
+  pool_from_slabs<Stored, Value>(features, geometry, plan, is_direct, target);
+}
+
+// A thread owns one block of one level of one image, so nothing is added by two at once, and always in the same order.
+template <typename Stored, typename Value>
+void spread_gradient(const Tensor& gradient, const Tensor& rois, const Geometry& geometry, const Integers& channels_last,
+                     Tensors& results) {
+  const Value* boxes = rois.const_data_ptr<Value>();
+  check_rois(boxes, rois.size(0), geometry.images);
+  const Plan<Value> plan = make_plan(boxes, rois.size(0), geometry);
+  const Stored* incoming = static_cast<const Stored*>(gradient.const_data_ptr());
+  const int64_t channels = gradient.size(1), bins = geometry.bins();
+  const std::vector<Piece> pieces = pieces_of(geometry, channels);
+  for_each_piece(pieces.size(), [&](int64_t i) {
+    const auto [image, level, first_channel] = pieces[i];
+    const int64_t group = image * geometry.rule.levels + level;
+    const auto target = block_of(static_cast<Stored*>(results[level].mutable_data_ptr()), channels_last[level] != 0, image, channels,
+                                 geometry.heights[level], geometry.widths[level], first_channel);
+    Slab<Value> slab(target.height, target.width);
+    std::vector<Value> bin_gradient(bins * kBlock);
+    const auto read_bins = SPNAS_SELECT_OVERLOAD(read_bins, void (*)(const Stored*, int32_t, int32_t, Value*));
+    const auto spread = SPNAS_SELECT_OVERLOAD(spread, void (*)(Plane<Value>, Axis<Value>, Axis<Value>, const Value*));
+    const auto write_pixels = SPNAS_SELECT_OVERLOAD(write_pixels, void (*)(const Value*, Strides, int32_t, int64_t, Stored*));
+    for (int64_t position = plan.starts[group]; position < plan.starts[group + 1]; ++position) {
+      const int64_t k = plan.order[position];
+      const RoiTaps<Value>& roi = plan.rois[k];
+      if (!roi.touches()) continue;
+      slab.need(roi.y.low, roi.y.high, roi.x.low, roi.x.high, [&](int64_t, int64_t, int64_t columns, Value* pixels) {
+        std::memset(pixels, 0, columns * kBlock * sizeof(Value));
+      });
+      read_bins(incoming + (k * channels + first_channel) * bins, target.channels, bins, bin_gradient.data());
+      spread(slab.plane(), roi.y_axis(geometry), roi.x_axis(geometry), bin_gradient.data());
+    }
+    slab.each_tile(target.height, [&](int64_t row, int64_t column, int64_t columns, Value* pixels, bool is_made) {
+      if (is_made) {
+        write_pixels(pixels, target.strides, target.channels, columns, target.at(row, column));
+      } else if (target.strides.column == 1) {
+        for (int32_t c = 0; c < target.channels; ++c) {
+          std::memset(static_cast<void*>(target.at(row, column) + c * target.strides.channel), 0, columns * sizeof(Stored));
+        }
+      } else {
+        for (int64_t x = 0; x < columns; ++x) {
+          std::memset(static_cast<void*>(target.at(row, column + x)), 0, target.channels * sizeof(Stored));
+        }
+      }
+    });
+  });
+}
+
+Tensor roi_align_fpn_cpu(Tensors features, Tensor rois, Floats spatial_scales, int64_t pooled_height, int64_t pooled_width,
+                         int64_t sampling_ratio, bool aligned, int64_t first_level, int64_t canonical_level,
+                         double canonical_size) {
+  check_features(features, rois);
+  Integers heights, widths;
+  for (const Tensor& feature : features) {
+    heights.push_back(feature.size(2));
+    widths.push_back(feature.size(3));
+  }
+  const Geometry geometry = make_geometry(features[0].size(0), heights, widths, spatial_scales, pooled_height, pooled_width,
+                                          sampling_ratio, aligned, first_level, canonical_level, canonical_size);
+  Tensor output = torch::stable::new_empty(features[0], {rois.size(0), features[0].size(1), pooled_height, pooled_width});
+  if (output.numel() == 0) return output;
+  prefer_huge_pages(output);
+  switch (features[0].scalar_type()) {
+    case ScalarType::Float: pool_features<float, float>(features, rois, geometry, output); break;
+    case ScalarType::Double: pool_features<double, double>(features, rois, geometry, output); break;
+    case ScalarType::BFloat16: pool_features<BFloat16, float>(features, rois, geometry, output); break;
+    default: refuse("features must be float32, float64 or bfloat16 on the CPU");
+  }
+  return output;
+}
+
+Tensors roi_align_fpn_backward_cpu(Tensor gradient, Tensor rois, int64_t images, Integers heights, Integers widths,
+                                   Integers channels_last, bool /*deterministic: always*/, Floats spatial_scales,
+                                   int64_t pooled_height, int64_t pooled_width, int64_t sampling_ratio, bool aligned,
+                                   int64_t first_level, int64_t canonical_level, double canonical_size) {
+  const Geometry geometry = make_geometry(images, heights, widths, spatial_scales, pooled_height, pooled_width, sampling_ratio,
+                                          aligned, first_level, canonical_level, canonical_size);
+  check_gradient(gradient, rois, pooled_height, pooled_width, heights.size(), widths.size(), channels_last.size());
+  Tensors results;
+  bool is_empty = true;
+  for (size_t level = 0; level < heights.size(); ++level) {
+    const auto format = channels_last[level] ? torch::headeronly::MemoryFormat::ChannelsLast : torch::headeronly::MemoryFormat::Contiguous;
+    results.push_back(torch::stable::empty({images, gradient.size(1), heights[level], widths[level]}, gradient.scalar_type(),
+                                           torch::headeronly::Layout::Strided, gradient.device(), false, format));
+    is_empty = is_empty && results.back().numel() == 0;
+    prefer_huge_pages(results.back());
+  }
+  if (is_empty) return results;
+  switch (gradient.scalar_type()) {
+    case ScalarType::Float: spread_gradient<float, float>(gradient, rois, geometry, channels_last, results); break;
+    case ScalarType::Double: spread_gradient<double, double>(gradient, rois, geometry, channels_last, results); break;
+    case ScalarType::BFloat16: spread_gradient<BFloat16, float>(gradient, rois, geometry, channels_last, results); break;
+    default: refuse("the gradient must be float32, float64 or bfloat16 on the CPU");
+  }
+  return results;
+}
+
+}  // namespace
+}  // namespace spnas::roi_align_fpn
+
+STABLE_TORCH_LIBRARY_IMPL(spnas, CPU, m) {
+  m.impl("roi_align_fpn", TORCH_BOX(&spnas::roi_align_fpn::roi_align_fpn_cpu));
+  m.impl("roi_align_fpn_backward", TORCH_BOX(&spnas::roi_align_fpn::roi_align_fpn_backward_cpu));
+}

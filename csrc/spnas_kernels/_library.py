@@ -1,0 +1,90 @@
+"""Finding and loading the native libraries, and saying once what is missing."""
+
+import functools
+import os
+import warnings
+from collections.abc import Iterator
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+FOLDER = Path(__file__).parent
+BUILD_COMMAND = "pip install --no-build-isolation ./csrc"
+MODES = ("auto", "require", "reference")
+
+_loaded: set[str] = set()
+
+
+class KernelsMissingError(ImportError):
+    """A native library is required and is not there."""
+
+
+def mode() -> str:
+    """What SPNAS_KERNELS says: ``auto``, ``require`` (no fallback), or ``reference`` (never the native libraries)."""
+    wanted = os.environ.get("SPNAS_KERNELS", "auto")
+    if wanted not in MODES:
+        raise KernelsMissingError(f"SPNAS_KERNELS is {wanted!r}: choose from {', '.join(MODES)}")
+    return wanted
+
+
+def find(name: str) -> Path | None:
+    """Path of a library inside the installed package."""
+    return next((path for path in _paths(name) if path.exists()), None)
+
+
+def _paths(name: str) -> Iterator[Path]:
+    return (FOLDER / f"{name}{suffix}" for suffix in EXTENSION_SUFFIXES)
+
+
+def load() -> None:
+    """Load the libraries of this machine.
+
+    Raises:
+        KernelsMissingError: SPNAS_KERNELS=require and there is no CPU library, or one does not load.
+    """
+    wanted = mode()
+    if wanted == "reference":
+        return
+    for name in ("_cpu", "_cuda") if torch.version.cuda else ("_cpu",):
+        path = find(name)
+        if path is None:
+            continue
+        try:
+            torch.ops.load_library(path)  # type: ignore[no-untyped-call]
+        except OSError as error:
+            _complain(wanted, f"{path.name} does not load ({error})")
+            continue
+        _loaded.add(name)
+    if find("_cpu") is None:
+        _complain(wanted, "its native library was not built")
+
+
+def _complain(wanted: str, reason: str) -> None:
+    if wanted == "require":
+        raise KernelsMissingError(f"spnas_kernels is required and {reason}: {BUILD_COMMAND}")
+    warnings.warn(
+        f"spnas_kernels computes with plain PyTorch, many times slower: {reason}. Build it: {BUILD_COMMAND}",
+        stacklevel=3,
+    )
+
+
+def is_loaded() -> bool:
+    """Say whether the operators are defined, ``torch.ops.spnas.…``: the CPU library holds their schemas."""
+    return "_cpu" in _loaded
+
+
+def is_native(tensor: Tensor) -> bool:
+    """Say whether the native operators take a tensor: its device's library is loaded."""
+    if tensor.device.type == "cuda":
+        if "_cuda" not in _loaded:
+            _miss_cuda()
+        return "_cuda" in _loaded
+    return "_cpu" in _loaded and tensor.device.type in {"cpu", "meta"}
+
+
+@functools.cache  # once is enough
+def _miss_cuda() -> None:
+    if mode() != "reference":
+        _complain(mode(), "it has no library for CUDA, which is built where a toolkit with nvcc is found")

@@ -1,0 +1,1 @@
+"""Plain-PyTorch implementations of the operators: slow, short, and right."""

@@ -1,0 +1,64 @@
+"""Blocks and stems built once per shape; every network gets copies.
+
+A search builds thousands of networks out of a few hundred different blocks, and for a child that inherits, running the
+constructors would take longer than copying its weights.
+"""
+
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spnas_core.blocks import BlockSpec
+from spnas_core.stems import StemSpec
+
+# The spec is kept beside its module, so that its id names no other spec as long as the entry lives.
+_prototypes: dict[tuple[int, ...], tuple[BlockSpec | StemSpec, nn.Module]] = {}
+
+
+def instance(spec: BlockSpec | StemSpec, *sizes: int) -> nn.Module:
+    """Return a new module of a spec on the meta device; ``spec.build(*sizes)`` runs once for each combination."""
+    key = (id(spec), *sizes)
+    if key not in _prototypes:
+        with torch.device("meta"):
+            _prototypes[key] = spec, spec.build(*sizes)
+    return copy_on_meta(_prototypes[key][1])
+
+
+def copy_on_meta(module: nn.Module) -> nn.Module:
+    """Copy a module whose tensors are on the meta device: as ``copy.deepcopy``, in a fraction of its time."""
+    return _copy_module(module, {})
+
+
+def _copy_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    if id(module) in memo:
+        known: nn.Module = memo[id(module)]
+        return known
+    copy = memo[id(module)] = object.__new__(type(module))
+    attributes = copy.__dict__
+    attributes.update(module.__dict__)
+    for table, copy_entry in (("_modules", _copy_module), ("_parameters", _copy_tensor), ("_buffers", _copy_tensor)):
+        attributes[table] = entries = attributes[table].copy()
+        for name, entry in entries.items():
+            if entry is not None:
+                entries[name] = copy_entry(entry, memo)
+    for name, value in attributes.items():
+        if name in _TABLES or isinstance(value, _IMMUTABLE):
+            continue
+        # Hook tables are nearly always empty; what is not may hold modules and tensors of this tree.
+        attributes[name] = deepcopy(value, memo) if not isinstance(value, dict | set) or value else value.copy()
+    return copy
+
+
+def _copy_tensor(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
+    if id(tensor) not in memo:
+        data = tensor.detach()
+        is_parameter = isinstance(tensor, nn.Parameter)
+        memo[id(tensor)] = nn.Parameter(data, tensor.requires_grad) if is_parameter else data
+    copy: Tensor = memo[id(tensor)]
+    return copy
+
+
+_TABLES = {"_modules", "_parameters", "_buffers"}
+_IMMUTABLE = (bool, int, float, str, tuple, type(None))

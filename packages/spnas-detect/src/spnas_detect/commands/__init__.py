@@ -1,0 +1,1 @@
+"""What detection adds to the ``spnas`` command: thin layers over documented calls."""

@@ -1,0 +1,31 @@
+"""What the commands print to."""
+
+import sys
+
+import click
+from rich.console import Console
+
+LOG_WIDTH = 140
+
+
+def make_console() -> Console:
+    """Return a console as wide as the terminal, or wide enough for every table where there is none."""
+    console = Console()
+    return console if console.is_terminal else Console(width=LOG_WIDTH)
+
+
+class Counting:
+    """Shows how far something is: a line on standard error that is overwritten in a terminal, nothing elsewhere.
+
+    Args:
+        what: is done, such as ``detecting``.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._shown = sys.stderr.isatty()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show the number of finished things and of all things."""
+        if self._shown:
+            click.echo(f"\r{self._what}: {done}/{total}", nl=done == total, err=True)

@@ -1,0 +1,92 @@
+"""``spnas predict``: boxes on images."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from spnas_detect.inference.prediction import Predictions
+
+
+@click.command()
+@click.argument("weights", metavar="WEIGHTS|RUN[:ID]")
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for pictures and predictions.json.")
+@click.option(
+    "--score-threshold",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Leave out detections that score lower.",
+)
+@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Images at a time.")
+@click.option("--device", default="auto", show_default=True, help="Such as cpu or cuda:1; auto is CUDA where there is.")
+@click.option("--json", "as_json", is_flag=True, help="Print what predictions.json holds, and nothing else.")
+def predict(
+    weights: str,
+    images: tuple[str, ...],
+    out: Path,
+    *,
+    score_threshold: float,
+    batch_size: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Detect objects in each IMAGE and draw them, with their class and score.
+
+    An IMAGE is a file, a folder, or a pattern in quotes. Every image gets a picture of its own name in --out; the boxes
+    themselves go to predictions.json, in the form of COCO results, in pixels of the image as it is stored (a rotation
+    noted in EXIF is not applied). No image is ever overwritten. One that cannot be read is reported, the others are
+    done, and the exit code is 2.
+
+    \b
+    Example: spnas predict runs/serial photo.jpg --out found
+    Example: spnas predict runs/serial:12 'photos/**/*.jpg' --out found --score-threshold 0.3
+    """
+    from spnas_detect.commands.console import Counting, make_console
+    from spnas_detect.inference.prediction import predict as detect
+
+    found = detect(
+        weights,
+        images,
+        out,
+        score_threshold=score_threshold,
+        device=device,
+        batch_size=batch_size,
+        report=Counting("detecting"),
+    )
+    if as_json:
+        click.echo(json.dumps(found.as_dict(), ensure_ascii=False, allow_nan=False))
+    else:
+        make_console().print(_table(found))
+        objects = sum(len(image.labels) for image in found.images)
+        click.echo(f"{objects} objects of score {score_threshold:g} or more in {len(found.images)} images.")
+        click.echo(f"Their pictures and predictions.json are in {out}.")
+    for reason in found.failed.values():
+        click.echo(f"error: {' '.join(reason.split())}", err=True)
+    if found.failed:
+        click.get_current_context().exit(2)
+
+
+def _table(found: "Predictions") -> "Table":
+    """One row per class: how many objects, in how many images."""
+    from rich.table import Table
+    from rich.text import Text
+
+    objects: Counter[int] = Counter()
+    images: Counter[int] = Counter()
+    for image in found.images:
+        objects.update(image.labels.tolist())
+        images.update(set(image.labels.tolist()))
+    table = Table(header_style="bold")
+    table.add_column("class")
+    table.add_column("objects", justify="right")
+    table.add_column("images", justify="right")
+    for label, name in enumerate(found.description.classes, 1):
+        table.add_row(Text(name), str(objects[label]), str(images[label]))
+    return table

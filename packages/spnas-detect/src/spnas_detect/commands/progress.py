@@ -1,0 +1,88 @@
+"""How a training shows itself: a live line on a terminal, plain lines elsewhere."""
+
+import time
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from spnas_core.commands.console import make_console
+from spnas_core.commands.wording import duration
+from spnas_detect.jobs import Speed
+from spnas_detect.training import StepRecord
+from spnas_detect.training.memory import gibibytes
+
+BAR_WIDTH = 32
+LINE_SECONDS = 15.0
+
+
+class TrainProgress:
+    """A monitor for people. What it draws on is made when it is first used, in whichever process that is."""
+
+    def __init__(self) -> None:
+        self._console: Console | None = None
+        self._live: Live | None = None
+        self._written = float("-inf")
+
+    @property
+    def console(self) -> Console:
+        """Where everything goes."""
+        if self._console is None:
+            self._console = make_console()
+        return self._console
+
+    def message(self, text: str) -> None:
+        """Print it, above the live line if there is one."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def reading(self, what: str, done: int, total: int) -> None:
+        """Overwrite one line in a terminal; print one at the end elsewhere."""
+        if self.console.is_terminal:
+            self.console.print(f"{what}: {done}/{total}", end="\n" if done == total else "\r", highlight=False)
+        elif done == total:
+            self.message(f"{what}: {total} done")
+
+    def step(self, record: StepRecord, speed: Speed) -> None:
+        """Redraw, or print a line every now and then."""
+        if self.console.is_terminal:
+            if self._live is None:
+                self._live = Live(console=self.console, refresh_per_second=4, transient=True)
+                self._live.start()
+            self._live.update(_drawing(record, speed))
+            return
+        now = time.monotonic()
+        if now - self._written >= LINE_SECONDS or record.step == record.steps:
+            self._written = now
+            self.message(_line(record, speed))
+
+    def close(self) -> None:
+        """Take the live line away."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+def _drawing(record: StepRecord, speed: Speed) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row(
+        f"epoch {record.epoch + 1}",
+        ProgressBar(total=max(record.steps, 1), completed=record.step, width=BAR_WIDTH),
+        f"{record.step}/{record.steps}",
+        f"loss {record.loss:.3f}",
+        *_speed(speed),
+    )
+    return grid
+
+
+def _line(record: StepRecord, speed: Speed) -> str:
+    parts = ", ".join(f"{name} {value:.3f}" for name, value in record.losses.items())
+    return (
+        f"epoch {record.epoch + 1}  step {record.step}/{record.steps}  loss {record.loss:.3f} ({parts})  "
+        f"{'  '.join(_speed(speed))}"
+    )
+
+
+def _speed(speed: Speed) -> tuple[str, str, str]:
+    rate = "–" if speed.images_per_second is None else f"{speed.images_per_second:.1f}"
+    return f"{rate} images/s", gibibytes(speed.memory), f"{duration(speed.seconds_left)} left"

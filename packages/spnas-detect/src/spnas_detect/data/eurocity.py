@@ -1,0 +1,262 @@
+"""Reader of EuroCity Persons folders: ``ECP/{day,night}/{img,labels}/{train,val}/CITY/NAME.{png,json}``.
+
+The official layout of Braun et al., "EuroCity Persons: A Novel Benchmark for Person Detection in Traffic Scenes",
+IEEE TPAMI 2019. A label file is an object with ``imagewidth``, ``imageheight`` and ``children``; a child has an
+``identity``, corners ``x0``, ``y0``, ``x1``, ``y1`` in pixels from 0, x1 and y1 outside the box, ``tags`` and
+``children`` of its own. What leaves the image is clipped; a box without area is dropped and counted in the notes.
+
+============================ =========== ==============================================================
+identity                     class       box
+============================ =========== ==============================================================
+pedestrian                   pedestrian  as it is
+rider                        rider       united with its children's: the vehicle's and any co-rider's
+person-group-far-away        pedestrian  ignored; dropped where tagged ``depiction``
+rider+vehicle-group-far-away rider       ignored; dropped where tagged ``depiction``
+bicycle, bicycle-group, …    rider       ignored: vehicles without a rider, one or many
+============================ =========== ==============================================================
+
+The first tag of an ignored box is its identity, so that metrics can tell the kinds apart. How much of a person must be
+visible is left to the metrics, too: ``occluded>80`` and ``sitting-lying`` are tags of boxes like any other.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from spnas_core.errors import DataError, suggestion
+from spnas_detect.data._base import (
+    SPLITS,
+    DetectionData,
+    ImageRecord,
+    carve,
+    check_options,
+    degenerate_note,
+    fingerprint,
+    read_image,
+    read_json,
+)
+
+CLASSES = ("pedestrian", "rider")
+"""The names of the labels 1 and 2."""
+
+_TIMES = {"day": ("day",), "night": ("night",), "both": ("day", "night")}
+_FOLDERS = {"train": "train", "test": "val"}  # the official test images come without labels
+_FAR_AWAY = ("person-group-far-away", "rider+vehicle-group-far-away")
+_VEHICLES = ("bicycle", "buggy", "motorbike", "scooter", "tricycle", "wheelchair")
+_IGNORED = {*_FAR_AWAY, *_VEHICLES, *(f"{name}-group" for name in _VEHICLES)}
+_DEPICTION = "depiction"
+_CORNERS = ("x0", "y0", "x1", "y1")
+_FARTHEST = 1e9  # pixels
+_LAYOUT = "expected day/labels/train/CITY/*.json and day/img/train/CITY/*.png, or night in the place of day"
+
+_Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class _Object:
+    """One box inside its image; ``tags`` begins with the identity where the box is ignored."""
+
+    box: _Box
+    label: int
+    is_ignored: bool
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Annotated:
+    """One label file; ``unknown`` holds identities that the benchmark does not have."""
+
+    name: str
+    labels: Path
+    image: Path
+    width: int
+    height: int
+    objects: tuple[_Object, ...]
+    dropped: int
+    unknown: tuple[str, ...]
+
+
+def read_eurocity(path: str | None, *, seed: int, options: Mapping[str, object]) -> DetectionData:
+    """Read the annotations of EuroCity Persons.
+
+    The official training images become train, less the validation images, which are carved from them by the seed;
+    the official validation images become test. Where they are missing, test is carved as well, and a note says so.
+
+    Args:
+        path: the folder ``ECP``, the one that holds it, or any folder with ``day`` or ``night`` in it.
+        seed: decides carved splits.
+        options: ``time``, one of ``day``, ``night`` and ``both``, which is the default and takes what there is.
+
+    Returns:
+        The data set with the classes pedestrian and rider.
+
+    Raises:
+        DataError: a missing folder or image, malformed JSON, a box or tags that are not as described, or no box that
+            is not ignored; names the file.
+    """
+    check_options("ecp", options, ("time",))
+    if path is None:
+        raise DataError("ecp data needs a folder: write ecp:PATH")
+    root = _find_root(Path(path).expanduser().resolve())
+    times, notes = _find_times(root, options.get("time", "both"))
+    found = {
+        split: [item for time in times for item in _read_folder(root / time, folder, notes)]
+        for split, folder in _FOLDERS.items()
+    }
+    if not found["train"]:
+        raise DataError(f"{root} has no label file under {' or '.join(f'{t}/labels/train' for t in times)}: {_LAYOUT}")
+    splits = {**found, "validation": []}
+    for split in ("test", "validation"):
+        if not splits[split]:
+            train = splits["train"]
+            splits["train"], splits[split] = carve(train, [item.name for item in train], seed=seed, split=split)
+            count = len(splits[split])
+            notes.append(f"{split} split carved from training images by seed {seed}: {count} images")
+    everything = [item for split in SPLITS for item in splits[split]]
+    if all(one.is_ignored for item in everything for one in item.objects):
+        raise DataError(f"{root} has no pedestrian and no rider in any of its label files: there is nothing to learn")
+    dropped = [item.name for item in everything for _ in range(item.dropped)]
+    files = [file for item in everything for file in (item.labels, item.image)]
+    counts = [(split, len(splits[split])) for split in SPLITS]
+    return DetectionData(
+        spec=f"ecp:{path}",
+        classes=CLASSES,
+        splits={split: [_record(item) for item in splits[split]] for split in SPLITS},
+        fingerprint=fingerprint(["ecp", root.as_posix(), seed, times, counts], files),
+        notes=(*degenerate_note(dropped), *_unknown_note(everything), *notes),
+    )
+
+
+def _find_root(given: Path) -> Path:
+    for folder in (given, given / "ECP"):
+        if any((folder / time).is_dir() for time in _TIMES["both"]):
+            return folder
+    if not given.is_dir():
+        raise DataError(f"{given} is not a folder: {_LAYOUT}")
+    raise DataError(f"{given} holds neither day nor night: {_LAYOUT}")
+
+
+def _find_times(root: Path, wanted: object) -> tuple[tuple[str, ...], list[str]]:
+    """Give the times of day to read, and a note where one of them is missing."""
+    if not isinstance(wanted, str) or wanted not in _TIMES:
+        raise DataError(f"ecp time is {wanted!r}{suggestion(str(wanted), _TIMES)}")
+    times = tuple(time for time in _TIMES[wanted] if (root / time).is_dir())
+    if not times:
+        raise DataError(f"{root / wanted} is not a folder: {_LAYOUT}")
+    missing = [time for time in _TIMES[wanted] if time not in times]
+    return times, [f"{root} has no folder {time}: only {times[0]} is read" for time in missing]
+
+
+def _read_folder(folder: Path, split: str, notes: list[str]) -> Iterator[_Annotated]:
+    """Read the label files of one time and split in the order of their names; notes images without one."""
+    labels, images = folder / "labels" / split, folder / "img" / split
+    files = sorted(labels.glob("*/*.json"))
+    known = {images / file.parent.name / f"{file.stem}.png" for file in files}
+    unlabelled = sorted(image for image in images.glob("*/*.png") if image not in known)
+    if unlabelled:
+        notes.append(f"{len(unlabelled)} image(s) without a label file left out, first {unlabelled[0]}")
+    for file in files:
+        image = images / file.parent.name / f"{file.stem}.png"
+        if not image.is_file():
+            raise DataError(f"{file} belongs to the image {image}, which does not exist")
+        yield _read_labels(file, image, f"{folder.name}/{file.parent.name}/{file.stem}")
+
+
+def _read_labels(file: Path, image: Path, name: str) -> _Annotated:
+    content = read_json(file, "imagewidth, imageheight and children")
+    width, height = (_side(content, key, file) for key in ("imagewidth", "imageheight"))
+    objects: list[_Object] = []
+    unknown: list[str] = []
+    dropped = 0
+    for position, child in enumerate(_children(content, str(file)), start=1):
+        where = f"{file}: object {position}"
+        identity = child.get("identity")
+        if not isinstance(identity, str):
+            raise DataError(f"{where} has identity {identity!r}: a text is expected")
+        tags = _tags(child, where)
+        if identity in _FAR_AWAY and _DEPICTION in tags:
+            continue
+        box = _clip(_outline(child, identity, where), width, height)
+        if box is None:
+            dropped += 1
+        elif identity in CLASSES:
+            objects.append(_Object(box, CLASSES.index(identity) + 1, is_ignored=False, tags=tags))
+        else:
+            label = 1 if identity.startswith("person") else 2  # whatever is no person rides or is ridden
+            objects.append(_Object(box, label, is_ignored=True, tags=(identity, *tags)))
+            unknown += [] if identity in _IGNORED else [identity]
+    return _Annotated(name, file, image, width, height, tuple(objects), dropped, tuple(unknown))
+
+
+def _side(content: Mapping[str, object], key: str, file: Path) -> int:
+    value = content.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise DataError(f"{file} has {key} {value!r}: a whole number of pixels is expected")
+    return value
+
+
+def _children(item: Mapping[str, object], where: str) -> list[dict[str, object]]:
+    found = item.get("children")
+    if not isinstance(found, list) or not all(isinstance(child, dict) for child in found):
+        raise DataError(f"{where} has no list of objects under the key 'children'")
+    return found
+
+
+def _tags(item: Mapping[str, object], where: str) -> tuple[str, ...]:
+    found = item.get("tags", [])
+    if not isinstance(found, list) or not all(isinstance(tag, str) for tag in found):
+        raise DataError(f"{where} has tags {found!r}: a list of texts is expected")
+    return tuple(found)
+
+
+def _outline(item: Mapping[str, object], identity: str, where: str) -> _Box:
+    """Return an object's box as written, a rider's united with those of its children."""
+    boxes = [_corners(item, where)]
+    if identity == "rider" and "children" in item:
+        boxes += [_corners(child, f"{where}: child {i}") for i, child in enumerate(_children(item, where), start=1)]
+    x0, y0, x1, y1 = zip(*boxes, strict=True)
+    return min(x0), min(y0), max(x1), max(y1)
+
+
+def _corners(item: Mapping[str, object], where: str) -> _Box:
+    corners: list[float] = []
+    for key in _CORNERS:
+        value = item.get(key)
+        # the comparison is false for NaN, and exact for whole numbers that no float could hold
+        if not isinstance(value, int | float) or isinstance(value, bool) or not -_FARTHEST < value < _FARTHEST:
+            raise DataError(f"{where} has {key} {value!r}: a number is expected")
+        corners.append(float(value))
+    return corners[0], corners[1], corners[2], corners[3]
+
+
+def _clip(box: _Box, width: int, height: int) -> _Box | None:
+    """Return the clipped box, or None for one without area."""
+    x1, y1, x2, y2 = max(box[0], 0.0), max(box[1], 0.0), min(box[2], width), min(box[3], height)
+    # compared as stored: a width below float32's resolution is no width
+    has_area = np.float32(x2) > np.float32(x1) and np.float32(y2) > np.float32(y1)
+    return (x1, y1, x2, y2) if has_area else None
+
+
+def _unknown_note(items: Sequence[_Annotated]) -> list[str]:
+    counts = Counter(identity for item in items for identity in item.unknown)
+    if not counts:
+        return []
+    listed = ", ".join(f"{identity} ({count})" for identity, count in sorted(counts.items()))
+    return [f"boxes of identities that EuroCity Persons does not have are ignored: {listed}"]
+
+
+def _record(item: _Annotated) -> ImageRecord:
+    return ImageRecord(
+        name=item.name,
+        read=partial(read_image, item.image),
+        width=item.width,
+        height=item.height,
+        boxes=np.asarray([one.box for one in item.objects], np.float32).reshape(-1, 4),
+        labels=np.asarray([one.label for one in item.objects], np.int64),
+        ignore=np.asarray([one.is_ignored for one in item.objects], np.bool_),
+        tags=tuple(one.tags for one in item.objects),
+    )

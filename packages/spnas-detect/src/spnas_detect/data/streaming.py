@@ -1,0 +1,101 @@
+"""A split that is decoded while it is read: for scoring once, where a cache would be written to be read once."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spnas_detect.data._base import ImageRecord
+from spnas_detect.data.cache import FittedRecord, fit_record
+
+
+class StreamedSplit:
+    """Reads as ``CachedSplit`` does, number for number, without a file on disk.
+
+    Args:
+        records: the images.
+        image_size: (width, height) of the canvas in pixels.
+    """
+
+    def __init__(self, records: Sequence[ImageRecord], image_size: tuple[int, int]) -> None:
+        self._records = records
+        self._canvas = image_size
+        self._fitted: dict[int, FittedRecord] = {}
+        self._workers = min(os.cpu_count() or 1, 8)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What messages call the images."""
+        return tuple(record.name for record in self._records)
+
+    def images(self, indices: Sequence[int] | NDArray[np.integer[Any]] | Tensor) -> Tensor:
+        """Decode images into canvases, uint8[n, 3, H, W].
+
+        Raises:
+            DataError: an image does not decode.
+        """
+        wanted = np.asarray(indices, np.int64).tolist()
+        width, height = self._canvas
+        canvases = torch.zeros(len(wanted), 3, height, width, dtype=torch.uint8)
+
+        def place(canvas: Tensor, index: int) -> None:
+            pixels = self._decode(index)
+            canvas[:, : pixels.shape[1], : pixels.shape[2]] = pixels
+
+        with ThreadPoolExecutor(self._workers) as pool:
+            list(pool.map(place, canvases, wanted))
+        return canvases
+
+    def boxes(self, index: int) -> Tensor:
+        """Return an image's boxes as float32[G, 4] in original pixels."""
+        return torch.from_numpy(self._item(index).boxes.copy())
+
+    def labels(self, index: int) -> Tensor:
+        """Return an image's labels as int64[G] in 1…C."""
+        item = self._item(index)
+        return torch.from_numpy(item.record.labels[item.kept])
+
+    def ignore(self, index: int) -> Tensor:
+        """Return bool[G], True where a box neither counts as a hit nor as a miss."""
+        item = self._item(index)
+        return torch.from_numpy(item.record.ignore[item.kept])
+
+    def tags(self, index: int) -> tuple[tuple[str, ...], ...]:
+        """Return one tuple of tags per box of an image, or nothing where the data has no tags."""
+        item = self._item(index)
+        return tuple(tags for tags, kept in zip(item.record.tags, item.kept, strict=False) if kept)
+
+    def canvas_boxes(self, index: int) -> Tensor:
+        """Return an image's boxes as float32[G, 4] in pixels of the canvas."""
+        return self.boxes(index) * self.scale(index)
+
+    def scale(self, index: int) -> float:
+        """Return canvas pixels per original pixel."""
+        return self._item(index).scale
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return the original (width, height)."""
+        return self._item(index).size
+
+    def resized(self, index: int) -> tuple[int, int]:
+        """Return (width, height) of the part of the canvas that the image occupies."""
+        return self._item(index).resized
+
+    def _item(self, index: int) -> FittedRecord:
+        if index not in self._fitted:
+            self._decode(index)
+        return self._fitted[index]
+
+    def _decode(self, index: int) -> Tensor:
+        if not 0 <= index < len(self._records):
+            raise IndexError(index)
+        pixels, self._fitted[index] = fit_record(self._records[index], self._canvas)
+        return pixels

@@ -1,0 +1,60 @@
+"""RetinaNet with a neck on any backbone. Lin et al., "Focal Loss for Dense Object Detection"."""
+
+import torch
+from torch import Tensor, nn
+
+from spnas_core.inheritance import Init
+from spnas_core.networks import SerialBackbone
+from spnas_detect.data.targets import Targets
+from spnas_detect.detectors.assembly import canvas_sizes, pyramid, pyramid_anchors
+from spnas_detect.detectors.settings import DetectorSettings
+from spnas_detect.heads import DenseHead, Detections
+from spnas_detect.heads.dense import PRIOR_BIAS
+
+
+class RetinaNet(nn.Module):
+    """One stage: every anchor on every level is classified and refined.
+
+    Args:
+        backbone: gives the feature levels.
+        neck: brings them to equal channels.
+        classes: number of classes.
+        settings: sizes and thresholds.
+    """
+
+    def __init__(self, backbone: SerialBackbone, neck: nn.Module, classes: int, settings: DetectorSettings) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.neck = neck
+        self.settings = settings
+        self.head = DenseHead(
+            settings.neck_channels,
+            settings.tower_depth,
+            classes,
+            pyramid_anchors(backbone.feature_info, settings),
+            alpha=settings.focal_alpha,
+            gamma=settings.focal_gamma,
+        )
+
+    def losses(
+        self, images: Tensor, targets: Targets, *, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Compute the focal loss and the box loss of a batch; nothing is drawn."""
+        return self.head.losses(self.head(pyramid(self.backbone, self.neck, images)), targets)
+
+    def detect(self, images: Tensor, sizes: Tensor | None = None) -> Detections:
+        """Detect objects; boxes in pixels of the batch's canvas."""
+        return self.head.select(
+            self.head(pyramid(self.backbone, self.neck, images)),
+            canvas_sizes(images) if sizes is None else sizes,
+            candidates=self.settings.dense_candidates,
+            score_threshold=self.settings.score_threshold,
+            iou_threshold=self.settings.nms_threshold,
+            most=self.settings.max_detections,
+        )
+
+    def initial(self, name: str, shape: torch.Size) -> Init:
+        """The paper's first values: narrow normal weights, zero biases, and a prior of one per cent for every class."""
+        if len(shape) > 1:
+            return Init("normal", 0.01)
+        return Init("constant", value=PRIOR_BIAS) if "cls_logits" in name else Init("zeros")

@@ -1,0 +1,22 @@
+"""The device that computes."""
+
+import torch
+
+from spnas_core.errors import ConfigError
+
+
+def choose_device(name: str) -> torch.device:
+    """Find a device and try it out.
+
+    Args:
+        name: as torch calls it, such as ``cpu`` or ``cuda:1``; ``auto`` is CUDA where there is one, else the CPU.
+
+    Raises:
+        ConfigError: the device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error

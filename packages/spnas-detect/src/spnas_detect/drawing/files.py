@@ -1,0 +1,35 @@
+"""Pictures as files that say who has made them."""
+
+from pathlib import Path
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+MAKER = "spnas"
+JPEG_QUALITY = 92
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a picture, complete or not at all: as PNG, or as JPEG where its name ends so."""
+    unfinished = path.with_name(f".{path.name}.new")
+    if path.suffix.lower() == ".png":
+        mark = PngInfo()
+        mark.add_text("Software", MAKER)
+        picture.save(unfinished, format="PNG", pnginfo=mark)
+    else:
+        # Full colour resolution: thin coloured lines would smear otherwise.
+        picture.save(unfinished, format="JPEG", quality=JPEG_QUALITY, subsampling=0, comment=MAKER.encode())
+    unfinished.replace(path)
+
+
+def is_our_picture(path: Path) -> bool:
+    """Whether ``save_picture`` has written a file."""
+    try:
+        with Image.open(path) as image:
+            return MAKER in {image.info.get("Software"), _text(image.info.get("comment"))}
+    except (OSError, SyntaxError, ValueError):
+        return False
+
+
+def _text(value: object) -> object:
+    return value.decode("latin-1") if isinstance(value, bytes) else value

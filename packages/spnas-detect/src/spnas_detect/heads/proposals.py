@@ -1,0 +1,132 @@
+"""The region proposal network. Ren et al., "Faster R-CNN"."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.rpn import RPNHead
+
+from spnas_detect.data.targets import Targets
+from spnas_detect.heads.anchors import Anchors
+from spnas_detect.heads.assignment import Rule, assign
+from spnas_detect.heads.boxes import Weights, clip, decode, encode, is_at_least, take
+from spnas_detect.heads.losses import objectness_loss, regression_loss
+from spnas_detect.heads.sampling import sample
+from spnas_detect.heads.selection import is_filled, suppress
+
+WEIGHTS: Weights = (1.0, 1.0, 1.0, 1.0)
+SMALLEST = 1e-3  # pixels
+RULE = Rule(foreground=0.7, background=0.3, keeps_best=True)
+POSITIVE_FRACTION = 0.5
+IOU_THRESHOLD = 0.7
+
+
+class Proposals(NamedTuple):
+    """P proposals of each of N images, best first.
+
+    Attributes:
+        boxes: float32[N, P, 4], clipped to the images.
+        is_valid: bool[N, P]; False in padding, whose boxes are zeros.
+    """
+
+    boxes: Tensor
+    is_valid: Tensor
+
+    def trimmed(self) -> "Proposals":
+        """Cut off rows that no image fills, where looking costs nothing: on the CPU, outside of a compiled graph."""
+        if self.boxes.device.type != "cpu" or torch.compiler.is_compiling():
+            return self
+        rows = max(1, int(self.is_valid.sum(1).amax()))
+        return Proposals(self.boxes[:, :rows], self.is_valid[:, :rows])
+
+
+class AnchorPredictions(NamedTuple):
+    """What the network says of every anchor.
+
+    Attributes:
+        anchors: float32[A, 4].
+        counts: anchors of each level.
+        objectness: float32[N, A], logits.
+        deltas: float32[N, A, 4].
+    """
+
+    anchors: Tensor
+    counts: list[int]
+    objectness: Tensor
+    deltas: Tensor
+
+
+class ProposalNetwork(nn.Module):
+    """Scores and refines the anchors of all levels, and keeps the best of each image.
+
+    Args:
+        channels: of every level.
+        anchors: on the levels.
+        candidates: anchors of each level that enter suppression.
+        proposals: P, kept of an image.
+        samples: anchors of an image in the loss.
+    """
+
+    def __init__(self, channels: int, anchors: Anchors, *, candidates: int, proposals: int, samples: int) -> None:
+        super().__init__()
+        self.head = RPNHead(channels, anchors.per_position)
+        self.anchors = anchors
+        self.candidates = candidates
+        self.proposals = proposals
+        self.samples = samples
+
+    def forward(self, features: Sequence[Tensor]) -> AnchorPredictions:
+        """Predict for every anchor on Tensor[N, C, H_l, W_l] of each level."""
+        objectness, deltas = self.head(list(features))
+        shapes = [(level.shape[-2], level.shape[-1]) for level in features]
+        return AnchorPredictions(
+            self.anchors.grid(shapes, features[0].device),
+            self.anchors.counts(shapes),
+            torch.cat([level.permute(0, 2, 3, 1).flatten(1) for level in objectness], dim=1).float(),
+            torch.cat([_rows(level) for level in deltas], dim=1).float(),
+        )
+
+    def select(self, predictions: AnchorPredictions, sizes: Tensor) -> Proposals:
+        """Keep the best proposals inside images of float32[N, 2] (height, width). Nothing flows backwards."""
+        anchors, counts = predictions.anchors, predictions.counts
+        objectness, deltas = predictions.objectness.detach(), predictions.deltas.detach()
+        rows, levels, first = [], [], 0
+        for level, scores in enumerate(torch.split(objectness, counts, dim=1)):
+            best = scores.topk(min(self.candidates, scores.shape[1]), dim=1, sorted=False).indices
+            rows.append(best + first)
+            levels.append(torch.full_like(best, level))
+            first += counts[level]
+        chosen = torch.cat(rows, dim=1)  # [N, B]
+        boxes = clip(decode(take(deltas, chosen), anchors[chosen], WEIGHTS), sizes)
+        keep, kept = suppress(
+            boxes,
+            objectness.gather(1, chosen),
+            torch.cat(levels, dim=1),
+            is_at_least(boxes, SMALLEST),
+            IOU_THRESHOLD,
+            self.proposals,
+        )
+        is_valid = is_filled(kept, self.proposals)
+        return Proposals(torch.where(is_valid[..., None], take(boxes, keep), 0.0), is_valid)
+
+    def losses(self, predictions: AnchorPredictions, targets: Targets, noise: Tensor) -> dict[str, Tensor]:
+        """Compute ``loss_objectness`` and ``loss_rpn_box_reg`` on a sample decided by noise float32[N, A]."""
+        assignment = assign(predictions.anchors, targets, RULE)
+        drawn = sample(assignment.is_positive, assignment.is_negative, self.samples, POSITIVE_FRACTION, noise)
+        anchors = predictions.anchors[drawn.rows]  # [N, S, 4]
+        wanted = take(assignment.boxes(targets), drawn.rows)
+        wanted = encode(torch.where(drawn.is_positive[..., None], wanted, anchors), anchors, WEIGHTS)
+        return {
+            "loss_objectness": objectness_loss(
+                predictions.objectness.gather(1, drawn.rows), drawn.is_positive, drawn.is_valid
+            ),
+            "loss_rpn_box_reg": regression_loss(
+                take(predictions.deltas, drawn.rows), wanted, drawn.is_positive, drawn.is_valid.sum()
+            ),
+        }
+
+
+def _rows(deltas: Tensor) -> Tensor:
+    """Turn Tensor[N, 4·a, H, W] into Tensor[N, H·W·a, 4]."""
+    return deltas.permute(0, 2, 3, 1).reshape(len(deltas), -1, 4)

@@ -1,0 +1,1 @@
+"""What a trained detector is for: detecting in images, and being scored."""

@@ -1,0 +1,64 @@
+"""From pixels of any size to boxes in those pixels."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spnas_detect.data import letterbox, normalize
+from spnas_detect.detectors import Detector
+from spnas_detect.inference.memory import explained_memory
+from spnas_detect.training.precision import uses_bfloat16
+
+
+@torch.no_grad()
+def detect(
+    detector: Detector,
+    images: Sequence[NDArray[np.uint8]],
+    image_size: tuple[int, int],
+    device: torch.device,
+    precision: str = "auto",
+) -> list[dict[str, Tensor]]:
+    """Detect objects in one batch of images, as scoring on a split does.
+
+    Args:
+        detector: in evaluation mode.
+        images: uint8[H, W, 3] RGB, each of its own size.
+        image_size: (width, height) of the canvas that they are scaled to.
+        device: where the detector lives.
+        precision: see ``TrainingSettings``.
+
+    Returns:
+        Per image, best first: ``boxes`` float32[K, 4] of (x1, y1, x2, y2) in pixels of the image and inside it,
+        ``scores`` [K], ``labels`` [K] in 1…C. What lies in the canvas's padding altogether is left out.
+
+    Raises:
+        ConfigError: the batch does not fit in memory.
+    """
+    width, height = image_size
+    canvases = torch.zeros(len(images), 3, height, width, dtype=torch.uint8)
+    sizes: list[tuple[int, int]] = []
+    scales: list[float] = []
+    for canvas, image in zip(canvases, images, strict=True):
+        fitted, scale = letterbox(image, image_size)
+        canvas[:, : fitted.shape[1], : fitted.shape[2]] = fitted
+        sizes.append((fitted.shape[1], fitted.shape[2]))
+        scales.append(scale)
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(precision, device))
+    with explained_memory(len(images), image_size, device), autocast:
+        batch = normalize(canvases, channels_last=True).to(device)
+        detections = detector.detect(batch, torch.tensor(sizes, dtype=torch.float32, device=device))
+    return [
+        _in_image(found, image.shape[1], image.shape[0], scale)
+        for found, image, scale in zip(detections.images(), images, scales, strict=True)
+    ]
+
+
+def _in_image(found: Mapping[str, Tensor], width: int, height: int, scale: float) -> dict[str, Tensor]:
+    """Scale boxes from canvas to image, cut them there, and leave out those of which nothing remains."""
+    boxes = (found["boxes"] / scale).clamp(min=0)
+    boxes = boxes.minimum(torch.tensor([width, height, width, height], dtype=boxes.dtype))
+    kept = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    return {"boxes": boxes[kept], "scores": found["scores"][kept], "labels": found["labels"][kept]}

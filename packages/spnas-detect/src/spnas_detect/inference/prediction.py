@@ -1,0 +1,218 @@
+"""Detecting objects in image files, with pictures of what was found."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from os import cpu_count
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spnas_core.errors import ConfigError, DataError
+from spnas_detect.data import read_image
+from spnas_detect.detectors import DetectorDescription
+from spnas_detect.detectors.loading import load_detector
+from spnas_detect.devices import choose_device
+from spnas_detect.drawing import DrawnBox, draw_boxes, save_picture
+from spnas_detect.inference.detection import detect
+from spnas_detect.inference.images import find_images
+from spnas_detect.inference.outputs import DESCRIPTION, DOCUMENT, name_pictures, write_document, writing_into
+from spnas_detect.inference.sources import find_weights
+
+_T = TypeVar("_T")
+
+Report = Callable[[int, int], None]
+"""Called with the number of finished images and of all images."""
+
+BATCH_SIZE = 8
+"""Images per forward pass where nothing else is asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImagePrediction:
+    """What was found in one image.
+
+    Attributes:
+        image: its file.
+        picture: the file that shows the boxes; None where none was asked for.
+        width: of the image as stored, in pixels; an EXIF rotation is not applied, as in training.
+        height: of the image as stored, in pixels.
+        boxes: float32[K, 4] of (x1, y1, x2, y2) in pixels of the image.
+        scores: float32[K], descending.
+        labels: int64[K] in 1…C.
+    """
+
+    image: Path
+    picture: Path | None
+    width: int
+    height: int
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What was found in all images.
+
+    Attributes:
+        weights: file that was used.
+        description: the detector.
+        score_threshold: detections below it were left out.
+        images: those that were read, in the order in which they were given.
+        failed: message by file of those that were not.
+    """
+
+    weights: Path
+    description: DetectorDescription
+    score_threshold: float
+    images: tuple[ImagePrediction, ...]
+    failed: Mapping[Path, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as plain values in COCO's form.
+
+        ``annotations`` has COCO results: ``image_id``, ``category_id``, ``bbox`` as x, y, width and height, ``score``;
+        each with its class's name as ``category``. ``images`` and ``categories`` say what the ids stand for.
+        """
+        return {
+            "info": {
+                "description": DESCRIPTION,
+                "weights": str(self.weights),
+                "architecture": self.description.architecture,
+                "score_threshold": self.score_threshold,
+            },
+            "images": [
+                {
+                    "id": number,
+                    "file_name": str(found.image),
+                    "width": found.width,
+                    "height": found.height,
+                    "picture": None if found.picture is None else found.picture.name,
+                }
+                for number, found in enumerate(self.images, 1)
+            ],
+            "categories": [{"id": label, "name": name} for label, name in enumerate(self.description.classes, 1)],
+            "annotations": list(self._annotations()),
+            "failed": [{"file_name": str(path), "reason": reason} for path, reason in self.failed.items()],
+        }
+
+    def _annotations(self) -> Iterator[dict[str, Any]]:
+        number = 0
+        for image, found in enumerate(self.images, 1):
+            for box, score, label in zip(
+                found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
+            ):
+                number += 1
+                x, y, width, height = box[0], box[1], box[2] - box[0], box[3] - box[1]
+                yield {
+                    "id": number,
+                    "image_id": image,
+                    "category_id": label,
+                    "category": self.description.classes[label - 1],
+                    "bbox": [x, y, width, height],
+                    "area": width * height,
+                    "iscrowd": 0,
+                    "score": score,
+                }
+
+
+def predict(
+    weights: Path | str,
+    images: Iterable[Path | str] | Path | str,
+    out: Path | str | None = None,
+    *,
+    score_threshold: float = 0.5,
+    device: str = "auto",
+    batch_size: int = BATCH_SIZE,
+    report: Report | None = None,
+) -> Predictions:
+    """Detect objects in image files, as ``spnas predict`` does.
+
+    Args:
+        weights: a weights file, a run for its best candidate, or ``RUN:ID``.
+        images: files, folders and patterns.
+        out: folder for a picture of each image and for ``predictions.json``; None writes nothing.
+        score_threshold: in 0…1; detections below it are left out. The detector has a lower one of its own.
+        device: ``auto`` is CUDA where there is one.
+        batch_size: images per forward pass.
+        report: told how far it is.
+
+    Returns:
+        What was found. An image that cannot be read is among ``failed`` and stops nothing.
+
+    Raises:
+        DataError: an image, folder or pattern that does not exist or stands for no image.
+        WeightsError: the weights are missing, damaged, or do not describe a detector.
+        ConfigError: a setting out of its range, memory that does not suffice, or a picture that would overwrite
+            something.
+    """
+    if not 0 <= score_threshold <= 1:
+        raise ConfigError(f"score threshold {score_threshold} is no score: it must be in 0…1")
+    if batch_size < 1:
+        raise ConfigError(f"batch size {batch_size} is no number of images: it must be at least 1")
+    files = find_images([images] if isinstance(images, str | Path) else images)
+    folder = None if out is None else Path(out)
+    pictures: Sequence[Path | None] = [None] * len(files) if folder is None else name_pictures(files, folder)
+    path = find_weights(weights).path
+    where = choose_device(device)
+    detector, description = load_detector(path, where)
+    found: list[ImagePrediction] = []
+    failed: dict[Path, str] = {}
+    with nullcontext() if folder is None else writing_into(folder):
+        for first in range(0, len(files), batch_size):
+            part = slice(first, first + batch_size)
+            read = [*zip(files[part], pictures[part], _in_threads(_read, files[part]), strict=True)]
+            failed |= {file: image for file, _, image in read if isinstance(image, str)}
+            good = [(file, picture, image) for file, picture, image in read if not isinstance(image, str)]
+            images_read = [image for *_, image in good]
+            detections = detect(detector, images_read, description.image_size, where) if good else []
+            batch = [
+                _prediction(file, picture, image, one, score_threshold)
+                for (file, picture, image), one in zip(good, detections, strict=True)
+            ]
+            if folder is not None:
+                _in_threads(partial(_draw, classes=description.classes), batch, images_read)
+            found += batch
+            if report is not None:
+                report(len(found) + len(failed), len(files))
+        result = Predictions(path, description, score_threshold, tuple(found), failed)
+        if folder is not None:
+            write_document(folder / DOCUMENT, result.as_dict())
+    return result
+
+
+def _in_threads(function: Callable[..., _T], *arguments: Sequence[Any]) -> list[_T]:
+    """Map a function over a batch; decoding and encoding images leave Python's lock."""
+    with ThreadPoolExecutor(min(cpu_count() or 1, 8)) as pool:
+        return list(pool.map(function, *arguments))
+
+
+def _read(path: Path) -> NDArray[np.uint8] | str:
+    """Return an image's pixels, or why there are none."""
+    try:
+        return read_image(path)
+    except DataError as error:
+        return str(error)
+
+
+def _prediction(
+    file: Path, picture: Path | None, image: NDArray[np.uint8], found: Mapping[str, Tensor], threshold: float
+) -> ImagePrediction:
+    kept = found["scores"] >= threshold
+    boxes, scores, labels = (found[name][kept].numpy() for name in ("boxes", "scores", "labels"))
+    return ImagePrediction(file, picture, image.shape[1], image.shape[0], boxes, scores, labels)
+
+
+def _draw(found: ImagePrediction, image: NDArray[np.uint8], classes: Sequence[str]) -> None:
+    """Write an image's picture."""
+    boxes = [
+        DrawnBox((box[0], box[1], box[2], box[3]), label, score)
+        for box, label, score in zip(found.boxes.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True)
+    ]
+    save_picture(draw_boxes(image, boxes, classes), cast("Path", found.picture))

@@ -1,0 +1,128 @@
+"""The folder of a training.
+
+``train.toml`` the resolved settings · ``checkpoint/`` to go on from · ``scalars.jsonl`` (and ``tensorboard/``) the
+training as it went · ``weights.safetensors`` what came out · ``scores.json`` how good it is · ``cache/`` the images.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from spnas_core.configuration import read_toml, validate, write_toml
+from spnas_core.durable import replace_durably
+from spnas_core.errors import ConfigError
+from spnas_detect.jobs.settings import MAY_CHANGE, TrainSettings
+
+
+@dataclass(frozen=True)
+class TrainFolder:
+    """Names and files of a training's folder.
+
+    Attributes:
+        path: of the folder.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved settings."""
+        return self.path / "train.toml"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Folder of the checkpoint."""
+        return self.path / "checkpoint"
+
+    @property
+    def weights(self) -> Path:
+        """The trained weights."""
+        return self.path / "weights.safetensors"
+
+    @property
+    def scores(self) -> Path:
+        """The scores."""
+        return self.path / "scores.json"
+
+    @property
+    def cache(self) -> Path:
+        """Folder of decoded images."""
+        return self.path / "cache"
+
+    def check_new(self) -> None:
+        """Refuse a folder that holds a training.
+
+        Raises:
+            ConfigError: it does.
+        """
+        if self.config.exists():
+            raise ConfigError(f"{self.path} holds a training already: go on with --resume, or choose another --out")
+
+    def read_settings(self) -> TrainSettings:
+        """Read the settings of the training in the folder.
+
+        Raises:
+            ConfigError: there is none, or its settings were made unreadable.
+        """
+        if not self.config.exists():
+            raise ConfigError(f"{self.path} holds no training: there is no {self.config.name} in it")
+        return validate(TrainSettings, read_toml(self.config))
+
+    def check_resumable(self, settings: TrainSettings) -> None:
+        """Refuse to go on with other settings; another architecture is the checkpoint's to refuse.
+
+        Raises:
+            ConfigError: the first key that differs, with both values.
+        """
+        before, now = _flat(self.read_settings().as_dict()), _flat(settings.as_dict())
+        for key in sorted(before.keys() | now.keys()):
+            same = before.get(key) == now.get(key)
+            if not same and key not in MAY_CHANGE | {"architecture"}:
+                raise ConfigError(
+                    f"the training in {self.path} has {key} = {before.get(key)!r}, not {now.get(key)!r}: leave it out "
+                    "to go on with that training, or choose another --out"
+                )
+
+    def write_settings(self, settings: TrainSettings) -> None:
+        """Write the settings; from now on the folder holds a training."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        temporary = self.path / f".{self.config.name}"
+        write_toml(settings.as_dict(), temporary)
+        replace_durably(temporary, self.config)
+
+    def write_scores(self, scores: Mapping[str, float], *, split: str, seconds: float) -> None:
+        """Write what the trained detector has scored; undefined scores become null."""
+        content = {
+            "split": split,
+            "scores": {name: value if math.isfinite(value) else None for name, value in scores.items()},
+            "seconds": round(seconds, 3),
+        }
+        temporary = self.path / f".{self.scores.name}"
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        replace_durably(temporary, self.scores)
+
+
+def read_scores(path: Path) -> dict[str, float]:
+    """Return the scores of a training's folder by name, NaN where undefined.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    file = TrainFolder(path).scores
+    try:
+        stored = json.loads(file.read_text(encoding="utf-8"))["scores"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"{path} holds no scores of a finished training ({error}): go on with --resume") from None
+    return {name: math.nan if value is None else float(value) for name, value in stored.items()}
+
+
+def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and key != "data_options":
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -1,0 +1,334 @@
+"""A training from settings to scores: the one call behind ``spnas train``."""
+
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from spnas_core.durable import replace_durably
+from spnas_core.encoding import Architecture
+from spnas_core.errors import ConfigError
+from spnas_core.interchange.initial_weights import read_initial_weights
+from spnas_core.morphisms import identity
+from spnas_detect.detectors import Detector, build_detector, detector_factory
+from spnas_detect.devices import choose_device
+from spnas_detect.jobs.folder import TrainFolder, read_scores
+from spnas_detect.jobs.monitor import Monitor, Silent, Speedometer
+from spnas_detect.jobs.settings import TrainSettings
+from spnas_detect.metrics import metric_factory
+from spnas_detect.necks import neck_factory
+from spnas_detect.preparation import (
+    describe_detector,
+    make_repeatable,
+    prepare_data,
+    train_loader,
+    uses_channels_last,
+)
+from spnas_detect.processes import Processes, joined_processes, launch, started_by_torchrun
+from spnas_detect.training import (
+    StepRecord,
+    Trainer,
+    convert_norms,
+    load_checkpoint,
+    part_size,
+    save_checkpoint,
+    save_weights,
+    score,
+)
+from spnas_detect.training.interruption import StopOnSignal
+from spnas_detect.training.memory import used_memory
+from spnas_detect.training.scalars import Scalars
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What came of a training.
+
+    Attributes:
+        folder: that holds it.
+        step: finished steps.
+        steps: of the whole training.
+        stopped_by: the signal that stopped it before its end; 0 where none did.
+        scores: by name, NaN where undefined; empty where it was stopped.
+    """
+
+    folder: Path
+    step: int
+    steps: int
+    stopped_by: int = 0
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> Path:
+        """File of the trained weights."""
+        return TrainFolder(self.folder).weights
+
+
+def train(
+    settings: TrainSettings,
+    out: Path | str,
+    *,
+    resume: bool = False,
+    monitor: Monitor | None = None,
+    cache: Path | None = None,
+) -> TrainingResult:
+    """Train a detector, score it, and leave everything in a folder.
+
+    With ``settings.devices`` above one, as many processes are started, except under torchrun, which has done so.
+
+    Args:
+        settings: of the training.
+        out: its folder.
+        resume: go on with the training in ``out``, from its last checkpoint.
+        monitor: is told what happens; nobody by default.
+        cache: folder of decoded images, where several trainings share one; inside ``out`` by default.
+
+    Returns:
+        The result; under torchrun the scores are in the first process only.
+
+    Raises:
+        SpnasError: whatever is wrong with settings, data, weights or folder, in one line.
+        EvaluationError: the loss diverged, memory ran out, or a process died.
+    """
+    folder = TrainFolder(Path(out))
+    _check(settings)
+    if resume:
+        folder.check_resumable(settings)
+    elif not started_by_torchrun():  # where the first process checks, for others may come when it has begun
+        folder.check_new()
+    arguments = (settings, folder.path, resume, monitor or Silent(), cache)
+    if settings.devices > 1 and not started_by_torchrun():
+        values = [value for value in launch(_train_here, arguments, settings.devices) if value is not None]
+    else:
+        values = [_train_here(*arguments)]
+    if not values:  # ended by a signal before the first step
+        return TrainingResult(folder.path, 0, 0, signal.SIGTERM)
+    step, steps, stopped_by, scored = values[0]
+    return TrainingResult(folder.path, step, steps, stopped_by, read_scores(folder.path) if scored else {})
+
+
+def _check(settings: TrainSettings) -> None:
+    """Refuse at once what would otherwise be refused after reading the data, or in every process.
+
+    Raises:
+        SpnasError: the first mistake.
+    """
+    Architecture.parse(settings.architecture)
+    detector_factory(settings.detector.detector)
+    neck_factory(settings.detector.neck)
+    for name in settings.metrics:
+        metric_factory(name)
+    device = choose_device(settings.device)
+    if settings.devices > 1:
+        part_size(settings.training, settings.devices)
+        if device.type == "cuda" and settings.devices > torch.cuda.device_count():
+            raise ConfigError(
+                f"devices is {settings.devices}, and this machine has {torch.cuda.device_count()} GPUs: lower it, or "
+                "compute on the CPU with --set device=cpu"
+            )
+
+
+def _train_here(
+    settings: TrainSettings, out: Path, resume: bool, monitor: Monitor, cache: Path | None
+) -> tuple[int, int, int, bool]:
+    """Train in this process; return finished steps, all steps, the signal that stopped it, whether it was scored."""
+    device = choose_device(settings.device)
+    with joined_processes(device.type) as processes:
+        if started_by_torchrun() and settings.devices not in {1, processes.count}:
+            raise ConfigError(
+                f"torchrun has started {processes.count} processes and devices is {settings.devices}: leave it out"
+            )
+        if device.type == "cuda" and processes.count > 1:
+            device = torch.device("cuda", processes.local_rank)
+        if processes.is_first and not resume:
+            TrainFolder(out).check_new()
+        session = _Session(
+            settings, TrainFolder(out), device, processes, monitor if processes.is_first else Silent(), cache
+        )
+        return session.run(resume=resume)
+
+
+class _Session:
+    """One process's part in a training."""
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        folder: TrainFolder,
+        device: torch.device,
+        processes: Processes,
+        monitor: Monitor,
+        cache: Path | None,
+    ) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.device = device
+        self.processes = processes
+        self.monitor = monitor
+        self.architecture = Architecture.parse(settings.architecture)
+        self.metrics = [metric_factory(name) for name in settings.metrics]
+        # The first process reads the data; the others then find it in the cache.
+        if not processes.is_first:
+            processes.wait()
+        self.data = prepare_data(settings, cache or folder.cache, monitor.reading)
+        if processes.is_first:
+            processes.wait()
+            for note in self.data.notes:
+                monitor.message(f"data: {note}")
+
+    def run(self, *, resume: bool) -> tuple[int, int, int, bool]:
+        """Train and score."""
+        began = time.monotonic()
+        # Detectors that draw from torch's global state differ between processes.
+        make_repeatable(deterministic=self.settings.deterministic, seed=self.settings.seed + self.processes.rank)
+        detector = self._detector(inherit=not resume)
+        trainer = Trainer(
+            detector,
+            train_loader(self.settings.training, self.data, seed=self.settings.seed, processes=self.processes),
+            self.settings.training,
+            self.settings.training.peak_learning_rate(inherits=self.settings.init is not None),
+            self.settings.epochs,
+            seed=self.settings.seed,
+            processes=self.processes,
+            image_names=self.data.split("train").names,
+        )
+        if resume:
+            load_checkpoint(trainer, self.folder.checkpoint)
+            self.monitor.message(f"going on after step {trainer.step} of {trainer.steps}")
+        elif self.processes.is_first:
+            self.folder.write_settings(self.settings)
+        stopped_by = self._train(trainer)
+        if stopped_by:
+            return trainer.step, trainer.steps, stopped_by, False
+        if self.processes.is_first:
+            self._finish(trainer, began)
+        return trainer.step, trainer.steps, 0, self.processes.is_first
+
+    def _detector(self, *, inherit: bool) -> nn.Module:
+        settings = self.settings
+        tensors = {}
+        if settings.init is not None and inherit:
+            tensors = read_initial_weights(settings.init, self.architecture)
+        detector, _, receipt = build_detector(
+            identity(self.architecture),
+            len(self.data.classes),
+            settings.detector,
+            tensors,
+            generator=torch.Generator().manual_seed(settings.seed),
+        )
+        if tensors:
+            self.monitor.message(f"weights of {settings.init}: {receipt}")
+        convert_norms(detector, settings.training.norm)
+        detector.to(self.device)
+        if uses_channels_last(settings.training):
+            detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return detector
+
+    def _train(self, trainer: Trainer) -> int:
+        """Run the steps; return the number of the signal that stopped them."""
+        settings = self.settings
+        speedometer = Speedometer(lambda: used_memory(self.device))
+
+        with self._scalars(trainer.step) as scalars, _signals(self.processes) as stop:
+
+            def report(record: StepRecord) -> None:
+                speed = speedometer.measure(record)
+                self.monitor.step(record, speed)
+                if scalars is not None and (record.step % settings.log_steps == 0 or record.step == record.steps):
+                    values = {
+                        "epoch": float(record.epoch),
+                        "loss": record.loss,
+                        **record.losses,
+                        "learning_rate": record.learning_rate,
+                        "memory": float(speed.memory),
+                    }
+                    if speed.images_per_second is not None:
+                        values["images_per_second"] = speed.images_per_second
+                    scalars.add(record.step, values)
+
+            def after_step() -> None:
+                if trainer.step % settings.checkpoint_steps == 0 or trainer.step == trainer.steps:
+                    trainer.flush(report)
+                    save_checkpoint(trainer, self.folder.checkpoint)
+                epoch, rest = divmod(trainer.step, trainer.steps_per_epoch)
+                if settings.score_every and rest == 0 and epoch % settings.score_every == 0:
+                    trainer.flush(report)
+                    self._validate(trainer, scalars)
+
+            try:
+                trainer.run(report, after_step=after_step, stop=stop)
+                if trainer.was_stopped and trainer.step < trainer.steps:
+                    save_checkpoint(trainer, self.folder.checkpoint)
+                    return int(stop.received or signal.SIGTERM)
+            finally:
+                self.monitor.close()
+        return 0
+
+    def _validate(self, trainer: Trainer, scalars: Scalars | None) -> None:
+        """Score on validation images, in the first process; the others wait."""
+        if self.processes.is_first:
+            with trainer.average.applied() if trainer.average is not None else nullcontext():
+                scores = self._score(trainer.detector, "validation")
+            main = self.metrics[0].specs[0].name
+            self.monitor.message(
+                f"epoch {trainer.step // trainer.steps_per_epoch}: validation {main} {scores[main]:.3f}"
+            )
+            if scalars is not None:
+                scalars.add(trainer.step, {f"validation/{name}": value for name, value in scores.items()})
+        self.processes.wait()
+        trainer.detector.train()
+
+    def _finish(self, trainer: Trainer, began: float) -> None:
+        """Write the weights and the scores."""
+        if trainer.average is not None:
+            trainer.average.apply()
+        temporary = self.folder.path / f".{self.folder.weights.name}"
+        save_weights(
+            trainer.detector,
+            temporary,
+            describe_detector(self.architecture, self.data.classes, self.settings).metadata(),
+        )
+        replace_durably(temporary, self.folder.weights)
+        split = self.settings.score_split
+        self.monitor.message(f"scoring on {len(self.data.split(split))} {split} images")
+        self.folder.write_scores(self._score(trainer.detector, split), split=split, seconds=time.monotonic() - began)
+
+    def _score(self, detector: nn.Module, split: str) -> dict[str, float]:
+        training = self.settings.training
+        return score(
+            cast("Detector", detector),
+            self.data.split(split),
+            [factory.build(self.data.classes) for factory in self.metrics],
+            batch_size=max(1, training.batch_size // (training.accumulate * self.processes.count)),
+            device=self.device,
+            precision=training.precision,
+        )
+
+    def _scalars(self, step: int) -> AbstractContextManager[Scalars | None]:
+        if not self.processes.is_first:
+            return nullcontext()
+        return Scalars(self.folder.path, step)
+
+
+def _signals(processes: Processes) -> AbstractContextManager[Any]:
+    if threading.current_thread() is not threading.main_thread():
+        return nullcontext(_NoSignal())
+    # Among several processes the one that started them insists, if need be.
+    return StopOnSignal(insist=2 if processes.count == 1 else None)
+
+
+class _NoSignal:
+    """Stands in for ``StopOnSignal`` where signals cannot be caught: outside the main thread."""
+
+    received = None
+
+    def __call__(self) -> bool:
+        """Never stop."""
+        return False

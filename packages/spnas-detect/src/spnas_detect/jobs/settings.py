@@ -1,0 +1,46 @@
+"""Settings of a whole training: ``train.toml``."""
+
+from typing import Any, Literal, cast
+
+from pydantic import Field
+
+from spnas_core.configuration import without_none
+from spnas_detect.settings import DetectionSettings
+
+
+class TrainSettings(DetectionSettings):
+    """What is trained, on what, and how: everything that a task has, and what only a training of its own needs.
+
+    Attributes:
+        architecture: code of the backbone.
+        init: weights to start from: ``torchvision:FILE`` or ``FILE.safetensors``; None for fresh ones.
+        epochs: to train.
+        seed: of everything random.
+        devices: processes that train together, one per GPU where there are GPUs; ``training.batch_size`` is shared
+            out among them.
+        checkpoint_steps: steps between two checkpoints.
+        log_steps: steps between two lines of ``scalars.jsonl``.
+        score_every: epochs between two scores on validation images; 0 has none.
+        score_split: images that the trained detector is scored on.
+    """
+
+    architecture: str
+    init: str | None = None
+    epochs: int = Field(12, ge=1)
+    seed: int = Field(0, ge=0)
+    devices: int = Field(1, ge=1)
+    checkpoint_steps: int = Field(500, ge=1)
+    log_steps: int = Field(10, ge=1)
+    score_every: int = Field(0, ge=0)
+    score_split: Literal["validation", "test"] = "test"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything, defaults included, as plain values without None."""
+        values = self.model_dump(mode="json", exclude={"name"})
+        # Tables last, as TOML wants them.
+        ordered = dict(sorted(values.items(), key=lambda item: isinstance(item[1], dict)))
+        return cast("dict[str, Any]", without_none(ordered))
+
+
+MAY_CHANGE = frozenset({"device", "devices", "checkpoint_steps", "log_steps", "score_every", "score_split"})
+"""What may differ when a training is resumed: nothing of it decides what the steps compute but for roundings."""

@@ -1,0 +1,59 @@
+"""Which of the parent's levels a child's level takes its weights from."""
+
+from collections.abc import Sequence
+
+from spnas_core.encoding import Architecture
+from spnas_core.morphisms import Rewrite
+
+
+def nearest_level(level: int, rewrite: Rewrite) -> int:
+    """The parent's level of the same number (from 0, finest first), or its coarsest where it has none of that number.
+
+    What stands behind the laterals belongs to a level whatever the backbone does, so it is inherited by level; an
+    added level starts as a copy of the coarsest one.
+    """
+    return min(level, len(rewrite.parent.stages) - 1)
+
+
+def lateral_levels(level: int, rewrite: Rewrite) -> Sequence[int]:
+    """The parent's levels whose laterals a child level's lateral may start from, the best first."""
+    source = source_stages(rewrite)[level]
+    nearest = nearest_level(level, rewrite)
+    return [nearest] if source is None else list(dict.fromkeys((source, nearest)))
+
+
+def source_stages(rewrite: Rewrite) -> tuple[int | None, ...]:
+    """Find, per child stage, the parent stage (both from 0) whose output lives in the same channels.
+
+    Shortcuts carry channels unchanged through a run of ``1`` blocks, so all outputs between two doublings speak one
+    language: a lateral connection trained on one of them reads the others. Of the parent stages that end in the
+    same run as the child stage's last block, the one that ends nearest is taken, of equally near ones the later.
+
+    Example: 11-21 → 112-1 moves a border right. The child's first stage ends with what was the first block of the
+    parent's second stage, so both of the child's laterals come from the parent's second.
+    """
+    parent_runs = _runs(rewrite.parent)
+    ends = _stage_ends(rewrite.parent)
+    found: list[int | None] = []
+    for end in _stage_ends(rewrite.child):
+        # A new block starts as its shortcut: its output is that of the nearest inherited block before it.
+        origin = next((rewrite.block_map[i] for i in range(end, -1, -1) if rewrite.block_map[i] is not None), None)
+        if origin is None:
+            found.append(None)
+            continue
+        same_run = [stage for stage, last in enumerate(ends) if parent_runs[last] == parent_runs[origin]]
+        found.append(min(same_run, key=lambda stage: (abs(ends[stage] - origin), -stage), default=None))
+    return tuple(found)
+
+
+def _runs(architecture: Architecture) -> list[int]:
+    """Number of doublings up to and including each block."""
+    runs, doublings = [], 0
+    for digit in architecture.digits:
+        doublings += digit == "2"
+        runs.append(doublings)
+    return runs
+
+
+def _stage_ends(architecture: Architecture) -> list[int]:
+    return [border - 1 for border in (*architecture.borders, len(architecture.digits))]

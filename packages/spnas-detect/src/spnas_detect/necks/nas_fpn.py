@@ -1,0 +1,172 @@
+"""NAS-FPN: a searched cell of merges across all levels, stacked.
+
+Ghiasi, Lin, Pang, Le, "NAS-FPN: Learning Scalable Feature Pyramid Architecture for Object Detection", CVPR 2019.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spnas_core.inheritance import Init
+from spnas_core.morphisms import Rewrite
+from spnas_core.networks import FeatureInfo
+from spnas_detect.necks.layers import NormedConvolution, fitted, normed_initial
+from spnas_detect.necks.levels import lateral_levels, nearest_level
+
+CHANNELS_PER_REPEAT = 16
+MAX_REPEATS = 7
+
+
+@dataclass(frozen=True)
+class Merge:
+    """One merging cell of the paper: features brought to one size and combined, then ReLU, 3×3 convolution, norm.
+
+    Attributes:
+        name: ``out0``, ``out1``, … for the outputs, finest first; ``attended`` and ``fused`` for the two between.
+        level: from 0, whose size the result has.
+        sources: names of earlier merges or of inputs (``in0``, ``in1``, …).
+        attends: whether the two sources are combined by global pooling, a + b · sigmoid(max over all pixels of a) for
+            sources (a, b), and not by their sum.
+        added: an input of the same level that no merge reads, added before the ReLU.
+    """
+
+    name: str
+    level: int
+    sources: tuple[str, ...]
+    attends: bool = False
+    added: str | None = None
+
+
+def nas_fpn_cell(levels: int) -> tuple[Merge, ...]:
+    """Return the merges of a cell, in order.
+
+    For five levels P3…P7 it is the published cell (figure 7 f), where GP is global pooling:
+
+    ========  =====  =============================================
+    merge     level  of
+    ========  =====  =============================================
+    attended  P4     GP(P6, P4)
+    fused     P4     P4 + attended
+    out0      P3     P3 + fused
+    out1      P4     fused + out0
+    out2      P5     GP(out1, out0) + P5, which nothing else reads
+    out4      P7     GP(out2, fused) + P7, which nothing else reads
+    out3      P6     GP(out4, out2)
+    ========  =====  =============================================
+
+    For another number of levels the two finest and the two coarsest keep their parts, and every level between them
+    plays that of P5: it attends from the two outputs before it. So six levels have one such merge more. Four levels
+    have none: out1 stands in for out2. With three levels, where the second-finest is the second-coarsest as well,
+    ``attended`` reads the coarsest level, and out1 is made once. Two levels keep out0 and out1, which read in1 in place
+    of ``fused``; one level is one merge of its own input.
+    """
+    if levels == 1:
+        return (Merge("out0", 0, ("in0",)),)
+    top = levels - 1
+    merges = []
+    if levels > 2:
+        merges += [
+            Merge("attended", 1, (f"in{max(2, top - 1)}", "in1"), attends=True),
+            Merge("fused", 1, ("in1", "attended")),
+        ]
+    second = merges[-1].name if merges else "in1"
+    merges += [Merge("out0", 0, ("in0", second)), Merge("out1", 1, (second, "out0"))]
+    merges += [Merge(f"out{i}", i, (f"out{i - 1}", f"out{i - 2}"), attends=True) for i in range(2, top - 1)]
+    if levels > 2:
+        merges.append(Merge(f"out{top}", top, (merges[-1].name, "fused"), attends=True))
+    if levels > 3:
+        merges.append(Merge(f"out{top - 1}", top - 1, (f"out{top}", f"out{top - 2}"), attends=True))
+    read = {source for merge in merges for source in merge.sources}
+    return tuple(
+        replace(merge, added=f"in{merge.level}") if f"in{merge.level}" not in read else merge for merge in merges
+    )
+
+
+class NASFPN(nn.Module):
+    """A 1×1 convolution with batch norm per level, then stacked cells (see ``nas_fpn_cell``).
+
+    Args:
+        features: what the backbone gives.
+        out_channels: channels of every level.
+        repeats: stacked cells; None for ``published_repeats``.
+    """
+
+    def __init__(self, features: FeatureInfo, out_channels: int, repeats: int | None = None) -> None:
+        super().__init__()
+        self.out_channels = out_channels
+        self.entries = nn.ModuleList(NormedConvolution(channels, out_channels, 1) for channels in features.channels())
+        self.stack = nn.ModuleList(
+            Cell(features.reduction(), out_channels) for _ in range(repeats or published_repeats(out_channels))
+        )
+
+    def forward(self, features: "OrderedDict[str, Tensor]") -> "OrderedDict[str, Tensor]":
+        """Compute one Tensor[N, out_channels, H_l, W_l] per level, finest first, under the features' names."""
+        levels = [entry(feature) for entry, feature in zip(self.entries, features.values(), strict=True)]
+        for cell in self.stack:
+            levels = cell(levels)
+        return OrderedDict(zip(features, levels, strict=True))
+
+    def initial(self, name: str) -> Init:
+        """See ``normed_initial``."""
+        return normed_initial(name)
+
+    def source_names(self, name: str, rewrite: Rewrite) -> Sequence[str]:
+        """Entries follow their features; merges their cell and name, which for an output is its level."""
+        if name.startswith("entries."):
+            kind, level, rest = name.split(".", 2)
+            return [f"{kind}.{source}.{rest}" for source in lateral_levels(int(level), rewrite)]
+        stack, cell, merge, rest = name.split(".", 3)
+        if merge.startswith("out"):
+            merge = f"out{nearest_level(int(merge.removeprefix('out')), rewrite)}"
+        return [f"{stack}.{cell}.{merge}.{rest}"]
+
+
+def published_repeats(channels: int) -> int:
+    """One cell per 16 channels, at least 1 and at most 7: so 3 at 48 channels and 7 at 256, as published."""
+    return min(max(channels // CHANNELS_PER_REPEAT, 1), MAX_REPEATS)
+
+
+class Cell(nn.ModuleDict):
+    """One NAS-FPN cell: a 3×3 convolution with batch norm under the name of each merge.
+
+    Coarser features are upsampled to their nearest neighbours, finer ones pooled by the maximum over the stride.
+
+    Args:
+        reductions: input pixels per feature pixel of each level, finest first.
+        channels: of every level.
+    """
+
+    def __init__(self, reductions: Sequence[int], channels: int) -> None:
+        merges = nas_fpn_cell(len(reductions))
+        super().__init__({merge.name: NormedConvolution(channels, channels, 3) for merge in merges})
+        self.merges = merges
+        self.reductions = tuple(reductions)
+
+    def forward(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Merge one Tensor[N, C, H_l, W_l] per level, finest first, into as many of the same sizes."""
+        known = {f"in{level}": (level, x) for level, x in enumerate(inputs)}
+        for merge in self.merges:
+            first, *others = [self._at(merge.level, *known[name], inputs) for name in merge.sources]
+            merged = attend(first, *others) if merge.attends else sum(others, start=first)
+            if merge.added is not None:
+                merged = merged + known[merge.added][1]
+            known[merge.name] = merge.level, self[merge.name](functional.relu(merged))
+        return [known[f"out{level}"][1] for level in range(len(inputs))]
+
+    def _at(self, target: int, level: int, x: Tensor, inputs: Sequence[Tensor]) -> Tensor:
+        """Bring a level's feature to the size of another."""
+        stride = self.reductions[target] // self.reductions[level]
+        if stride > 1:
+            x = functional.max_pool2d(x, stride, ceil_mode=True)
+        return fitted(x, inputs[target].shape[-2:])
+
+
+def attend(guide: Tensor, other: Tensor) -> Tensor:
+    """Combine two Tensor[N, C, H, W] by global pooling: the guide's maximum per channel weights the other.
+
+    guide + other · sigmoid(max over all pixels of the guide); the guide is the coarser level, as in the authors' code.
+    """
+    return guide + other * guide.amax((2, 3), keepdim=True).sigmoid()

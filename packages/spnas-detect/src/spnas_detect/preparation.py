@@ -1,0 +1,90 @@
+"""What a training needs before its first step, for a candidate of a search and for a training of its own alike."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from spnas_core.encoding import Architecture
+from spnas_core.plugins import registry
+from spnas_detect.data import CachedData, Loader, build_cache, open_data, train_augmentation
+from spnas_detect.detectors import DetectorDescription
+from spnas_detect.metrics import check_metrics
+from spnas_detect.processes import ALONE, Processes
+from spnas_detect.settings import DetectionSettings
+from spnas_detect.training import TrainingSettings, part_size
+
+
+def make_repeatable(*, deterministic: bool, seed: int) -> None:
+    """Seed torch, and let it choose algorithms that give the same result each time, where that is wanted."""
+    torch.use_deterministic_algorithms(deterministic)
+    # Nothing here reads memory that it has not written; filling it would cost five per cent of a step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.manual_seed(seed)
+
+
+def prepare_data(settings: DetectionSettings, cache: Path, report: Callable[[str, int, int], None]) -> CachedData:
+    """Read the annotations, decode and resize the images into the cache.
+
+    Args:
+        settings: name the data, its options and the size of the canvas.
+        cache: folder of caches; one that holds the same content is used again.
+        report: called with (what, done, total).
+
+    Raises:
+        DataError: the data cannot be used.
+        ConfigError: a metric does not fit the data.
+    """
+    data = open_data(
+        settings.data,
+        seed=settings.data_seed,
+        readers=registry("datasets").items,
+        **settings.data_options,
+    )
+    check_metrics(settings.metrics, data)
+    return build_cache(
+        data,
+        cache,
+        image_size=settings.image_size,
+        progress=lambda done, total: report("reading images", done, total),
+    )
+
+
+def uses_channels_last(training: TrainingSettings) -> bool:
+    """Say whether networks and batches have the channels-last memory format."""
+    return True if training.channels_last == "auto" else training.channels_last
+
+
+def train_loader(training: TrainingSettings, data: CachedData, *, seed: int, processes: Processes = ALONE) -> Loader:
+    """Return the augmented training images in batches: of each, this process's part.
+
+    A last, smaller batch is left out where there is a whole one.
+
+    Raises:
+        ConfigError: the batch cannot be shared out evenly.
+        DataError: several processes and fewer images than a batch has.
+    """
+    size = part_size(training, processes.count)
+    return Loader(
+        data.split("train"),
+        batch_size=size,
+        augmentation=train_augmentation(
+            flip=training.flip, photometric=training.photometric, scale_range=training.scale_range
+        ),
+        shuffle=True,
+        seed=seed,
+        drop_last=processes.count > 1 or len(data.split("train")) >= size,
+        share=training.share,
+        channels_last=uses_channels_last(training),
+        rank=processes.rank,
+        world_size=processes.count,
+    )
+
+
+def describe_detector(
+    architecture: Architecture, classes: Sequence[str], settings: DetectionSettings
+) -> DetectorDescription:
+    """Return what a weights file says of itself: all that it takes to build its detector again."""
+    return DetectorDescription(
+        str(architecture), tuple(classes), settings.detector, settings.image_size, settings.training.norm
+    )

@@ -1,0 +1,187 @@
+"""Starting the processes of a training on this machine, and saying which one has died.
+
+The processes are torch's elastic agent's, which ends all of them when one ends badly. What became of each is a small
+file that it leaves, since an exit code says too little and an exception's text too much.
+"""
+
+import json
+import logging
+import os
+import signal
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+import torch
+from torch import distributed
+
+from spnas_core import errors
+from spnas_core.errors import EvaluationError, SpnasError
+
+Ending = Literal["done", "refused", "failed", "crashed", "deserted"]
+
+DESERTED_SECONDS = 5.0
+"""How long a process that has lost another one waits for the agent to notice who it was."""
+
+_NOISY = ("torch.distributed.elastic", "torch.multiprocessing.spawn")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one process.
+
+    Attributes:
+        ending: ``done``; ``refused``, a user's mistake; ``failed``, no result; ``crashed``, a fault of the program;
+            ``deserted``, another process did not answer.
+        text: the message, or the traceback of a crash.
+        error: name of the error's class.
+        value: what the function returned.
+        moment: when it ended, in seconds.
+    """
+
+    ending: Ending
+    text: str = ""
+    error: str = ""
+    value: Any = None
+    moment: float = 0.0
+
+
+def launch(function: Callable[..., Any], arguments: Sequence[Any], processes: int) -> list[Any]:
+    """Call a function in several new processes of this machine, which find each other as under torchrun.
+
+    SIGINT and SIGTERM are passed on; the processes have half a minute to end.
+
+    Args:
+        function: at module level; returns a plain value that JSON can hold.
+        arguments: picklable.
+        processes: number of them.
+
+    Returns:
+        The values in order of rank; None for a process that was ended by a signal before it had one.
+
+    Raises:
+        SpnasError: the mistake that a process met.
+        EvaluationError: a process gave no result, or died; the message names it.
+        RuntimeError: a process met a fault of the program; the message is its traceback.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="127.0.0.1",
+        max_restarts=0,
+    )
+    with tempfile.TemporaryDirectory(prefix="spnas-") as folder, _quiet():
+        try:
+            elastic_launch(config, _call)(function, tuple(arguments), folder)
+        except ChildFailedError as error:
+            outcomes = _read(Path(folder), processes)
+            rank, failure = error.get_first_failure()
+            _explain(outcomes, rank, failure.pid, failure.exitcode)
+        except SignalException:
+            outcomes = _read(Path(folder), processes)
+            if any(outcome is not None and outcome.ending == "refused" for outcome in outcomes):
+                _explain(outcomes, 0, 0, 0)
+        else:
+            outcomes = _read(Path(folder), processes)
+    return [None if outcome is None else outcome.value for outcome in outcomes]
+
+
+def _explain(outcomes: Sequence[Outcome | None], rank: int, process: int, exit_code: int) -> None:
+    """Raise what ended the training: the first process's own words, or how a silent one has died."""
+    spoken = [outcome for outcome in outcomes if outcome is not None]
+    causes = sorted((o for o in spoken if o.ending not in {"done", "deserted"}), key=lambda o: o.moment)
+    if causes:
+        first = causes[0]
+        if first.ending == "refused":
+            raise getattr(errors, first.error, SpnasError)(first.text)
+        if first.ending == "failed":
+            raise EvaluationError(first.text)
+        raise RuntimeError(first.text)
+    last_words = outcomes[rank]
+    if last_words is None:
+        how = f"was killed by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"ended with code {exit_code}"
+        raise EvaluationError(
+            f"rank {rank} (process {process}) {how}: the training has stopped; go on with --resume, and lower "
+            "training.batch_size if memory was short"
+        )
+    raise EvaluationError(
+        f"rank {rank} (process {process}) had no answer from the others: {last_words.text}; go on with --resume"
+    )
+
+
+def _call(function: Callable[..., Any], arguments: tuple[Any, ...], folder: str) -> None:
+    """Run in a process of its own: call the function, and leave the outcome."""
+    torch.set_num_threads(max(1, _cores() // int(os.environ["LOCAL_WORLD_SIZE"])))
+    outcome = attempt(function, arguments)
+    path = Path(folder) / os.environ["RANK"]
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
+    temporary.replace(path)
+    if outcome.ending == "deserted":
+        # The agent ends this process as soon as it sees which one has died; that one it shall name.
+        time.sleep(DESERTED_SECONDS)
+    if outcome.ending != "done":
+        raise SystemExit(1)
+
+
+def attempt(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
+    """Call a function and say what came of it."""
+    try:
+        value = function(*arguments)
+    except SpnasError as error:
+        return Outcome("refused", str(error), type(error).__name__, moment=time.monotonic())
+    except EvaluationError as error:
+        return Outcome("failed", str(error), moment=time.monotonic())
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other processes must not wait for this one
+        if is_desertion(error):
+            return Outcome("deserted", str(error).splitlines()[0], moment=time.monotonic())
+        return Outcome("crashed", traceback.format_exc(), moment=time.monotonic())
+    return Outcome("done", value=value, moment=time.monotonic())
+
+
+def is_desertion(error: BaseException) -> bool:
+    """Whether an exception says that another process does not answer."""
+    text = str(error)
+    return isinstance(error, distributed.DistError) or (
+        isinstance(error, RuntimeError) and ("gloo" in text or "NCCL" in text)
+    )
+
+
+def _read(folder: Path, processes: int) -> list[Outcome | None]:
+    outcomes: list[Outcome | None] = [None] * processes
+    for rank in range(processes):
+        with suppress(FileNotFoundError):
+            outcomes[rank] = Outcome(**json.loads((folder / str(rank)).read_text(encoding="utf-8")))
+    return outcomes
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the agent from logging tracebacks: what happened is said in one line."""
+    loggers = [logging.getLogger(name) for name in _NOISY]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,174 @@
+"""Checkpoints: everything that a training needs to go on as if nothing had happened, in one safetensors file.
+
+One file is complete or absent: it is written under another name, synced, and renamed. Reading it executes nothing.
+
+Tensors are called ``model/<name>``, ``average/<name>``, ``optimizer/<key>/<parameter>`` and ``random/<device>/<rank>``.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from spnas_core.durable import replace_durably
+from spnas_core.errors import WeightsError
+from spnas_detect.training.optimizer import optimizer_tensors, restore_optimizer
+
+if TYPE_CHECKING:
+    from spnas_detect.training.trainer import Trainer
+
+FILE = "checkpoint.safetensors"
+FORMAT = 1
+SHOWN_DIFFERENCES = 5
+
+
+@dataclass(frozen=True)
+class CheckpointState:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        step: finished steps.
+        steps: of the whole training.
+        updates: of the averaged weights.
+        optimizer: kind of the optimiser.
+        processes: that trained together.
+        version: of the format.
+    """
+
+    step: int
+    steps: int
+    updates: int
+    optimizer: str
+    processes: int
+    version: int = FORMAT
+
+
+def save_checkpoint(trainer: "Trainer", folder: Path) -> None:
+    """Write where a training stands; all its processes call this, the first one writes.
+
+    Raises:
+        EvaluationError: never; call ``trainer.flush`` beforehand, so that nothing that is not finite is stored.
+    """
+    random = _random_states(trainer)
+    if not trainer.processes.is_first:
+        return
+    tensors = {f"model/{name}": tensor for name, tensor in trainer.detector.state_dict().items()}
+    if trainer.average is not None:
+        tensors |= {f"average/{name}": tensor for name, tensor in trainer.average.tensors().items()}
+    optimizer = optimizer_tensors(trainer.detector, trainer.optimizer)
+    tensors |= {f"optimizer/{name}": tensor for name, tensor in optimizer.items()}
+    tensors |= random
+    state = CheckpointState(
+        trainer.step,
+        trainer.steps,
+        trainer.average.updates if trainer.average is not None else 0,
+        trainer.settings.optimizer,
+        trainer.processes.count,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{FILE}"
+    save_file(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+        temporary,
+        metadata={"spnas": json.dumps(asdict(state), sort_keys=True)},
+    )
+    replace_durably(temporary, folder / FILE)
+
+
+def load_checkpoint(trainer: "Trainer", folder: Path) -> None:
+    """Bring a trainer of the same settings to where the checkpoint's training stood.
+
+    Raises:
+        WeightsError: there is no complete checkpoint, or it is of another training; the first five differing tensors
+            are named.
+    """
+    state, tensors = read_checkpoint(folder)
+    _check_fits(trainer, folder / FILE, state, tensors)
+    with torch.no_grad():
+        for name, tensor in trainer.detector.state_dict().items():
+            tensor.copy_(tensors[f"model/{name}"])
+    restore_optimizer(trainer.detector, trainer.optimizer, _under("optimizer/", tensors))
+    if trainer.average is not None:
+        trainer.average.restore(_under("average/", tensors), state.updates)
+    _restore_random_states(trainer, state, tensors)
+    trainer.step = state.step
+
+
+def read_checkpoint(folder: Path) -> tuple[CheckpointState, dict[str, Tensor]]:
+    """Read a checkpoint's state and its tensors, on the CPU.
+
+    Raises:
+        WeightsError: there is none, it is damaged, or of another version.
+    """
+    path = folder / FILE
+    try:
+        with safe_open(path, framework="pt") as file:
+            stored = json.loads((file.metadata() or {})["spnas"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+        version = stored["version"]
+        if version != FORMAT:
+            raise WeightsError(f"{path} has version {version}, this spnas reads {FORMAT}: go on with the other spnas")
+        return CheckpointState(**stored), tensors
+    except FileNotFoundError:
+        raise WeightsError(f"there is no checkpoint in {folder}: the training stopped before its first one") from None
+    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise WeightsError(f"{path} is no complete checkpoint ({error}): start again without --resume") from error
+
+
+def _check_fits(trainer: "Trainer", path: Path, state: CheckpointState, tensors: Mapping[str, Tensor]) -> None:
+    expected = {f"model/{name}": tensor.shape for name, tensor in trainer.detector.state_dict().items()}
+    found = {name: tensor.shape for name, tensor in tensors.items() if name.startswith("model/")}
+    differing = [
+        f"{name.removeprefix('model/')} ({_shape(found.get(name))} instead of {_shape(expected.get(name))})"
+        for name in dict.fromkeys([*expected, *found])
+        if expected.get(name) != found.get(name)
+    ]
+    if differing:
+        raise WeightsError(
+            f"{path} is of another architecture or detector: {len(differing)} tensors differ, first "
+            f"{'; '.join(differing[:SHOWN_DIFFERENCES])}"
+        )
+    averages = any(name.startswith("average/") for name in tensors)
+    for what, then, now in (
+        ("optimizer", state.optimizer, trainer.settings.optimizer),
+        ("averaged weights", averages, trainer.average is not None),
+        ("steps", state.steps, trainer.steps),
+    ):
+        if then != now:
+            raise WeightsError(f"{path} is of a training with other settings: {what} {then} instead of {now}")
+
+
+def _shape(shape: torch.Size | None) -> str:
+    return "missing" if shape is None else str(tuple(shape))
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _random_states(trainer: "Trainer") -> dict[str, Tensor]:
+    """The global random states of all processes, for detectors that draw from those."""
+    states = {"cpu": torch.get_rng_state()}
+    if trainer.device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(trainer.device)
+    return {
+        f"random/{device}/{rank}": state
+        for device, own in states.items()
+        for rank, state in enumerate(trainer.processes.gather(own))
+    }
+
+
+def _restore_random_states(trainer: "Trainer", state: CheckpointState, tensors: Mapping[str, Tensor]) -> None:
+    # With another number of processes, what each would have drawn is not known: seeding must do.
+    if state.processes != trainer.processes.count:
+        return
+    rank = trainer.processes.rank
+    torch.set_rng_state(tensors[f"random/cpu/{rank}"])
+    if trainer.device.type == "cuda" and f"random/cuda/{rank}" in tensors:
+        torch.cuda.set_rng_state(tensors[f"random/cuda/{rank}"], trainer.device)

@@ -1,0 +1,45 @@
+"""The optimiser, its settings, and its state as named tensors."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from spnas_detect.training.settings import TrainingSettings
+
+
+def make_optimizer(module: nn.Module, settings: TrainingSettings, learning_rate: float) -> torch.optim.Optimizer:
+    """Make the optimiser; only tensors of two and more dimensions decay."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=learning_rate, betas=(settings.momentum, 0.999), fused=True)
+    return torch.optim.SGD(groups, lr=learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0)
+
+
+def optimizer_tensors(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the optimiser's state, as ``momentum_buffer/<parameter>`` and so on."""
+    return {
+        f"{key}/{name}": value
+        for name, parameter in module.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+        if isinstance(value, Tensor)
+    }
+
+
+@torch.no_grad()
+def restore_optimizer(module: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Give an optimiser the state that ``optimizer_tensors`` returned, for a module of the same parameters."""
+    parameters = dict(module.named_parameters())
+    for key_and_name, tensor in tensors.items():
+        key, name = key_and_name.split("/", 1)
+        parameter = parameters[name]
+        if tensor.shape == parameter.shape:
+            # In the parameter's own memory format: fused optimisers walk through both in parallel.
+            value = torch.empty_like(parameter).copy_(tensor)
+        else:
+            value = tensor.to(parameter.device)
+        optimizer.state[parameter][key] = value

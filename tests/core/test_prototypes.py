@@ -1,0 +1,94 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from spnas_core.blocks import block_spec
+from spnas_core.networks.prototypes import copy_on_meta, instance
+from spnas_core.stems import stem_spec
+
+
+class Counting:
+    """A block type that says how often it was built."""
+
+    def __init__(self):
+        self.calls = []
+
+    def build(self, in_channels, planes, stride):
+        self.calls.append((in_channels, planes, stride))
+        return nn.Conv2d(in_channels, planes, 3, stride)
+
+
+class Tangled(nn.Module):
+    """Everything that a structural copy can get wrong: tied weights, a shared module, modules in a list, a hook."""
+
+    def __init__(self):
+        super().__init__()
+        self.one = nn.Linear(2, 2)
+        self.other = nn.Linear(2, 2)
+        self.other.weight = self.one.weight
+        self.again = self.one
+        self.order = [self.other, self.one]
+        self.options = {"depth": 2}
+        self.nothing = None
+        self.register_buffer("missing", None)
+        self.register_buffer("steps", torch.zeros(3), persistent=False)
+        self.one.register_forward_hook(lambda module, inputs, output: output + 1)
+
+
+@pytest.fixture
+def tangled():
+    with torch.device("meta"):
+        return Tangled()
+
+
+@pytest.mark.parametrize("spec", [block_spec("b"), block_spec("r"), block_spec("x32x4d")], ids=lambda spec: spec.name)
+def test_a_copied_block_is_the_built_one(spec):
+    with torch.device("meta"):
+        built = spec.build(64, 128, 2)
+    copied = instance(spec, 64, 128, 2)
+    assert repr(copied) == repr(built)
+    assert {n: t.shape for n, t in copied.state_dict().items()} == {n: t.shape for n, t in built.state_dict().items()}
+    assert [type(value) for value in vars(copied).values()] == [type(value) for value in vars(built).values()]
+
+
+def test_a_block_is_built_once_for_each_combination_of_sizes():
+    spec = Counting()
+    for sizes in [(4, 4, 1), (4, 8, 2), (4, 4, 1), (4, 4, 2), (4, 8, 2)]:
+        assert instance(spec, *sizes).stride == (sizes[2], sizes[2])
+    assert spec.calls == [(4, 4, 1), (4, 8, 2), (4, 4, 2)]
+    instance(Counting(), 4, 4, 1)
+    assert len(spec.calls) == 3
+
+
+def test_copies_do_not_touch_one_another():
+    one, other = instance(stem_spec("deep"), 8), instance(stem_spec("deep"), 8)
+    one.half().requires_grad_(requires_grad=False).eval()
+    one.conv1.register_forward_hook(lambda module, inputs, output: output)
+    one.conv1.register_buffer("extra", torch.zeros(1))
+    del one.relu2
+    for untouched in (other, instance(stem_spec("deep"), 8)):
+        assert {parameter.dtype for parameter in untouched.parameters()} == {torch.float32}
+        assert all(parameter.requires_grad for parameter in untouched.parameters())
+        assert untouched.training
+        assert untouched.conv1.training
+        assert not untouched.conv1._forward_hooks
+        assert "extra" not in untouched.conv1._buffers
+        assert hasattr(untouched, "relu2")
+
+
+def test_a_copy_keeps_what_is_shared_within_it(tangled):
+    copied = copy_on_meta(tangled)
+    reference = copy.deepcopy(tangled)
+    assert copied.one is copied.again is copied.order[1]
+    assert copied.order[0] is copied.other
+    assert copied.other.weight is copied.one.weight
+    assert copied.one.weight is not tangled.one.weight
+    assert copied.options == tangled.options
+    assert copied.options is not tangled.options
+    assert copied.missing is copied.nothing is None
+    assert vars(copied).keys() == vars(reference).keys()
+    assert copied.state_dict().keys() == reference.state_dict().keys()
+    assert len(copied.one._forward_hooks) == 1
+    assert isinstance(copied.one.weight, nn.Parameter)

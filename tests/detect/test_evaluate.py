@@ -1,0 +1,260 @@
+"""``spnas evaluate``: the search's own numbers, class by class, and where a detector fails."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import spnas_core
+import spnas_detect
+from spnas_core import Architecture
+from spnas_core.errors import ConfigError, DataError, PluginError
+from spnas_core.morphisms import identity
+from spnas_core.plugins import plugin_manager
+from spnas_core.tasks import EvaluationRequest, ResolvedCandidate
+from spnas_detect.inference.evaluation import check_classes
+from spnas_detect.inference.matching import match_images
+from spnas_detect.metrics import metric_factory
+from spnas_detect.settings import DetectionSettings
+from spnas_detect.task import DetectionTask
+from spnas_search.cli.main import commands
+
+ARCHITECTURE = "b@4_1-2-2"
+OPTIONS = {"image_size": 96, "train": 16, "validation": 4, "test": 12, "max_size": 48, "min_size": 24}
+SETTINGS = DetectionSettings(
+    data="shapes", data_seed=5, data_options=OPTIONS, image_size=(64, 64), metrics=("coco", "voc"), device="cpu"
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Weights of a search's task, and the scores that it gave them on the test split."""
+    folder = tmp_path_factory.mktemp("task")
+    task = DetectionTask(SETTINGS)
+    task.prepare(folder / "cache", lambda *_: None)
+    request = EvaluationRequest(
+        0, identity(Architecture.parse(ARCHITECTURE)), None, folder / "w.safetensors", 2, 1, split="test"
+    )
+    return request.weights, task.evaluate(request, lambda _: None).metrics
+
+
+@pytest.fixture
+def run(trained):
+    """A plugin that knows one run, as spnas-search does: its reference."""
+
+    class Runs:
+        @spnas_core.hookimpl
+        def spnas_resolve_candidate(self, reference):
+            settings = SETTINGS.model_dump(mode="json")
+            return ResolvedCandidate(ARCHITECTURE, trained[0], settings) if reference == "runs/mine" else None
+
+    plugin = Runs()
+    plugin_manager().register(plugin)
+    yield "runs/mine"
+    plugin_manager().unregister(plugin)
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(
+        one[name] == other[name] or (math.isnan(one[name]) and math.isnan(other[name])) for name in one
+    )
+
+
+def test_a_run_is_scored_on_its_own_data_as_the_search_scored_it(run, trained):
+    report = spnas_detect.evaluate(run, device="cpu")
+    assert same(report.metrics, trained[1])
+    names = (spec.name for name in ("coco", "voc") for spec in metric_factory(name).specs)
+    assert report.main == tuple(names)
+    assert (report.data, report.split, report.images) == ("shapes", "test", 12)
+
+
+def test_a_file_is_scored_on_the_data_that_is_named(trained):
+    weights, expected = trained
+    given_data = {"data": "shapes", "data_seed": 5, "data_options": OPTIONS, "device": "cpu"}
+    assert same(spnas_detect.evaluate(weights, metrics=("coco", "voc"), **given_data).metrics, expected)
+    only = spnas_detect.evaluate(weights, split="validation", **given_data)
+    assert only.images == 4
+    assert "VOC50" not in only.metrics
+    assert not same(only.metrics, {name: expected[name] for name in only.metrics})
+    other = spnas_detect.evaluate(weights, metrics=("coco", "voc"), **{**given_data, "data_seed": 6})
+    assert not same(other.metrics, expected)
+
+
+def test_the_class_table_counts_every_annotation_and_detection_once(run):
+    report = spnas_detect.evaluate(run, device="cpu", score_threshold=0.0, worst=12)
+    assert [result.name for result in report.classes] == list(report.description.classes)
+    assert sum(result.boxes for result in report.classes) == sum(image.boxes for image in report.worst)
+    assert sum(result.found for result in report.classes) == sum(image.found for image in report.worst) > 0
+    assert sum(result.false for result in report.classes) == sum(image.false for image in report.worst) > 0
+    assert all(result.images <= 12 and result.found <= result.boxes for result in report.classes)
+    assert [image.f1 for image in report.worst] == sorted(image.f1 for image in report.worst)
+    for result in report.classes:
+        for metric in ("AP50", "VOC50"):
+            assert result.scores[metric] == report.metrics[f"{metric}/{result.name}"]
+
+
+@st.composite
+def scenes(draw):
+    """Per image detections and annotations on a coarse grid, so that overlaps and ties abound."""
+    images = draw(st.integers(0, 3))
+    predictions, targets = [], []
+    for _ in range(images):
+        found, true = (
+            draw(st.lists(st.tuples(*[st.integers(0, 4)] * 2, *[st.integers(1, 3)] * 2, st.integers(1, 2)), max_size=5))
+            for _ in range(2)
+        )
+        scores = sorted(draw(st.lists(st.sampled_from([0.2, 0.5, 0.9]), min_size=len(found), max_size=len(found))))
+        predictions.append(
+            {
+                "boxes": torch.tensor([(x, y, x + w, y + h) for x, y, w, h, _ in found], dtype=torch.float32).view(
+                    -1, 4
+                ),
+                "scores": torch.tensor(scores[::-1], dtype=torch.float32),
+                "labels": torch.tensor([label for *_, label in found], dtype=torch.int64),
+            }
+        )
+        ignore = draw(st.lists(st.booleans(), min_size=len(true), max_size=len(true)))
+        targets.append(
+            {
+                "boxes": torch.tensor([(x, y, x + w, y + h) for x, y, w, h, _ in true], dtype=torch.float32).view(
+                    -1, 4
+                ),
+                "labels": torch.tensor([label for *_, label in true], dtype=torch.int64),
+                "ignore": torch.tensor(ignore, dtype=torch.bool),
+            }
+        )
+    return predictions, targets
+
+
+def overlap(one, other, *, region):
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    inter = max(width, 0) * max(height, 0)
+    area, other_area = ((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return inter / area if region else inter / (area + other_area - inter)
+
+
+def plainly_matched(prediction, target, threshold):
+    """The rule, image by image and box by box."""
+    boxes, labels = target["boxes"].tolist(), target["labels"].tolist()
+    ignore, found, outcomes = target["ignore"].tolist(), [False] * len(boxes), []
+    detections = zip(*(prediction[name].tolist() for name in ("boxes", "scores", "labels")), strict=True)
+    for box, score, label in detections:
+        if score < threshold:
+            continue
+        mine = [i for i, other in enumerate(labels) if other == label]
+        free = [(overlap(box, boxes[i], region=False), -i) for i in mine if not ignore[i] and not found[i]]
+        best = max(free, default=(0.0, 0))
+        if best[0] >= 0.5:
+            found[-best[1]] = True
+            outcomes.append(1)
+        else:
+            inside = any(overlap(box, boxes[i], region=True) >= 0.5 for i in mine if ignore[i])
+            outcomes.append(-1 if inside else 0)
+    return found, outcomes
+
+
+@given(scenes())
+def test_matching_follows_the_rule_in_plain_python(scene):
+    predictions, targets = scene
+    matches = match_images(predictions, targets, 2, 0.5)
+    assert len(matches) == len(predictions)
+    for match, prediction, target in zip(matches, predictions, targets, strict=True):
+        found, outcomes = plainly_matched(prediction, target, 0.5)
+        assert match.found.tolist() == found
+        assert match.outcome.tolist() == outcomes
+        boxes = int((~target["ignore"]).sum())
+        assert match.counts == (boxes, sum(found), outcomes.count(0))
+        total = boxes + sum(found) + outcomes.count(0)
+        assert match.f1 == (2 * sum(found) / total if total else 1.0)
+
+
+def test_worst_images_are_drawn_beside_their_ground_truth(run, tmp_path):
+    out = tmp_path / "out"
+    report = spnas_detect.evaluate(run, device="cpu", out=out, worst=3, score_threshold=0.0)
+    names = sorted(path.name for path in out.iterdir())
+    assert names == ["evaluation.json", *(image.picture.name for image in report.worst)]
+    for image in report.worst:
+        with Image.open(image.picture) as picture:
+            assert picture.width > 2 * 480  # two enlarged images of 96 px
+    document = json.loads((out / "evaluation.json").read_text())
+    assert document == json.loads(json.dumps(report.as_dict(), allow_nan=False))
+    assert document["metrics"]["APl"] is None
+    spnas_detect.evaluate(run, device="cpu", out=out, worst=1)
+    assert len(list(out.glob("worst-*"))) == 1
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(next(out.glob("worst-01-*")))
+    with pytest.raises(ConfigError, match="was not written by spnas"):
+        spnas_detect.evaluate(run, device="cpu", out=out, worst=1)
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "message"),
+    [
+        (("a", "b"), ("a",), "the data lacks 'b'"),
+        (("a",), ("a", "b", "c"), "the weights lack 'b', 'c'"),
+        (("a", "b"), ("a", "c"), "the data lacks 'b'; the weights lack 'c'"),
+        (("a", "b", "c"), ("a", "c", "b"), "class 2 is 'b' to the weights and 'c' to the data"),
+    ],
+)
+def test_other_classes_are_refused_with_the_difference(own, others, message):
+    check_classes(own, own, "w", "d")
+    with pytest.raises(DataError, match=rf"w was trained on other classes than d has: {message}; evaluate on"):
+        check_classes(own, others, "w", "d")
+
+
+def test_what_cannot_be_scored_is_refused(trained, run, tmp_path):
+    weights = trained[0]
+    empty = {"data": "shapes", "data_options": {**OPTIONS, "objects": (0, 1), "test": 1}}
+    for arguments, settings, kind, message in (
+        ((weights,), {}, ConfigError, "name it with --data"),
+        ((run, "shaps"), {}, DataError, "did you mean 'shapes'"),
+        ((run,), {"split": "tset"}, DataError, "did you mean 'test'"),
+        ((run,), {"metrics": ["cocoa"]}, PluginError, "did you mean 'coco'"),
+        ((run,), {"score_threshold": -0.1}, ConfigError, "must be in 0…1"),
+        ((run,), {"batch_size": 0}, ConfigError, "must be at least 1"),
+        ((run,), {"device": "nowhere"}, ConfigError, "cannot be used"),
+        ((weights,), {**empty, "data_seed": 4}, DataError, "has no box to be found among its 1 images"),
+    ):
+        with pytest.raises(kind, match=message):
+            spnas_detect.evaluate(*arguments, **settings)
+    (tmp_path / "evaluation.json").write_text("{}")
+    with pytest.raises(ConfigError, match="was not written by spnas"):
+        spnas_detect.evaluate(run, out=tmp_path)
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(commands, ["evaluate", *map(str, arguments), "--device", "cpu"])
+
+
+def test_the_command_prints_tables_or_json(run, trained, tmp_path):
+    result = invoke(run, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    for text in ("AP50", "VOC50", "triangle", "found", "worst images", f"{trained[1]['AP50']:.3f}", "12 images"):
+        assert text in result.output
+    options = [part for key, value in OPTIONS.items() for part in ("--data-option", f"{key}={value}")]
+    given_data = trained[0], "--data", "shapes", "--data-seed", 5, *options, "--metrics", "voc,coco", "--json"
+    document = json.loads(invoke(*given_data).stdout)
+    assert document["metrics"]["VOC50"] == trained[1]["VOC50"]
+    assert document["info"]["split"] == "test"
+    assert [row["name"] for row in document["classes"]] == ["square", "disc", "triangle", "ring"]
+
+
+def test_a_mistake_is_one_line_and_exit_code_2(run, trained, tmp_path):
+    for given_arguments, message in (
+        ((trained[0],), "name it with --data"),
+        ((run, "--data-option", "test"), "must look like key=value"),
+        ((run, "--data-option", "tset=3"), "did you mean 'test'"),
+        ((tmp_path / "none",), "does not exist"),
+    ):
+        result = invoke(*given_arguments)
+        assert result.exit_code == 2
+        errors = [line for line in result.output.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1
+        assert message in errors[0]
+        assert "Traceback" not in result.output

@@ -1,0 +1,80 @@
+"""What RUN[:ID] stands for, to a search that starts there and to commands that take weights."""
+
+import pytest
+
+import spnas_search
+from spnas_core.errors import ArchiveError
+from spnas_core.plugins import plugin_manager
+from spnas_core.tasks import ResolvedCandidate
+from spnas_search.run import CONFIG
+from spnas_search.starting_points import starting_point
+
+
+def resolve(reference) -> ResolvedCandidate | None:
+    """Ask as a command does: through the hook."""
+    return plugin_manager().hook.spnas_resolve_candidate(reference=str(reference))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished search with the null task: its folder and its candidates."""
+    folder = tmp_path_factory.mktemp("runs") / "null"
+    executor = {"name": "inline"}
+    with spnas_search.search(task={"name": "null"}, executor=executor, budget=6, out=folder, noise_seeds=2) as found:
+        return folder, list(found.archive), found.archive.best(1)[0]
+
+
+def test_a_run_stands_for_its_best_candidate(run):
+    folder, _, best = run
+    found = resolve(folder)
+    assert found.architecture == str(best.architecture)
+    assert found.weights == folder / "weights" / f"{best.id}.safetensors"
+    assert found.weights.is_file()
+    assert found.settings["name"] == "null"
+    assert starting_point(str(folder)) == {"start": found.architecture, "init": str(found.weights)}
+
+
+def test_a_number_names_one_candidate_and_weights_that_are_gone_are_none(run):
+    folder, candidates, _ = run
+    kept = 0
+    for candidate in candidates:
+        found = resolve(f"{folder}:{candidate.id}")
+        path = folder / "weights" / f"{candidate.id}.safetensors"
+        assert found.architecture == str(candidate.architecture)
+        assert found.weights == (path if path.exists() else None)
+        kept += path.exists()
+    assert 0 < kept < len(candidates)
+
+
+def test_gone_weights_start_no_search(run):
+    folder, candidates, _ = run
+    gone = next(c.id for c in candidates if not (folder / "weights" / f"{c.id}.safetensors").exists())
+    with pytest.raises(ArchiveError, match=f"weights of candidate {gone} .* were not kept"):
+        starting_point(f"{folder}:{gone}")
+
+
+@pytest.mark.parametrize("suffix", ["", ":0", ":best", ":²"])
+def test_what_is_no_run_resolves_to_none(tmp_path, suffix):
+    file = tmp_path / "weights.safetensors"
+    file.touch()
+    assert resolve(f"{tmp_path}{suffix}") is None
+    assert resolve(f"{file}{suffix}") is None
+    assert resolve(f"{tmp_path / 'missing'}{suffix}") is None
+
+
+def test_a_candidate_that_a_run_does_not_have_is_an_error(run):
+    folder, candidates, _ = run
+    with pytest.raises(ArchiveError, match=f"has {len(candidates)} candidates: there is no candidate 99"):
+        resolve(f"{folder}:99")
+
+
+def test_a_run_whose_strategy_is_no_longer_installed_still_resolves(run, tmp_path):
+    folder, _, best = run
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    text = (folder / CONFIG).read_text()
+    (copy / CONFIG).write_text(text.replace('name = "serial"', 'name = "gone"'))
+    (copy / "archive.db").write_bytes((folder / "archive.db").read_bytes())
+    found = resolve(copy)
+    assert found.architecture == str(best.architecture)
+    assert found.weights is None

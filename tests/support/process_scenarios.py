@@ -1,0 +1,114 @@
+"""What two processes do together in tests; each returns plain values for the test to judge.
+
+Detection is imported where it is needed: that takes longer than what is tried.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from spnas_core.errors import DataError, EvaluationError
+from spnas_detect.processes import joined_processes
+
+BATCH = torch.arange(4 * 3 * 5 * 5, dtype=torch.float32).reshape(4, 3, 5, 5).cos()
+
+TRAININGS = {
+    "frozen": {"norm": "frozen", "optimizer": "sgd", "epochs": 4},
+    "adamw": {"norm": "frozen", "epochs": 4},
+    "sync": {"norm": "sync", "optimizer": "sgd", "epochs": 4},
+    "accumulate": {"norm": "group", "accumulate": 2, "epochs": 4},
+}
+"""24 steps each, of 4 images that two processes share."""
+
+
+def sync_norm(batch):
+    """Train a norm on a batch; outputs, input gradients, weight gradients and statistics."""
+    from spnas_detect.training import convert_norms
+
+    torch.manual_seed(0)
+    module = convert_norms(nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)), "sync")
+    inputs = batch.clone().requires_grad_()
+    outputs = module(inputs)
+    outputs.sin().sum().backward()
+    gradient = module[1].weight.grad
+    statistics = [module[1].running_mean, module[1].running_var, module[1].num_batches_tracked]
+    return [tensor.tolist() for tensor in (outputs, inputs.grad, gradient, *statistics)]
+
+
+def stopping(trainer, processes):
+    """Stop when the second process wants to, in its fifth step."""
+    trainer.run(lambda _: None, stop=lambda: processes.rank == 1 and trainer.step == 4)
+    return [trainer.step, trainer.was_stopped]
+
+
+def diverging(trainer, processes):
+    """Break the images of the second process in the third step."""
+    losses = trainer.detector.losses
+
+    def broken(images, targets, *, generator=None):
+        if processes.rank == 1 and trainer.step == 2:
+            images = images * float("nan")
+        return losses(images, targets, generator=generator)
+
+    trainer.detector.losses = broken
+    try:
+        trainer.run(lambda _: None)
+    except EvaluationError as error:
+        return str(error)
+    return "no error"
+
+
+def everything(cache):
+    """All that is tried in one pair of processes, for starting them takes the time."""
+    from tiny_training import losses_of, make_trainer
+
+    from spnas_detect.data import open_cache
+    from spnas_detect.heads.normalisation import global_draw, normaliser
+
+    torch.set_num_threads(1)
+    split = open_cache(cache).split("train")
+    with joined_processes("cpu") as processes:
+        generator = torch.Generator().manual_seed(3)
+        count = torch.tensor(3 if processes.is_first else 5)
+        found = {
+            "rank": processes.rank,
+            "normaliser": normaliser(count).item(),
+            "nothing": normaliser(torch.tensor(0)).item(),
+            "untouched": count.item(),
+            "noise": global_draw((2, 7), generator, torch.device("cpu")).tolist(),
+            "norm": sync_norm(BATCH[2 * processes.rank : 2 * processes.rank + 2]),
+            "gathered": [tensor.tolist() for tensor in processes.gather(torch.tensor([processes.rank]))],
+        }
+        for name, settings in TRAININGS.items():
+            trainer = make_trainer(split, processes=processes, **settings)
+            found[name] = losses_of(trainer)
+            weights = [parameter.detach().flatten() for parameter in trainer.detector.parameters()]
+            found[f"{name} weights"] = torch.cat(weights).tolist()
+        found["stopping"] = stopping(make_trainer(split, processes=processes, norm="frozen"), processes)
+        found["diverging"] = diverging(make_trainer(split, processes=processes, norm="frozen"), processes)
+    return found
+
+
+def ending(how):
+    """End the second process in some way, while the first one waits for it."""
+    with joined_processes("cpu") as processes:
+        tensor = torch.ones(1)
+        processes.mean_(tensor)
+        if processes.rank == 1:
+            if how == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise DataError("the second process has met a mistake")
+        while True:
+            processes.mean_(tensor)
+            time.sleep(0.05)
+
+
+def torchrun(folder):
+    """Write who this process is."""
+    with joined_processes("cpu") as processes:
+        mean = processes.mean_(torch.tensor([float(processes.rank)])).item()
+        Path(folder, f"rank-{processes.rank}").write_text(f"{processes.rank} of {processes.count}, mean {mean}")
