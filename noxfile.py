@@ -84,7 +84,9 @@ def cuda(session: nox.Session) -> None:
     if shutil.which("nvcc") is None and "CUDA_HOME" not in os.environ:
         session.install(TOOLKIT)
     architectures = session.posargs[0] if session.posargs else "9.0"
-    session.env.update({"SPNAS_KERNELS_BUILD": "require", "SPNAS_KERNELS_CUDA": architectures, "SPNAS_KERNELS": "require"})
+    session.env.update(
+        {"SPNAS_KERNELS_BUILD": "require", "SPNAS_KERNELS_CUDA": architectures, "SPNAS_KERNELS": "require"}
+    )
     wheels = Path(session.create_tmp())
     build_wheel(session, wheels)
     # It must load where there is no GPU, too.
