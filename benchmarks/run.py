@@ -1,6 +1,6 @@
 """Runs the benchmarks, prints their tables, and keeps docs/benchmarks.md up to date.
 
-    python benchmarks/run.py [NAME…] [--children N]
+    python benchmarks/run.py [NAME…] [--children N] [--data SPEC]
 
 Every number is a ratio against a peer, or a rate, measured in this process and in one run; medians with their spread.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 NAMES = ("materialise", "proposals", "loop", "kernels", "detect", "metrics", "inheritance", "passthrough")
+WITH_DATA = ("bccd",)  # run only where they are named, for they need --data
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
@@ -48,18 +49,24 @@ def write_section(name: str, title: str, table: str, command: str) -> None:
 def main() -> None:
     """Run what is named, or everything."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all by default")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join((*NAMES, *WITH_DATA))}; by default all but the last"
+    )
     parser.add_argument("--children", type=int, default=10, help="children of the inheritance benchmark")
+    parser.add_argument("--data", help="data set of the bccd benchmark, voc:PATH/TO/BCCD")
     arguments = parser.parse_args()
-    unknown = set(arguments.names) - set(NAMES)
+    unknown = set(arguments.names) - {*NAMES, *WITH_DATA}
     if unknown:
-        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}: choose from {', '.join(NAMES)}")
+        parser.error(
+            f"no benchmark is called {', '.join(sorted(unknown))}: choose from {', '.join((*NAMES, *WITH_DATA))}"
+        )
     for name in arguments.names or NAMES:
         module = importlib.import_module(name)
         print(f"== {module.TITLE}", flush=True)
         table = module.run(arguments)
         print(table, flush=True)
-        write_section(name, module.TITLE, table, f"nox -s bench -- {name}")
+        options = " --data voc:PATH" if name in WITH_DATA else ""
+        write_section(name, module.TITLE, table, f"nox -s bench -- {name}{options}")
 
 
 if __name__ == "__main__":

@@ -72,12 +72,12 @@ class CascadeRCNN(nn.Module):
     ) -> dict[str, Tensor]:
         """Compute the proposal losses, and each head's as ``loss_classifier_1``, ``loss_box_reg_1``, …, weighted."""
         features = pyramid(self.backbone, self.neck, images)
-        anchors = self.rpn(features)
+        anchors = self.rpn.scan(features)
         proposals = self.rpn.select(anchors, targets.sizes)
         count, offered = len(images), proposals.boxes.shape[1] + targets.boxes.shape[1]
         noise = global_draw((count, anchors.objectness.shape[1]), generator, images.device)
         region_noise = global_draw((count, offered), generator, images.device)
-        losses = self.rpn.losses(anchors, targets, noise)
+        losses = self.rpn.losses(features, anchors, targets, noise)
         regions = sample_regions(proposals, targets, RULES[0], self.settings.box_samples, region_noise)
         for stage, head in enumerate(self._heads):
             predictions = head(features, regions.boxes)

@@ -42,14 +42,14 @@ class FasterRCNN(nn.Module):
     ) -> dict[str, Tensor]:
         """Compute proposal and box losses of a batch."""
         features = pyramid(self.backbone, self.neck, images)
-        anchors = self.rpn(features)
+        anchors = self.rpn.scan(features)
         proposals = self.rpn.select(anchors, targets.sizes)
         count, offered = len(images), proposals.boxes.shape[1] + targets.boxes.shape[1]
         noise = global_draw((count, anchors.objectness.shape[1]), generator, images.device)
         region_noise = global_draw((count, offered), generator, images.device)
         regions = sample_regions(proposals, targets, RULE, self.settings.box_samples, region_noise)
         return {
-            **self.rpn.losses(anchors, targets, noise),
+            **self.rpn.losses(features, anchors, targets, noise),
             **self.roi_heads.losses(self.roi_heads(features, regions.boxes), regions),
         }
 

@@ -1,8 +1,8 @@
 """Heads that treat a whole batch at once: padded tensors with masks, no loop over images, no wait for the device.
 
 A detector is made of these parts: anchors and proposals are matched with objects (``assignment``), drawn into samples
-of fixed size (``sampling``), pooled (``pooling``), and scored boxes are chosen (``selection``). Matching, pooling and
-suppression run in ``spnas_kernels``.
+of fixed size (``sampling``), pooled (``pooling``), and scored boxes are chosen (``selection``); the loss of a proposal
+network is computed at its sample alone (``revisit``). Matching, pooling and suppression run in ``spnas_kernels``.
 """
 
 from spnas_detect.heads.anchors import Anchors

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torchvision.models.detection.rpn import RPNHead
 
 from spnas_detect.data.targets import Targets
@@ -12,6 +13,7 @@ from spnas_detect.heads.anchors import Anchors
 from spnas_detect.heads.assignment import Rule, assign
 from spnas_detect.heads.boxes import Weights, clip, decode, encode, is_at_least, take
 from spnas_detect.heads.losses import objectness_loss, regression_loss
+from spnas_detect.heads.revisit import convolve_at, is_worthwhile
 from spnas_detect.heads.sampling import sample
 from spnas_detect.heads.selection import is_filled, suppress
 
@@ -87,6 +89,11 @@ class ProposalNetwork(nn.Module):
             torch.cat([_rows(level) for level in deltas], dim=1).float(),
         )
 
+    def scan(self, features: Sequence[Tensor]) -> AnchorPredictions:
+        """Predict as ``forward`` does; without gradients where ``losses`` computes them from its sample alone."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self._revisits(features)):
+            return self.forward(features)
+
     def select(self, predictions: AnchorPredictions, sizes: Tensor) -> Proposals:
         """Keep the best proposals inside images of float32[N, 2] (height, width). Nothing flows backwards."""
         anchors, counts = predictions.anchors, predictions.counts
@@ -110,21 +117,43 @@ class ProposalNetwork(nn.Module):
         is_valid = is_filled(kept, self.proposals)
         return Proposals(torch.where(is_valid[..., None], take(boxes, keep), 0.0), is_valid)
 
-    def losses(self, predictions: AnchorPredictions, targets: Targets, noise: Tensor) -> dict[str, Tensor]:
-        """Compute ``loss_objectness`` and ``loss_rpn_box_reg`` on a sample decided by noise float32[N, A]."""
+    def losses(
+        self, features: Sequence[Tensor], predictions: AnchorPredictions, targets: Targets, noise: Tensor
+    ) -> dict[str, Tensor]:
+        """Compute ``loss_objectness`` and ``loss_rpn_box_reg``.
+
+        Args:
+            features: Tensor[N, C, H_l, W_l] of each level.
+            predictions: of ``scan`` or ``forward`` on them.
+            targets: of N images.
+            noise: float32[N, A], decides the sample.
+        """
         assignment = assign(predictions.anchors, targets, RULE)
         drawn = sample(assignment.is_positive, assignment.is_negative, self.samples, POSITIVE_FRACTION, noise)
         anchors = predictions.anchors[drawn.rows]  # [N, S, 4]
         wanted = take(assignment.boxes(targets), drawn.rows)
         wanted = encode(torch.where(drawn.is_positive[..., None], wanted, anchors), anchors, WEIGHTS)
+        if self._revisits(features):
+            objectness, deltas = self._predict_at(features, drawn.rows)
+        else:
+            objectness, deltas = predictions.objectness.gather(1, drawn.rows), take(predictions.deltas, drawn.rows)
         return {
-            "loss_objectness": objectness_loss(
-                predictions.objectness.gather(1, drawn.rows), drawn.is_positive, drawn.is_valid
-            ),
-            "loss_rpn_box_reg": regression_loss(
-                take(predictions.deltas, drawn.rows), wanted, drawn.is_positive, drawn.is_valid.sum()
-            ),
+            "loss_objectness": objectness_loss(objectness, drawn.is_positive, drawn.is_valid),
+            "loss_rpn_box_reg": regression_loss(deltas, wanted, drawn.is_positive, drawn.is_valid.sum()),
         }
+
+    def _revisits(self, features: Sequence[Tensor]) -> bool:
+        return is_worthwhile([(level.shape[-2], level.shape[-1]) for level in features], self.samples)
+
+    def _predict_at(self, features: Sequence[Tensor], rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict float32[N, S] and float32[N, S, 4] for the anchors int64[N, S] alone."""
+        each = self.anchors.per_position
+        hidden = self.head.conv[0][1](convolve_at(self.head.conv[0][0], features, rows // each))
+        logits, deltas = self.head.cls_logits, self.head.bbox_pred
+        which = (rows % each)[..., None]
+        objectness = functional.linear(hidden, logits.weight.flatten(1), logits.bias).gather(2, which)[..., 0]
+        boxes = functional.linear(hidden, deltas.weight.flatten(1), deltas.bias).reshape(*rows.shape, each, 4)
+        return objectness.float(), boxes.gather(2, which[..., None].expand(-1, -1, -1, 4))[:, :, 0].float()
 
 
 def _rows(deltas: Tensor) -> Tensor:
