@@ -14,6 +14,7 @@ from spnas_core.hookspecs import hookimpl
 from spnas_core.plugins import plugin_manager
 from spnas_core.tasks import ResolvedCandidate
 from spnas_detect.detectors import read_description
+from spnas_detect.detectors.faster_rcnn import FasterRCNN
 from spnas_detect.training import Trainer
 from spnas_detect.training.scalars import read_scalars
 from spnas_search.cli.main import commands
@@ -73,6 +74,19 @@ def test_the_averaged_weights_are_the_ones_that_are_saved(tmp_path):
     for name, tensor in load_file(tmp_path / "weights.safetensors").items():
         assert torch.equal(tensor, stored[f"average/{name}"])
     assert not torch.equal(stored["average/neck.layer_blocks.0.0.weight"], stored["model/neck.layer_blocks.0.0.weight"])
+
+
+def test_training_takes_the_canvases_that_it_is_told_to(tmp_path, monkeypatch):
+    seen, losses = [], FasterRCNN.losses
+
+    def watched(self, images, *arguments, **options):
+        seen.append(tuple(images.shape[-2:]))
+        return losses(self, images, *arguments, **options)
+
+    monkeypatch.setattr(FasterRCNN, "losses", watched)
+    sizes = ("--set", "training.image_sizes=[[64, 64], [32, 64]]", "--set", "training.prefetch=1", "--epochs", "6")
+    assert invoke("b@8_1-2", *SETTINGS, *sizes, "--out", tmp_path / "out").exit_code == 0
+    assert set(seen) == {(64, 64), (64, 32)}
 
 
 def test_validation_scores_are_logged_every_few_epochs(tmp_path):

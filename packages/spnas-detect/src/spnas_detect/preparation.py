@@ -55,6 +55,12 @@ def uses_channels_last(training: TrainingSettings) -> bool:
     return True if training.channels_last == "auto" else training.channels_last
 
 
+def _batches_ahead(training: TrainingSettings) -> int:
+    if training.prefetch == "auto":
+        return 2 if torch.cuda.is_available() else 0
+    return training.prefetch
+
+
 def train_loader(training: TrainingSettings, data: CachedData, *, seed: int, processes: Processes = ALONE) -> Loader:
     """Return the augmented training images in batches: of each, this process's part.
 
@@ -76,6 +82,8 @@ def train_loader(training: TrainingSettings, data: CachedData, *, seed: int, pro
         drop_last=processes.count > 1 or len(data.split("train")) >= size,
         share=training.share,
         channels_last=uses_channels_last(training),
+        image_sizes=training.image_sizes,
+        prefetch=_batches_ahead(training),
         rank=processes.rank,
         world_size=processes.count,
     )

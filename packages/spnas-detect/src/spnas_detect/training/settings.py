@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from spnas_detect.training.norms import NormKind
 
@@ -34,7 +34,11 @@ class TrainingSettings(BaseModel):
         flip: probability of a horizontal flip.
         photometric: whether brightness, contrast, saturation, hue and channel order are distorted.
         scale_range: least and greatest factor of random scaling before a random crop; None leaves the scale.
+        image_sizes: (width, height) of canvases in pixels, of which each step draws one; None always takes the
+            detector's. Images are resized from its canvas, so make that the largest of them.
         share: of the training images that is used.
+        prefetch: batches that are prepared ahead by threads; ``auto`` prepares two where there is a GPU, and none
+            where the step needs the processor itself. The batches are the same.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -57,7 +61,9 @@ class TrainingSettings(BaseModel):
     flip: float = Field(0.5, ge=0, le=1)
     photometric: bool = False
     scale_range: tuple[float, float] | None = None
+    image_sizes: tuple[tuple[PositiveInt, PositiveInt], ...] | None = Field(None, min_length=1)
     share: float = Field(1.0, gt=0, le=1)
+    prefetch: Literal["auto"] | NonNegativeInt = "auto"
 
     def peak_learning_rate(self, *, inherits: bool) -> float:
         """Return the learning rate at its peak, scaled linearly with the batch.
