@@ -56,7 +56,8 @@ def spnas_register_tasks(register: Register) -> None:
 
 @hookimpl
 def spnas_register_commands(register: Register) -> None:
-    """Train, evaluate and predict."""
+    """Train, evaluate, predict, and look at data."""
+    from spnas_detect.commands.data import data_group
     from spnas_detect.commands.evaluate import evaluate
     from spnas_detect.commands.predict import predict
     from spnas_detect.commands.train import train_command
@@ -64,3 +65,4 @@ def spnas_register_commands(register: Register) -> None:
     register("train", train_command)
     register("evaluate", evaluate)
     register("predict", predict)
+    register("data", data_group)

@@ -1,0 +1,61 @@
+"""``spnas data check``."""
+
+import json
+
+import numpy as np
+from click.testing import CliRunner
+
+from spnas_core.errors import DataError
+from spnas_detect.commands.data import data_group
+from spnas_detect.data import ImageRecord
+from spnas_detect.data.survey import faults, statistics, suggest
+
+
+def _record(name, boxes, labels, ignore=None, read=None):
+    return ImageRecord(
+        name=name,
+        read=read or (lambda: np.zeros((200, 200, 3), np.uint8)),
+        width=200,
+        height=200,
+        boxes=np.asarray(boxes, np.float32).reshape(-1, 4),
+        labels=np.asarray(labels, np.int64),
+        ignore=np.asarray(ignore or [False] * len(labels), np.bool_),
+    )
+
+
+def test_statistics_are_those_counted_by_hand():
+    one = _record("one", [[0, 0, 10, 40], [0, 0, 100, 100], [0, 0, 5, 5]], [1, 2, 2], [False, False, True])
+    found = statistics([one, _record("two", [], [])], ("cat", "dog"))
+    assert (found["images"], found["boxes"], found["ignored"], found["without_boxes"]) == (2, 2, 1, 1)
+    assert (found["small"], found["medium"], found["large"]) == (1, 0, 1)
+    assert found["classes"]["cat"] == {"boxes": 1, "share": 0.5, "images": 1}
+    assert found["side"] == [20, 28, 60, 92, 100]
+
+
+def test_faults_are_found_by_name():
+    def broken():
+        raise DataError("image c.jpg does not decode")
+
+    records = [
+        _record("a", [[0, 0, 9, 9]] * 2, [1, 1]),
+        _record("b", [], [], read=lambda: np.zeros((9, 9, 3), np.uint8)),
+        _record("c", [], [], read=broken),
+    ]
+    found = {fault["image"]: fault["kind"] for fault in faults(records, decode=True)}
+    assert found == {"a": "duplicate box", "b": "size differs", "c": "unreadable image"}
+    assert [fault["image"] for fault in faults(records, decode=False)] == ["a"]
+
+
+def test_suggestions_beat_the_defaults_on_small_boxes():
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 150, (100, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform([4, 12], [6, 18], (100, 2))], 1)
+    found = suggest([_record("a", boxes, [1] * 100)], (2.8, 4.0), (1.0,))
+    assert found["suggested"]["iou50"] > found["default"]["iou50"]
+
+
+def test_json_parses_and_unusable_data_exit_with_1():
+    result = CliRunner().invoke(data_group, ["check", "shapes", "--json", "--no-decode"])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["splits"]["train"]["images"] == 256
+    assert CliRunner().invoke(data_group, ["check", "voc:nowhere"]).exit_code == 1
