@@ -9,6 +9,7 @@ from spnas_core.errors import DataError
 from spnas_detect.commands.data import data_group
 from spnas_detect.data import ImageRecord
 from spnas_detect.data.survey import faults, statistics, suggest
+from spnas_search.cli.main import commands
 
 
 def _record(name, boxes, labels, ignore=None, read=None):
@@ -52,10 +53,27 @@ def test_suggestions_beat_the_defaults_on_small_boxes():
     boxes = np.concatenate([corners, corners + rng.uniform([4, 12], [6, 18], (100, 2))], 1)
     found = suggest([_record("a", boxes, [1] * 100)], (2.8, 4.0), (1.0,))
     assert found["suggested"]["iou50"] > found["default"]["iou50"]
+    assert found["image_size"] == (200, 200)
+
+
+def test_a_canvas_scales_the_boxes_and_says_how_small_it_may_be():
+    records = [_record("a", [[0, 0, 40, 40]] * 20, [1] * 20)]
+    found = suggest(records, (2.8, 4.0), (1.0,), (100, 150))
+    assert found["least_side"] == 20  # images of 200x200 fit at half their size
+    assert found["least_shorter_side"] == 64  # 40 pixels, in steps of 32
 
 
 def test_json_parses_and_unusable_data_exit_with_1():
     result = CliRunner().invoke(data_group, ["check", "shapes", "--json", "--no-decode"])
     assert result.exit_code == 0
     assert json.loads(result.stdout)["splits"]["train"]["images"] == 256
-    assert CliRunner().invoke(data_group, ["check", "voc:nowhere"]).exit_code == 1
+    refused = CliRunner().invoke(data_group, ["check", "voc:nowhere"])
+    assert refused.exit_code == 1
+    assert refused.output.startswith("error: ")
+
+
+def test_the_report_shows_classes_sizes_and_anchors():
+    result = CliRunner().invoke(commands, ["data", "check", "shapes", "--image-size", "160x160"])
+    assert result.exit_code == 0, result.output
+    for text in ("triangle", "aspect ratio", "Faults: 0.", "On a canvas of 160x160", "suggested: anchor_scales"):
+        assert text in result.output

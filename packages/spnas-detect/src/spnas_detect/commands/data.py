@@ -5,7 +5,9 @@ from typing import Any
 
 import click
 
+from spnas_core.commands.parameters import IMAGE_SIZE
 from spnas_core.errors import DataError
+from spnas_detect.commands.options import read_options
 
 
 @click.group(name="data")
@@ -17,9 +19,22 @@ def data_group() -> None:
 @click.argument("spec")
 @click.option("--data-seed", type=click.IntRange(0), default=0, show_default=True, help="Of carved splits.")
 @click.option("--data-option", "options", metavar="KEY=VALUE", multiple=True, help="Option of the kind of data.")
+@click.option(
+    "--image-size",
+    type=IMAGE_SIZE,
+    help="Canvas that anchors are suggested for, in pixels.  [default: the median image's size]",
+)
 @click.option("--no-decode", is_flag=True, help="Do not open image files.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, and nothing else.")
-def check(spec: str, *, data_seed: int, options: tuple[str, ...], no_decode: bool, as_json: bool) -> None:
+def check(
+    spec: str,
+    *,
+    data_seed: int,
+    options: tuple[str, ...],
+    image_size: tuple[int, int] | None,
+    no_decode: bool,
+    as_json: bool,
+) -> None:
     """Say what the data set SPEC holds, what is wrong with it, and which settings suit it.
 
     Exit code 1 where it cannot be used.
@@ -28,12 +43,11 @@ def check(spec: str, *, data_seed: int, options: tuple[str, ...], no_decode: boo
     Example: spnas data check voc:VOCdevkit/VOC2007
     """
     from spnas_core.plugins import registry
-    from spnas_detect.commands.evaluate import _read_options
     from spnas_detect.data import open_data
     from spnas_detect.data.survey import faults, statistics, suggest
     from spnas_detect.detectors.settings import DetectorSettings
 
-    extra = _read_options(options)
+    extra = read_options(options)
     try:
         data = open_data(spec, seed=data_seed, readers=registry("datasets").items, **extra)
     except DataError as error:
@@ -51,7 +65,7 @@ def check(spec: str, *, data_seed: int, options: tuple[str, ...], no_decode: boo
         "notes": list(data.notes),
         "splits": {split: statistics(records, data.classes) for split, records in data.splits.items()},
         "faults": found,
-        "suggestions": suggest(data.splits["train"], settings.anchor_scales, settings.aspect_ratios),
+        "suggestions": suggest(data.splits["train"], settings.anchor_scales, settings.aspect_ratios, image_size),
     }
     if as_json:
         click.echo(json.dumps(report, ensure_ascii=False, allow_nan=False))
@@ -87,12 +101,18 @@ def _show(report: dict[str, Any]) -> None:
         console.print(table)
     for fault in report["faults"]:
         click.echo(f"{fault['kind']}: {fault['image']}: {fault['text']}")
-    click.echo(f"{len(report['faults'])} faults found.")
-    if report["suggestions"]:
-        click.echo(f"Shorter image side: {report['suggestions']['shorter_side']} pixels. Anchors at that size:")
+    click.echo(f"Faults: {len(report['faults'])}.")
+    advice = report["suggestions"]
+    if advice is not None:
+        canvas = "x".join(map(str, advice["image_size"]))
+        click.echo(
+            f"On a canvas of {canvas}, nine of ten boxes have sides of {advice['least_side']:.0f} pixels or more "
+            f"(square root of the area); from a shorter side of {advice['least_shorter_side']} on they have 8."
+        )
+        click.echo(f"Anchors on a canvas of {canvas}, by the boxes that one of them fits:")
         for key in ("default", "suggested"):
-            fit = report["suggestions"][key]
+            fit = advice[key]
             click.echo(
-                f"  {key}: anchor_scales {fit['anchor_scales']}, aspect_ratios {fit['aspect_ratios']}: "
-                f"{fit['iou50']:.1%} of boxes reach IoU 0.5, {fit['iou70']:.1%} reach 0.7"
+                f"  {key}: anchor_scales {fit['anchor_scales']}, aspect_ratios {fit['aspect_ratios']} "
+                f"({fit['per_position']} at a position): IoU 0.5 with {fit['iou50']:.1%}, 0.7 with {fit['iou70']:.1%}"
             )

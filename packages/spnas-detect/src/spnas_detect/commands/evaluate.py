@@ -2,14 +2,13 @@
 
 import json
 import math
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from spnas_core.errors import ConfigError
+from spnas_detect.commands.options import read_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -77,7 +76,7 @@ def evaluate(
         split=split,
         metrics=None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()],
         data_seed=data_seed,
-        data_options=_read_options(options) if options else None,
+        data_options=read_options(options) if options else None,
         out=out,
         worst=worst,
         score_threshold=score_threshold,
@@ -100,20 +99,6 @@ def evaluate(
     click.echo(f"Found and false are counted at IoU 0.5 among detections of score {score_threshold:g} or more.")
     if out is not None:
         click.echo(f"evaluation.json and {len(report.worst)} pictures are in {out}.")
-
-
-def _read_options(assignments: tuple[str, ...]) -> dict[str, Any]:
-    """Read ``key=value`` pairs; a value is TOML, or text where it is none."""
-    options: dict[str, Any] = {}
-    for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"--data-option {assignment!r} must look like key=value, for example test=val.json")
-        try:
-            options[key.strip()] = tomllib.loads(f"value = {text.strip()}")["value"]
-        except tomllib.TOMLDecodeError:
-            options[key.strip()] = text.strip()
-    return options
 
 
 def _tables(report: "EvaluationReport") -> Iterator["Table"]:

@@ -12,9 +12,12 @@ from spnas_detect.data._base import ImageRecord
 
 STRIDES = (4, 8, 16, 32)
 LEAST_SIDE = 8.0
+"""Pixels that nine of ten boxes should have: less is hardly a position of the finest level."""
+
 _SMALL, _MEDIUM = 32**2, 96**2
 _QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
-_SAMPLE = 2000
+_THIRDS = (1 / 6, 1 / 2, 5 / 6)  # the middles of three equal parts
+_SAMPLE = 2000  # boxes that choices are compared on
 
 
 def statistics(records: Sequence[ImageRecord], classes: Sequence[str]) -> dict[str, Any]:
@@ -65,32 +68,38 @@ def faults(records: Sequence[ImageRecord], *, decode: bool) -> list[dict[str, st
     return found
 
 
-def suggest(records: Sequence[ImageRecord], scales: Sequence[float], ratios: Sequence[float]) -> dict[str, Any] | None:
-    """Suggest a shorter side and anchors; None without boxes.
+def suggest(
+    records: Sequence[ImageRecord],
+    scales: Sequence[float],
+    ratios: Sequence[float],
+    image_size: tuple[int, int] | None = None,
+) -> dict[str, Any] | None:
+    """Suggest anchors for a canvas, and say how small it may be; None without boxes.
 
     Args:
         records: the training images.
         scales: default scales in multiples of the stride, among strides 4, 8, 16 and 32.
         ratios: default height / width.
+        image_size: (width, height) of the canvas; None takes the median image's.
     """
-    parts = [
-        (record.boxes[~record.ignore, 2:] - record.boxes[~record.ignore, :2]) / min(record.width, record.height)
-        for record in records
-    ]
-    relative = np.concatenate([np.zeros((0, 2)), *parts])
-    if not len(relative):
+    widths, heights = (np.array([getattr(record, side) for record in records]) for side in ("width", "height"))
+    boxes = [record.boxes[~record.ignore] for record in records]
+    if not sum(map(len, boxes)):
         return None
-    smallest = float(np.quantile(np.sqrt(relative.prod(1)), 0.1))
-    shorter = max(32, int(np.ceil(LEAST_SIDE / smallest / 32)) * 32)
-    sides = relative * shorter
+    canvas = image_size or (int(np.median(widths)), int(np.median(heights)))
+    factors = np.minimum(canvas[0] / widths, canvas[1] / heights)
+    sides = np.concatenate([(one[:, 2:] - one[:, :2]) * factor for one, factor in zip(boxes, factors, strict=True)])
+    least = float(np.quantile(np.sqrt(sides.prod(1)), 0.1))
     sample = sides[np.random.default_rng(0).permutation(len(sides))[:_SAMPLE]]
-    shapes = np.quantile(sides[:, 1] / sides[:, 0], [1 / 6, 1 / 2, 5 / 6]).round(2)
+    shapes = sorted({max(float(value), 0.05) for value in np.quantile(sides[:, 1] / sides[:, 0], _THIRDS).round(2)})
     choices: list[tuple[Sequence[float], Sequence[float]]] = [(scales, ratios)]
     for pair in combinations([float(value) for value in np.geomspace(1, 8, 10).round(2)], 2):
-        choices += [(pair, ratios), (pair, sorted({max(float(value), 0.05) for value in shapes}))]
+        choices += [(pair, ratios), (pair, shapes)]
     best = max(choices, key=lambda choice: float(best_iou(sample, *choice).mean()))
     return {
-        "shorter_side": shorter,
+        "image_size": canvas,
+        "least_side": least,
+        "least_shorter_side": max(32, int(np.ceil(LEAST_SIDE / least * min(canvas) / 32)) * 32),
         "default": _fit(sides, scales, ratios),
         "suggested": _fit(sides, *best),
     }
@@ -109,7 +118,8 @@ def best_iou(sides: NDArray[Any], scales: Sequence[float], ratios: Sequence[floa
 def _fit(sides: NDArray[Any], scales: Sequence[float], ratios: Sequence[float]) -> dict[str, Any]:
     iou = best_iou(sides, scales, ratios)
     shares = {"iou50": float((iou >= 0.5).mean()), "iou70": float((iou >= 0.7).mean())}
-    return {"anchor_scales": list(scales), "aspect_ratios": list(ratios), **shares}
+    positions = {"per_position": len(scales) * len(ratios)}
+    return {"anchor_scales": list(scales), "aspect_ratios": list(ratios), **positions, **shares}
 
 
 def _quantiles(values: NDArray[Any]) -> list[float]:
