@@ -56,11 +56,13 @@ def spnas_register_tasks(register: Register) -> None:
 
 @hookimpl
 def spnas_register_commands(register: Register) -> None:
-    """Train, evaluate and predict."""
+    """Train, compare, evaluate and predict."""
+    from spnas_detect.commands.compare import compare
     from spnas_detect.commands.evaluate import evaluate
     from spnas_detect.commands.predict import predict
     from spnas_detect.commands.train import train_command
 
     register("train", train_command)
+    register("compare", compare)
     register("evaluate", evaluate)
     register("predict", predict)
