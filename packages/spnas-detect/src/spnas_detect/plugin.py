@@ -56,13 +56,15 @@ def spnas_register_tasks(register: Register) -> None:
 
 @hookimpl
 def spnas_register_commands(register: Register) -> None:
-    """Train, evaluate, predict, and look at data."""
+    """Train, compare, evaluate, predict, and look at data."""
+    from spnas_detect.commands.compare import compare
     from spnas_detect.commands.data import data_group
     from spnas_detect.commands.evaluate import evaluate
     from spnas_detect.commands.predict import predict
     from spnas_detect.commands.train import train_command
 
     register("train", train_command)
+    register("compare", compare)
     register("evaluate", evaluate)
     register("predict", predict)
     register("data", data_group)

@@ -1,8 +1,9 @@
 """``spnas train``: train one architecture, for good."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -16,28 +17,45 @@ from spnas_detect.commands.scores import score_table
 from spnas_detect.jobs import TrainFolder, TrainingResult, TrainSettings, train
 
 SIGNAL_CODE = 128
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 PLAIN = ("data", "epochs", "image_size", "init", "seed", "devices", "score_every")
 NESTED = {"detector": "detector.detector", "neck": "detector.neck", "norm": "training.norm"}
+
+SHARED_OPTIONS = (
+    click.option("--data", help="Data set, such as shapes, voc:PATH or coco:PATH.  [default: shapes, or the run's]"),
+    click.option("--detector", help="Registered detector.  [default: faster-rcnn, or the run's]"),
+    click.option("--neck", help="Registered neck.  [default: fpn, or the run's]"),
+    click.option("--epochs", type=click.IntRange(1), help="Epochs to train.  [default: 12]"),
+    click.option("--image-size", type=IMAGE_SIZE, help="Canvas that images are scaled to, in pixels."),
+    click.option("--init", metavar="FILE", help="Weights to start from: torchvision:FILE or FILE.safetensors."),
+    click.option("--fresh", is_flag=True, help="Start from fresh weights, not from the candidate's."),
+    click.option(
+        "--norm", type=click.Choice(["batch", "sync", "group", "frozen"]), help="What normalises the features."
+    ),
+    click.option("--seed", type=click.IntRange(0), help="Of everything random.  [default: 0]"),
+    click.option("--devices", type=click.IntRange(1), help="Processes that train together.  [default: 1]"),
+    click.option(
+        "--score-every", type=click.IntRange(0), help="Epochs between two scores on validation images; 0: none."
+    ),
+    click.option("--metric", "metrics", multiple=True, help="Registered metric; may be repeated.  [default: coco]"),
+    click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings, as in train.toml."),
+    click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="One setting; may be repeated."),
+)
+"""Of every command that trains."""
+
+
+def training_options(command: _Command) -> _Command:
+    """Give a command the options that every training has."""
+    for option in reversed(SHARED_OPTIONS):
+        command = option(command)
+    return command
 
 
 @click.command(name="train")
 @click.argument("reference", metavar="CODE|RUN[:ID]", required=False)
-@click.option("--data", help="Data set, such as shapes, voc:PATH or coco:PATH.  [default: shapes, or the run's]")
-@click.option("--detector", help="Registered detector.  [default: faster-rcnn, or the run's]")
-@click.option("--neck", help="Registered neck.  [default: fpn, or the run's]")
-@click.option("--epochs", type=click.IntRange(1), help="Epochs to train.  [default: 12]")
-@click.option("--image-size", type=IMAGE_SIZE, help="Canvas that images are scaled to, in pixels.")
-@click.option("--init", metavar="FILE", help="Weights to start from: torchvision:FILE or FILE.safetensors.")
-@click.option("--fresh", is_flag=True, help="Start from fresh weights, not from the candidate's.")
-@click.option("--norm", type=click.Choice(["batch", "sync", "group", "frozen"]), help="What normalises the features.")
-@click.option("--seed", type=click.IntRange(0), help="Of everything random.  [default: 0]")
-@click.option("--devices", type=click.IntRange(1), help="Processes that train together.  [default: 1]")
+@training_options
 @click.option("--test", "split", flag_value="test", help="Score on test images at the end.  [default]")
 @click.option("--validation", "split", flag_value="validation", help="Score on validation images at the end.")
-@click.option("--score-every", type=click.IntRange(0), help="Epochs between two scores on validation images; 0: none.")
-@click.option("--metric", "metrics", multiple=True, help="Registered metric; may be repeated.  [default: coco]")
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings, as in train.toml.")
-@click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="One setting; may be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the training.  [default: trainings/CODE]")
 @click.option("--resume", is_flag=True, help="Go on with the training in --out.")
 def train_command(reference: str | None, *, out: Path | None, resume: bool, **given: Any) -> None:
@@ -88,13 +106,22 @@ def train_settings(reference: str | None, given: dict[str, Any], before: TrainFo
     Raises:
         SpnasError: whatever is wrong, in one line.
     """
-    if given["fresh"] and given["init"]:
-        raise click.UsageError("--fresh and --init contradict each other: leave one out")
     values: dict[str, Any] = before.read_settings().as_dict() if before is not None else {}
     if reference is not None:
-        _merge(values, referred(reference, fresh=given["fresh"]))
+        merge(values, referred(reference, fresh=given["fresh"]))
+    return completed(values, given)
+
+
+def completed(values: dict[str, Any], given: dict[str, Any]) -> TrainSettings:
+    """Put the file's settings, the options' and those of ``--set`` over what is there already.
+
+    Raises:
+        SpnasError: whatever is wrong, in one line.
+    """
+    if given["fresh"] and given["init"]:
+        raise click.UsageError("--fresh and --init contradict each other: leave one out")
     if given["config"] is not None:
-        _merge(values, read_toml(given["config"]))
+        merge(values, read_toml(given["config"]))
     _apply_options(values, given)
     if "architecture" not in values:
         raise click.UsageError("what shall be trained? give an architecture CODE, or RUN[:ID] of a search")
@@ -141,10 +168,10 @@ def _apply_options(values: dict[str, Any], given: dict[str, Any]) -> None:
         set_key(values, assignment)
 
 
-def _merge(values: dict[str, Any], more: dict[str, Any]) -> None:
+def merge(values: dict[str, Any], more: dict[str, Any]) -> None:
     """Put values over others, table by table."""
     for key, value in more.items():
         if isinstance(value, dict) and isinstance(values.get(key), dict) and key != "data_options":
-            _merge(values[key], value)
+            merge(values[key], value)
         else:
             values[key] = value

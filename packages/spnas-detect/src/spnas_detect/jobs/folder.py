@@ -76,7 +76,7 @@ class TrainFolder:
         Raises:
             ConfigError: the first key that differs, with both values.
         """
-        before, now = _flat(self.read_settings().as_dict()), _flat(settings.as_dict())
+        before, now = flattened(self.read_settings().as_dict()), flattened(settings.as_dict())
         for key in sorted(before.keys() | now.keys()):
             same = before.get(key) == now.get(key)
             if not same and key not in MAY_CHANGE | {"architecture"}:
@@ -118,11 +118,12 @@ def read_scores(path: Path) -> dict[str, float]:
     return {name: math.nan if value is None else float(value) for name, value in stored.items()}
 
 
-def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+def flattened(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Return nested settings by dotted key."""
     flat: dict[str, object] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and key != "data_options":
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= flattened(value, f"{prefix}{key}.")
         else:
             flat[prefix + key] = value
     return flat

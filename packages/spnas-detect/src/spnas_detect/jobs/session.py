@@ -98,7 +98,7 @@ def train(
         EvaluationError: the loss diverged, memory ran out, or a process died.
     """
     folder = TrainFolder(Path(out))
-    _check(settings)
+    check_settings(settings)
     if resume:
         folder.check_resumable(settings)
     elif not started_by_torchrun():  # where the first process checks, for others may come when it has begun
@@ -114,7 +114,7 @@ def train(
     return TrainingResult(folder.path, step, steps, stopped_by, read_scores(folder.path) if scored else {})
 
 
-def _check(settings: TrainSettings) -> None:
+def check_settings(settings: TrainSettings) -> None:
     """Refuse at once what would otherwise be refused after reading the data, or in every process.
 
     Raises:

@@ -1,0 +1,150 @@
+"""``spnas compare``: which of several architectures is better, and how sure that is."""
+
+import json
+import sys
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from spnas_core.commands.wording import amount, number
+from spnas_core.errors import ConfigError, EvaluationError, SpnasError
+from spnas_detect.commands.progress import TrainProgress
+from spnas_detect.commands.train import SIGNAL_CODE, completed, merge, referred, training_options
+from spnas_detect.jobs import TrainingResult, TrainSettings, flattened
+from spnas_detect.jobs.comparison import Comparison
+from spnas_detect.jobs.comparison import compare as run_comparison
+from spnas_detect.metrics.intervals import Interval
+
+
+class _ProgressOnErrors(TrainProgress):
+    """Leaves standard output to the JSON."""
+
+    @property
+    def console(self) -> Console:
+        if self._console is None:
+            self._console = Console(stderr=True)
+        return self._console
+
+
+@click.command(name="compare")
+@click.argument("references", metavar="CODE|RUN[:ID]…", nargs=-1, required=True)
+@training_options
+@click.option(
+    "--seeds", type=click.IntRange(1), default=3, show_default=True, help="Trainings of each; --seed is the first."
+)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("comparison"), show_default=True, help="Folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
+def compare(references: tuple[str, ...], *, seeds: int, out: Path, as_json: bool, **given: Any) -> None:
+    """Train architectures alike, several seeds each, and compare their scores on test images.
+
+    Differences are to the first architecture and between trainings of the same seed. Given again, a command that was
+    stopped goes on: finished trainings are read back.
+
+    \b
+    Example: spnas compare b@16_11-21-21-21 b@16_11-2-1212-1 --data voc:VOCdevkit/VOC2007 --seeds 5 --out comparison
+    Example: spnas compare runs/serial:7 b@16_11-21-21-21 --fresh --epochs 24
+    """
+    settings = compared_settings(references, given)
+    progress = _ProgressOnErrors() if as_json else TrainProgress()
+    try:
+        result = run_comparison(settings, seeds, out, monitor=progress)
+    except EvaluationError as error:
+        raise SpnasError(str(error)) from error
+    if isinstance(result, TrainingResult):
+        progress.message(f"Stopped in {result.folder}. Go on by the same command.")
+        sys.exit(SIGNAL_CODE + result.stopped_by)
+    if as_json:
+        click.echo(json.dumps(result.as_dict(), allow_nan=False))
+        return
+    progress.console.print(comparison_table(result), highlight=False)
+    for line in verdicts(result):
+        progress.message(line)
+
+
+def compared_settings(references: tuple[str, ...], given: dict[str, Any]) -> list[TrainSettings]:
+    """Return the settings of every architecture; a run's are the defaults of all.
+
+    Raises:
+        SpnasError: a reference is wrong, or they would not be trained alike.
+    """
+    if len(references) < 2:
+        raise click.UsageError("a comparison needs two architectures or more")
+    found = [referred(reference, fresh=given["fresh"]) for reference in references]
+    own = {"architecture", "init"}
+    shared: dict[str, Any] = {}
+    for values in reversed(found):
+        merge(shared, deepcopy({key: value for key, value in values.items() if key not in own}))
+    given = {**given, "split": "test"}
+    settings = []
+    for reference, values in zip(references, found, strict=True):
+        mine = {key: values[key] for key in own & values.keys()}
+        settings.append(completed(deepcopy({**shared, **mine}), given))
+        if len(values) > len(mine):
+            _check_alike(reference, completed(deepcopy(values), given), settings[-1])
+        if settings[-1].architecture != mine["architecture"]:
+            raise ConfigError("the settings name an architecture: leave it out, those to compare are the arguments")
+        if settings[-1].score_split != "test":
+            raise ConfigError("score_split is 'validation': leave it out, a comparison scores on test images")
+    if len({one.init is None for one in settings}) > 1:
+        raise ConfigError("some would start from a candidate's weights and some from fresh ones: give --fresh")
+    if len({(one.architecture, one.init) for one in settings}) < len(settings):
+        raise ConfigError("an architecture is given twice: name each once")
+    return settings
+
+
+def _check_alike(reference: str, wanted: TrainSettings, used: TrainSettings) -> None:
+    """Refuse a run whose settings are not those of the comparison."""
+    theirs, ours = flattened(wanted.as_dict()), flattened(used.as_dict())
+    for key in sorted(theirs.keys() | ours.keys()):
+        if theirs.get(key) != ours.get(key):
+            raise ConfigError(
+                f"{reference} has {key} = {theirs.get(key)!r}, and another run {ours.get(key)!r}: "
+                f"say which by --set {key}=…"
+            )
+
+
+def comparison_table(result: Comparison) -> Table:
+    """Return a row per architecture."""
+    table = Table(header_style="bold")
+    table.add_column("architecture", overflow="fold")
+    seeds = [f"seed {seed}" for seed in result.seeds]
+    for name in ("parameters", "multiply-adds", *seeds, f"mean {result.metric}", "difference to first"):
+        table.add_column(name, justify="right")
+    for one in result.compared:
+        table.add_row(
+            Text(one.architecture),
+            amount(one.parameters),
+            amount(one.multiply_adds),
+            *map(number, one.scores),
+            _interval(one.mean),
+            "" if one.difference is None else _interval(one.difference, signed=True),
+        )
+    return table
+
+
+def verdicts(result: Comparison) -> list[str]:
+    """Say what the intervals mean."""
+    lines = ["Parameters and multiply-adds are the backbone's; ± is half of a 95 % interval (Student's t)."]
+    if len(result.seeds) == 1:
+        lines.append("One seed allows no interval: give --seeds 2 or more, in another --out.")
+        return lines
+    first = result.compared[0].architecture
+    for one in result.compared[1:]:
+        if one.difference is None or one.difference.excludes_zero is None:
+            lines.append(f"{one.architecture}: an undefined score allows no interval.")
+        elif one.difference.excludes_zero:
+            word = "better" if one.difference.mean > 0 else "worse"
+            lines.append(f"{one.architecture}: {word} than {first}; the interval of the difference excludes zero.")
+        else:
+            lines.append(f"{one.architecture}: no clear difference to {first}; the interval includes zero.")
+    return lines
+
+
+def _interval(interval: Interval, *, signed: bool = False) -> str:
+    mean = number(interval.mean, signed=signed)
+    return mean if interval.half is None else f"{mean} ± {number(interval.half)}"

@@ -1,0 +1,180 @@
+"""Several architectures, each trained alike on several seeds: the call behind ``spnas compare``."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spnas_core.cost import backbone_cost
+from spnas_core.durable import replace_durably
+from spnas_core.encoding import Architecture
+from spnas_core.errors import ConfigError
+from spnas_core.interchange.initial_weights import read_initial_weights
+from spnas_core.morphisms import identity
+from spnas_detect.detectors import build_detector
+from spnas_detect.jobs.folder import TrainFolder, flattened, read_scores
+from spnas_detect.jobs.monitor import Monitor, Silent
+from spnas_detect.jobs.session import TrainingResult, check_settings, train
+from spnas_detect.jobs.settings import MAY_CHANGE, TrainSettings
+from spnas_detect.metrics import metric_factory
+from spnas_detect.metrics.intervals import Interval, mean_interval
+
+PLAN, RESULT = "plan.json", "compare.json"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """An architecture and how it did.
+
+    Attributes:
+        architecture: its code.
+        parameters: of the backbone.
+        multiply_adds: of the backbone for one image.
+        scores: one per seed.
+        mean: of the scores.
+        difference: to the first architecture, seed by seed; None for the first itself.
+    """
+
+    architecture: str
+    parameters: int
+    multiply_adds: int
+    scores: tuple[float, ...]
+    mean: Interval
+    difference: Interval | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came of a comparison.
+
+    Attributes:
+        metric: that the scores are of.
+        seeds: of the trainings.
+        compared: in the order given.
+    """
+
+    metric: str
+    seeds: tuple[int, ...]
+    compared: tuple[Compared, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as JSON has it, None where undefined."""
+        rows = []
+        for one in self.compared:
+            difference = None
+            if one.difference is not None:
+                difference = {**one.difference.as_dict(), "excludes_zero": one.difference.excludes_zero}
+            rows.append(
+                {
+                    "architecture": one.architecture,
+                    "parameters": one.parameters,
+                    "multiply_adds": one.multiply_adds,
+                    "scores": [score if math.isfinite(score) else None for score in one.scores],
+                    "mean": one.mean.as_dict(),
+                    "difference": difference,
+                }
+            )
+        return {"metric": self.metric, "split": "test", "seeds": list(self.seeds), "architectures": rows}
+
+
+def compare(
+    settings: Sequence[TrainSettings], seeds: int, out: Path, *, monitor: Monitor | None = None
+) -> Comparison | TrainingResult:
+    """Train and score every architecture with seeds that count up from its settings' own.
+
+    Args:
+        settings: one per architecture; nothing but ``architecture`` and ``init`` differs.
+        seeds: trainings of each.
+        out: folder; what is finished in it is read back, what was stopped goes on.
+        monitor: is told what happens; nobody by default.
+
+    Returns:
+        The comparison, or the training that a signal has stopped.
+
+    Raises:
+        SpnasError: whatever is wrong, in one line, before the first training where that is possible.
+        EvaluationError: a training failed.
+    """
+    monitor = monitor or Silent()
+    _prepare(settings, seeds, out)
+    numbers = tuple(range(settings[0].seed, settings[0].seed + seeds))
+    metric = metric_factory(settings[0].metrics[0]).specs[0].name
+    scores: list[list[float]] = [[] for _ in settings]
+    for seed in numbers:
+        for place, one in enumerate(settings):
+            folder = TrainFolder(out / f"{place + 1}-{seed}")
+            if not folder.scores.exists():
+                monitor.message(f"{folder.path.name}: {one.architecture}, seed {seed}")
+                result = _train(one.model_copy(update={"seed": seed}), folder, out / "cache", monitor)
+                if result.stopped_by:
+                    return result
+            scores[place].append(read_scores(folder.path)[metric])
+    comparison = Comparison(
+        metric, numbers, tuple(_compared(one, row, scores[0]) for one, row in zip(settings, scores, strict=True))
+    )
+    _write(out / RESULT, comparison.as_dict())
+    return comparison
+
+
+def _compared(settings: TrainSettings, scores: list[float], first: list[float]) -> Compared:
+    cost = backbone_cost(Architecture.parse(settings.architecture), *settings.image_size)
+    difference = None
+    if scores is not first:
+        difference = mean_interval([here - there for here, there in zip(scores, first, strict=True)])
+    return Compared(
+        settings.architecture, cost.parameters, cost.multiply_adds, tuple(scores), mean_interval(scores), difference
+    )
+
+
+def _train(settings: TrainSettings, folder: TrainFolder, cache: Path, monitor: Monitor) -> TrainingResult:
+    resume = folder.checkpoint.exists()
+    if not resume:  # it ended before its first checkpoint
+        folder.config.unlink(missing_ok=True)
+    return train(settings, folder.path, resume=resume, monitor=monitor, cache=cache)
+
+
+def _prepare(settings: Sequence[TrainSettings], seeds: int, out: Path) -> None:
+    """Refuse what cannot be trained or is of another comparison; then the folder is this comparison's."""
+    plan = {
+        "seeds": seeds,
+        **{f"{place + 1}.{key}": value for place, one in enumerate(settings) for key, value in _fixed(one).items()},
+    }
+    file = out / PLAN
+    for one in settings:
+        check_settings(one)
+    if file.exists():
+        before = json.loads(file.read_text(encoding="utf-8"))
+        now = json.loads(json.dumps(plan))
+        for key in [*now, *before]:
+            if before.get(key) != now.get(key):
+                raise ConfigError(
+                    f"the comparison in {out} has {key} = {before.get(key)!r}, not {now.get(key)!r}: give its options "
+                    "again to go on with it, or choose another --out"
+                )
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out} is not empty and holds no comparison: choose another --out")
+    for one in settings:
+        _check_buildable(one)
+    out.mkdir(parents=True, exist_ok=True)
+    _write(file, plan)
+
+
+def _fixed(settings: TrainSettings) -> dict[str, object]:
+    return {key: value for key, value in flattened(settings.as_dict()).items() if key not in MAY_CHANGE}
+
+
+def _check_buildable(settings: TrainSettings) -> None:
+    architecture = Architecture.parse(settings.architecture)
+    tensors = {} if settings.init is None else read_initial_weights(settings.init, architecture)
+    build_detector(identity(architecture), 1, settings.detector, tensors, generator=torch.Generator().manual_seed(0))
+
+
+def _write(file: Path, content: dict[str, Any]) -> None:
+    temporary = file.with_name(f".{file.name}")
+    temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    replace_durably(temporary, file)

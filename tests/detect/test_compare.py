@@ -1,0 +1,130 @@
+import json
+import math
+
+import pytest
+from click.testing import CliRunner
+
+from spnas_core.hookspecs import hookimpl
+from spnas_core.plugins import plugin_manager
+from spnas_core.tasks import ResolvedCandidate
+from spnas_detect.jobs import comparison
+from spnas_detect.metrics.intervals import mean_interval, t_quantile
+from spnas_search.cli.main import commands
+
+SETTINGS = [
+    *("--image-size", "64x64"),
+    *("--set", "data_options={image_size=64, train=10, validation=4, test=4, max_size=32, min_size=12}"),
+    *("--set", "training.batch_size=4"),
+    *("--epochs", "1"),
+]
+CODES = ["b@8_1-2", "b@8_11-2"]
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(commands, ["compare", *map(str, arguments)])
+
+
+@pytest.mark.parametrize(
+    ("freedom", "expected"),
+    [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (5, 2.5706), (9, 2.2622), (10, 2.2281), (30, 2.0423)],
+)
+def test_quantiles_are_those_of_the_printed_table(freedom, expected):
+    assert t_quantile(freedom) == pytest.approx(expected, abs=1e-4)
+
+
+def test_an_interval_by_hand():
+    found = mean_interval([1.0, 2.0, 3.0])  # standard deviation 1
+    assert found.mean == 2
+    assert found.half == pytest.approx(4.30265 / math.sqrt(3), abs=1e-4)
+    assert found.excludes_zero is False
+    assert mean_interval([2.9, 3.0, 3.1]).excludes_zero is True
+    assert mean_interval([0.5]).half is None
+    assert mean_interval([0.5]).excludes_zero is None
+    assert mean_interval([0.5, math.nan]).as_dict() == {"mean": None, "low": None, "high": None}
+
+
+def test_a_comparison_end_to_end_goes_on_and_does_not_train_twice(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    calls = []
+    train = comparison.train
+
+    def counted(settings, folder, **options):
+        calls.append((folder.name, options["resume"]))
+        return train(settings, folder, **options)
+
+    monkeypatch.setattr(comparison, "train", counted)
+    result = invoke(*CODES, *SETTINGS, "--seeds", 2, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert calls == [("1-0", False), ("2-0", False), ("1-1", False), ("2-1", False)]
+    assert "seed 1" in result.output
+    assert "b@8_11-2: " in result.output
+    stored = json.loads((out / "compare.json").read_text())
+    assert stored["seeds"] == [0, 1]
+    for place, row in enumerate(stored["architectures"]):
+        assert row["architecture"] == CODES[place]
+        own = [json.loads((out / f"{place + 1}-{seed}" / "scores.json").read_text()) for seed in (0, 1)]
+        assert row["scores"] == [one["scores"]["AP"] for one in own]
+        assert all(one["split"] == "test" for one in own)
+    first, second = (row["scores"] for row in stored["architectures"])
+    mean = sum(b - a for a, b in zip(first, second, strict=True)) / 2
+    assert stored["architectures"][1]["difference"]["mean"] == pytest.approx(mean)
+    calls.clear()
+    again = invoke(*CODES, *SETTINGS, "--seeds", 2, "--out", out, "--json")
+    assert json.loads(again.stdout) == stored
+    assert calls == []
+    weights = (out / "2-1" / "weights.safetensors").read_bytes()
+    for name in ("scores.json", "weights.safetensors"):
+        (out / "2-1" / name).unlink()
+    assert invoke(*CODES, *SETTINGS, "--seeds", 2, "--out", out).exit_code == 0
+    assert calls == [("2-1", True)]
+    assert (out / "2-1" / "weights.safetensors").read_bytes() == weights
+    other = invoke(*CODES, *SETTINGS, "--seeds", 2, "--epochs", 2, "--out", out)
+    assert other.exit_code == 2
+    assert "has 1.epochs = 1, not 2" in other.output.replace("\n", " ")
+
+
+def test_one_seed_has_no_interval(tmp_path):
+    result = invoke(*CODES, *SETTINGS, "--seeds", 1, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "One seed allows no interval" in result.output
+    assert "±" not in result.output.split("Parameters and")[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["b@8_1-2", "b_11--21"], "stage 2 of '11--21' is empty"),
+        (["b@8_1-2", "runs/nothing:3"], "'runs/nothing:3' is no run of a search, and no architecture code"),
+        ([*CODES, "--seeds", "0"], "--seeds"),
+        (["b@8_1-2"], "needs two architectures or more"),
+        (["b@8_1-2", "b@8_1-2"], "given twice"),
+        ([*CODES, "--init", "none.safetensors"], "weights file none.safetensors does not exist"),
+        ([*CODES, "--neck", "fnp"], "did you mean 'fpn'?"),
+    ],
+)
+def test_a_wrong_argument_is_refused_before_anything_is_trained(tmp_path, arguments, message):
+    result = invoke(*SETTINGS, *arguments, "--out", tmp_path / "out")
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_candidates_are_compared_alike(tmp_path):
+    class Runs:
+        @hookimpl(tryfirst=True)
+        def spnas_resolve_candidate(self, reference):
+            norms = {"runs/a": "group", "runs/b": "batch"}
+            if reference not in norms:
+                return None
+            return ResolvedCandidate("b@8_1-2", tmp_path / "w.safetensors", {"training": {"norm": norms[reference]}})
+
+    plugin = Runs()
+    plugin_manager().register(plugin)
+    try:
+        mixed = invoke("runs/a", "b@8_11-2", *SETTINGS, "--out", tmp_path / "out")
+        unlike = invoke("runs/a", "runs/b", *SETTINGS, "--out", tmp_path / "out")
+    finally:
+        plugin_manager().unregister(plugin)
+    assert "give --fresh" in mixed.output
+    assert "has training.norm = 'batch', and another run 'group'" in unlike.output
+    assert not (tmp_path / "out").exists()
