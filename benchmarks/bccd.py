@@ -13,7 +13,6 @@ from spnas_detect.jobs import TrainSettings, train
 TITLE = "BCCD from fresh weights, beside torchvision's Faster R-CNN"
 CONFIG = Path(__file__).resolve().parent.parent / "examples" / "bccd_train.toml"
 DETECTORS = {"ours": "faster-rcnn", "torchvision's": torchvision_detectors.PEERS["faster-rcnn"]}
-COLUMNS = {"AP": "coco.AP", "AP50": "coco.AP50", "VOC AP50": "voc.AP50"}
 
 
 def run(arguments: argparse.Namespace) -> str:
@@ -25,15 +24,15 @@ def run(arguments: argparse.Namespace) -> str:
     rows, times = [], []
     with tempfile.TemporaryDirectory() as folder:
         for title, detector in DETECTORS.items():
-            values = read_toml(CONFIG) | {"data": arguments.data}
+            values = read_toml(CONFIG) | {"data": arguments.data, "seed": arguments.seed}
             values["detector"] = values["detector"] | {"detector": detector}
             begin = time.process_time()
             out = Path(folder, detector)
             scores = train(validate(TrainSettings, values), out, cache=Path(folder, "cache")).scores
             times.append(f"{title} {(time.process_time() - begin) / 60:.1f}")
             for name in sorted(scores):
-                print(title, name, scores[name], flush=True)
                 if "AP50" in name:
                     rows.append(f"| {title} | `{name}` | {scores[name]:.3f} |")
-    table = "\n".join(["| detector | score | |", "|---|---|---|", *rows])
+                    print(rows[-1], flush=True)
+    table = "\n".join([f"| detector | score | seed {arguments.seed} |", "|---|---|---|", *rows])
     return f"{table}\n\nCPU minutes of training and scoring: {', '.join(times)}."

@@ -54,6 +54,7 @@ def main() -> None:
     )
     parser.add_argument("--children", type=int, default=10, help="children of the inheritance benchmark")
     parser.add_argument("--data", help="data set of the bccd benchmark, voc:PATH/TO/BCCD")
+    parser.add_argument("--seed", type=int, default=0, help="of the bccd benchmark's trainings")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - {*NAMES, *WITH_DATA}
     if unknown:

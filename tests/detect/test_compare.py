@@ -83,11 +83,23 @@ def test_a_comparison_end_to_end_goes_on_and_does_not_train_twice(tmp_path, monk
     assert "has 1.epochs = 1, not 2" in other.output.replace("\n", " ")
 
 
-def test_one_seed_has_no_interval(tmp_path):
-    result = invoke(*CODES, *SETTINGS, "--seeds", 1, "--out", tmp_path / "out")
+def test_one_seed_has_no_interval_and_a_second_one_can_follow(tmp_path):
+    out = tmp_path / "out"
+    result = invoke(*CODES, *SETTINGS, "--seeds", 1, "--out", out)
     assert result.exit_code == 0, result.output
     assert "One seed allows no interval" in result.output
     assert "±" not in result.output.split("Parameters and")[0]
+    first = (out / "1-0" / "scores.json").stat().st_mtime_ns
+    assert invoke(*CODES, *SETTINGS, "--seeds", 2, "--out", out).exit_code == 0
+    assert (out / "1-1" / "scores.json").exists()
+    assert (out / "1-0" / "scores.json").stat().st_mtime_ns == first
+
+
+def test_a_damaged_plan_is_named(tmp_path):
+    (tmp_path / "plan.json").write_text("{")
+    result = invoke(*CODES, *SETTINGS, "--out", tmp_path)
+    assert result.exit_code == 2
+    assert "plan.json cannot be read" in result.output.replace("\n", " ")
 
 
 @pytest.mark.parametrize(

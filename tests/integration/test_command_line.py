@@ -194,9 +194,12 @@ def test_plugins_lists_what_every_distribution_registers():
         assert name in output
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["show"], ["candidates"], ["plugins"], ["predict"], ["evaluate"]])
+@pytest.mark.parametrize(
+    "command",
+    ["", "run", "show", "candidates", "plugins", "train", "compare", "evaluate", "predict", "data check"],
+)
 def test_help_of_every_command_has_an_example(command):
-    lines = invoke(*command, "--help").output.splitlines()
+    lines = invoke(*command.split(), "--help").output.splitlines()
     examples = [line.strip() for line in lines if "Example: " in line]
     assert examples
     assert all(example.startswith("Example: spnas ") for example in examples)  # each begins a line of its own

@@ -131,7 +131,7 @@ def verdicts(result: Comparison) -> list[str]:
     """Say what the intervals mean."""
     lines = ["Parameters and multiply-adds are the backbone's; ± is half of a 95 % interval (Student's t)."]
     if len(result.seeds) == 1:
-        lines.append("One seed allows no interval: give --seeds 2 or more, in another --out.")
+        lines.append("One seed allows no interval: give --seeds 2 or more.")
         return lines
     first = result.compared[0].architecture
     for one in result.compared[1:]:

@@ -100,7 +100,7 @@ def compare(
         EvaluationError: a training failed.
     """
     monitor = monitor or Silent()
-    _prepare(settings, seeds, out)
+    _prepare(settings, out)
     numbers = tuple(range(settings[0].seed, settings[0].seed + seeds))
     metric = metric_factory(settings[0].metrics[0]).specs[0].name
     scores: list[list[float]] = [[] for _ in settings]
@@ -137,17 +137,14 @@ def _train(settings: TrainSettings, folder: TrainFolder, cache: Path, monitor: M
     return train(settings, folder.path, resume=resume, monitor=monitor, cache=cache)
 
 
-def _prepare(settings: Sequence[TrainSettings], seeds: int, out: Path) -> None:
+def _prepare(settings: Sequence[TrainSettings], out: Path) -> None:
     """Refuse what cannot be trained or is of another comparison; then the folder is this comparison's."""
-    plan = {
-        "seeds": seeds,
-        **{f"{place + 1}.{key}": value for place, one in enumerate(settings) for key, value in _fixed(one).items()},
-    }
+    plan = {f"{place + 1}.{key}": value for place, one in enumerate(settings) for key, value in _fixed(one).items()}
     file = out / PLAN
     for one in settings:
         check_settings(one)
     if file.exists():
-        before = json.loads(file.read_text(encoding="utf-8"))
+        before = _read_plan(file)
         now = json.loads(json.dumps(plan))
         for key in [*now, *before]:
             if before.get(key) != now.get(key):
@@ -162,6 +159,16 @@ def _prepare(settings: Sequence[TrainSettings], seeds: int, out: Path) -> None:
         _check_buildable(one)
     out.mkdir(parents=True, exist_ok=True)
     _write(file, plan)
+
+
+def _read_plan(file: Path) -> dict[str, Any]:
+    try:
+        plan = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file} cannot be read ({error}): choose another --out") from error
+    if not isinstance(plan, dict):
+        raise ConfigError(f"{file} holds no plan of a comparison: choose another --out")
+    return plan
 
 
 def _fixed(settings: TrainSettings) -> dict[str, object]:
