@@ -4,7 +4,6 @@ import argparse
 import multiprocessing
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from spnas_core.morphisms import identity
 from spnas_core.plugins import plugin_manager
 from spnas_detect.data import Targets, pad_targets
 from spnas_detect.detectors import DetectorSettings, build_detector
+from spnas_detect.training.memory import used_memory
 
 TITLE = "Detectors, against torchvision's"
 
@@ -187,16 +187,10 @@ def peak_memory(case: Case, is_ours: bool) -> int:
 def _peak(name: str, is_ours: bool) -> int:
     case = next(case for case in CASES if case.name == name)
     step = step_of(case, is_ours, torch.channels_last)
-    before = _largest_resident()
+    before = used_memory(torch.device("cpu"))
     step()
     step()
-    return _largest_resident() - before
-
-
-def _largest_resident() -> int:
-    # Not getrusage's ru_maxrss: Linux hands it from a process to those that it starts.
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
+    return used_memory(torch.device("cpu")) - before
 
 
 def run(_: argparse.Namespace) -> str:

@@ -2,6 +2,9 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -148,6 +151,16 @@ def test_the_cpus_own_complaint_is_understood():
     assert asked_memory(RuntimeError("shapes differ")) is None
     assert gibibytes(3 << 19) == "1.5 MiB"
     assert 2**20 < used_memory(torch.device("cpu")) < 2**40
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux hands the value on")
+def test_used_memory_is_not_that_of_the_process_that_started_this_one():
+    ballast = torch.ones(2**28)  # 1 GiB
+    count = (
+        "import torch; from spnas_detect.training.memory import used_memory; print(used_memory(torch.device('cpu')))"
+    )
+    child = subprocess.run([sys.executable, "-c", count], capture_output=True, text=True, check=True)
+    assert int(child.stdout) < ballast.nbytes
 
 
 def test_other_errors_of_a_detector_stay_what_they_are(split):

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from spnas_core.errors import ConfigError
-
-_CPU_REFUSAL = "you tried to allocate"  # torch raises a plain RuntimeError there
+from spnas_detect.training.memory import asked_memory, available_memory
 
 
 @contextmanager
@@ -25,11 +24,10 @@ def explained_memory(count: int, image_size: tuple[int, int], device: torch.devi
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        is_memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or _CPU_REFUSAL in str(error).lower()
-        if not is_memory:
+        asked = asked_memory(error)
+        if asked is None:
             raise
-        said = (str(error).splitlines() or [""])[0] or "no more could be had"
         raise ConfigError(
             f"{count} images of {image_size[0]}x{image_size[1]} at a time do not fit in the memory of {device}: "
-            f"lower --batch-size ({said})"
+            f"{asked} more were asked for, {available_memory(device)}; lower --batch-size"
         ) from error
