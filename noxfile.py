@@ -117,7 +117,7 @@ def sanitize(session: nox.Session) -> None:
     source = Path(session.create_tmp()) / "csrc"
     shutil.copytree(ROOT / "csrc", source, dirs_exist_ok=True, ignore=shutil.ignore_patterns("build", "*.so"))
     build = {
-        "SPNAS_KERNELS_CXXFLAGS": flags,
+        "SPNAS_KERNELS_CXXFLAGS": f"{flags} -DSPNAS_MOST_CACHED=4096",
         "SPNAS_KERNELS_LDFLAGS": "-fsanitize=address,undefined",
         "SPNAS_KERNELS_BUILD": "require",
         "SPNAS_KERNELS_CUDA": "off",

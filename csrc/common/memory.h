@@ -1,10 +1,11 @@
-// Fresh memory: large outputs on huge pages, and buffers that a thread keeps.
+// Fresh memory: large outputs on huge pages and past the caches, and buffers that a thread keeps.
 #pragma once
 
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
 
+#include "common/parallel.h"
 #include "common/stable.h"
 
 #if defined(__linux__)
@@ -13,15 +14,27 @@
 
 namespace spnas {
 
-// Asks for huge pages under a new tensor: with small ones, the page faults of the first writes take longer than the kernel.
+inline int64_t bytes_of(const Tensor& tensor) { return tensor.numel() * int64_t(tensor.element_size()); }
+
+// Puts huge pages under a new tensor: with small ones, the page faults of the first writes take longer than the kernel. Each
+// is touched here by one thread; two that met on an untouched page would both clear one.
 inline void prefer_huge_pages(const Tensor& tensor) {
 #if defined(__linux__)
   constexpr uintptr_t kPage = uintptr_t(1) << 21;
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(tensor.const_data_ptr()) + kPage - 1) & ~(kPage - 1);
-  const uintptr_t end = (reinterpret_cast<uintptr_t>(tensor.const_data_ptr()) + tensor.numel() * tensor.element_size()) & ~(kPage - 1);
-  if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // a hint: failing costs nothing but time
+  const uintptr_t address = reinterpret_cast<uintptr_t>(tensor.mutable_data_ptr());
+  const uintptr_t begin = (address + kPage - 1) & ~(kPage - 1), end = (address + bytes_of(tensor)) & ~(kPage - 1);
+  if (end <= begin) return;
+  madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // a hint: failing costs nothing but time
+  for_each_piece((end - begin) / kPage, [&](int64_t i) { *reinterpret_cast<volatile char*>(begin + i * kPage) = 0; });
 #endif
 }
+
+// Results of more bytes are written past the caches: they would not stay there until they are read. Fuzzing sets it low.
+#if defined(SPNAS_MOST_CACHED)
+constexpr int64_t kMostCached = SPNAS_MOST_CACHED;
+#else
+constexpr int64_t kMostCached = int64_t(16) << 20;
+#endif
 
 // Memory of at least `count` values that this thread keeps for the next call; its contents are undefined.
 template <typename Value>

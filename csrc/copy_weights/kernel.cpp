@@ -3,9 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
+#include "common/stream.h"
 
 namespace spnas::SPNAS_ISA {
 namespace {
@@ -29,29 +27,12 @@ void gather(Item* __restrict destination, const Item* __restrict source, const i
 }  // namespace
 
 void stream_bytes(char* __restrict destination, const char* __restrict source, int64_t bytes) {
-#if defined(__AVX2__)
-  const int64_t head = (32 - ((uintptr_t)destination & 31)) & 31;
   if (bytes < 4096) {
     memcpy(destination, source, bytes);
     return;
   }
-  memcpy(destination, source, head);
-  int64_t i = head;
-  for (; i + 128 <= bytes; i += 128) {
-    const __m256i a = _mm256_loadu_si256((const __m256i*)(source + i));
-    const __m256i b = _mm256_loadu_si256((const __m256i*)(source + i + 32));
-    const __m256i c = _mm256_loadu_si256((const __m256i*)(source + i + 64));
-    const __m256i d = _mm256_loadu_si256((const __m256i*)(source + i + 96));
-    _mm256_stream_si256((__m256i*)(destination + i), a);
-    _mm256_stream_si256((__m256i*)(destination + i + 32), b);
-    _mm256_stream_si256((__m256i*)(destination + i + 64), c);
-    _mm256_stream_si256((__m256i*)(destination + i + 96), d);
-  }
-  memcpy(destination + i, source + i, bytes - i);
-  _mm_sfence();
-#else
-  memcpy(destination, source, bytes);
-#endif
+  stream_copy(destination, source, bytes);
+  finish_streams();
 }
 
 void gather_runs(char* destination, const char* source, const int64_t* map, int64_t count, int64_t run, int32_t item_size) {

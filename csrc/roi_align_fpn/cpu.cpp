@@ -2,6 +2,7 @@
 
 #include "common/memory.h"
 #include "common/parallel.h"
+#include "common/stream.h"
 #include "roi_align_fpn/arguments.h"
 #include "roi_align_fpn/geometry.h"
 #include "roi_align_fpn/kernel.h"
@@ -9,18 +10,15 @@
 namespace spnas::roi_align_fpn {
 namespace {
 
-constexpr int64_t kTile = 64;  // columns of a slab that are transposed at a time
-
-// One block of channels of one image on one level, where it lies in memory.
+// One block of channels of one image on one level, where it lies in memory; pixels are counted row by row.
 template <typename Stored>
 struct Source {
   Stored* data;
   int64_t height, width;
-  int64_t row_stride;
   Strides strides;
   int32_t channels;
 
-  Stored* at(int64_t row, int64_t column) const { return data + row * row_stride + column * strides.column; }
+  Stored* at(int64_t pixel) const { return data + pixel * strides.column; }
 };
 
 template <typename Stored>
@@ -29,55 +27,56 @@ Source<Stored> block_of(Stored* data, bool channels_last, int64_t image, int64_t
   const Strides strides = channels_last ? Strides{1, channels} : Strides{height * width, 1};
   Stored* start = data + image * channels * height * width + first_channel * strides.channel;
   const int32_t count = static_cast<int32_t>(std::min<int64_t>(kBlock, channels - first_channel));
-  return {start, height, width, width * strides.column, strides, count};
+  return {start, height, width, strides, count};
 }
 
-// A level's plane as Value[height][width][16], of which only the tiles that RoIs touch are ever made.
+// A level's plane as Value[height][width][16], of which only the runs of pixels that RoIs touch are ever made.
 template <typename Value>
 class Slab {
  public:
-  Slab(int64_t height, int64_t width)
+  // Many RoIs cover most of the plane, and long runs are read faster; a few need no more than what they touch.
+  Slab(int64_t height, int64_t width, int64_t rois)
       : width_(width),
-        tiles_((width + kTile - 1) / kTile),
-        values_(thread_buffer<Value>(height * width * kBlock)),
-        is_made_(thread_buffer<bool>(height * tiles_)) {
-    std::fill_n(is_made_, height * tiles_, false);  // not memset: a level without pixels has no memory
+        pixels_(height * width),
+        run_bits_(rois < 64 ? 6 : 8),
+        values_(thread_buffer<Value>(pixels_ * kBlock)),
+        is_made_(thread_buffer<bool>(runs())) {
+    std::fill_n(is_made_, runs(), false);  // not memset: a level without pixels has no memory
   }
 
   Plane<Value> plane() const { return {values_, width_ * kBlock, kBlock}; }
 
-  // Calls make(row, column, columns, pixels) for each tile of a region that was not made before.
+  // Calls make(first pixel, count, pixels) for each run in a region that was not made before.
   template <typename Make>
   void need(int32_t top, int32_t bottom, int32_t left, int32_t right, const Make& make) {
     for (int64_t row = top; row <= bottom; ++row) {
-      for (int64_t tile = left / kTile; tile <= right / kTile; ++tile) {
-        bool& is_made = is_made_[row * tiles_ + tile];
-        if (is_made) continue;
-        is_made = true;
-        visit(row, tile, make);
+      for (int64_t run = (row * width_ + left) >> run_bits_; run <= (row * width_ + right) >> run_bits_; ++run) {
+        if (is_made_[run]) continue;
+        is_made_[run] = true;
+        visit(run, make);
       }
     }
   }
 
-  // Calls take(row, column, columns, pixels, is_made) for every tile.
+  // Calls take(first pixel, count, pixels, is_made) for every run.
   template <typename Take>
-  void each_tile(int64_t height, const Take& take) {
-    for (int64_t row = 0; row < height; ++row) {
-      for (int64_t tile = 0; tile < tiles_; ++tile) {
-        const bool is_made = is_made_[row * tiles_ + tile];
-        visit(row, tile, [&](int64_t r, int64_t column, int64_t columns, Value* pixels) { take(r, column, columns, pixels, is_made); });
-      }
+  void each_run(const Take& take) {
+    for (int64_t run = 0; run < runs(); ++run) {
+      visit(run, [&](int64_t first, int64_t count, Value* pixels) { take(first, count, pixels, is_made_[run]); });
     }
   }
 
  private:
+  int64_t runs() const { return (pixels_ + (int64_t(1) << run_bits_) - 1) >> run_bits_; }
+
   template <typename Visit>
-  void visit(int64_t row, int64_t tile, const Visit& call) {
-    const int64_t column = tile * kTile;
-    call(row, column, std::min(kTile, width_ - column), values_ + (row * width_ + column) * kBlock);
+  void visit(int64_t run, const Visit& call) {
+    const int64_t first = run << run_bits_, end = std::min((run + 1) << run_bits_, pixels_);
+    call(first, end - first, values_ + first * kBlock);
   }
 
-  int64_t width_, tiles_;
+  int64_t width_, pixels_;
+  int run_bits_;  // a run's pixels: a power of two
   Value* values_;
   bool* is_made_;
 };
@@ -101,7 +100,7 @@ std::vector<Piece> pieces_of(const Geometry& geometry, int64_t channels) {
 
 template <typename Stored, typename Value>
 void pool_from_slabs(const Tensors& features, const Geometry& geometry, const Plan<Value>& plan,
-                     const std::vector<bool>& is_direct, Stored* output) {
+                     const std::vector<bool>& is_direct, bool streams, Stored* output) {
   const int64_t channels = features[0].size(1), bins = geometry.bins();
   const std::vector<Piece> pieces = pieces_of(geometry, channels);
   for_each_piece(pieces.size(), [&](int64_t i) {
@@ -111,11 +110,12 @@ void pool_from_slabs(const Tensors& features, const Geometry& geometry, const Pl
     if (plan.starts[group] == plan.starts[group + 1] || (is_direct[level] && is_whole)) return;
     const auto source = block_of(static_cast<const Stored*>(features[level].const_data_ptr()), is_channels_last(features[level]),
                                  image, channels, geometry.heights[level], geometry.widths[level], first_channel);
-    Slab<Value> slab(source.height, source.width);
+    Slab<Value> slab(source.height, source.width, plan.starts[group + 1] - plan.starts[group]);
     std::vector<Value> pooled(bins * kBlock);
+    std::vector<Stored> lines(streams ? bins * kBlock : 0);
     const auto read_pixels = SPNAS_SELECT_OVERLOAD(read_pixels, void (*)(const Stored*, Strides, int32_t, int64_t, Value*));
     const auto pool = SPNAS_SELECT_OVERLOAD(pool, void (*)(Plane<const Value>, Axis<Value>, Axis<Value>, int32_t, Value*));
-    const auto write_bins = SPNAS_SELECT_OVERLOAD(write_bins, void (*)(const Value*, int64_t, int32_t, int32_t, Stored*));
+    const auto write_bins = SPNAS_SELECT_OVERLOAD(write_bins, void (*)(const Value*, int64_t, int32_t, int32_t, Stored*, Stored*));
     const Plane<const Value> plane{slab.plane().data, slab.plane().row_stride, slab.plane().column_stride};
     for (int64_t position = plan.starts[group]; position < plan.starts[group + 1]; ++position) {
       const int64_t k = plan.order[position];
@@ -125,19 +125,20 @@ void pool_from_slabs(const Tensors& features, const Geometry& geometry, const Pl
         std::memset(static_cast<void*>(target), 0, source.channels * bins * sizeof(Stored));
         continue;
       }
-      slab.need(roi.y.low, roi.y.high, roi.x.low, roi.x.high, [&](int64_t row, int64_t column, int64_t columns, Value* pixels) {
-        read_pixels(source.at(row, column), source.strides, source.channels, columns, pixels);
+      slab.need(roi.y.low, roi.y.high, roi.x.low, roi.x.high, [&](int64_t first, int64_t count, Value* pixels) {
+        read_pixels(source.at(first), source.strides, source.channels, count, pixels);
       });
       pool(plane, roi.y_axis(geometry), roi.x_axis(geometry), 1, pooled.data());
-      write_bins(pooled.data(), kBlock, source.channels, bins, target);
+      write_bins(pooled.data(), kBlock, source.channels, bins, streams ? lines.data() : nullptr, target);
     }
+    if (streams) finish_streams();
   });
 }
 
 // Channels-last levels whose dtype is the one computed in need no slab: sixteen channels lie side by side already.
 template <typename Value>
 void pool_directly(const Tensors& features, const Geometry& geometry, const Plan<Value>& plan, const std::vector<bool>& is_direct,
-                   Value* output) {
+                   bool streams, Value* output) {
   const int64_t channels = features[0].size(1), bins = geometry.bins();
   const int32_t levels = geometry.rule.levels;
   // Many channels of one bin at a time: their pixels lie side by side, while those of few channels, a power of two apart,
@@ -148,9 +149,9 @@ void pool_directly(const Tensors& features, const Geometry& geometry, const Plan
   for_each_piece(chunks * ((whole_channels + kChannels - 1) / kChannels), [&](int64_t piece) {
     const int64_t first = piece % chunks * kChunk, first_channel = piece / chunks * kChannels;
     const int64_t piece_channels = std::min(kChannels, whole_channels - first_channel);
-    std::vector<Value> pooled(bins * piece_channels);
+    std::vector<Value> pooled(bins * piece_channels), lines(streams ? bins * kBlock : 0);
     const auto pool = SPNAS_SELECT_OVERLOAD(pool, void (*)(Plane<const Value>, Axis<Value>, Axis<Value>, int32_t, Value*));
-    const auto write_bins = SPNAS_SELECT_OVERLOAD(write_bins, void (*)(const Value*, int64_t, int32_t, int32_t, Value*));
+    const auto write_bins = SPNAS_SELECT_OVERLOAD(write_bins, void (*)(const Value*, int64_t, int32_t, int32_t, Value*, Value*));
     for (int64_t position = first; position < std::min(count, first + kChunk); ++position) {
       const int64_t k = plan.order[position];
       const RoiTaps<Value>& roi = plan.rois[k];
@@ -163,12 +164,13 @@ void pool_directly(const Tensors& features, const Geometry& geometry, const Plan
       const int64_t group = std::upper_bound(plan.starts.begin(), plan.starts.end(), position) - plan.starts.begin() - 1;
       const auto source = block_of(static_cast<const Value*>(features[roi.level].const_data_ptr()), true, group / levels, channels,
                                    geometry.heights[roi.level], geometry.widths[roi.level], first_channel);
-      pool({source.data, source.row_stride, source.strides.column}, roi.y_axis(geometry), roi.x_axis(geometry),
+      pool({source.data, source.width * source.strides.column, source.strides.column}, roi.y_axis(geometry), roi.x_axis(geometry),
            static_cast<int32_t>(piece_channels / kBlock), pooled.data());
       for (int64_t channel = 0; channel < piece_channels; channel += kBlock) {
-        write_bins(pooled.data() + channel, piece_channels, kBlock, bins, target + channel * bins);
+        write_bins(pooled.data() + channel, piece_channels, kBlock, bins, streams ? lines.data() : nullptr, target + channel * bins);
       }
     }
+    if (streams) finish_streams();
   });
 }
 
@@ -180,8 +182,9 @@ void pool_features(const Tensors& features, const Tensor& rois, const Geometry& 
   std::vector<bool> is_direct;
   for (const Tensor& feature : features) is_direct.push_back(std::is_same_v<Stored, Value> && is_channels_last(feature));
   Stored* target = static_cast<Stored*>(output.mutable_data_ptr());
-  if constexpr (std::is_same_v<Stored, Value>) pool_directly(features, geometry, plan, is_direct, target);
-  pool_from_slabs<Stored, Value>(features, geometry, plan, is_direct, target);
+  const bool streams = bytes_of(output) > kMostCached;
+  if constexpr (std::is_same_v<Stored, Value>) pool_directly(features, geometry, plan, is_direct, streams, target);
+  pool_from_slabs<Stored, Value>(features, geometry, plan, is_direct, streams, target);
 }
 
 // A thread owns one block of one level of one image, so nothing is added by two at once, and always in the same order.
@@ -193,40 +196,44 @@ void spread_gradient(const Tensor& gradient, const Tensor& rois, const Geometry&
   const Plan<Value> plan = make_plan(boxes, rois.size(0), geometry);
   const Stored* incoming = static_cast<const Stored*>(gradient.const_data_ptr());
   const int64_t channels = gradient.size(1), bins = geometry.bins();
+  int64_t bytes = 0;
+  for (const Tensor& result : results) bytes += bytes_of(result);
+  const bool streams = bytes > kMostCached;
   const std::vector<Piece> pieces = pieces_of(geometry, channels);
   for_each_piece(pieces.size(), [&](int64_t i) {
     const auto [image, level, first_channel] = pieces[i];
     const int64_t group = image * geometry.rule.levels + level;
     const auto target = block_of(static_cast<Stored*>(results[level].mutable_data_ptr()), channels_last[level] != 0, image, channels,
                                  geometry.heights[level], geometry.widths[level], first_channel);
-    Slab<Value> slab(target.height, target.width);
+    Slab<Value> slab(target.height, target.width, plan.starts[group + 1] - plan.starts[group]);
     std::vector<Value> bin_gradient(bins * kBlock);
     const auto read_bins = SPNAS_SELECT_OVERLOAD(read_bins, void (*)(const Stored*, int32_t, int32_t, Value*));
     const auto spread = SPNAS_SELECT_OVERLOAD(spread, void (*)(Plane<Value>, Axis<Value>, Axis<Value>, const Value*));
-    const auto write_pixels = SPNAS_SELECT_OVERLOAD(write_pixels, void (*)(const Value*, Strides, int32_t, int64_t, Stored*));
+    const auto write_pixels = SPNAS_SELECT_OVERLOAD(write_pixels, void (*)(const Value*, Strides, int32_t, int64_t, bool, Stored*));
     for (int64_t position = plan.starts[group]; position < plan.starts[group + 1]; ++position) {
       const int64_t k = plan.order[position];
       const RoiTaps<Value>& roi = plan.rois[k];
       if (!roi.touches()) continue;
-      slab.need(roi.y.low, roi.y.high, roi.x.low, roi.x.high, [&](int64_t, int64_t, int64_t columns, Value* pixels) {
-        std::memset(pixels, 0, columns * kBlock * sizeof(Value));
+      slab.need(roi.y.low, roi.y.high, roi.x.low, roi.x.high, [&](int64_t, int64_t count, Value* pixels) {
+        std::memset(pixels, 0, count * kBlock * sizeof(Value));
       });
       read_bins(incoming + (k * channels + first_channel) * bins, target.channels, bins, bin_gradient.data());
       spread(slab.plane(), roi.y_axis(geometry), roi.x_axis(geometry), bin_gradient.data());
     }
-    slab.each_tile(target.height, [&](int64_t row, int64_t column, int64_t columns, Value* pixels, bool is_made) {
+    slab.each_run([&](int64_t first, int64_t count, Value* pixels, bool is_made) {
       if (is_made) {
-        write_pixels(pixels, target.strides, target.channels, columns, target.at(row, column));
+        write_pixels(pixels, target.strides, target.channels, count, streams, target.at(first));
       } else if (target.strides.column == 1) {
         for (int32_t c = 0; c < target.channels; ++c) {
-          std::memset(static_cast<void*>(target.at(row, column) + c * target.strides.channel), 0, columns * sizeof(Stored));
+          std::memset(static_cast<void*>(target.at(first) + c * target.strides.channel), 0, count * sizeof(Stored));
         }
       } else {
-        for (int64_t x = 0; x < columns; ++x) {
-          std::memset(static_cast<void*>(target.at(row, column + x)), 0, target.channels * sizeof(Stored));
+        for (int64_t x = 0; x < count; ++x) {
+          std::memset(static_cast<void*>(target.at(first + x)), 0, target.channels * sizeof(Stored));
         }
       }
     });
+    if (streams) finish_streams();
   });
 }
 

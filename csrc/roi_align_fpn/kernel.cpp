@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "common/stream.h"
+
 namespace spnas::SPNAS_ISA {
 namespace {
 
@@ -132,9 +134,15 @@ void read_any(const Stored* source, Strides strides, int32_t channels, int64_t c
 }
 
 template <typename Stored, typename Value>
-void write_any(const Value* pixels, Strides strides, int32_t channels, int64_t columns, Stored* destination) {
+void write_any(const Value* pixels, Strides strides, int32_t channels, int64_t columns, bool streams, Stored* destination) {
   if (strides.column == 1) {
     transpose(pixels, kBlock, columns, channels, destination, strides.channel);
+    return;
+  }
+  if (sizeof(Stored) == sizeof(Value) && strides.channel == 1 && channels == kBlock && streams) {
+    for (int64_t x = 0; x < columns; ++x) {
+      stream_copy((char*)(destination + x * strides.column), (const char*)(pixels + x * kBlock), kBlock * sizeof(Value));
+    }
     return;
   }
   if (strides.channel == 1 && channels == kBlock) {
@@ -148,6 +156,13 @@ void write_any(const Value* pixels, Strides strides, int32_t channels, int64_t c
       narrow(pixels[x * kBlock + c], destination + c * strides.channel + x * strides.column);
     }
   }
+}
+
+template <typename Stored, typename Value>
+void write_bins_any(const Value* bins, int64_t bin_stride, int32_t channels, int32_t count, Stored* lines, Stored* output) {
+  transpose(bins, bin_stride, count, channels, lines == nullptr ? output : lines, count);
+  if (lines == nullptr) return;
+  stream_copy((char*)output, (const char*)lines, channels * (int64_t)count * sizeof(Stored));
 }
 
 // The column's weights stay in registers while the rows pass; kTaps = 0 takes any number.
@@ -220,11 +235,13 @@ void spread_any(Plane<Value> plane, Axis<Value> y, Axis<Value> x, const Value* b
   void read_pixels(const Stored* source, Strides strides, int32_t channels, int64_t columns, Value* pixels) {            \
     read_any(source, strides, channels, columns, pixels);                                                                \
   }                                                                                                                      \
-  void write_pixels(const Value* pixels, Strides strides, int32_t channels, int64_t columns, Stored* destination) {      \
-    write_any(pixels, strides, channels, columns, destination);                                                          \
+  void write_pixels(const Value* pixels, Strides strides, int32_t channels, int64_t columns, bool streams,               \
+                    Stored* destination) {                                                                               \
+    write_any(pixels, strides, channels, columns, streams, destination);                                                 \
   }                                                                                                                      \
-  void write_bins(const Value* bins, int64_t bin_stride, int32_t channels, int32_t count, Stored* output) {              \
-    transpose(bins, bin_stride, count, channels, output, count);                                                         \
+  void write_bins(const Value* bins, int64_t bin_stride, int32_t channels, int32_t count, Stored* lines,                 \
+                  Stored* output) {                                                                                      \
+    write_bins_any(bins, bin_stride, channels, count, lines, output);                                                    \
   }                                                                                                                      \
   void read_bins(const Stored* gradient, int32_t channels, int32_t count, Value* bins) {                                 \
     read_any(gradient, Strides{count, 1}, channels, count, bins);                                                        \

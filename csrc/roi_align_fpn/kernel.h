@@ -1,7 +1,8 @@
 // Inner loops of the CPU's RoIAlign, once per instruction set. All work on blocks of 16 channels.
 //
 // A slab is one level's plane for one block: Value[height][width][16]. Planar features are transposed into it piece by
-// piece, as RoIs need them, while they are in the cache; channels-last ones are pooled from where they lie.
+// piece, as RoIs need them, while they are in the cache; channels-last ones are pooled from where they lie. Whoever lets
+// results stream past the caches calls finish_streams() after the last of them.
 #pragma once
 
 #include <stdint.h>
@@ -46,11 +47,12 @@ namespace spnas {
   /* pixels[x][c] = source[c * strides.channel + x * strides.column]; channels from `channels` on become zero. */      \
   void read_pixels(const Stored* source, roi_align_fpn::Strides strides, int32_t channels, int64_t columns,            \
                    Value* pixels);                                                                                     \
-  /* The way back. */                                                                                                  \
+  /* The way back; streams: past the caches where whole lines are written. */                                          \
   void write_pixels(const Value* pixels, roi_align_fpn::Strides strides, int32_t channels, int64_t columns,            \
-                    Stored* destination);                                                                              \
-  /* bins[b * bin_stride + c] to output[c * count + b]. */                                                             \
-  void write_bins(const Value* bins, int64_t bin_stride, int32_t channels, int32_t count, Stored* output);             \
+                    bool streams, Stored* destination);                                                                \
+  /* bins[b * bin_stride + c] to output[c * count + b]; past the caches if there are `lines`, room for as much. */     \
+  void write_bins(const Value* bins, int64_t bin_stride, int32_t channels, int32_t count, Stored* lines,               \
+                  Stored* output);                                                                                     \
   /* The way back; missing channels become zero. */                                                                    \
   void read_bins(const Stored* gradient, int32_t channels, int32_t count, Value* bins);
 

@@ -133,6 +133,25 @@ def test_gradients_are_those_of_torchvision(formats, sampling):
         assert ours.is_contiguous(memory_format=torch.channels_last if is_last else torch.contiguous_format)
 
 
+@pytest.mark.parametrize("is_last", [False, True])
+@pytest.mark.parametrize("size", [7, (3, 5)])
+def test_results_too_large_for_the_caches_are_the_same(is_last, size):
+    generator = torch.Generator().manual_seed(0)
+    feature = torch.randn(1, 40, 344, 321, generator=generator)
+    if is_last:
+        feature = feature.contiguous(memory_format=torch.channels_last)
+    rois = random_rois(8000, 1, 344, 321, generator)
+    pooled = roi_align_fpn([feature.requires_grad_()], rois, size, [1.0], sampling_ratio=1)
+    expected = roi_align(feature, rois, size, 1.0, 1)
+    assert min(pooled.nbytes, feature.nbytes) > 1 << 24
+    torch.testing.assert_close(pooled, expected, atol=1e-5, rtol=0)
+    weight = torch.linspace(-1, 1, pooled.numel()).reshape(pooled.shape)
+    ours, theirs = (torch.autograd.grad(result, feature, weight)[0] for result in (pooled, expected))
+    assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
+    narrow = roi_align_fpn([feature.detach().bfloat16()], rois, size, [1.0], sampling_ratio=1)
+    assert (narrow.float() - expected).abs().max() <= 2**-7 * expected.abs().max()
+
+
 def test_gradients_are_those_of_finite_differences():
     generator = torch.Generator().manual_seed(0)
     features = [
