@@ -64,7 +64,7 @@ def rows() -> list[Row]:
             output = ours()
             touched = sum(feature.numel() for feature in features) * min(1.0, count / 1000)
             read_and_written = (touched + output.numel()) * 4
-            found.append(compare(f"forward, {name}, {count} RoIs", ours, theirs, read_and_written, repeats=9))
+            found.append(compare(f"forward, {name}, {count} RoIs", ours, theirs, read_and_written, repeats=15))
             for feature in features:
                 feature.requires_grad_()
             gradient = torch.ones_like(output)
@@ -74,7 +74,7 @@ def rows() -> list[Row]:
                     backward_too(ours, features, gradient),
                     backward_too(theirs, features, gradient),
                     2 * read_and_written + touched * 4,
-                    repeats=5,
+                    repeats=9,
                 )
             )
     return found

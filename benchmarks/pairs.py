@@ -33,7 +33,7 @@ class Row:
 HEAD = "| | ours | theirs | ratio | spread (10–90 %) | memory bound |\n|---|---|---|---|---|---|"
 
 
-SHORTEST = 10.0  # milliseconds that are timed at once; quicker calls are repeated, as timeit does it
+SHORTEST = 50.0  # milliseconds that are timed at once; quicker calls are repeated, as timeit does it
 
 
 def milliseconds(call: Callable[[], object], number: int = 1) -> float:
