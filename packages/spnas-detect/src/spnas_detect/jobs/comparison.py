@@ -7,18 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from spnas_core.cost import backbone_cost
 from spnas_core.durable import replace_durably
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
-from spnas_core.interchange.initial_weights import read_initial_weights
-from spnas_core.morphisms import identity
-from spnas_detect.detectors import build_detector
 from spnas_detect.jobs.folder import TrainFolder, flattened, read_scores
 from spnas_detect.jobs.monitor import Monitor, Silent
-from spnas_detect.jobs.session import TrainingResult, check_settings, train
+from spnas_detect.jobs.session import TrainingResult, check_buildable, check_settings, train
 from spnas_detect.jobs.settings import MAY_CHANGE, TrainSettings
 from spnas_detect.metrics import metric_factory
 from spnas_detect.metrics.intervals import Interval, mean_interval
@@ -156,7 +151,7 @@ def _prepare(settings: Sequence[TrainSettings], out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} is not empty and holds no comparison: choose another --out")
     for one in settings:
-        _check_buildable(one)
+        check_buildable(one)
     out.mkdir(parents=True, exist_ok=True)
     _write(file, plan)
 
@@ -173,12 +168,6 @@ def _read_plan(file: Path) -> dict[str, Any]:
 
 def _fixed(settings: TrainSettings) -> dict[str, object]:
     return {key: value for key, value in flattened(settings.as_dict()).items() if key not in MAY_CHANGE}
-
-
-def _check_buildable(settings: TrainSettings) -> None:
-    architecture = Architecture.parse(settings.architecture)
-    tensors = {} if settings.init is None else read_initial_weights(settings.init, architecture)
-    build_detector(identity(architecture), 1, settings.detector, tensors, generator=torch.Generator().manual_seed(0))
 
 
 def _write(file: Path, content: dict[str, Any]) -> None:

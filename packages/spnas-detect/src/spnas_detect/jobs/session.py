@@ -103,6 +103,7 @@ def train(
         folder.check_resumable(settings)
     elif not started_by_torchrun():  # where the first process checks, for others may come when it has begun
         folder.check_new()
+        check_buildable(settings)
     arguments = (settings, folder.path, resume, monitor or Silent(), cache)
     if settings.devices > 1 and not started_by_torchrun():
         values = [value for value in launch(_train_here, arguments, settings.devices) if value is not None]
@@ -126,13 +127,23 @@ def check_settings(settings: TrainSettings) -> None:
     for name in settings.metrics:
         metric_factory(name)
     device = choose_device(settings.device)
-    if settings.devices > 1:
-        part_size(settings.training, settings.devices)
-        if device.type == "cuda" and settings.devices > torch.cuda.device_count():
-            raise ConfigError(
-                f"devices is {settings.devices}, and this machine has {torch.cuda.device_count()} GPUs: lower it, or "
-                "compute on the CPU with --set device=cpu"
-            )
+    part_size(settings.training, settings.devices)
+    if device.type == "cuda" and settings.devices > max(torch.cuda.device_count(), 1):
+        raise ConfigError(
+            f"devices is {settings.devices}, and this machine has {torch.cuda.device_count()} GPUs: lower it, or "
+            "compute on the CPU with --set device=cpu"
+        )
+
+
+def check_buildable(settings: TrainSettings) -> None:
+    """Build the detector once from what it starts from, before any image is read: weights and architecture must fit.
+
+    Raises:
+        SpnasError: what does not fit, or cannot be read.
+    """
+    architecture = Architecture.parse(settings.architecture)
+    tensors = {} if settings.init is None else read_initial_weights(settings.init, architecture)
+    build_detector(identity(architecture), 1, settings.detector, tensors, generator=torch.Generator().manual_seed(0))
 
 
 def _train_here(
