@@ -26,7 +26,7 @@ def run(_: argparse.Namespace) -> str:
         tables.append(f"**{title}**\n\n{HEAD}\n{lines}")
         print(tables[-1], flush=True)
     limit = (
-        f"Each turn times at least {SHORTEST:.0f} ms of calls. "
-        f"The memory bound is what a row reads and writes at least, at this machine's {bandwidth() / 1e6:.1f} GB/s."
+        f"Each turn times about {SHORTEST:.0f} ms of calls or more. The memory bound is the time in which this machine "
+        f"copies as much as a row reads and writes at least, at {bandwidth() / 1e6:.1f} GB/s."
     )
     return "\n\n".join([*tables, limit, OPEN])

@@ -1,5 +1,5 @@
-// Stores past the caches, for results that are larger than them: such stores need not read what they overwrite, and leave
-// the caches to what is read again. The copy is for kernel.cpp files (common/isa.h), the fence for those that call them.
+// Stores past the caches, for what is not read again soon: they need not fetch what they overwrite, and leave the caches to
+// what is. The copies are for kernel.cpp files (common/isa.h), the fence for whoever knows which copy is the last.
 #pragma once
 
 #include <stdint.h>
@@ -10,6 +10,12 @@
 #endif
 
 namespace spnas {
+
+#if defined(SPNAS_X86)
+constexpr bool kStreams = true;
+#else
+constexpr bool kStreams = false;  // copies take the usual way
+#endif
 
 // Makes what this thread streamed visible to the others; once after many copies, for it waits for the memory.
 static inline void finish_streams() {
@@ -26,7 +32,12 @@ namespace {
 
 constexpr int64_t kLine = 64;  // bytes
 
-#if defined(__AVX2__)
+// From anywhere to the start of a line.
+#if defined(__AVX512F__)
+inline void stream_line(char* destination, const char* source) {
+  _mm512_stream_si512((__m512i*)destination, _mm512_loadu_si512(source));
+}
+#elif defined(__AVX2__)
 inline void stream_line(char* destination, const char* source) {
   const __m256i low = _mm256_loadu_si256((const __m256i*)source), high = _mm256_loadu_si256((const __m256i*)(source + 32));
   _mm256_stream_si256((__m256i*)destination, low);
@@ -45,6 +56,10 @@ inline void stream_line(char* destination, const char* source) { memcpy(destinat
 // Copies whole lines of the destination past the caches and what is left at its ends through them. Other threads see the
 // lines after finish_streams().
 inline void stream_copy(char* __restrict destination, const char* __restrict source, int64_t bytes) {
+  if (!kStreams) {
+    memcpy(destination, source, bytes);
+    return;
+  }
   const int64_t to_line = -(uintptr_t)destination & (kLine - 1), head = to_line < bytes ? to_line : bytes;
   memcpy(destination, source, head);
   int64_t i = head;

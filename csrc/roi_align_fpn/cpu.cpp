@@ -10,6 +10,12 @@
 namespace spnas::roi_align_fpn {
 namespace {
 
+// Names of thread_buffer's.
+struct SlabValues;
+struct SlabRuns;
+struct Bins;
+struct Staging;
+
 // One block of channels of one image on one level, where it lies in memory; pixels are counted row by row.
 template <typename Stored>
 struct Source {
@@ -18,7 +24,7 @@ struct Source {
   Strides strides;
   int32_t channels;
 
-  Stored* at(int64_t pixel) const { return data + pixel * strides.column; }
+  Stored* at(int64_t pixel) const { return data + pixel * strides.pixel; }
 };
 
 template <typename Stored>
@@ -34,13 +40,13 @@ Source<Stored> block_of(Stored* data, bool channels_last, int64_t image, int64_t
 template <typename Value>
 class Slab {
  public:
-  // Many RoIs cover most of the plane, and long runs are read faster; a few need no more than what they touch.
+  // Many RoIs touch most of a plane, and long runs are read faster (measured); a few need no more than what they touch.
   Slab(int64_t height, int64_t width, int64_t rois)
       : width_(width),
         pixels_(height * width),
         run_bits_(rois < 64 ? 6 : 8),
-        values_(thread_buffer<Value>(pixels_ * kBlock)),
-        is_made_(thread_buffer<bool>(runs())) {
+        values_(thread_buffer<SlabValues, Value>(pixels_ * kBlock)),
+        is_made_(thread_buffer<SlabRuns, bool>(runs())) {
     std::fill_n(is_made_, runs(), false);  // not memset: a level without pixels has no memory
   }
 
@@ -111,8 +117,8 @@ void pool_from_slabs(const Tensors& features, const Geometry& geometry, const Pl
     const auto source = block_of(static_cast<const Stored*>(features[level].const_data_ptr()), is_channels_last(features[level]),
                                  image, channels, geometry.heights[level], geometry.widths[level], first_channel);
     Slab<Value> slab(source.height, source.width, plan.starts[group + 1] - plan.starts[group]);
-    std::vector<Value> pooled(bins * kBlock);
-    std::vector<Stored> lines(streams ? bins * kBlock : 0);
+    Value* pooled = thread_buffer<Bins, Value>(bins * kBlock);
+    Stored* staging = streams ? thread_buffer<Staging, Stored>(bins * kBlock) : nullptr;
     const auto read_pixels = SPNAS_SELECT_OVERLOAD(read_pixels, void (*)(const Stored*, Strides, int32_t, int64_t, Value*));
     const auto pool = SPNAS_SELECT_OVERLOAD(pool, void (*)(Plane<const Value>, Axis<Value>, Axis<Value>, int32_t, Value*));
     const auto write_bins = SPNAS_SELECT_OVERLOAD(write_bins, void (*)(const Value*, int64_t, int32_t, int32_t, Stored*, Stored*));
@@ -128,8 +134,8 @@ void pool_from_slabs(const Tensors& features, const Geometry& geometry, const Pl
       slab.need(roi.y.low, roi.y.high, roi.x.low, roi.x.high, [&](int64_t first, int64_t count, Value* pixels) {
         read_pixels(source.at(first), source.strides, source.channels, count, pixels);
       });
-      pool(plane, roi.y_axis(geometry), roi.x_axis(geometry), 1, pooled.data());
-      write_bins(pooled.data(), kBlock, source.channels, bins, streams ? lines.data() : nullptr, target);
+      pool(plane, roi.y_axis(geometry), roi.x_axis(geometry), 1, pooled);
+      write_bins(pooled, kBlock, source.channels, bins, staging, target);
     }
     if (streams) finish_streams();
   });
@@ -149,7 +155,8 @@ void pool_directly(const Tensors& features, const Geometry& geometry, const Plan
   for_each_piece(chunks * ((whole_channels + kChannels - 1) / kChannels), [&](int64_t piece) {
     const int64_t first = piece % chunks * kChunk, first_channel = piece / chunks * kChannels;
     const int64_t piece_channels = std::min(kChannels, whole_channels - first_channel);
-    std::vector<Value> pooled(bins * piece_channels), lines(streams ? bins * kBlock : 0);
+    Value* pooled = thread_buffer<Bins, Value>(bins * piece_channels);
+    Value* staging = streams ? thread_buffer<Staging, Value>(bins * kBlock) : nullptr;
     const auto pool = SPNAS_SELECT_OVERLOAD(pool, void (*)(Plane<const Value>, Axis<Value>, Axis<Value>, int32_t, Value*));
     const auto write_bins = SPNAS_SELECT_OVERLOAD(write_bins, void (*)(const Value*, int64_t, int32_t, int32_t, Value*, Value*));
     for (int64_t position = first; position < std::min(count, first + kChunk); ++position) {
@@ -164,10 +171,10 @@ void pool_directly(const Tensors& features, const Geometry& geometry, const Plan
       const int64_t group = std::upper_bound(plan.starts.begin(), plan.starts.end(), position) - plan.starts.begin() - 1;
       const auto source = block_of(static_cast<const Value*>(features[roi.level].const_data_ptr()), true, group / levels, channels,
                                    geometry.heights[roi.level], geometry.widths[roi.level], first_channel);
-      pool({source.data, source.width * source.strides.column, source.strides.column}, roi.y_axis(geometry), roi.x_axis(geometry),
-           static_cast<int32_t>(piece_channels / kBlock), pooled.data());
+      pool({source.data, source.width * source.strides.pixel, source.strides.pixel}, roi.y_axis(geometry), roi.x_axis(geometry),
+           static_cast<int32_t>(piece_channels / kBlock), pooled);
       for (int64_t channel = 0; channel < piece_channels; channel += kBlock) {
-        write_bins(pooled.data() + channel, piece_channels, kBlock, bins, streams ? lines.data() : nullptr, target + channel * bins);
+        write_bins(pooled + channel, piece_channels, kBlock, bins, staging, target + channel * bins);
       }
     }
     if (streams) finish_streams();
@@ -181,8 +188,9 @@ void pool_features(const Tensors& features, const Tensor& rois, const Geometry& 
   const Plan<Value> plan = make_plan(boxes, rois.size(0), geometry);
   std::vector<bool> is_direct;
   for (const Tensor& feature : features) is_direct.push_back(std::is_same_v<Stored, Value> && is_channels_last(feature));
+  fault_huge_pages(output);
   Stored* target = static_cast<Stored*>(output.mutable_data_ptr());
-  const bool streams = bytes_of(output) > kMostCached;
+  const bool streams = kStreams && bytes_of(output) > kMostCached;
   if constexpr (std::is_same_v<Stored, Value>) pool_directly(features, geometry, plan, is_direct, streams, target);
   pool_from_slabs<Stored, Value>(features, geometry, plan, is_direct, streams, target);
 }
@@ -197,8 +205,11 @@ void spread_gradient(const Tensor& gradient, const Tensor& rois, const Geometry&
   const Stored* incoming = static_cast<const Stored*>(gradient.const_data_ptr());
   const int64_t channels = gradient.size(1), bins = geometry.bins();
   int64_t bytes = 0;
-  for (const Tensor& result : results) bytes += bytes_of(result);
-  const bool streams = bytes > kMostCached;
+  for (Tensor& result : results) {
+    fault_huge_pages(result);
+    bytes += bytes_of(result);
+  }
+  const bool streams = kStreams && bytes > kMostCached;
   const std::vector<Piece> pieces = pieces_of(geometry, channels);
   for_each_piece(pieces.size(), [&](int64_t i) {
     const auto [image, level, first_channel] = pieces[i];
@@ -206,7 +217,7 @@ void spread_gradient(const Tensor& gradient, const Tensor& rois, const Geometry&
     const auto target = block_of(static_cast<Stored*>(results[level].mutable_data_ptr()), channels_last[level] != 0, image, channels,
                                  geometry.heights[level], geometry.widths[level], first_channel);
     Slab<Value> slab(target.height, target.width, plan.starts[group + 1] - plan.starts[group]);
-    std::vector<Value> bin_gradient(bins * kBlock);
+    Value* bin_gradient = thread_buffer<Bins, Value>(bins * kBlock);
     const auto read_bins = SPNAS_SELECT_OVERLOAD(read_bins, void (*)(const Stored*, int32_t, int32_t, Value*));
     const auto spread = SPNAS_SELECT_OVERLOAD(spread, void (*)(Plane<Value>, Axis<Value>, Axis<Value>, const Value*));
     const auto write_pixels = SPNAS_SELECT_OVERLOAD(write_pixels, void (*)(const Value*, Strides, int32_t, int64_t, bool, Stored*));
@@ -217,13 +228,13 @@ void spread_gradient(const Tensor& gradient, const Tensor& rois, const Geometry&
       slab.need(roi.y.low, roi.y.high, roi.x.low, roi.x.high, [&](int64_t, int64_t count, Value* pixels) {
         std::memset(pixels, 0, count * kBlock * sizeof(Value));
       });
-      read_bins(incoming + (k * channels + first_channel) * bins, target.channels, bins, bin_gradient.data());
-      spread(slab.plane(), roi.y_axis(geometry), roi.x_axis(geometry), bin_gradient.data());
+      read_bins(incoming + (k * channels + first_channel) * bins, target.channels, bins, bin_gradient);
+      spread(slab.plane(), roi.y_axis(geometry), roi.x_axis(geometry), bin_gradient);
     }
     slab.each_run([&](int64_t first, int64_t count, Value* pixels, bool is_made) {
       if (is_made) {
         write_pixels(pixels, target.strides, target.channels, count, streams, target.at(first));
-      } else if (target.strides.column == 1) {
+      } else if (target.strides.pixel == 1) {
         for (int32_t c = 0; c < target.channels; ++c) {
           std::memset(static_cast<void*>(target.at(first) + c * target.strides.channel), 0, count * sizeof(Stored));
         }
@@ -250,7 +261,6 @@ Tensor roi_align_fpn_cpu(Tensors features, Tensor rois, Floats spatial_scales, i
                                           sampling_ratio, aligned, first_level, canonical_level, canonical_size);
   Tensor output = torch::stable::new_empty(features[0], {rois.size(0), features[0].size(1), pooled_height, pooled_width});
   if (output.numel() == 0) return output;
-  prefer_huge_pages(output);
   switch (features[0].scalar_type()) {
     case ScalarType::Float: pool_features<float, float>(features, rois, geometry, output); break;
     case ScalarType::Double: pool_features<double, double>(features, rois, geometry, output); break;
@@ -274,7 +284,6 @@ Tensors roi_align_fpn_backward_cpu(Tensor gradient, Tensor rois, int64_t images,
     results.push_back(torch::stable::empty({images, gradient.size(1), heights[level], widths[level]}, gradient.scalar_type(),
                                            torch::headeronly::Layout::Strided, gradient.device(), false, format));
     is_empty = is_empty && results.back().numel() == 0;
-    prefer_huge_pages(results.back());
   }
   if (is_empty) return results;
   switch (gradient.scalar_type()) {

@@ -114,55 +114,62 @@ inline void transpose(const From* from, int64_t from_stride, int64_t rows, int64
 }
 
 template <typename Stored, typename Value>
-void read_any(const Stored* source, Strides strides, int32_t channels, int64_t columns, Value* pixels) {
-  if (strides.column == 1) {
-    transpose(source, strides.channel, channels, columns, pixels, kBlock);
+void read_any(const Stored* source, Strides strides, int32_t channels, int64_t count, Value* pixels) {
+  if (strides.pixel == 1) {
+    transpose(source, strides.channel, channels, count, pixels, kBlock);
   } else if (strides.channel == 1 && channels == kBlock) {
-    for (int64_t x = 0; x < columns; ++x) {
-      for (int32_t c = 0; c < kBlock; ++c) pixels[x * kBlock + c] = widened(source[x * strides.column + c]);
+    for (int64_t x = 0; x < count; ++x) {
+      for (int32_t c = 0; c < kBlock; ++c) pixels[x * kBlock + c] = widened(source[x * strides.pixel + c]);
     }
   } else {
-    for (int64_t x = 0; x < columns; ++x) {
+    for (int64_t x = 0; x < count; ++x) {
       for (int32_t c = 0; c < channels; ++c) {
-        pixels[x * kBlock + c] = widened(source[c * strides.channel + x * strides.column]);
+        pixels[x * kBlock + c] = widened(source[c * strides.channel + x * strides.pixel]);
       }
     }
   }
-  for (int64_t x = 0; channels < kBlock && x < columns; ++x) {
+  for (int64_t x = 0; channels < kBlock && x < count; ++x) {
     for (int32_t c = channels; c < kBlock; ++c) pixels[x * kBlock + c] = 0;
   }
 }
 
+template <typename A, typename B>
+constexpr bool kSame = false;
+template <typename A>
+constexpr bool kSame<A, A> = true;
+
 template <typename Stored, typename Value>
-void write_any(const Value* pixels, Strides strides, int32_t channels, int64_t columns, bool streams, Stored* destination) {
-  if (strides.column == 1) {
-    transpose(pixels, kBlock, columns, channels, destination, strides.channel);
-    return;
-  }
-  if (sizeof(Stored) == sizeof(Value) && strides.channel == 1 && channels == kBlock && streams) {
-    for (int64_t x = 0; x < columns; ++x) {
-      stream_copy((char*)(destination + x * strides.column), (const char*)(pixels + x * kBlock), kBlock * sizeof(Value));
-    }
+void write_any(const Value* pixels, Strides strides, int32_t channels, int64_t count, bool streams, Stored* destination) {
+  if (strides.pixel == 1) {
+    transpose(pixels, kBlock, count, channels, destination, strides.channel);
     return;
   }
   if (strides.channel == 1 && channels == kBlock) {
-    for (int64_t x = 0; x < columns; ++x) {
-      for (int32_t c = 0; c < kBlock; ++c) narrow(pixels[x * kBlock + c], destination + x * strides.column + c);
+    if constexpr (kSame<Stored, Value>) {
+      if (streams && (strides.pixel * sizeof(Value) | (uintptr_t)destination) % kLine == 0) {
+        for (int64_t x = 0; x < count; ++x) {
+          stream_copy((char*)(destination + x * strides.pixel), (const char*)(pixels + x * kBlock), kBlock * sizeof(Value));
+        }
+        return;
+      }
+    }
+    for (int64_t x = 0; x < count; ++x) {
+      for (int32_t c = 0; c < kBlock; ++c) narrow(pixels[x * kBlock + c], destination + x * strides.pixel + c);
     }
     return;
   }
-  for (int64_t x = 0; x < columns; ++x) {
+  for (int64_t x = 0; x < count; ++x) {
     for (int32_t c = 0; c < channels; ++c) {
-      narrow(pixels[x * kBlock + c], destination + c * strides.channel + x * strides.column);
+      narrow(pixels[x * kBlock + c], destination + c * strides.channel + x * strides.pixel);
     }
   }
 }
 
 template <typename Stored, typename Value>
-void write_bins_any(const Value* bins, int64_t bin_stride, int32_t channels, int32_t count, Stored* lines, Stored* output) {
-  transpose(bins, bin_stride, count, channels, lines == nullptr ? output : lines, count);
-  if (lines == nullptr) return;
-  stream_copy((char*)output, (const char*)lines, channels * (int64_t)count * sizeof(Stored));
+void write_bins_any(const Value* bins, int64_t bin_stride, int32_t channels, int32_t count, Stored* staging, Stored* output) {
+  transpose(bins, bin_stride, count, channels, staging == nullptr ? output : staging, count);
+  if (staging == nullptr) return;
+  stream_copy((char*)output, (const char*)staging, channels * (int64_t)count * sizeof(Stored));
 }
 
 // The column's weights stay in registers while the rows pass; kTaps = 0 takes any number.
@@ -232,16 +239,16 @@ void spread_any(Plane<Value> plane, Axis<Value> y, Axis<Value> x, const Value* b
 }  // namespace
 
 #define SPNAS_DEFINE_TYPES(Stored, Value)                                                                                \
-  void read_pixels(const Stored* source, Strides strides, int32_t channels, int64_t columns, Value* pixels) {            \
-    read_any(source, strides, channels, columns, pixels);                                                                \
+  void read_pixels(const Stored* source, Strides strides, int32_t channels, int64_t count, Value* pixels) {              \
+    read_any(source, strides, channels, count, pixels);                                                                  \
   }                                                                                                                      \
-  void write_pixels(const Value* pixels, Strides strides, int32_t channels, int64_t columns, bool streams,               \
+  void write_pixels(const Value* pixels, Strides strides, int32_t channels, int64_t count, bool streams,                 \
                     Stored* destination) {                                                                               \
-    write_any(pixels, strides, channels, columns, streams, destination);                                                 \
+    write_any(pixels, strides, channels, count, streams, destination);                                                   \
   }                                                                                                                      \
-  void write_bins(const Value* bins, int64_t bin_stride, int32_t channels, int32_t count, Stored* lines,                 \
+  void write_bins(const Value* bins, int64_t bin_stride, int32_t channels, int32_t count, Stored* staging,               \
                   Stored* output) {                                                                                      \
-    write_bins_any(bins, bin_stride, channels, count, lines, output);                                                    \
+    write_bins_any(bins, bin_stride, channels, count, staging, output);                                                  \
   }                                                                                                                      \
   void read_bins(const Stored* gradient, int32_t channels, int32_t count, Value* bins) {                                 \
     read_any(gradient, Strides{count, 1}, channels, count, bins);                                                        \

@@ -32,7 +32,7 @@ struct Plane {
 
 // Where planar or strided features lie.
 struct Strides {
-  int64_t channel, column;
+  int64_t channel, pixel;
 };
 
 struct BFloat16 {
@@ -44,14 +44,14 @@ struct BFloat16 {
 namespace spnas {
 
 #define SPNAS_DECLARE_TYPES(Stored, Value)                                                                             \
-  /* pixels[x][c] = source[c * strides.channel + x * strides.column]; channels from `channels` on become zero. */      \
-  void read_pixels(const Stored* source, roi_align_fpn::Strides strides, int32_t channels, int64_t columns,            \
+  /* pixels[x][c] = source[c * strides.channel + x * strides.pixel]; channels from `channels` on become zero. */       \
+  void read_pixels(const Stored* source, roi_align_fpn::Strides strides, int32_t channels, int64_t count,              \
                    Value* pixels);                                                                                     \
-  /* The way back; streams: past the caches where whole lines are written. */                                          \
-  void write_pixels(const Value* pixels, roi_align_fpn::Strides strides, int32_t channels, int64_t columns,            \
+  /* The way back; streams: past the caches where the channels of a pixel fill lines. */                               \
+  void write_pixels(const Value* pixels, roi_align_fpn::Strides strides, int32_t channels, int64_t count,              \
                     bool streams, Stored* destination);                                                                \
-  /* bins[b * bin_stride + c] to output[c * count + b]; past the caches if there are `lines`, room for as much. */     \
-  void write_bins(const Value* bins, int64_t bin_stride, int32_t channels, int32_t count, Stored* lines,               \
+  /* bins[b * bin_stride + c] to output[c * count + b]; by way of `staging`, room for as much, past the caches. */     \
+  void write_bins(const Value* bins, int64_t bin_stride, int32_t channels, int32_t count, Stored* staging,             \
                   Stored* output);                                                                                     \
   /* The way back; missing channels become zero. */                                                                    \
   void read_bins(const Stored* gradient, int32_t channels, int32_t count, Value* bins);

@@ -31,7 +31,7 @@ def some_floats(rng: random.Random) -> torch.dtype:
 
 
 def some_rois(rng: random.Random, images: int) -> torch.Tensor:
-    count = rng.choice([0, 1, 3, 20])
+    count = rng.choice([0, 1, 3, 20, 150])
     rois = some_values(rng, count, rng.choice([5, 5, 5, 5, 4]))
     if rois.shape[1] == 5 and rng.random() < 0.8:
         rois[:, 0] = torch.randint(max(images, 1), (count,)).float()

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -116,6 +120,23 @@ def test_large_tensors_are_copied_by_any_number_of_threads():
             assert torch.equal(mapped, source[outputs][:, inputs])
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512"])
+def test_every_instruction_set_copies_from_and_to_any_address(isa, tmp_path):
+    script = (
+        "import torch; from spnas_kernels import copy_weights_\n"
+        "source = torch.arange(20_000, dtype=torch.uint8)\n"
+        "for first in range(0, 70, 3):\n"
+        "    for start in (0, 1, 63):\n"
+        "        for count in (1, 4095, 4096, 4097, 9001):\n"
+        "            destination = torch.full((20_000,), 255, dtype=torch.uint8)\n"
+        "            copy_weights_([destination[start : start + count]], [source[first : first + count]])\n"
+        "            assert torch.equal(destination[start : start + count], source[first : first + count])\n"
+        "            assert bool((destination[:start] == 255).all() and (destination[start + count :] == 255).all())\n"
+    )
+    environment = {**os.environ, "SPNAS_KERNELS_ISA": isa}
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment, cwd=tmp_path)
 
 
 def test_no_copies_are_no_work():

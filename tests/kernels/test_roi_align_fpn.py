@@ -100,13 +100,14 @@ def test_the_pyramid_is_pooled_as_torchvision_pools_it(
     aligned=st.booleans(),
     sampling=st.integers(0, 4),
     is_last=st.booleans(),
+    count=st.sampled_from([30, 200]),
 )
-def test_one_level_is_pooled_as_torchvision_pools_it(seed, shape, channels, scale, aligned, sampling, is_last):
+def test_one_level_is_pooled_as_torchvision_pools_it(seed, shape, channels, scale, aligned, sampling, is_last, count):
     generator = torch.Generator().manual_seed(seed)
     feature = torch.randn(2, channels, *shape, generator=generator)
     if is_last:
         feature = feature.contiguous(memory_format=torch.channels_last)
-    rois = random_rois(30, 2, shape[0] / scale, shape[1] / scale, generator)
+    rois = random_rois(count, 2, shape[0] / scale, shape[1] / scale, generator)
     ours = roi_align_fpn([feature], rois, (4, 5), [scale], sampling_ratio=sampling, aligned=aligned)
     theirs = roi_align(feature, rois, (4, 5), scale, sampling, aligned)
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
@@ -368,10 +369,14 @@ def test_autocast_keeps_coordinates_exact():
 
 
 @pytest.mark.parametrize("isa", ["baseline", "avx2"])
-def test_every_instruction_set_gives_the_same(isa, tmp_path):
+@pytest.mark.parametrize(
+    "shape", [pytest.param((2, 20, 128, 160, 60), id="small"), pytest.param((1, 64, 1024, 1024, 1500), id="large")]
+)
+def test_every_instruction_set_gives_the_same(isa, shape, tmp_path):
     generator = torch.Generator().manual_seed(0)
-    features = pyramid(2, 20, 128, 160, generator, formats=(False, True, False, True))
-    rois = random_rois(60, 2, 128, 160, generator)
+    images, channels, height, width, count = shape
+    features = pyramid(images, channels, height, width, generator, formats=(True, False, False, True))
+    rois = random_rois(count, images, height, width, generator)
     torch.save([features, rois], tmp_path / "in.pt")
     script = (
         "import torch; from spnas_kernels import roi_align_fpn\n"
