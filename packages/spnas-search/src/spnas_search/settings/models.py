@@ -36,7 +36,7 @@ class BudgetSettings(_Table):
         hours: wall-clock time after which no further round begins; None for no bound.
     """
 
-    candidates: int = Field(8, ge=0)
+    candidates: int = Field(16, ge=0)
     hours: float | None = Field(None, gt=0)
 
 
