@@ -4,11 +4,27 @@ torch's own constructors write first values at once, which for a child that inhe
 overwritten (and on the meta device slow work done for nothing). Whatever builds these layers must fill them.
 """
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
+
+NARROW = 16
+"""oneDNN's block of channels on processors with AVX-512."""
 
 
 class Convolution(nn.Conv2d):
     """``nn.Conv2d`` without a bias whose weight is not initialised."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name)
+        """Convolve; a strided 1x1 convolution of few channels picks its pixels first, which is the same.
+
+        oneDNN's weight gradient of such a convolution writes past its workspace where features are channels-last:
+        https://github.com/uxlfoundation/oneDNN/issues/6035.
+        """
+        is_strided_point = self.kernel_size == (1, 1) and self.stride != (1, 1) and self.padding == (0, 0)
+        if is_strided_point and self.in_channels < NARROW:
+            rows, columns = self.stride
+            return functional.conv2d(input[..., ::rows, ::columns], self.weight, groups=self.groups)
+        return super().forward(input)
 
     def reset_parameters(self) -> None:
         """Leave the weight as it was allocated."""
