@@ -215,12 +215,6 @@ def test_a_failing_start_shows_its_reason_and_can_be_tried_again(tmp_path):
     assert invoke("run", "--out", out, "--resume").exit_code == 0
 
 
-def test_first_children_that_all_fail_alike_stop_the_search(tmp_path):
-    behaviour = ", ".join(f"{number} = 'diverge'" for number in range(3, 30))
-    given = [*NULL, "--set", f"task.behaviour={{{behaviour}}}", "--set", "budget.candidates=10"]
-    assert "the first 3 children all failed" in refused("run", *given, "--out", tmp_path / "run")
-
-
 def test_one_failing_child_does_not_end_the_search(tmp_path):
     out = tmp_path / "run"
     given = [*NULL, "--set", "task.behaviour={3 = 'raise'}", "--set", "budget.candidates=4"]

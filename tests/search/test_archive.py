@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from spnas_core.encoding import Architecture
-from spnas_core.errors import ArchiveError, ConfigError
+from spnas_core.errors import ArchiveError, ConfigError, EvaluationError
 from spnas_core.morphisms import Rewrite, identity, morphism
 from spnas_core.tasks import Evaluation, MetricSpec
 from spnas_search.archive import Archive, Proposal, schema
@@ -149,7 +149,7 @@ def test_a_missing_objective_is_the_users_mistake(archive):
 
 def test_a_receipt_that_is_not_plain_is_refused(archive):
     archive.commit_round([start()], threads=1)
-    with pytest.raises(ArchiveError, match="receipt of candidate 0 holds a object"):
+    with pytest.raises(EvaluationError, match="the receipt of the task holds a object"):
         archive.finish(0, Evaluation({"score": 1.0}, {}, {"module": object()}), None)
 
 
@@ -252,11 +252,11 @@ def test_what_is_no_archive_is_refused_in_one_line(archive, break_it, message):
 def test_a_newer_archive_names_the_version_to_install(archive):
     archive.close()
     connection = sqlite3.connect(archive.path)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 3")
     connection.execute("UPDATE meta SET value = '9.1.0' WHERE key = 'spnas_search'")
     connection.commit()
     connection.close()
-    with pytest.raises(ArchiveError, match=r"schema version 2, .* reads up to 1: pip install 'spnas-search>=9\.1\.0'"):
+    with pytest.raises(ArchiveError, match=r"schema version 3, .* reads up to 2: pip install 'spnas-search>=9\.1\.0'"):
         Archive.open(archive.path)
 
 
@@ -274,18 +274,18 @@ def test_an_older_archive_is_migrated_as_a_whole_or_not_at_all(archive, monkeypa
     monkeypatch.setattr(
         schema,
         "MIGRATIONS",
-        [schema.MIGRATIONS[0], lambda connection: connection.execute("CREATE TABLE more (id)")],
+        [*schema.MIGRATIONS[:2], lambda connection: connection.execute("CREATE TABLE more (id)")],
     )
     with Archive.open(archive.path) as again:
         assert len(again) == 1
-        assert again._connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert again._connection.execute("PRAGMA user_version").fetchone() == (3,)
 
 
 def test_the_file_is_in_wal_mode_and_synced_at_each_commit(archive):
     def pragma(name: str) -> object:
         return archive._connection.execute(f"PRAGMA {name}").fetchone()[0]
 
-    assert (pragma("journal_mode"), pragma("synchronous"), pragma("user_version")) == ("wal", 2, 1)
+    assert (pragma("journal_mode"), pragma("synchronous"), pragma("user_version")) == ("wal", 2, 2)
 
 
 def test_memory_follows_only_what_is_committed(archive):

@@ -195,12 +195,11 @@ def test_lower_is_better_turns_scores_and_leaves_metrics(tmp_path):
         assert archive[2].metrics == {"loss": 1.0}
 
 
-@pytest.mark.parametrize("value", [NAN, math.inf, -math.inf])
-def test_an_undefined_score_is_worst_and_carries_no_merit(tmp_path, value):
+def test_an_undefined_score_is_worst_and_carries_no_merit(tmp_path):
     entries = (
         ("start", None, 1, 0.5),
-        ("control", 0, 1, value),
-        ("child", 0, 1, value),
+        ("control", 0, 1, NAN),
+        ("child", 0, 1, NAN),
         ("control", 0, 1, 0.6),
     )
     with build(tmp_path, *entries[:3]) as archive:

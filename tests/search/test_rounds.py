@@ -11,7 +11,7 @@ from spnas_core.morphisms import Expand, Swap, identity
 from spnas_core.tasks import Evaluation, EvaluationRequest, MetricSpec
 from spnas_search.archive import Archive, Candidate, Proposal
 from spnas_search.search import compare, next_round
-from spnas_search.search.rounds import aged_start_of, why_ended
+from spnas_search.search.rounds import aged_start_of, phase_of, why_ended
 from spnas_search.settings import RunSettings
 from spnas_search.strategies import RandomSettings, RandomWalk, Serial, SerialSettings
 from spnas_search.testing import NullTask
@@ -289,11 +289,36 @@ def test_a_failed_control_is_proposed_again(drive, undefined):
     assert all(run.archive.gain(child) is not None for child in run.archive.of_kind("child"))
 
 
-def test_when_the_start_cannot_be_aged_there_is_no_comparison(drive):
+def test_a_failed_step_of_the_starts_ageing_is_proposed_again(drive):
     run = drive(run_settings(), SCRIPT, scores(child={7: 0.9}, control={9: None}))
-    assert run.to_the_end()[-1] == [("control", 1, 2)]
-    assert run.archive.of_kind("final") == ()
-    assert compare(run.archive) is None
+    rounds = run.to_the_end()
+    assert rounds[-3:-1] == [[("control", 1, 2)], [("control", 1, 2)]]
+    assert {final.parent for final in run.archive.of_kind("final")} == {10, 7}
+    assert compare(run.archive) is not None
+
+
+def test_noise_is_measured_again_where_a_replicate_has_failed(drive):
+    run = drive(run_settings(), Scripted([(0, 2)]), scores(control={2: None}))
+    assert run.to_the_end()[:3] == [[("start", None, 4)], [("control", 0, 2)] * 2, [("control", 0, 2)]]
+    assert run.phases[:4] == ["start", "noise", "noise", "search"]
+    assert run.archive.noise(2) == 0.0
+
+
+def test_a_control_that_is_owed_is_proposed_again_before_the_final(drive):
+    run = drive(run_settings(candidates=1), Scripted([(0, 3)]), scores(child=0.9, control={3: None}))
+    assert run.to_the_end()[2:5] == [
+        [("control", 0, 3), ("child", 0, 3)],
+        [("control", 0, 3)],
+        [("final", 5, 3), ("final", 4, 3)] * 2,
+    ]
+    assert compare(run.archive) is not None
+
+
+def test_the_phase_of_a_round_follows_from_the_archive(drive):
+    run = drive(run_settings(), SCRIPT, BETTER)
+    assert phase_of(run.archive) == "start"
+    while run.round() is not None:
+        assert phase_of(run.archive) == run.phases[-1]
 
 
 @pytest.mark.parametrize("rounds", [2, 3])
@@ -396,13 +421,18 @@ def test_one_seed_has_a_gain_and_no_noise(drive):
     assert not comparison.exceeds_noise
 
 
-def test_a_failed_final_is_left_out_and_noise_is_pooled_by_degrees_of_freedom(drive):
-    comparison = compared(drive, SCORE, [0.4, 0.5, 0.6], [0.6, None, 0.8])
-    assert comparison.winner_scores == (0.6, 0.8)
-    assert comparison.gain == pytest.approx(0.2)
-    assert comparison.noise == pytest.approx(math.sqrt((2 * 0.01 + 1 * 0.02) / 3))
-    assert compared(drive, SCORE, [0.4, 0.5], [None, None]) is None
-    assert compared(drive, SCORE, [None, None], [0.4, 0.5]) is None
+def test_a_failed_final_is_repeated_with_another_seed(drive):
+    finals = {4: 0.4, 5: 0.6, 6: 0.5, 7: None, 8: 0.6, 9: 0.8, 10: 0.7}
+
+    def evaluate(candidate: Candidate) -> dict | None:
+        value = finals[candidate.id] if candidate.kind == "final" else 0.9 if candidate.kind == "child" else 0.5
+        return None if value is None else {"score": value}
+
+    run = drive(run_settings(candidates=1, seeds=3), Scripted([(0, 2)]), evaluate)
+    assert run.to_the_end()[-1] == [("final", 3, 3)]
+    comparison = compare(run.archive)
+    assert comparison.start_scores == (0.4, 0.5, 0.6)
+    assert comparison.winner_scores == (0.6, 0.8, 0.7)
 
 
 def test_there_is_no_comparison_before_the_finals(drive):

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from spnas_core import Architecture, backbone_cost
 from spnas_core.errors import ConfigError, PluginError, SpaceError, SpnasError
-from spnas_search.settings import RunSettings, SpaceSettings, read_toml, resolve, set_key, write_toml
+from spnas_search.settings import RunSettings, SpaceSettings, read_toml, resolve, set_key, set_value, write_toml
 from spnas_search.strategies import RandomSettings, SerialSettings
 
 NULL = {"name": "null"}
@@ -250,3 +250,31 @@ def test_what_is_no_assignment_is_refused_with_an_example(assignment):
 def test_an_assignment_below_a_value_is_refused():
     with pytest.raises(ConfigError, match=r"--set 'seed\.x=1': 'seed' is a value, not a table"):
         set_key({"seed": 3}, "seed.x=1")
+
+
+def test_setting_one_key_of_a_table_leaves_the_others_at_their_defaults():
+    values: dict = {}
+    set_key(values, "strategy.odds.swap=2")
+    assert resolve(values).strategy.odds == {"swap": 2.0, "expand": 0.4, "add-stage": 0.1}
+    values = {"strategy": {"odds": {"expand": 1.0}}}  # a table of one's own is the whole table
+    set_key(values, "strategy.odds.swap=2")
+    assert resolve(values).strategy.odds == {"expand": 1.0, "swap": 2.0}
+
+
+@pytest.mark.parametrize("text", ["a'b", 'a"b', "a\\b", "a\u00a0b ", "\u00a0", "x\ny", "1", "true", "[x]"])
+def test_a_value_that_is_set_as_it_is_stays_that_text(text):
+    values: dict = {}
+    set_value(values, "task.data", text)
+    assert values == {"task": {"data": text}}
+
+
+def test_an_assignment_strips_blanks_only_and_takes_more_lines_as_text():
+    values: dict = {}
+    set_key(values, " task.data = voc:a\u00a0 ")
+    set_key(values, "start=1\nseed = 3")
+    assert values == {"task": {"data": "voc:a\u00a0"}, "start": "1\nseed = 3"}
+
+
+def test_a_list_that_ends_too_early_says_what_it_lacks():
+    with pytest.raises(ConfigError, match=r"task\.image_size is \[64\]: it has 1 value\(s\), and value 2 is required"):
+        resolve({"task": {"name": "null", "image_size": [64]}})

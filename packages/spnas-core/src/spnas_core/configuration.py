@@ -9,9 +9,15 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from spnas_core.durable import write_durably
 from spnas_core.errors import ConfigError, suggestion
 
+_BLANKS = " \t\r\n"  # others, such as a no-break space, belong to what was typed
 _Model = TypeVar("_Model", bound=BaseModel)
+
+
+class _Opened(dict[str, Any]):
+    """A table that setting a single key has made: what it does not name keeps its default."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -29,8 +35,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def write_toml(values: Mapping[str, Any], path: Path) -> None:
-    """Write plain values as TOML."""
-    path.write_text(tomli_w.dumps(values), encoding="utf-8")
+    """Write plain values as TOML, durably: the file is complete or as it was."""
+    write_durably(path, tomli_w.dumps(values))
 
 
 def set_key(values: dict[str, Any], assignment: str) -> None:
@@ -43,20 +49,55 @@ def set_key(values: dict[str, Any], assignment: str) -> None:
     Raises:
         ConfigError: there is no ``=``, or the key descends into something that is no table.
     """
-    key, equals, text = assignment.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
-        raise ConfigError(f"--set {assignment!r} must look like key=value, for example strategy.pool=6")
+    key, value = read_assignment("--set", assignment, "strategy.pool=6")
     try:
-        value = tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
+        set_value(values, key, value)
+    except ConfigError as error:
+        raise ConfigError(f"--set {assignment!r}: {error}") from None
+
+
+def set_value(values: dict[str, Any], key: str, value: object) -> None:
+    """Set one value as it is, dots in the key descending into tables.
+
+    Args:
+        values: changed in place.
+        key: such as ``task.data``.
+        value: plain; a text stays that text, whatever characters it has.
+
+    Raises:
+        ConfigError: the key descends into something that is no table, or a part of it is empty.
+    """
+    parts = key.split(".")
+    if not all(parts):
+        raise ConfigError(f"{key!r} is no key: write it like strategy.pool")
     table = values
     for part in parts[:-1]:
-        table = table.setdefault(part, {})
+        table = table.setdefault(part, _Opened())
         if not isinstance(table, dict):
-            raise ConfigError(f"--set {assignment!r}: {part!r} is a value, not a table")
+            raise ConfigError(f"{part!r} is a value, not a table")
     table[parts[-1]] = value
+
+
+def read_assignment(option: str, assignment: str, example: str) -> tuple[str, Any]:
+    """Split ``key=value``; the value is read as TOML, and taken as text where it is none.
+
+    Args:
+        option: that it was given with, for the message.
+        assignment: as typed.
+        example: of a good one, for the message.
+
+    Raises:
+        ConfigError: there is no ``=``, or no key before it.
+    """
+    key, equals, text = assignment.partition("=")
+    key, text = key.strip(_BLANKS), text.strip(_BLANKS)
+    if not equals or not all(key.split(".")):
+        raise ConfigError(f"{option} {assignment!r} must look like key=value, for example {example}")
+    try:
+        read = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return key, text
+    return key, read["value"] if read.keys() == {"value"} else text  # more keys: a text with line breaks
 
 
 def validate(model: type[_Model], values: Mapping[str, Any], prefix: str = "") -> _Model:
@@ -71,9 +112,23 @@ def validate(model: type[_Model], values: Mapping[str, Any], prefix: str = "") -
         ConfigError: the first wrong key, its value, and what is allowed.
     """
     try:
-        return model.model_validate(values)
+        return model.model_validate(_over_defaults(model, values))
     except ValidationError as error:
         raise ConfigError(_explain(error.errors(), model, prefix)) from None
+
+
+def _over_defaults(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill tables of which only single keys were set with the rest of their default, where that is a table."""
+    filled = dict(values)
+    for name, value in values.items():
+        field = model.model_fields.get(name)
+        if field is None or not isinstance(value, Mapping):
+            continue
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            filled[name] = _over_defaults(field.annotation, value)
+        elif isinstance(value, _Opened) and isinstance(default := field.get_default(call_default_factory=True), dict):
+            filled[name] = {**default, **value}
+    return filled
 
 
 def _explain(errors: list[ErrorDetails], model: type[BaseModel], prefix: str) -> str:
@@ -83,8 +138,16 @@ def _explain(errors: list[ErrorDetails], model: type[BaseModel], prefix: str) ->
     key = prefix + ".".join(keys)
     if first["type"] == "extra_forbidden":
         return f"there is no setting {key!r}{suggestion(keys[-1], table.model_fields)}"
-    messages = [error["msg"][0].lower() + error["msg"][1:] for error in errors if _table_at(model, error)[1] == keys]
+    messages = [_message(error, model) for error in errors if _table_at(model, error)[1] == keys]
     return f"{key} is {first['input']!r}: {', or '.join(dict.fromkeys(messages))}"
+
+
+def _message(error: ErrorDetails, model: type[BaseModel]) -> str:
+    """Say what is wrong; a list that ends too early does so in pydantic's words by a field that it lacks."""
+    place = error["loc"][len(_table_at(model, error)[1]) :]
+    if error["type"] == "missing" and place and isinstance(place[0], int):
+        return f"it has {place[0]} value(s), and value {place[0] + 1} is required"
+    return error["msg"][0].lower() + error["msg"][1:]
 
 
 def _table_at(model: type[BaseModel], error: ErrorDetails) -> tuple[type[BaseModel], list[str]]:

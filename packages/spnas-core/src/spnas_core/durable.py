@@ -1,7 +1,17 @@
-"""What it takes for a new or renamed file to outlive a power cut."""
+"""What it takes for a new or renamed file to outlive a power cut, and to be read by whom the umask lets."""
 
 import os
 from pathlib import Path
+
+
+def _current_umask() -> int:
+    """Read the process's umask, which the system only tells to those who set it."""
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
+_UMASK = _current_umask()  # once, before there are threads that could make files in between
 
 
 def sync_folder(folder: Path) -> None:
@@ -13,6 +23,22 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def write_durably(path: Path, text: str) -> None:
+    """Write a text file that is complete or absent, whatever happens, and is there after a power cut.
+
+    Args:
+        path: of the file; one of that name is replaced.
+        text: in UTF-8.
+    """
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        replace_durably(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def replace_durably(temporary: Path, final: Path) -> None:
     """Give a complete file its name in one step; a crash at any moment leaves the old file or the new one.
 
@@ -21,6 +47,7 @@ def replace_durably(temporary: Path, final: Path) -> None:
         final: its name from now on; a file of that name is replaced.
     """
     with temporary.open("rb") as file:
+        os.fchmod(file.fileno(), 0o666 & ~_UMASK)  # some writers make files that nobody else may read
         os.fsync(file.fileno())
     temporary.replace(final)
     sync_folder(final.parent)

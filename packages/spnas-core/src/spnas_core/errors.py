@@ -36,6 +36,10 @@ class ArchiveError(SpnasError):
     """A run folder that is held by another process, of another version, or not a run at all."""
 
 
+class MachineError(SpnasError):
+    """The machine lacks what every evaluation needs (disk space, file handles, …): no candidate is to blame."""
+
+
 class EvaluationError(RuntimeError):
     """A candidate's evaluation that ended without a score, with the reason that the archive keeps."""
 

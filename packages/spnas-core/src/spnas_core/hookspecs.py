@@ -91,7 +91,10 @@ def spnas_resolve_candidate(reference: str) -> Any:
 
 @hookspec
 def spnas_run_started(run: Any) -> None:
-    """Called once before the first evaluation, also on resume; ``run`` is a ``spnas_search.Run``."""
+    """Called once before the first evaluation, also on resume; ``run`` is a ``spnas_search.Run``.
+
+    A listener only listens: what it raises is reported under the plugin's name, and the search goes on.
+    """
 
 
 @hookspec

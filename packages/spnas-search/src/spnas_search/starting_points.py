@@ -6,7 +6,7 @@ from typing import Any
 from spnas_core.errors import ArchiveError
 from spnas_core.tasks import ResolvedCandidate
 from spnas_search.archive import Candidate
-from spnas_search.run import CONFIG, WEIGHTS, read_archive
+from spnas_search.run import CONFIG, RunFolder, read_archive
 from spnas_search.settings import read_toml
 
 
@@ -66,5 +66,5 @@ def _find(reference: str) -> tuple[Path, Candidate]:
 
 
 def _weights(folder: Path, candidate: Candidate) -> Path | None:
-    path = folder / WEIGHTS / f"{candidate.id}.safetensors"
+    path = RunFolder(folder).weights / f"{candidate.id}.safetensors"
     return path if path.exists() else None

@@ -25,3 +25,13 @@ def number(value: float | None, *, signed: bool = False) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     return f"{value:+.3f}" if signed else f"{value:.3f}"
+
+
+def printable(text: str) -> str:
+    r"""Escape what a terminal would obey and what no encoding holds: control characters and lone surrogates.
+
+    Example: ``"a\x1b[2Jb"`` reads ``"a\\x1b[2Jb"``.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)

@@ -9,6 +9,7 @@ from spnas_core.tasks.protocols import (
     Report,
     Task,
     TaskPlugin,
+    data_fingerprint,
 )
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "ResolvedCandidate",
     "Task",
     "TaskPlugin",
+    "data_fingerprint",
 ]

@@ -116,6 +116,18 @@ class Task(Protocol):
         """
 
 
+def data_fingerprint(task: Task) -> str:
+    """Return what a prepared task says of the content of its data.
+
+    A task that has data gives it an attribute ``fingerprint``: a text that is the same wherever the data lies and
+    changes whenever a score could. A run goes on only where it is what it was.
+
+    Returns:
+        Empty where the task has no such attribute.
+    """
+    return str(getattr(task, "fingerprint", ""))
+
+
 @dataclass(frozen=True)
 class TaskPlugin:
     """A task as the plugins register it.

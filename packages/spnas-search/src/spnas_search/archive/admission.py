@@ -7,6 +7,7 @@ import numpy as np
 from spnas_core.errors import ArchiveError
 from spnas_core.morphisms import Rewrite
 from spnas_search.archive.candidate import Candidate, Proposal
+from spnas_search.archive.intake import plain_proposal
 
 
 def admit(
@@ -56,6 +57,7 @@ def _admit_one(
     run_seed: int,
     threads: int,
 ) -> Candidate:
+    proposal = plain_proposal(proposal, f"proposal {number}")
     what = f"proposal {number} ({proposal.kind} {proposal.rewrite.child})"
     parent = _parent(known, proposal, what)
     if proposal.epochs < 0:

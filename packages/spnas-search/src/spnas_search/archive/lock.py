@@ -17,8 +17,7 @@ class RunLock:
     """Holds a run's folder for this process; a context manager.
 
     Args:
-        folder: the run's; the lock is its file ``lock``, which names the holder and is never deleted
-            (deleting it would let a third process lock a file that a second one is waiting for).
+        folder: the run's; the lock is its file ``lock``, which names the holder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -31,15 +30,42 @@ class RunLock:
         Raises:
             ArchiveError: another process holds it, or the folder does not exist or cannot be locked.
         """
+        while self._descriptor is None:
+            descriptor = self._open()
+            self._lock(descriptor)
+            # Whoever could not start a run here may have removed the file while we waited to open it.
+            if _is_file(descriptor, self._path):
+                self._descriptor = descriptor
+                _HELD.add(self)
+            else:
+                os.close(descriptor)
+
+    def release(self, *, remove: bool = False) -> None:
+        """Give the lock back; does nothing where it is not held.
+
+        Args:
+            remove: whether its file goes too, since there is no run in the folder.
+        """
         if self._descriptor is not None:
-            return
-        path = self.folder / "lock"
+            if remove:
+                self._path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = None
+            _HELD.discard(self)
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / "lock"
+
+    def _open(self) -> int:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except FileNotFoundError as error:
             raise ArchiveError(f"there is no run in {self.folder}: the folder does not exist") from error
         except OSError as error:
-            raise ArchiveError(f"{path} cannot be opened: {error.strerror}") from error
+            raise ArchiveError(f"{self._path} cannot be opened: {error.strerror}") from error
+
+    def _lock(self, descriptor: int) -> None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(descriptor, 0)
@@ -54,16 +80,7 @@ class RunLock:
             ) from error
         except OSError as error:
             os.close(descriptor)
-            raise ArchiveError(f"{path} cannot be locked: {error.strerror}") from error
-        self._descriptor = descriptor
-        _HELD.add(self)
-
-    def release(self) -> None:
-        """Give the lock back; does nothing where it is not held."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-            _HELD.discard(self)
+            raise ArchiveError(f"{self._path} cannot be locked: {error.strerror}") from error
 
     def __enter__(self) -> Self:
         self.acquire()
@@ -73,6 +90,16 @@ class RunLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def _is_file(descriptor: int, path: Path) -> bool:
+    """Whether a path still names the file that a descriptor has open."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return False
+    held = os.fstat(descriptor)
+    return (held.st_ino, held.st_dev) == (found.st_ino, found.st_dev)
 
 
 def _forget_in_child() -> None:

@@ -1,12 +1,10 @@
 """Candidates as rows of a table: plain numbers, texts and JSON, read without executing anything."""
 
 import json
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from spnas_core.encoding import Architecture
-from spnas_core.errors import ArchiveError
 from spnas_core.morphisms import Rewrite, Step
 from spnas_search.archive.candidate import Candidate
 
@@ -21,6 +19,10 @@ INSERT = f"INSERT INTO candidates VALUES ({', '.join('?' * len(COLUMNS))})"  # n
 UPDATE_RESULT = (
     "UPDATE candidates SET status = ?, reason = ?, metrics = ?, cost = ?, receipt = ?, seconds = ?, "
     "checksum = ? WHERE id = ? AND status = 'proposed'"
+)
+WITHDRAW = (
+    "UPDATE candidates SET status = 'proposed', reason = '', metrics = '{}', cost = '{}', receipt = '{}', "
+    "seconds = 0.0, checksum = NULL WHERE id = ?"
 )
 
 
@@ -77,24 +79,6 @@ def from_row(row: Row) -> Candidate:
     for name in ("metrics", "cost", "receipt"):
         values[name] = json.loads(values[name])
     return Candidate(rewrite=rewrite, **values)
-
-
-def plain(values: Mapping[str, object], what: str) -> dict[str, Any]:
-    """Return values as a reopened archive gives them: NumPy numbers as numbers, tuples as lists, NaN kept.
-
-    Raises:
-        ArchiveError: a value that has no plain form.
-    """
-
-    def convert(value: object) -> object:
-        if callable(item := getattr(value, "item", None)):
-            return item()
-        raise ArchiveError(
-            f"{what} holds a {type(value).__name__}: only numbers, texts, lists and mappings of them can be archived"
-        )
-
-    result: dict[str, Any] = json.loads(json.dumps(dict(values), default=convert))
-    return result
 
 
 @lru_cache(maxsize=4096)

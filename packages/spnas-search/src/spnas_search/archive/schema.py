@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from spnas_core.errors import ArchiveError
+from spnas_search.archive.repair import repaired_row
 
 APPLICATION_ID = int.from_bytes(b"SPNA")
 
@@ -42,15 +43,34 @@ CREATE TABLE candidates (
 """
 
 
+_STRICT_META = _META.replace("WITHOUT ROWID", "STRICT, WITHOUT ROWID")
+_STRICT_CANDIDATES = f"{_CANDIDATES.rstrip()} STRICT"
+
+
 def _create(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(_META)
     connection.execute(_CANDIDATES)
 
 
+def _make_strict(connection: sqlite3.Connection) -> None:
+    """Let SQLite itself refuse what is of the wrong kind, and repair what an earlier version let in."""
+    for table, strict in (("meta", _STRICT_META), ("candidates", _STRICT_CANDIDATES)):
+        connection.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
+        connection.execute(strict)
+    connection.execute("INSERT INTO meta SELECT key, CAST(value AS TEXT) FROM old_meta")
+    width = len(connection.execute("SELECT * FROM old_candidates LIMIT 0").description)
+    connection.executemany(
+        f"INSERT INTO candidates VALUES ({', '.join('?' * width)})",  # noqa: S608 - constants only
+        map(repaired_row, connection.execute("SELECT * FROM old_candidates ORDER BY id").fetchall()),
+    )
+    for table in ("meta", "candidates"):
+        connection.execute(f"DROP TABLE old_{table}")
+
+
 Migration = Callable[[sqlite3.Connection], None]
 
-MIGRATIONS: list[Migration] = [_create]
+MIGRATIONS: list[Migration] = [_create, _make_strict]
 """The migration at index n turns version n into version n + 1; it runs inside a transaction."""
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 
-from spnas_core.durable import sync_folder
-from spnas_core.errors import WeightsError
+from spnas_core.durable import replace_durably
+from spnas_core.errors import MachineError, WeightsError
 
 _SUFFIX = ".safetensors"
 _WEIGHTS = re.compile(r"(\d+)\.safetensors")
@@ -24,11 +24,17 @@ class WeightStore:
 
     Args:
         folder: made where it does not exist.
+
+    Raises:
+        MachineError: it cannot be made.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MachineError(f"folder {folder} cannot be made: {error.strerror}") from error
         self._numbers = count()
         self._handed_out: set[Path] = set()
         self._known: dict[int, tuple[tuple[int, int], str]] = {}
@@ -53,18 +59,18 @@ class WeightStore:
 
         Raises:
             WeightsError: there is no such file.
+            MachineError: the disk is full, or does not take the file.
         """
+        path = self.path(candidate)
         try:
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-                checksum = hashlib.file_digest(file, _blake2b).hexdigest()
+            checksum = file_checksum(temporary)
+            replace_durably(temporary, path)
         except FileNotFoundError as error:
             raise WeightsError(
                 f"the evaluation of candidate {candidate} has written no weights: {temporary} is missing"
             ) from error
-        path = self.path(candidate)
-        temporary.replace(path)
-        sync_folder(self.folder)
+        except OSError as error:
+            raise MachineError(f"weights {path} cannot be written: {error.strerror}") from error
         self._handed_out.discard(temporary)
         self._known[candidate] = (_stamp(path), checksum)
         return checksum
@@ -81,8 +87,7 @@ class WeightStore:
             stamp = _stamp(path)
             known = self._known.get(candidate)
             if known is None or known[0] != stamp:
-                with path.open("rb") as file:
-                    known = (stamp, hashlib.file_digest(file, _blake2b).hexdigest())
+                known = (stamp, file_checksum(path))
                 self._known[candidate] = known
         except OSError:
             return False
@@ -108,8 +113,10 @@ class WeightStore:
                 path.unlink(missing_ok=True)
 
 
-def _blake2b() -> hashlib.blake2b:
-    return hashlib.blake2b(digest_size=32)
+def file_checksum(path: Path) -> str:
+    """Return the BLAKE2b digest of a file's content, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -1,11 +1,13 @@
 """The command group, and how errors end."""
 
+import io
 import sys
 from typing import Any
 
 import click
 
 from spnas_core import __version__
+from spnas_core.commands.wording import printable
 from spnas_core.errors import SpnasError
 from spnas_core.plugins import broken_plugins, registry
 from spnas_search.cli.candidates import candidates
@@ -33,14 +35,21 @@ class Commands(click.Group):
             trace = getattr(error, "trace", "")
             if trace:
                 click.echo(trace, err=True)
-            message = " ".join(str(error).split())
-            raise _UserError(message) from error
+            raise _UserError(_one_line(error)) from error
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # the disk is full, a folder is read-only, a file is gone: not a fault to debug
+            where = f"{error.filename}: " if error.filename else ""
+            raise _UserError(_one_line(f"{where}{error.strerror or error}")) from error
         finally:
             for broken in broken_plugins():
-                click.echo(
-                    f"warning: plugin {broken.name} of {broken.distribution} is broken: {broken.reason}", err=True
-                )
+                warning = f"warning: plugin {broken.name} of {broken.distribution} is broken: {broken.reason}"
+                click.echo(_one_line(warning), err=True)
         return result
+
+
+def _one_line(text: object) -> str:
+    return printable(" ".join(str(text).split()))
 
 
 class _UserError(click.ClickException):
@@ -67,6 +76,9 @@ for _command in (run, show, candidates, plugins):
 
 def main() -> None:
     """Run the ``spnas`` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # no text can end a command, whatever the locale
     try:
         commands(standalone_mode=True)
     except BrokenPipeError:  # the reader, such as head, has seen enough

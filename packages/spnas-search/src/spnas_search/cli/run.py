@@ -1,7 +1,9 @@
 """``spnas run``: search."""
 
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,42 +11,44 @@ import click
 from rich.console import Console, RenderableType
 
 from spnas_core.commands.console import make_console
+from spnas_core.configuration import read_assignment
+from spnas_core.errors import ConfigError
 from spnas_search.monitors.lines import Lines
 from spnas_search.monitors.live import LiveView
 from spnas_search.monitors.state import SearchState
 from spnas_search.reports import summary
 from spnas_search.reports.seeds import SeedsSummary
-from spnas_search.run import Run, resume_run, start_run
+from spnas_search.run import Run, RunFolder, resume_run, start_run
 from spnas_search.search import Comparison, compare, run_search
-from spnas_search.settings import read_toml, resolve, set_key
+from spnas_search.series import Series, resume_series, start_series
+from spnas_search.settings import read_toml, resolve, set_key, set_value
 from spnas_search.starting_points import starting_point
 
-INTERRUPTED = 130
+SIGNAL_CODE = 128
+INTERRUPTED = SIGNAL_CODE + signal.SIGINT
 
 
 @click.command()
 @click.argument("strategy", required=False)
-@click.option("--data", help="Data set: shapes, voc:PATH, coco:PATH or ecp:PATH.  [default: shapes]")
+@click.option("--data", help="Data set: shapes, voc:PATH, coco:PATH or ecp:PATH; with --resume, where it lies now.")
+@click.option("--data-option", "data_options", metavar="KEY=VALUE", multiple=True, help="Option of the kind of data.")
 @click.option("--start", metavar="CODE", help="Architecture to start from.")
 @click.option("--init", metavar="FILE", help="Weights to start from: torchvision:FILE or FILE.safetensors.")
 @click.option("--from", "origin", metavar="RUN[:ID]", help="Start from the best, or one, candidate of another run.")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings.")
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="One setting; may be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/STRATEGY]")
-@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@click.option("--resume", is_flag=True, help="Go on with the run, or the series, in --out.")
+@click.option("--accept-versions", is_flag=True, help="Go on although other versions of the packages are installed.")
 @click.option("--seeds", type=click.IntRange(1), help="Repeat the whole search with that many seeds, then compare.")
 def run(
     strategy: str | None,
-    data: str | None,
-    start: str | None,
-    init: str | None,
-    origin: str | None,
-    config: Path | None,
-    assignments: tuple[str, ...],
-    out: Path | None,
     *,
+    out: Path | None,
     resume: bool,
+    accept_versions: bool,
     seeds: int | None,
+    **given: Any,
 ) -> None:
     """Search a backbone with a STRATEGY (serial where none is named).
 
@@ -55,41 +59,51 @@ def run(
     Example: spnas run serial --data voc:VOCdevkit/VOC2007 --set budget.candidates=40 --out runs/voc
     Example: spnas run serial --out runs/voc --resume
     """
-    given = {
-        "data": data,
-        "start": start,
-        "init": init,
-        "from": origin,
-        "config": config,
-        "set": assignments,
-        "seeds": seeds,
-    }
     console = make_console()
     if resume:
-        named = [f"--{name}" for name, value in given.items() if value]
-        if named:
-            raise click.UsageError(f"--resume takes its settings from the run: leave out {', '.join(named)}")
-        _search(resume_run(out or Path("runs") / (strategy or "serial"), _Reading(console)), console)
+        folder = out or Path("runs") / (strategy or "serial")
+        _check_resuming(strategy, folder, given)
+        resuming = {"data": given["data"], "accept_versions": accept_versions}
+        if seeds is not None or RunFolder(folder).series.exists():
+            _search_all(resume_series(folder, seeds), resuming, console)
+        else:
+            _search(resume_run(folder, _Reading(console), **resuming), console)
         return
-    values = _values(strategy, data, start, init, origin, config, assignments)
+    if accept_versions:
+        raise click.UsageError("--accept-versions goes with --resume: a new run begins with what is installed")
+    values = _values(strategy, **given)
     settings = resolve(values)
     folder = out or Path("runs") / str(settings.strategy.model_dump()["name"])
     if seeds is None:
         _search(start_run(folder, values, _Reading(console)), console)
-        return
-    first = settings.run.seed
-    found: list[Comparison | None] = []
-    for seed in range(first, first + seeds):
-        console.rule(f"seed {seed}")
-        found.append(_search(start_run(folder / f"seed-{seed}", {**values, "seed": seed}, _Reading(console)), console))
-    console.rule(f"{seeds} searches")
-    for part in SeedsSummary(found).parts():
-        _say(console, part)
+    else:
+        _search_all(start_series(folder, values, seeds), {}, console)
+
+
+def _check_resuming(strategy: str | None, folder: Path, given: Mapping[str, Any]) -> None:
+    """Refuse what a resumed run would not heed: its settings are those that it began with."""
+    named = [f"--{name.replace('_', '-')}" for name, value in given.items() if value and name != "data"]
+    if named:
+        named = [
+            {"--origin": "--from", "--assignments": "--set", "--data-options": "--data-option"}.get(n, n) for n in named
+        ]
+        raise click.UsageError(f"--resume takes its settings from the run: leave out {', '.join(named)}")
+    files = RunFolder(folder)
+    config = files.series if files.series.exists() else files.config
+    if strategy is not None and config.exists():
+        begun = read_toml(config).get("strategy", {}).get("name")
+        if begun is not None and begun != strategy:
+            raise ConfigError(
+                f"the search in {folder} has the strategy {begun!r}, not {strategy!r}: leave the name out to go on "
+                "with it, or choose another --out"
+            )
 
 
 def _values(
     strategy: str | None,
+    *,
     data: str | None,
+    data_options: Sequence[str],
     start: str | None,
     init: str | None,
     origin: str | None,
@@ -100,19 +114,30 @@ def _values(
     values = read_toml(config) if config else {}
     if origin:
         values.update(starting_point(origin))
-    for key, value in (("start", start), ("init", init)):
+    for key, value in (("start", start), ("init", init), ("task.data", data), ("strategy.name", strategy)):
         if value is not None:
-            values[key] = value
-    if data is not None:
-        set_key(values, f"task.data={data!r}")
-    if strategy is not None:
-        set_key(values, f"strategy.name={strategy!r}")
+            set_value(values, key, value)
+    for assignment in data_options:
+        key, option = read_assignment("--data-option", assignment, "test=val.json")
+        set_value(values, f"task.data_options.{key}", option)
     for assignment in assignments:
         set_key(values, assignment)
     return values
 
 
-def _search(run: Run, console: Console) -> Comparison | None:
+def _search_all(series: Series, resuming: Mapping[str, Any], console: Console) -> None:
+    """Run every search of a series to its end, and compare them."""
+    found: list[Comparison | None] = []
+    opened = series.open(_Reading(console), **resuming)
+    for seed in series.seeds:
+        console.rule(f"seed {seed}")
+        found.append(_search(next(opened)[1], console, go_on=f"--out {series.folder}"))
+    console.rule(f"{series.count} searches")
+    for part in SeedsSummary(found).parts():
+        _say(console, part)
+
+
+def _search(run: Run, console: Console, go_on: str | None = None) -> Comparison | None:
     """Run a search to its end, show it, and return the final comparison."""
     with run:
         strategy = run.settings.strategy.model_dump()["name"]
@@ -122,17 +147,33 @@ def _search(run: Run, console: Console) -> Comparison | None:
             _say(console, f"data: {note}")
         state = SearchState(run.settings.run, run.archive)
         try:
-            if console.is_terminal:
-                with LiveView(state, console) as view:
-                    run_search(run, view)
-            else:
-                run_search(run, Lines(state, lambda line: print(line, flush=True)))  # noqa: T201
-        except KeyboardInterrupt:
-            _say(console, f"Stopped. Nothing finished is lost; go on with: spnas run --out {run.folder} --resume")
-            sys.exit(INTERRUPTED)
+            with _stopping_like_ctrl_c():
+                if console.is_terminal:
+                    with LiveView(state, console) as view:
+                        run_search(run, view)
+                else:
+                    run_search(run, Lines(state, lambda line: print(line, flush=True)))  # noqa: T201
+        except KeyboardInterrupt as stop:
+            where = go_on or f"--out {run.folder}"
+            _say(console, f"Stopped. Nothing finished is lost; go on with: spnas run {where} --resume")
+            sys.exit(stop.args[0] if stop.args else INTERRUPTED)
         for part in summary(run):
             _say(console, part)
         return compare(run.archive)
+
+
+@contextmanager
+def _stopping_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM stop the search as Ctrl-C does: with word of how to go on."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise KeyboardInterrupt(SIGNAL_CODE + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _say(console: Console, part: RenderableType) -> None:

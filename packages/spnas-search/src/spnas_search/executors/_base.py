@@ -63,4 +63,7 @@ ExecutorFactory = Callable[..., Executor]
 ``task`` is prepared; ``workers`` is the wanted number of evaluations at a time; ``timeout`` is in seconds per
 evaluation, None for no limit; ``report`` is called with each ``Progress``, in the process that iterates over
 ``run``.
+
+A factory says what it cannot do, so that settings which ask for it are refused: ``most_workers`` bounds the number of
+evaluations at a time, ``can_time_out = False`` means that it cannot end an evaluation. Both may be missing.
 """

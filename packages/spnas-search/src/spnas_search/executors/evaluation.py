@@ -1,11 +1,13 @@
 """One evaluation, with whatever goes wrong in it turned into an outcome: the same for every executor."""
 
+import errno
+import re
 import time
 import traceback
 
 import torch
 
-from spnas_core.errors import EvaluationError, SpnasError
+from spnas_core.errors import EvaluationError, MachineError, SpnasError
 from spnas_core.tasks import Evaluation, EvaluationRequest, Report, Task
 from spnas_search.executors._base import Outcome
 
@@ -15,6 +17,7 @@ def evaluate(task: Task, request: EvaluationRequest, report: Report) -> Outcome:
 
     Raises:
         SpnasError: the evaluation met a user's mistake.
+        MachineError: it met something that every other one would meet, such as a full disk.
     """
     began = time.monotonic()
     threads = torch.get_num_threads()
@@ -25,7 +28,9 @@ def evaluate(task: Task, request: EvaluationRequest, report: Report) -> Outcome:
         raise
     except EvaluationError as error:
         return Outcome(request, None, reason_of(error), "", time.monotonic() - began)
-    except Exception as error:  # noqa: BLE001 - whatever a task raises is a failed candidate, not the end of the run
+    except Exception as error:
+        if (lacking := _lacks(error)) is not None:
+            raise MachineError(f"candidate {request.candidate} could not be evaluated: {lacking}") from error
         return Outcome(request, None, reason_of(error), traceback.format_exc(), time.monotonic() - began)
     finally:
         torch.set_num_threads(threads)
@@ -36,7 +41,24 @@ def evaluate(task: Task, request: EvaluationRequest, report: Report) -> Outcome:
     return Outcome(request, evaluation, seconds=seconds)
 
 
-def reason_of(error: Exception) -> str:
+_LACKING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE)
+"""What the system says when it is the machine's fault: no space, no quota, read-only, broken, too many files, gone."""
+
+
+def _lacks(error: BaseException | None) -> str | None:
+    """Say what the machine lacks where that is why an evaluation failed; None where the failure is its own."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _LACKING:
+            return reason_of(error)
+        # safetensors words what the system says, and has the number at the end.
+        numbers = re.findall(r"os error (\d+)\)", str(error))
+        if any(int(number) in _LACKING for number in numbers):
+            return reason_of(error)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def reason_of(error: BaseException) -> str:
     """Say in one line what an exception says."""
     message = " ".join(str(error).split())
     name = type(error).__name__

@@ -13,7 +13,7 @@ class InlineExecutor:
     """The simplest executor: good for a debugger, for tasks that cannot be pickled, and for one GPU.
 
     A crash of an evaluation is a crash of the search, and nothing can end an evaluation from outside: the
-    time-out is not enforced.
+    time-out is not enforced, so a run's settings must not ask for one.
 
     Args:
         task: evaluates.
@@ -22,7 +22,8 @@ class InlineExecutor:
         report: called with each progress.
     """
 
-    workers = 1
+    workers = most_workers = 1
+    can_time_out = False
 
     def __init__(self, task: Task, workers: int, timeout: float | None, report: Report) -> None:
         del workers, timeout

@@ -1,26 +1,24 @@
 """From proposal to archive: commit, evaluate, keep the weights, record, clean up."""
 
 import math
-import os
 import time
 from collections.abc import Sequence
+from typing import Any
 
-from spnas_core.errors import SpnasError
-from spnas_core.plugins import plugin_manager
+from spnas_core.errors import EvaluationError, SpnasError, WeightsError
+from spnas_core.plugins import BrokenPlugin, notify
 from spnas_core.tasks import EvaluationRequest
 from spnas_search.archive import Candidate
-from spnas_search.executors import Executor, Outcome, executor_factory
+from spnas_search.archive.intake import plain_evaluation
+from spnas_search.executors import Executor, Outcome
 from spnas_search.monitors import Monitor
-from spnas_search.run import Run
-from spnas_search.search.rounds import next_round
-from spnas_search.settings import ExecutorSettings
-
-FIRST_EVALUATIONS = 3
-"""The search stops where this many evaluations in a row, from the first child on, fail for the same reason."""
+from spnas_search.run import ENDED, Run
+from spnas_search.search.failures import TRIES, beyond_hope, failing_alike
+from spnas_search.search.rounds import next_round, phase_of, why_ended
 
 
 class SearchStoppedError(SpnasError):
-    """The search cannot go on: the start has failed, or every first candidate fails alike.
+    """The search cannot go on before somebody has mended something; everything that it needs again stays proposed.
 
     Attributes:
         trace: traceback of the evaluation; empty where the evaluation left none.
@@ -42,13 +40,11 @@ def run_search(run: Run, monitor: Monitor) -> None:
         SearchStoppedError: nothing can come of going on.
         SpnasError: an evaluation met a user's mistake.
     """
-    hook = plugin_manager().hook
-    workers, cores = _resources(run.settings.run.executor, run.round_size)
-    factory = executor_factory(run.settings.run.executor.name)
-    with factory(
-        task=run.task, workers=workers, timeout=run.settings.run.executor.timeout, report=monitor.progress
-    ) as executor:
-        hook.spnas_run_started(run=run)
+    listeners = _Listeners(monitor)
+    with run.make_executor(monitor.progress) as executor:
+        listeners.tell("spnas_run_started", run=run)
+        if resumed := run.archive.pending():
+            monitor.round_started(phase_of(run.archive), resumed)
         while True:
             candidates = run.archive.pending()
             if not candidates:
@@ -60,13 +56,34 @@ def run_search(run: Run, monitor: Monitor) -> None:
                     control_epochs=run.control_epochs,
                     out_of_time=run.out_of_time(),
                 )
+                if (decided is None or decided.phase == "final") and run.archive.recall(ENDED) is None:
+                    run.archive.remember(ENDED, _why_ended(run))
                 if decided is None:
                     break
-                candidates = run.archive.commit_round(decided.proposals, threads=max(1, cores // workers))
+                candidates = run.archive.commit_round(decided.proposals, threads=run.threads(executor))
                 monitor.round_started(decided.phase, candidates)
-            _evaluate(run, executor, candidates, monitor)
+            _evaluate(run, executor, candidates, monitor, listeners)
+            _stop_if_beyond_hope(run)
             run.weights.keep_only(run.needed_weights())
-        hook.spnas_run_finished(run=run)
+        listeners.tell("spnas_run_finished", run=run)
+
+
+def _why_ended(run: Run) -> str:
+    return why_ended(run.archive, run.settings.run, run.strategy, out_of_time=run.out_of_time())
+
+
+class _Listeners:
+    """Plugins that listen: one that fails is named, once for each thing it says, and the search goes on."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+        self._said: set[BrokenPlugin] = set()
+
+    def tell(self, event: str, **facts: Any) -> None:
+        for failed in notify(event, **facts):
+            if failed not in self._said:
+                self._said.add(failed)
+                self._monitor.message(f"plugin {failed.name} of {failed.distribution} failed in {failed.reason}")
 
 
 def _check_start(run: Run) -> None:
@@ -77,32 +94,25 @@ def _check_start(run: Run) -> None:
         )
 
 
-def _resources(settings: ExecutorSettings, round_size: int) -> tuple[int, int]:
-    """Return (evaluations at a time, CPU cores to share among them)."""
-    import torch
-
-    cores = len(os.sched_getaffinity(0)) if settings.cores == "auto" else settings.cores
-    if settings.workers != "auto":
-        return settings.workers, cores
-    return (torch.cuda.device_count() or min(cores, round_size)), cores
-
-
-def _evaluate(run: Run, executor: Executor, candidates: Sequence[Candidate], monitor: Monitor) -> None:
-    ready: list[Candidate] = []
+def _evaluate(
+    run: Run, executor: Executor, candidates: Sequence[Candidate], monitor: Monitor, listeners: _Listeners
+) -> None:
     for candidate in candidates:
-        if candidate.parent is None or _restore_weights(run, executor, run.archive[candidate.parent], monitor):
-            ready.append(candidate)
-        else:
-            reason = f"its parent {candidate.parent} has no weights"
-            _announce(run, run.archive.fail(candidate.id, reason), monitor)
-    begin = time.monotonic()
-    for outcome in executor.run([_request(run, candidate) for candidate in ready]):
-        _record(run, outcome, monitor)
-    run.spend(time.monotonic() - begin)
+        if candidate.parent is not None:
+            _restore_weights(run, executor, run.archive[candidate.parent], monitor)
+    since = time.monotonic()
+    for outcome in executor.run([_request(run, candidate) for candidate in candidates]):
+        now = time.monotonic()
+        ended = _record(run, outcome, now - since)
+        since = now
+        monitor.candidate_finished(ended)
+        listeners.tell("spnas_candidate_finished", run=run, candidate=ended)
+        if ended.status == "failed":
+            _stop_if_all_fail_alike(run, outcome)
 
 
 def _request(run: Run, candidate: Candidate) -> EvaluationRequest:
-    parent = run.init_weights if candidate.parent is None else run.weights.path(candidate.parent)
+    parent = run.start_weights() if candidate.parent is None else run.weights.path(candidate.parent)
     keeps_weights = candidate.kind != "final"
     return EvaluationRequest(
         candidate.id,
@@ -116,50 +126,67 @@ def _request(run: Run, candidate: Candidate) -> EvaluationRequest:
     )
 
 
-def _record(run: Run, outcome: Outcome, monitor: Monitor) -> None:
+def _record(run: Run, outcome: Outcome, elapsed: float) -> Candidate:
     """Commit an outcome: first the weights file, complete and hashed, then the row that names its checksum."""
     number, written = outcome.request.candidate, outcome.request.weights
-    if outcome.evaluation is None:
-        if written is not None:
-            run.weights.discard(written)
-        _stop_if_hopeless(run, outcome)
-        _announce(run, run.archive.fail(number, outcome.reason, outcome.seconds), monitor)
-        return
-    checksum = None if written is None else run.weights.commit(written, number)
-    _announce(run, run.archive.finish(number, outcome.evaluation, checksum), monitor)
-
-
-def _announce(run: Run, candidate: Candidate, monitor: Monitor) -> None:
-    monitor.candidate_finished(candidate)
-    plugin_manager().hook.spnas_candidate_finished(run=run, candidate=candidate)
-
-
-def _stop_if_hopeless(run: Run, outcome: Outcome) -> None:
-    """Stop before a set-up mistake eats the budget. The candidate stays proposed, so that resuming tries again."""
-    candidate = run.archive[outcome.request.candidate]
+    reason = outcome.reason
+    if outcome.evaluation is not None:
+        try:
+            evaluation = plain_evaluation(outcome.evaluation)
+            checksum = None if written is None else run.weights.commit(written, number)
+            return run.archive.finish(number, evaluation, checksum, elapsed=elapsed)
+        except (EvaluationError, WeightsError) as error:  # the task's doing, so the candidate's failure
+            reason = str(error)
+    if written is not None:
+        run.weights.discard(written)
+    candidate = run.archive[number]
     if candidate.kind == "start":
-        raise SearchStoppedError(f"the start {candidate.architecture} failed: {outcome.reason}", outcome.trace)
-    first = [c for c in run.archive if c.kind == "child" and c.status != "proposed"]
-    alike = all(c.status == "failed" and c.reason == outcome.reason for c in first)
-    if candidate.kind == "child" and alike and len(first) == FIRST_EVALUATIONS - 1:
-        raise SearchStoppedError(f"the first {FIRST_EVALUATIONS} children all failed: {outcome.reason}", outcome.trace)
+        raise SearchStoppedError(f"the start {candidate.architecture} failed: {reason}", outcome.trace)
+    return run.archive.fail(number, reason, outcome.seconds, elapsed=elapsed)
 
 
-def _restore_weights(run: Run, executor: Executor, candidate: Candidate, monitor: Monitor) -> bool:
+def _stop_if_all_fail_alike(run: Run, outcome: Outcome) -> None:
+    """Stop before a full disk or a set-up mistake eats the budget; what failed is proposed again."""
+    streak = failing_alike(run.archive)
+    if len(streak) < run.settings.run.alike_failures:
+        return
+    run.archive.withdraw([candidate.id for candidate in streak])
+    raise SearchStoppedError(
+        f"{len(streak)} evaluations in a row failed alike: {streak[-1].reason}; mend that and go on with --resume, or, "
+        f"where it is the candidates' own fault, raise alike_failures in {run.files.config} (they stay proposed)",
+        outcome.trace,
+    )
+
+
+def _stop_if_beyond_hope(run: Run) -> None:
+    """Stop where a control or final, without which nothing can be compared, has failed again and again."""
+    candidate = beyond_hope(run.archive)
+    if candidate is None:
+        return
+    reason = candidate.reason or f"its {run.objective.name} is undefined"
+    raise SearchStoppedError(
+        f"the {candidate.kind} of candidate {candidate.parent} ({candidate.architecture}) failed {TRIES} times in a "
+        f"row: {reason}; without it nothing can be compared: mend that, and go on with --resume, which tries again"
+    )
+
+
+def _restore_weights(run: Run, executor: Executor, candidate: Candidate, monitor: Monitor) -> None:
     """See to it that a candidate's weights can be inherited.
 
     A file that is missing or damaged is made again from the same seed; its recorded scores stay.
+
+    Raises:
+        SearchStoppedError: that failed.
     """
-    if candidate.checksum is None:
-        return False
-    if run.weights.verify(candidate.id, candidate.checksum):
-        return True
-    if candidate.parent is not None and not _restore_weights(run, executor, run.archive[candidate.parent], monitor):
-        return False
+    if candidate.checksum is not None and run.weights.verify(candidate.id, candidate.checksum):
+        return
+    if candidate.parent is not None:
+        _restore_weights(run, executor, run.archive[candidate.parent], monitor)
     monitor.message(f"weights of candidate {candidate.id} are missing or damaged: evaluating it again")
     for outcome in executor.run([_request(run, candidate)]):
         if outcome.evaluation is None or outcome.request.weights is None:
-            monitor.message(f"candidate {candidate.id} could not be evaluated again: {outcome.reason}")
-            return False
+            raise SearchStoppedError(
+                f"the weights of candidate {candidate.id} are lost, and making them again failed: {outcome.reason}",
+                outcome.trace,
+            )
         run.archive.replace_weights(candidate.id, run.weights.commit(outcome.request.weights, candidate.id))
-    return True

@@ -7,7 +7,7 @@ from spnas_search.settings.models import (
     RunSettings,
     SpaceSettings,
 )
-from spnas_search.settings.resolution import ResolvedSettings, read_toml, resolve, set_key, write_toml
+from spnas_search.settings.resolution import ResolvedSettings, read_toml, resolve, set_key, set_value, write_toml
 
 __all__ = [
     "BudgetSettings",
@@ -19,5 +19,6 @@ __all__ = [
     "read_toml",
     "resolve",
     "set_key",
+    "set_value",
     "write_toml",
 ]

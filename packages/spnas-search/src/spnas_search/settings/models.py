@@ -33,7 +33,7 @@ class BudgetSettings(_Table):
 
     Attributes:
         candidates: children to evaluate.
-        hours: wall-clock time after which no further round begins; None for no bound.
+        hours: wall-clock time of evaluation after which no further round begins; None for no bound.
     """
 
     candidates: int = Field(16, ge=0)
@@ -99,7 +99,8 @@ class ExecutorSettings(_Table):
 
     Attributes:
         name: a registered executor.
-        workers: evaluations at a time; ``auto`` is one per CUDA device, else one per CPU core up to the round's size.
+        workers: evaluations at a time, at most ``cores``; ``auto`` is what the executor can do up to one per CUDA
+            device, else one per CPU core up to the round's size.
         cores: CPU cores to use in all, shared evenly among the workers; ``auto`` is what this process may use.
         timeout: seconds after which an evaluation counts as failed; None waits for ever.
     """
@@ -119,6 +120,8 @@ class RunSettings(_Table):
         init: weights to start from: ``torchvision:FILE`` or ``FILE.safetensors``; None for fresh ones.
         warm_start_epochs: that the start is trained before anything is compared.
         noise_seeds: controls of the start that measure the seed noise.
+        alike_failures: the run stops after this many evaluations in a row that fail for the same reason; they stay
+            proposed, so that a resumed run tries them again.
         objective: metric to rank by; None for the task's first.
         budget: when the search ends.
         final: the comparison on test images.
@@ -133,6 +136,7 @@ class RunSettings(_Table):
     init: str | None = None
     warm_start_epochs: int = Field(14, ge=0)
     noise_seeds: int = Field(2, ge=1)
+    alike_failures: int = Field(3, ge=1)
     objective: str | None = None
     budget: BudgetSettings = BudgetSettings()
     final: FinalSettings = FinalSettings()

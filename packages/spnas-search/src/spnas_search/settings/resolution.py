@@ -6,13 +6,13 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from spnas_core.configuration import read_toml, set_key, validate, without_none, write_toml
+from spnas_core.configuration import read_toml, set_key, set_value, validate, without_none, write_toml
 from spnas_core.errors import ConfigError
 from spnas_core.plugins import registry
 from spnas_search.settings.models import RunSettings
 from spnas_search.strategies import strategy_plugin
 
-__all__ = ["ResolvedSettings", "read_toml", "resolve", "set_key", "write_toml"]
+__all__ = ["ResolvedSettings", "read_toml", "resolve", "set_key", "set_value", "write_toml"]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,10 @@ class Strategy(Protocol):
     """Proposes candidates. A strategy keeps no state: everything follows from the archive and the given rng.
 
     That is what makes a resumed search take the same decisions as an undisturbed one.
+
+    Its settings (or the strategy itself, as attributes) have ``round``, the children per round, and ``epochs``, that
+    its children are trained: the controls that measure the noise are trained alike. What it returns is checked, see
+    ``CheckedStrategy``.
     """
 
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
@@ -25,8 +29,8 @@ class Strategy(Protocol):
             rng: seeded by the run's seed and the number of candidates so far; the only source of chance.
 
         Returns:
-            Proposals of kind ``child``, new in the archive and different from each other; fewer than a full round
-            where no more can be found, none where the strategy is exhausted.
+            Proposals of kind ``child``, new in the archive, different from each other, inside the space, scored on
+            validation images; fewer than a full round where no more can be found, none where the strategy is exhausted.
         """
 
     def stuck(self, archive: Archive) -> str | None:

@@ -33,7 +33,8 @@ class SerialSettings(BaseModel):
         cost_power: how steeply they fall with its rank by multiply-adds.
         max_mutations: most morphisms in one child.
         max_step: most blocks by which a swap moves a border.
-        odds: relative weight of each morphism; what is not named is never drawn.
+        odds: relative weight of each morphism; what a table of one's own does not name is never drawn, while
+            ``--set strategy.odds.swap=2`` changes this one.
         n_stuck: the search ends after this many children in a row without a gain above the noise.
         max_redraws: tries to find a new architecture before the strategy says that it is exhausted.
     """
@@ -105,7 +106,7 @@ class Serial:
             return []
         odds = parent_odds(
             [archive.merit(candidate) or 0.0 for candidate in pool],
-            [candidate.cost[COST] for candidate in pool],
+            [candidate.cost.get(COST, 0.0) for candidate in pool],
             self.settings.merit_power,
             self.settings.cost_power,
         )

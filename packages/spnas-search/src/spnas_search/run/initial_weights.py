@@ -4,6 +4,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
+from spnas_core.durable import replace_durably
 from spnas_core.encoding import Architecture
 from spnas_core.interchange.initial_weights import read_initial_weights
 
@@ -20,4 +21,6 @@ def import_weights(source: str, architecture: Architecture, target: Path) -> Non
         WeightsError: the file cannot be read, or holds another network; the first differing tensors are named.
     """
     tensors = read_initial_weights(source, architecture)
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, target)
+    temporary = target.with_name(f".{target.name}.new")
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
+    replace_durably(temporary, target)

@@ -1,0 +1,173 @@
+"""What comes from outside, made plain before it enters the archive: nothing else gets in.
+
+Numbers are coerced by ``operator.index`` and ``float``, texts must be texts, everything nested becomes what JSON holds.
+A value that has no such form is refused here, before any transaction, by an error that says which it is.
+"""
+
+import json
+import math
+import operator
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from spnas_core.commands.wording import printable
+from spnas_core.encoding import Architecture
+from spnas_core.errors import ArchiveError, EvaluationError
+from spnas_core.morphisms import Rewrite, Step
+from spnas_core.tasks import Evaluation
+from spnas_search.archive.candidate import Proposal
+
+
+def plain_proposal(proposal: object, what: str) -> Proposal:
+    """Return a proposal of plain values.
+
+    Args:
+        proposal: as a strategy made it; its numbers may be NumPy's.
+        what: names it in messages.
+
+    Raises:
+        ArchiveError: it is no proposal, or one of its fields has no plain form.
+    """
+    if not isinstance(proposal, Proposal):
+        raise ArchiveError(f"{what} is a {type(proposal).__name__}: it must be a Proposal")
+    parent = None if proposal.parent is None else whole(proposal.parent, f"the parent of {what}")
+    return replace(
+        proposal,
+        parent=parent,
+        epochs=whole(proposal.epochs, f"the epochs of {what}"),
+        rewrite=_plain_rewrite(proposal.rewrite, what),
+        kind=_one_of(proposal.kind, ("start", "child", "control", "final"), f"the kind of {what}"),
+        split=_one_of(proposal.split, ("validation", "test"), f"the split of {what}"),
+    )
+
+
+def plain_evaluation(evaluation: object) -> Evaluation:
+    """Return an evaluation of plain values: NumPy numbers as numbers, tuples as lists, NaN kept.
+
+    Raises:
+        EvaluationError: it is no evaluation, or holds something that is no finite number, NaN, or plain value.
+    """
+    if not isinstance(evaluation, Evaluation):
+        raise EvaluationError(f"the task returned a {type(evaluation).__name__}, not an Evaluation")
+    return Evaluation(
+        _numbers(evaluation.metrics, "metric"),
+        _numbers(evaluation.cost, "cost"),
+        _plain_mapping(evaluation.receipt, "the receipt"),
+        _seconds(evaluation.seconds),
+    )
+
+
+def plain_reason(reason: object) -> str:
+    """Return why something failed, in one line that every terminal and every database takes."""
+    return printable(" ".join(str(reason).split()))
+
+
+def whole(value: object, what: str) -> int:
+    """Return a whole number as int.
+
+    Raises:
+        ArchiveError: it is none; ``what`` names it.
+    """
+    try:
+        return int(operator.index(value))  # type: ignore[arg-type]
+    except TypeError:
+        raise ArchiveError(f"{what} is {value!r}: it must be a whole number") from None
+
+
+def _plain_rewrite(rewrite: object, what: str) -> Rewrite:
+    if not isinstance(rewrite, Rewrite):
+        raise ArchiveError(f"the rewrite of {what} is a {type(rewrite).__name__}: it must be a Rewrite")
+    for end in (rewrite.parent, rewrite.child):
+        if not isinstance(end, Architecture):
+            raise ArchiveError(f"{what} rewrites a {type(end).__name__}: both ends must be an Architecture")
+    block_map = tuple(
+        None if source is None else whole(source, f"an entry of the block map of {what}")
+        for source in rewrite.block_map
+    )
+    return replace(rewrite, block_map=block_map, steps=tuple(_plain_step(step, what) for step in rewrite.steps))
+
+
+def _plain_step(step: object, what: str) -> Step:
+    if not isinstance(step, Step):
+        raise ArchiveError(f"a step of {what} is a {type(step).__name__}: it must be a Step")
+    try:
+        promise = None if step.promise is None else _number(step.promise)
+    except (TypeError, ValueError, OverflowError):
+        raise ArchiveError(f"a step of {what} promises {step.promise!r}: it must be a number, or None") from None
+    return Step(printable(str(step.morphism)), printable(str(step.detail)), promise)
+
+
+def _one_of(value: object, known: tuple[str, ...], what: str) -> Any:
+    if not isinstance(value, str) or value not in known:
+        raise ArchiveError(f"{what} is {value!r}: it must be one of {', '.join(known)}")
+    return str(value)
+
+
+def _numbers(values: object, what: str) -> dict[str, float]:
+    """Return numbers by name; whole ones stay whole."""
+    if not isinstance(values, Mapping):
+        raise EvaluationError(f"the task returned a {type(values).__name__} of {what}s: it must be a mapping")
+    found: dict[str, float] = {}
+    for name, value in values.items():
+        if not isinstance(name, str):
+            raise EvaluationError(f"the task returned a {what} called {name!r}: a name must be a text")
+        try:
+            number = _number(value)
+        except (TypeError, ValueError, OverflowError, RuntimeError):  # the last is a tensor's of several elements
+            raise EvaluationError(
+                f"the task returned {what} {name} = {_short(value)}: it must be a number, NaN where it is undefined"
+            ) from None
+        if math.isinf(number):
+            raise EvaluationError(
+                f"the task returned {what} {name} = {number}: it must be finite, or NaN where it is undefined"
+            )
+        found[printable(name)] = number
+    return found
+
+
+def _number(value: object) -> float:
+    """Convert what is a number; a text that reads like one is none."""
+    if value is None or isinstance(value, (str, bytes, bytearray)):
+        raise TypeError(type(value).__name__)
+    try:
+        return int(operator.index(value))  # type: ignore[arg-type]
+    except TypeError:
+        return float(value)  # type: ignore[arg-type]
+
+
+def _seconds(value: object) -> float:
+    try:
+        seconds = float(_number(value))
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise EvaluationError(f"the task returned seconds = {_short(value)}: it must be a finite number, 0 or more")
+    return seconds
+
+
+def _plain_mapping(values: object, what: str) -> dict[str, Any]:
+    if not isinstance(values, Mapping):
+        raise EvaluationError(f"{what} of the task is a {type(values).__name__}: it must be a mapping")
+
+    def convert(value: object) -> object:
+        if isinstance(value, Mapping):
+            return dict(value)
+        for name in ("tolist", "item"):  # NumPy's and torch's arrays and numbers
+            if callable(method := getattr(value, name, None)):
+                return method()
+        raise EvaluationError(
+            f"{what} of the task holds a {type(value).__name__}: only numbers, texts, lists and mappings of them can "
+            "be archived"
+        )
+
+    try:
+        result: dict[str, Any] = json.loads(json.dumps(dict(values), default=convert))
+    except (TypeError, ValueError, RecursionError, RuntimeError) as error:
+        raise EvaluationError(f"{what} of the task cannot be archived: {error}") from None
+    return result
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

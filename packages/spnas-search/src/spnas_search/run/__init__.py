@@ -1,0 +1,8 @@
+"""A run: its folder, how it is started and gone on with, and what it must not differ in."""
+
+from spnas_search.run.folder import CONFIG, RunFolder
+from spnas_search.run.identity import ENDED
+from spnas_search.run.opening import read_archive, read_run_settings, resume_run, start_run
+from spnas_search.run.run import Run
+
+__all__ = ["CONFIG", "ENDED", "Run", "RunFolder", "read_archive", "read_run_settings", "resume_run", "start_run"]

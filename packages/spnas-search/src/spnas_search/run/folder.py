@@ -1,0 +1,129 @@
+"""The folder of a run: its files by name, and what may be made of what lies in it."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from spnas_core.errors import ConfigError, MachineError
+from spnas_search.archive.weights import file_checksum
+
+CONFIG = "run.toml"
+
+Prepare = Callable[[str, int, int], None]
+"""Told how far reading the data is: what, done, total."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Names and files of a run's folder.
+
+    Attributes:
+        path: of the folder.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration; where it is, a run is."""
+        return self.path / CONFIG
+
+    @property
+    def archive(self) -> Path:
+        """All candidates."""
+        return self.path / "archive.db"
+
+    @property
+    def weights(self) -> Path:
+        """Folder of the candidates' weights."""
+        return self.path / "weights"
+
+    @property
+    def cache(self) -> Path:
+        """Folder of whatever the task does not want to compute twice."""
+        return self.path / "cache"
+
+    @property
+    def init(self) -> Path:
+        """Weights that the start inherits, where it does not start fresh."""
+        return self.path / "init.safetensors"
+
+    @property
+    def series(self) -> Path:
+        """Settings of a series of searches, each in a folder of its own inside this one."""
+        return self.path / "series.toml"
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether any candidate has left weights."""
+        return self.weights.is_dir() and any(self.weights.iterdir())
+
+    def init_checksum(self) -> str:
+        """Checksum of the weights that the start inherits; empty where there are none."""
+        return file_checksum(self.init) if self.init.exists() else ""
+
+    def check_new(self) -> None:
+        """Refuse a folder with any trace of a run; images that were cached are none, they are used again.
+
+        Raises:
+            ConfigError: naming the trace.
+        """
+        if self.config.exists():
+            raise ConfigError(f"{self.path} holds a run already: continue it with --resume, or choose another --out")
+        if self.series.exists():
+            raise ConfigError(
+                f"{self.path} holds a series of searches already: continue it with --resume, or choose another --out"
+            )
+        traces = [file for file in (self.archive, Path(f"{self.archive}-wal"), self.init) if file.exists()]
+        if self.has_weights:
+            traces.append(self.weights)
+        if traces:
+            raise ConfigError(
+                f"{self.path} holds {traces[0].name} of an earlier run, without its {CONFIG}: continue that run with "
+                "--resume, or choose another --out"
+            )
+
+
+class Made:
+    """What a starter has made in a folder, so that one who fails removes that and nothing else.
+
+    Args:
+        files: of the run.
+
+    Raises:
+        MachineError: the folder cannot be made.
+    """
+
+    def __init__(self, files: RunFolder) -> None:
+        self._files = files
+        self._folders = [folder for folder in (files.path, *files.path.parents) if not folder.exists()]
+        try:
+            files.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            self._remove_folders()
+            raise MachineError(f"folder {files.path} cannot be made: {error.strerror}; choose another --out") from error
+        self._had_cache = files.cache.exists()
+
+    def remove(self) -> None:
+        """Remove it, but for a folder into which somebody else has put something."""
+        files = self._files
+        for file in (files.config, files.init, files.archive, *files.path.glob(".*.new*"), *_journals(files.archive)):
+            file.unlink(missing_ok=True)
+        for folder in (files.weights,) if self._had_cache else (files.weights, files.cache):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def remove_folders(self) -> None:
+        """Remove the folders that were made, where they are empty by now."""
+        self._remove_folders()
+
+    def _remove_folders(self) -> None:
+        for folder in self._folders:
+            try:
+                folder.rmdir()
+            except OSError:  # not empty, or not there
+                return
+
+
+def _journals(archive: Path) -> tuple[Path, ...]:
+    return tuple(Path(f"{archive}{end}") for end in ("-wal", "-shm"))

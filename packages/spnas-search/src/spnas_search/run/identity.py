@@ -1,0 +1,185 @@
+"""What ties a run to its settings, its data, its first weights and the packages that compute it.
+
+The archive keeps all four from the beginning; a run goes on only where they are what they were. A difference is refused
+by name, together with the way out.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from spnas_core.errors import ArchiveError, ConfigError
+from spnas_core.plugins import plugin_origins
+from spnas_search.archive import Archive
+from spnas_search.archive.weights import file_checksum
+
+MAY_CHANGE = ("budget.", "executor.", "alike_failures", "task.data")
+"""Settings, or tables of them, that a resumed run may have changed: when it ends, where it computes, and where its data
+lies, as long as the data's content is the same."""
+
+ENDED = "ended"
+"""The fact that says why the search ended, once its final comparison has begun."""
+
+PACKAGES = ("spnas-core", "spnas-detect", "spnas-kernels", "spnas-search", "torch", "torchvision")
+"""Distributions whose code decides a score; those of plugins come on top."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a run is computed from.
+
+    Attributes:
+        settings: the resolved configuration.
+        data: fingerprint of the data's content; empty where the task has none.
+        init: checksum of the weights that the start inherits; empty for a fresh start.
+        versions: of the packages, by name.
+    """
+
+    settings: Mapping[str, Any]
+    data: str
+    init: str
+    versions: Mapping[str, str]
+
+    def facts(self) -> dict[str, str]:
+        """Return what the archive remembers."""
+        return {
+            "settings": json.dumps(self.settings),
+            "data": self.data,
+            "init": self.init,
+            "versions": json.dumps(self.versions, sort_keys=True),
+        }
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of everything installed that decides a score."""
+    found = {}
+    for name in sorted({*PACKAGES, *plugin_origins().values()}):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # a plugin that was registered by hand
+            continue
+    return found
+
+
+def check_settings(archive: Archive, settings: Mapping[str, Any], folder: Path) -> None:
+    """Refuse to go on with other settings.
+
+    Args:
+        archive: of the run.
+        settings: as its ``run.toml`` has them now.
+        folder: of the run.
+
+    Raises:
+        ConfigError: the first key that differs, both values, and the way out.
+    """
+    stored = archive.recall("settings")
+    if stored is None:
+        return
+    for key, then, now in differences(json.loads(stored), settings):
+        if not _may_change(key):
+            raise ConfigError(
+                f"run.toml of {folder} has {key} = {_shown(now)}, and the run was made with {_shown(then)}: put that "
+                "back (remove the file, and it is written anew), or start another run with --out elsewhere"
+            )
+
+
+def check_budget(archive: Archive, settings: Mapping[str, Any], folder: Path) -> None:
+    """Refuse another budget for a search that is over: its winner has been tested, so nothing more may be chosen.
+
+    Raises:
+        ConfigError: what to do instead.
+    """
+    stored = archive.recall("settings")
+    if stored is None or archive.recall(ENDED) is None:
+        return
+    for key, then, now in differences(json.loads(stored), settings):
+        if key.startswith("budget."):
+            raise ConfigError(
+                f"run.toml of {folder} has {key} = {_shown(now)} instead of {_shown(then)}, and that search is over "
+                f"({archive.recall(ENDED)}): start another run with --from {folder}"
+            )
+
+
+def check_data(archive: Archive, fingerprint: str, settings: Mapping[str, Any], folder: Path) -> None:
+    """Refuse to go on with other data; data that only lies elsewhere is taken.
+
+    Raises:
+        ConfigError: the data's content differs, or nothing says whether it does.
+    """
+    stored = archive.recall("data")
+    place = str(settings.get("task", {}).get("data", "the task's data"))
+    if stored is None or stored == fingerprint != "":
+        return
+    if stored != fingerprint:
+        raise ConfigError(
+            f"the data of {folder} has changed: {place} does not hold what the run has scored on so far; restore it, "
+            "say where that data lies with --resume --data, or start another run with --out elsewhere"
+        )
+    before = json.loads(archive.recall("settings") or "{}").get("task", {}).get("data")
+    if before != settings.get("task", {}).get("data"):
+        raise ConfigError(
+            f"the data of {folder} was {before!r} and is {place!r} now, and its task cannot tell whether that is the "
+            "same: start another run with --out elsewhere"
+        )
+
+
+def check_versions(archive: Archive, versions: Mapping[str, str], folder: Path) -> None:
+    """Refuse to go on with other versions of the packages.
+
+    Raises:
+        ConfigError: the first package that differs, both versions, and the way out.
+    """
+    stored = archive.recall("versions")
+    for name, then, now in differences(json.loads(stored), versions) if stored else ():
+        raise ConfigError(
+            f"{folder} was computed with {name} {then or '(not installed)'}, and {now or 'no version'} is installed: "
+            "scores of both need not be comparable; install that version, or go on with --resume --accept-versions"
+        )
+
+
+def check_init(archive: Archive, path: Path) -> None:
+    """Refuse weights for the start that are not those which the run was given.
+
+    Raises:
+        ArchiveError: the file is missing or altered.
+    """
+    stored = archive.recall("init")
+    if not stored:
+        return
+    try:
+        found = file_checksum(path)
+    except OSError as error:
+        found = str(error.strerror)
+    if found != stored:
+        state = "altered" if path.exists() else "missing"
+        raise ArchiveError(
+            f"{path} is {state}, and the start is to be trained from it: put it back, or start another run with "
+            "--init and --out elsewhere"
+        )
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield dotted keys with both values, None where one side lacks the key, in alphabetical order."""
+    then_flat, now_flat = dict(_flat(before)), dict(_flat(now))
+    for key in sorted(then_flat.keys() | now_flat.keys()):
+        if then_flat.get(key) != now_flat.get(key):
+            yield key, then_flat.get(key), now_flat.get(key)
+
+
+def _may_change(key: str) -> bool:
+    return any(key.startswith(free) if free.endswith(".") else key == free for free in MAY_CHANGE)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _shown(value: object) -> str:
+    return "nothing" if value is None else repr(value)

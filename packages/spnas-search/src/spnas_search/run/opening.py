@@ -1,0 +1,185 @@
+"""Starting a run, going on with one, and reading one."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from spnas_core.errors import ArchiveError
+from spnas_core.tasks import data_fingerprint
+from spnas_search.archive import Archive, RunLock
+from spnas_search.run.folder import Made, Prepare, RunFolder
+from spnas_search.run.identity import (
+    check_budget,
+    check_data,
+    check_settings,
+    check_versions,
+    differences,
+    installed_versions,
+)
+from spnas_search.run.run import Run
+from spnas_search.settings import ResolvedSettings, read_toml, resolve, set_value, write_toml
+
+
+def start_run(folder: Path, values: Mapping[str, Any], prepare: Prepare) -> Run:
+    """Make a new run.
+
+    Everything is checked before the configuration is written: a run that cannot start leaves no run behind, and
+    removes nothing that it has not made.
+
+    Args:
+        folder: new, or holding no trace of a run.
+        values: the configuration.
+        prepare: told how far reading the data is.
+
+    Raises:
+        SpnasError: whatever is wrong, in one line.
+    """
+    settings = resolve(values)
+    files = RunFolder(folder)
+    files.check_new()
+    made = Made(files)
+    lock = RunLock(folder)
+    try:
+        lock.acquire()
+    except BaseException:
+        made.remove_folders()
+        raise
+    ours = False
+    try:
+        files.check_new()  # again: somebody else may have begun, and ended, before we had the lock
+        ours = True
+        run = Run(files, settings, lock, prepare)
+        write_toml(settings.as_dict(), files.config)
+        run.open_stores()
+    except BaseException:
+        if ours:
+            made.remove()
+        lock.release(remove=ours)
+        made.remove_folders()
+        raise
+    return run
+
+
+def resume_run(folder: Path, prepare: Prepare, *, data: str | None = None, accept_versions: bool = False) -> Run:
+    """Go on with a run.
+
+    Args:
+        folder: of the run.
+        prepare: told how far reading the data is.
+        data: where its data lies now; its content must be what it was.
+        accept_versions: whether other versions of the packages than those which it began with are taken.
+
+    Raises:
+        ArchiveError: there is no run in the folder, another process holds it, or a part of it is missing.
+        ConfigError: its settings, its data or the packages are not what they were; which, and the way out.
+    """
+    files = RunFolder(folder)
+    if not folder.is_dir() or not (files.config.exists() or files.archive.exists()):
+        raise ArchiveError(f"{folder} holds no run: there is no {files.config.name} in it")
+    lock = RunLock(folder)
+    lock.acquire()
+    try:
+        return _resumed(files, lock, prepare, data, accept_versions=accept_versions)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _resumed(files: RunFolder, lock: RunLock, prepare: Prepare, data: str | None, *, accept_versions: bool) -> Run:
+    notes = []
+    if not files.config.exists():
+        _restore_config(files)
+        notes.append("run.toml was missing: it is written anew from the archive")
+    if not files.archive.exists() and files.has_weights:
+        raise ArchiveError(
+            f"{files.archive} is missing, and with it all results: restore a copy, or start another run with --out "
+            "elsewhere"
+        )
+    values = read_toml(files.config)
+    if data is not None:
+        set_value(values, "task.data", data)
+    settings = resolve(values)
+    if files.archive.exists():
+        with Archive.open(files.archive) as archive:
+            begins_anew = _is_untouched(archive) and _has_other_settings(archive, values)
+            if not begins_anew:
+                check_settings(archive, values, files.path)
+                check_budget(archive, values, files.path)
+            if not (begins_anew or accept_versions):
+                check_versions(archive, installed_versions(), files.path)
+        if begins_anew:
+            _remove_archive(files)
+            notes.append("the settings were changed before anything was evaluated: the run begins with these")
+    run = Run(files, settings, lock, prepare)
+    run.open_stores()
+    try:
+        check_data(run.archive, data_fingerprint(run.task), settings.as_dict(), files.path)
+        if run.archive.pending() and not run.archive.start.checksum:
+            run.start_weights()
+        _remember(run, data)
+    except BaseException:
+        run.archive.close()
+        raise
+    run.notes = (*run.notes, *notes)
+    return run
+
+
+def _is_untouched(archive: Archive) -> bool:
+    """Whether nothing was evaluated yet, so that nothing ties the run to its settings."""
+    return len(archive.pending()) == len(archive)
+
+
+def _has_other_settings(archive: Archive, values: Mapping[str, Any]) -> bool:
+    stored = archive.recall("settings")
+    return stored is not None and any(differences(json.loads(stored), values))
+
+
+def _remove_archive(files: RunFolder) -> None:
+    for file in files.path.glob(f"{files.archive.name}*"):
+        file.unlink()
+
+
+def _remember(run: Run, data: str | None) -> None:
+    """Store what the run goes on with, where that is not what it began with."""
+    if data is not None:
+        write_toml(run.settings.as_dict(), run.files.config)
+    for key, value in run.identity().facts().items():
+        if key != "init" and run.archive.recall(key) != value:
+            run.archive.remember(key, value)
+
+
+def _restore_config(files: RunFolder) -> None:
+    """Write ``run.toml`` anew from what the archive remembers."""
+    with Archive.read(files.archive) as archive:
+        stored = archive.recall("settings")
+    if stored is None:
+        raise ArchiveError(
+            f"{files.config} is missing, and the archive is too old to know what was in it: restore a copy"
+        )
+    write_toml(json.loads(stored), files.config)
+
+
+def read_run_settings(folder: Path) -> ResolvedSettings:
+    """Read the configuration of a run.
+
+    Raises:
+        ArchiveError: there is no run in the folder.
+        ConfigError: the configuration was made unreadable.
+    """
+    files = RunFolder(folder)
+    if not files.config.exists():
+        raise ArchiveError(f"{folder} holds no run: there is no {files.config.name} in it")
+    return resolve(read_toml(files.config))
+
+
+def read_archive(folder: Path) -> Archive:
+    """Open the archive of a run for looking at, on read-only media too; a search may be going on in it.
+
+    Raises:
+        ArchiveError: there is no run in the folder, or its archive is damaged.
+    """
+    files = RunFolder(folder)
+    if not files.archive.exists():
+        raise ArchiveError(f"{folder} holds no run: there is no {files.archive.name} in it")
+    return Archive.read(files.archive)

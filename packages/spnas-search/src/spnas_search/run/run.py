@@ -1,0 +1,186 @@
+"""A run: a folder with the resolved configuration, the archive, the weights and the cache."""
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from spnas_core.encoding import Architecture
+from spnas_core.errors import ConfigError, suggestion
+from spnas_core.plugins import registry
+from spnas_core.space import SearchSpace
+from spnas_core.tasks import MetricSpec, Report, Task, data_fingerprint
+from spnas_search.archive import Archive, Candidate, RunLock, WeightStore
+from spnas_search.executors import Executor, executor_factory
+from spnas_search.run.folder import Prepare, RunFolder
+from spnas_search.run.identity import Identity, check_init, installed_versions
+from spnas_search.run.initial_weights import import_weights
+from spnas_search.settings import ResolvedSettings
+from spnas_search.strategies import CheckedStrategy, strategy_plugin
+
+
+class Run:
+    """A search that can go on, or that is over. Use ``start_run`` or ``resume_run``; read one with ``read_archive``.
+
+    Attributes:
+        files: its folder's.
+        settings: the resolved configuration.
+        archive: all candidates.
+        weights: their weights files.
+        task: prepared.
+        strategy: proposes children; whatever it proposes is checked.
+        space: bounds of the search.
+        notes: what the data set, or who has resumed the run, had to say.
+    """
+
+    def __init__(self, files: RunFolder, settings: ResolvedSettings, lock: RunLock, prepare: Prepare) -> None:
+        self.files = files
+        self.settings = settings
+        self._lock = lock
+        executor_factory(settings.run.executor.name)  # an unknown one is refused here, before anything is written
+        plugin = registry("tasks").get(settings.task.model_dump()["name"])
+        self.task: Task = plugin.build(settings.task)
+        start = Architecture.parse(settings.run.start)
+        self.space: SearchSpace = settings.run.space.build(start, self.task.image_size)
+        self.space.check(start)
+        name = settings.strategy.model_dump()["name"]
+        self.strategy = CheckedStrategy(name, strategy_plugin(name).build(settings.strategy, self.space), self.space)
+        self._workers, self._cores = self._resources()
+        self.objective = _objective(self.task, settings.run.objective)
+        self.notes = self.task.prepare(files.cache, prepare)
+        self.archive: Archive
+        self.weights: WeightStore
+
+    @property
+    def folder(self) -> Path:
+        """Where everything is."""
+        return self.files.path
+
+    def identity(self) -> Identity:
+        """Return what the run is computed from, as things are now."""
+        return Identity(
+            self.settings.as_dict(), data_fingerprint(self.task), self.files.init_checksum(), installed_versions()
+        )
+
+    def open_stores(self) -> None:
+        """Open archive and weights, making them where there are none.
+
+        Raises:
+            ArchiveError: the archive is damaged or of another version.
+            WeightsError: the weights to start from do not fit.
+        """
+        path = self.files.archive
+        if not path.exists():
+            if self.settings.run.init is not None and not self.files.init.exists():
+                import_weights(self.settings.run.init, Architecture.parse(self.settings.run.start), self.files.init)
+            facts = self.identity().facts()
+            Archive.create(path, objective=self.objective, run_seed=self.settings.run.seed, facts=facts).close()
+        self.archive = Archive.open(path)
+        self.weights = WeightStore(self.files.weights)
+        self.weights.clean()
+
+    def make_executor(self, report: Report) -> Executor:
+        """Make the executor that the settings ask for."""
+        settings = self.settings.run.executor
+        factory = executor_factory(settings.name)
+        return factory(task=self.task, workers=self._workers, timeout=settings.timeout, report=report)
+
+    def threads(self, executor: Executor) -> int:
+        """CPU threads of each evaluation: the cores, shared evenly among those that run side by side."""
+        return max(1, self._cores // executor.workers)
+
+    def start_weights(self) -> Path | None:
+        """Return the file of the weights that the start inherits; None for a fresh start.
+
+        Raises:
+            ArchiveError: it is missing, or not the file that the run was given.
+        """
+        check_init(self.archive, self.files.init)
+        return self.files.init if self.files.init.exists() else None
+
+    @property
+    def round_size(self) -> int:
+        """Children per round."""
+        return self.strategy.round_size
+
+    @property
+    def control_epochs(self) -> int:
+        """Epochs of the controls that measure the noise."""
+        return self.strategy.control_epochs
+
+    def needed_weights(self) -> frozenset[int]:
+        """Candidates whose weights something may still ask for."""
+        archive = self.archive
+        if not len(archive):
+            return frozenset()
+        kept = {archive.start.id, *self.strategy.may_use(archive)}
+        kept.update(candidate.id for candidate in archive.best(1))
+        kept.update(candidate.id for candidate in archive.pareto())
+        kept.update(candidate.parent for candidate in archive.pending() if candidate.parent is not None)
+        # The start is brought to the winner's age through these.
+        kept.update(control.id for control in archive.of_kind("control") if self._ages_start(control))
+        return frozenset(kept)
+
+    def _ages_start(self, control: Candidate) -> bool:
+        return control.architecture == self.archive.start.architecture
+
+    def out_of_time(self) -> bool:
+        """Whether the budget's hours are used up; once said, it stays so."""
+        hours = self.settings.run.budget.hours
+        return hours is not None and self.spent_seconds >= hours * 3600
+
+    @property
+    def spent_seconds(self) -> float:
+        """Wall-clock seconds of evaluation whose results are in the archive, earlier processes included."""
+        return self.archive.elapsed
+
+    def close(self) -> None:
+        """Close the archive and let others in."""
+        if hasattr(self, "archive"):
+            self.archive.close()
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _resources(self) -> tuple[int, int]:
+        """Return (evaluations at a time, CPU cores to share among them)."""
+        import torch
+
+        settings = self.settings.run.executor
+        factory = executor_factory(settings.name)
+        cores = len(os.sched_getaffinity(0)) if settings.cores == "auto" else settings.cores
+        most = getattr(factory, "most_workers", None)
+        if settings.timeout is not None and not getattr(factory, "can_time_out", True):
+            raise ConfigError(
+                f"executor.timeout is {settings.timeout:g}, and the executor {settings.name!r} cannot end an "
+                "evaluation: leave it out, or choose another executor"
+            )
+        if settings.workers == "auto":
+            wanted = torch.cuda.device_count() or min(cores, self.round_size)
+            return (wanted if most is None else min(wanted, most)), cores
+        if most is not None and settings.workers > most:
+            raise ConfigError(
+                f"executor.workers is {settings.workers}, and the executor {settings.name!r} has at most {most}: lower "
+                "it, or choose another executor"
+            )
+        if settings.workers > max(cores, torch.cuda.device_count()):
+            raise ConfigError(
+                f"executor.workers is {settings.workers}, on {cores} CPU core(s): an evaluation needs one of its own; "
+                "lower it, or say how many cores there are by executor.cores"
+            )
+        return settings.workers, cores
+
+
+def _objective(task: Task, name: str | None) -> MetricSpec:
+    metrics = {metric.name: metric for metric in task.metrics}
+    if name is None:
+        return task.metrics[0]
+    if name not in metrics:
+        raise ConfigError(f"objective {name!r} is no metric of the task{suggestion(name, metrics)}")
+    return metrics[name]

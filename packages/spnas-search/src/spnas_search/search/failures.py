@@ -1,0 +1,50 @@
+"""Failures that are not a candidate's: what fails alike in a row, and what is needed and fails again and again."""
+
+import math
+import re
+
+from spnas_search.archive import Archive, Candidate
+
+TRIES = 3
+"""A control or final that fails this often in a row ends the search until somebody looks after it."""
+
+
+def failing_alike(archive: Archive) -> tuple[Candidate, ...]:
+    """Return the last candidates, oldest first, that failed one after the other for the same reason.
+
+    Reasons are the same where they differ in numbers only, such as a candidate's or a process's. What has no result
+    yet is passed over. Follows from the archive, so that a resumed run counts on.
+    """
+    streak: list[Candidate] = []
+    for number in range(len(archive) - 1, -1, -1):
+        candidate = archive[number]
+        if candidate.status == "proposed":
+            continue
+        if candidate.status == "done" or (streak and _kind(candidate.reason) != _kind(streak[0].reason)):
+            break
+        streak.append(candidate)
+    return tuple(reversed(streak))
+
+
+def beyond_hope(archive: Archive) -> Candidate | None:
+    """Return the last of ``TRIES`` controls of one parent, or finals of one candidate, that gave no score in a row."""
+    groups: dict[tuple[str, int | None, int], list[Candidate]] = {}
+    for kind in ("control", "final"):
+        for candidate in archive.of_kind(kind):
+            groups.setdefault((kind, candidate.parent, candidate.epochs), []).append(candidate)
+    for group in groups.values():
+        last = [candidate for candidate in group if candidate.status != "proposed"][-TRIES:]
+        if len(last) == TRIES and not any(_has_score(archive, candidate) for candidate in last):
+            return last[-1]
+    return None
+
+
+def _has_score(archive: Archive, candidate: Candidate) -> bool:
+    # An undefined score on test images says something of the images; a control without one is of no use.
+    if candidate.kind == "final":
+        return candidate.status == "done"
+    return math.isfinite(archive.score(candidate))
+
+
+def _kind(reason: str) -> str:
+    return re.sub(r"\d+", "#", reason)

@@ -1,0 +1,88 @@
+"""A series: the same search with several seeds, each in a folder ``seed-N`` of its own, resumable like any run."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spnas_core.errors import ArchiveError, ConfigError
+from spnas_search.run import Run, RunFolder, resume_run, start_run
+from spnas_search.run.folder import Prepare
+from spnas_search.settings import read_toml, resolve, write_toml
+
+
+@dataclass(frozen=True)
+class Series:
+    """Searches that differ in their seed only.
+
+    Attributes:
+        folder: holds one folder per seed, and ``series.toml``.
+        values: the configuration of each, with the first one's seed.
+        count: how many searches.
+    """
+
+    folder: Path
+    values: Mapping[str, Any]
+    count: int
+
+    @property
+    def seeds(self) -> range:
+        """The seeds, counting up from the configuration's."""
+        first = int(self.values["seed"])
+        return range(first, first + self.count)
+
+    def open(self, prepare: Prepare, **resuming: Any) -> Iterator[tuple[int, Run]]:
+        """Yield each seed with its run, started or gone on with; who iterates runs and closes it.
+
+        Args:
+            prepare: told how far reading the data is.
+            resuming: arguments of ``resume_run`` for searches that have begun.
+        """
+        for seed in self.seeds:
+            folder = self.folder / f"seed-{seed}"
+            if RunFolder(folder).config.exists() or RunFolder(folder).archive.exists():
+                yield seed, resume_run(folder, prepare, **resuming)
+            else:
+                yield seed, start_run(folder, {**self.values, "seed": seed}, prepare)
+
+
+def start_series(folder: Path, values: Mapping[str, Any], count: int) -> Series:
+    """Make a new series.
+
+    Raises:
+        SpnasError: the configuration is wrong, or the folder holds a run or a series.
+    """
+    settings = resolve(values).as_dict()
+    files = RunFolder(folder)
+    files.check_new()
+    begun = sorted(path.name for path in folder.glob("seed-*")) if folder.is_dir() else []
+    if begun:
+        raise ConfigError(f"{folder} holds {begun[0]} already: choose another --out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_toml({"seeds": count, **settings}, files.series)
+    except OSError as error:
+        raise ConfigError(f"{files.series} cannot be written: {error.strerror}; choose another --out") from error
+    return Series(folder, settings, count)
+
+
+def resume_series(folder: Path, count: int | None = None) -> Series:
+    """Go on with a series; a larger ``count`` adds searches, None keeps the number.
+
+    Raises:
+        ArchiveError: there is no series in the folder.
+        ConfigError: its settings were made unreadable, or fewer searches are asked for than there are.
+    """
+    files = RunFolder(folder)
+    if not files.series.exists():
+        raise ArchiveError(f"{folder} holds no series of searches: there is no {files.series.name} in it")
+    values = read_toml(files.series)
+    known = values.pop("seeds", None)
+    if not isinstance(known, int) or known < 1 or not isinstance(values.get("seed"), int):
+        raise ConfigError(f"{files.series} was altered: it must have whole numbers 'seeds' and 'seed'")
+    if count is not None and count < known:
+        raise ConfigError(f"{folder} is a series of {known} searches: --seeds {count} would leave some out")
+    wanted = known if count is None else count
+    if wanted > known:
+        write_toml({"seeds": wanted, **values}, files.series)
+    return Series(folder, values, wanted)

@@ -1,0 +1,159 @@
+"""A strategy as the loop sees it: whatever it proposes is checked, and what it raises names its plugin."""
+
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from spnas_core.encoding import Architecture
+from spnas_core.errors import ArchiveError, PluginError, SpnasError
+from spnas_core.plugins import plugin_origins, registry
+from spnas_core.space import SearchSpace
+from spnas_search.archive import Archive, Proposal
+from spnas_search.archive.intake import plain_proposal, plain_reason, whole
+from spnas_search.strategies._base import Strategy
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class CheckedStrategy:
+    """A strategy that can only propose what a search may evaluate.
+
+    A proposal must be a child of a done start or child of the archive, rewritten from that parent's architecture,
+    scored on validation images, new in the archive and in its round, inside the space, and of plain values.
+
+    Attributes:
+        name: under which the strategy is registered.
+        wrapped: the strategy itself.
+        space: bounds of the search.
+    """
+
+    name: str
+    wrapped: Strategy
+    space: SearchSpace
+
+    @property
+    def round_size(self) -> int:
+        """Children per round, at least 1.
+
+        Raises:
+            PluginError: the strategy does not say, or says something that is no positive number.
+        """
+        return self._number("round", 1)
+
+    @property
+    def control_epochs(self) -> int:
+        """Epochs of the controls that measure the noise: those of its children.
+
+        Raises:
+            PluginError: the strategy does not say, or says something that is no number.
+        """
+        return self._number("epochs", 0)
+
+    def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
+        """Propose the next round of children; see ``Strategy``.
+
+        Raises:
+            PluginError: the strategy raised, or a proposal breaks a rule.
+        """
+        proposals: object = self._asked("propose", lambda: self.wrapped.propose(archive, rng))
+        if not isinstance(proposals, (list, tuple)):
+            raise PluginError(f"{self._who} proposed a {type(proposals).__name__}: it must return a list of Proposal")
+        checked: list[Proposal] = []
+        taken: set[Architecture] = set()
+        for place, proposal in enumerate(proposals):
+            checked.append(self._checked(archive, proposal, place, taken))
+            taken.add(checked[-1].rewrite.child)
+        return checked
+
+    def stuck(self, archive: Archive) -> str | None:
+        """Say why going on makes no sense, or None; see ``Strategy``.
+
+        Raises:
+            PluginError: the strategy raised.
+        """
+        said: object = self._asked("stuck", lambda: self.wrapped.stuck(archive))
+        return None if said is None else plain_reason(said)
+
+    def may_use(self, archive: Archive) -> frozenset[int]:
+        """Ids of the candidates whose weights a later proposal may inherit from; see ``Strategy``.
+
+        Raises:
+            PluginError: the strategy raised, or named something else than candidates.
+        """
+        named: object = self._asked("may_use", lambda: self.wrapped.may_use(archive))
+        try:
+            numbers = frozenset(whole(one, "a candidate") for one in named)  # type: ignore[attr-defined]
+        except (TypeError, ArchiveError) as error:
+            raise PluginError(f"{self._who} returned {named!r} from may_use: it must be ids of candidates") from error
+        if unknown := sorted(number for number in numbers if not 0 <= number < len(archive)):
+            raise PluginError(f"{self._who} may use candidate {unknown[0]}: the archive holds {len(archive)}")
+        return numbers
+
+    @property
+    def _who(self) -> str:
+        plugin = registry("strategies").plugins.get(self.name, "?")
+        return f"strategy {self.name!r} of plugin {plugin!r} ({plugin_origins().get(plugin, '?')})"
+
+    def _number(self, key: str, least: int) -> int:
+        settings = getattr(self.wrapped, "settings", None)
+        value = getattr(self.wrapped, key, getattr(settings, key, None))
+        try:
+            number = whole(value, key)
+        except ArchiveError:
+            number = least - 1
+        if number < least:
+            raise PluginError(
+                f"{self._who} has {key} = {value!r}: its settings must have a whole number {key!r}, {least} or more, "
+                "or the strategy an attribute of that name"
+            )
+        return number
+
+    def _asked(self, method: str, ask: Callable[[], _T]) -> _T:
+        try:
+            return ask()
+        except SpnasError as error:
+            raise PluginError(f"{self._who}: {error}") from error
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            reason = plain_reason(f"{type(error).__name__}: {error}")
+            where = f"{frame.filename}, line {frame.lineno}"
+            raise PluginError(f"{self._who} raised {reason} in {method} ({where})") from error
+
+    def _checked(self, archive: Archive, proposal: object, place: int, taken: set[Architecture]) -> Proposal:
+        what = f"proposal {place} of {self._who}"
+        try:
+            plain = plain_proposal(proposal, what)
+        except ArchiveError as error:
+            raise PluginError(str(error)) from error
+        child = plain.rewrite.child
+        for wrong in self._broken_rules(archive, plain):
+            raise PluginError(f"{what} {wrong}")
+        if child in taken:
+            raise PluginError(f"{what} is {child} a second time: the proposals of a round must differ")
+        return plain
+
+    def _broken_rules(self, archive: Archive, proposal: Proposal) -> Iterator[str]:
+        """Yield which rules a proposal breaks, and what each of them is."""
+        child = proposal.rewrite.child
+        if proposal.kind != "child":
+            yield f"is of kind {proposal.kind!r}: a strategy proposes children, all else is the search's matter"
+        if proposal.split != "validation":
+            yield f"is scored on {proposal.split} images: only the final comparison may look at those"
+        if proposal.epochs < 0:
+            yield f"asks for {proposal.epochs} epochs: it must be 0 or more"
+        if proposal.parent is None or not 0 <= proposal.parent < len(archive):
+            yield f"has parent {proposal.parent}: it must be one of the {len(archive)} candidates of the archive"
+            return
+        parent = archive[proposal.parent]
+        if parent.kind not in {"start", "child"} or parent.status != "done":
+            yield f"has parent {parent.id}, a {parent.status} {parent.kind}: it must be a done start or child"
+        if proposal.rewrite.parent != parent.architecture:
+            yield f"rewrites {proposal.rewrite.parent}, but its parent {parent.id} is {parent.architecture}"
+        if archive.contains(child):
+            yield f"is {child}, which was proposed before: it must be new in the archive"
+        if outside := self.space.violations(child):
+            yield f"is {child}, outside the search space: {'; '.join(outside)}"

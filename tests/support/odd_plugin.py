@@ -1,0 +1,209 @@
+"""A plugin that does everything wrong that a plugin can: its settings say what, and at which candidate."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+
+import spnas_core
+from spnas_core.encoding import Architecture
+from spnas_core.morphisms import Expand, Rewrite, identity
+from spnas_core.tasks import TaskPlugin
+from spnas_search.archive import Proposal
+from spnas_search.strategies import StrategyPlugin
+from spnas_search.testing import NullTask
+
+EVALUATIONS = {
+    "metric none": lambda good: replace(good, metrics={"score": None}),
+    "metric text": lambda good: replace(good, metrics={"score": "0.5"}),
+    "metric infinite": lambda good: replace(good, metrics={"score": math.inf}),
+    "metric array": lambda good: replace(good, metrics={"score": np.zeros(3)}),
+    "metric tensor": lambda good: replace(good, metrics={"score": torch.zeros(2)}),
+    "metric complex": lambda good: replace(good, metrics={"score": 1j}),
+    "metric name": lambda good: replace(good, metrics={**good.metrics, 3: 0.5}),
+    "metrics list": lambda good: replace(good, metrics=[0.5]),
+    "metrics none": lambda good: replace(good, metrics=None),
+    "cost none": lambda good: replace(good, cost={"multiply_adds": None}),
+    "cost text": lambda good: replace(good, cost={"multiply_adds": "many"}),
+    "cost infinite": lambda good: replace(good, cost={"multiply_adds": math.inf}),
+    "receipt object": lambda good: replace(good, receipt={"module": object()}),
+    "receipt keys": lambda good: replace(good, receipt={("a", "b"): 1}),
+    "seconds none": lambda good: replace(good, seconds=None),
+    "seconds negative": lambda good: replace(good, seconds=-1.0),
+    "seconds nan": lambda good: replace(good, seconds=math.nan),
+    "nothing": lambda good: None,
+    "raises surrogate": lambda good: _raise(ValueError("\udcff \x1b[2J [/data/photo.jpg] [bold]\nmore")),
+}
+PLAIN = {
+    "numpy numbers": lambda good: replace(
+        good,
+        metrics={name: np.float32(value) for name, value in good.metrics.items()},
+        cost={name: np.int64(value) for name, value in good.cost.items()},
+        receipt={"a": np.arange(2), "b": torch.ones(2), "c": (1, 2), "d": {"e": np.nan}},
+        seconds=np.float64(0.5),
+    ),
+    "tensors": lambda good: replace(good, metrics={n: torch.tensor(float(v)) for n, v in good.metrics.items()}),
+    "undefined": lambda good: replace(good, cost={**good.cost, "latency": math.nan}, receipt={"change": math.nan}),
+}
+
+
+def _raise(error: Exception) -> Any:
+    raise error
+
+
+class OddTaskSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: Literal["odd"] = "odd"
+    mode: str = ""
+    at: int = 3
+    fingerprint: str = "these images"
+
+
+class OddTask(NullTask):
+    """The null task, but for one candidate's result and what it says of its data."""
+
+    def __init__(self, settings: OddTaskSettings) -> None:
+        super().__init__()
+        object.__setattr__(self, "_settings", settings)
+
+    @property
+    def fingerprint(self) -> str:
+        return self._settings.fingerprint
+
+    def evaluate(self, request, report):
+        good = super().evaluate(request, report)
+        if request.candidate != self._settings.at:
+            return good
+        return {**EVALUATIONS, **PLAIN}[self._settings.mode](good)
+
+
+@dataclass
+class Made:
+    """What a proposal may be made of."""
+
+    archive: Any
+    start: Any
+    children: list[Rewrite]
+
+
+def _child(made: Made, place: int = 0, **changes: Any) -> Proposal:
+    return replace(Proposal("child", 0, made.children[place], 1), **changes)
+
+
+def _with_rewrite(made: Made, **changes: Any) -> Proposal:
+    rewrite = made.children[0]
+    for name, value in changes.items():
+        object.__setattr__(rewrite, name, value)
+    return _child(made, rewrite=rewrite)
+
+
+BIG = Architecture.parse("b@8_" + "1" * 70 + "-21-21-21")
+
+PROPOSALS = {
+    "raises": lambda made: _raise(RuntimeError("no idea [/today]")),
+    "returns none": lambda made: None,
+    "returns text": lambda made: "child",
+    "holds none": lambda made: [None],
+    "holds texts": lambda made: ["child"],
+    "test images": lambda made: [_child(made, split="test")],
+    "unknown split": lambda made: [_child(made, split="tset")],
+    "twice": lambda made: [_child(made), _child(made)],
+    "known": lambda made: [_child(made, rewrite=identity(made.start.architecture))],
+    "outside": lambda made: [_child(made, rewrite=Rewrite(made.start.architecture, BIG, (None,) * 76))],
+    "control": lambda made: [_child(made, kind="control", rewrite=identity(made.start.architecture))],
+    "final": lambda made: [_child(made, kind="final", split="test", rewrite=identity(made.start.architecture))],
+    "start": lambda made: [_child(made, kind="start", parent=None)],
+    "no parent": lambda made: [_child(made, parent=None)],
+    "unknown parent": lambda made: [_child(made, parent=99)],
+    "negative parent": lambda made: [_child(made, parent=-1)],
+    "text parent": lambda made: [_child(made, parent="0")],
+    "control parent": lambda made: [_child(made, parent=1)],
+    "half epochs": lambda made: [_child(made, epochs=1.5)],
+    "no epochs": lambda made: [_child(made, epochs=None)],
+    "negative epochs": lambda made: [_child(made, epochs=-1)],
+    "other ends": lambda made: [_child(made, rewrite=identity(Architecture.parse("b@8_1-1-1-1")))],
+    "no rewrite": lambda made: [_child(made, rewrite="b@8_1-1-1-1")],
+    "text child": lambda made: [_with_rewrite(made, child="b@8_111-21-21-21")],
+    "block map": lambda made: [_with_rewrite(made, block_map=tuple("abcdefghi"))],
+    "steps": lambda made: [_with_rewrite(made, steps=("expand",))],
+}
+
+
+class OddSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: Literal["odd"] = "odd"
+    mode: str = ""
+    round: Any = 2
+    epochs: Any = 1
+
+
+class Odd:
+    """Proposes single expansions of the start, but for what its mode says."""
+
+    def __init__(self, settings: OddSettings, space) -> None:
+        self.settings = settings
+
+    def propose(self, archive, rng):
+        start = archive.start
+        children = [option for option in Expand().options(start.architecture) if not archive.contains(option.child)]
+        made = Made(archive, start, children)
+        if self.settings.mode == "numpy":
+            ids = np.array([start.id])
+            return [_child(made, parent=rng.choice(ids), epochs=rng.integers(1, 4)) for _ in range(len(children) > 0)]
+        return PROPOSALS[self.settings.mode](made) if self.settings.mode in PROPOSALS else [_child(made)]
+
+    def stuck(self, archive):
+        return _raise(KeyError("stuck")) if self.settings.mode == "stuck raises" else None
+
+    def may_use(self, archive):
+        if self.settings.mode == "may use garbage":
+            return {"all of them"}
+        if self.settings.mode == "may use unknown":
+            return {len(archive) + 5}
+        return frozenset({archive.start.id})
+
+
+class Silent:
+    """Says neither how large its rounds are nor how long its children train."""
+
+    def __init__(self, settings, space) -> None:
+        self.wrapped = Odd(OddSettings(), space)
+
+    def __getattr__(self, name):
+        if name in {"propose", "stuck", "may_use"}:
+            return getattr(self.wrapped, name)
+        raise AttributeError(name)
+
+
+class SilentSettings(BaseModel):
+    name: Literal["silent"] = "silent"
+
+
+@spnas_core.hookimpl
+def spnas_register_strategies(register):
+    register("odd", StrategyPlugin("everything that a strategy must not do", OddSettings, Odd))
+    register("silent", StrategyPlugin("says too little", SilentSettings, Silent))
+
+
+@spnas_core.hookimpl
+def spnas_register_tasks(register):
+    register("odd", TaskPlugin("everything that a task must not return", OddTaskSettings, OddTask))
+
+
+class FailingListener:
+    """Listens, and fails at every event."""
+
+    @spnas_core.hookimpl
+    def spnas_run_started(self, run):
+        raise RuntimeError("[/started]")
+
+    @spnas_core.hookimpl
+    def spnas_candidate_finished(self, candidate):
+        raise SystemExit(7)
+
+    @spnas_core.hookimpl
+    def spnas_run_finished(self):
+        raise KeyError("finished")
