@@ -11,6 +11,7 @@ import torchvision
 from click.testing import CliRunner
 
 from spnas_core.plugins import plugin_manager, registry
+from spnas_search.archive import Archive
 from spnas_search.cli.main import commands
 from spnas_search.run import read_archive
 
@@ -222,10 +223,8 @@ def test_more_candidates_may_be_wanted_until_the_winner_is_tested(tmp_path):
 def test_data_that_has_changed_is_refused(tmp_path):
     out = tmp_path / "run"
     done(*odd_task(out, "tensors"), *budget(2))
-    connection = sqlite3.connect(out / "archive.db")
-    connection.execute("UPDATE meta SET value = 'other images' WHERE key = 'run:data'")
-    connection.commit()
-    connection.close()
+    with Archive.open(out / "archive.db") as archive:
+        archive.remember("data", "other images")
     message = refused("run", "--out", out, "--resume")
     assert f"the data of {out} has changed" in message
     assert "--resume --data" in message
@@ -249,13 +248,10 @@ def test_weights_of_the_start_that_were_lost_or_altered_are_refused(tmp_path):
 def test_other_versions_of_the_packages_are_named_and_can_be_accepted(tmp_path):
     out = tmp_path / "run"
     done("run", *NULL, *budget(1, 0), "--out", out)
-    connection = sqlite3.connect(out / "archive.db")
-    (stored,) = connection.execute("SELECT value FROM meta WHERE key = 'run:versions'").fetchone()
-    assert {"spnas-core", "spnas-search", "torch"} <= json.loads(stored).keys()
-    changed = json.dumps({**json.loads(stored), "torch": "0.1"})
-    connection.execute("UPDATE meta SET value = ? WHERE key = 'run:versions'", (changed,))
-    connection.commit()
-    connection.close()
+    with Archive.open(out / "archive.db") as archive:
+        stored = json.loads(archive.recall("versions"))
+        assert {"spnas-core", "spnas-search", "torch"} <= stored.keys()
+        archive.remember("versions", json.dumps({**stored, "torch": "0.1"}))
     message = refused("run", "--out", out, "--resume")
     assert f"torch 0.1, and {torch.__version__.partition('+')[0]}" in message
     assert "--accept-versions" in message
@@ -291,13 +287,10 @@ def _mended(out):
     text = (out / "run.toml").read_text()
     lines = [line for line in text.splitlines() if not line.endswith('"diverge"') and line != "[task.behaviour]"]
     (out / "run.toml").write_text("\n".join([*lines, "[task.behaviour]", ""]))
-    connection = sqlite3.connect(out / "archive.db")
-    (stored,) = connection.execute("SELECT value FROM meta WHERE key = 'run:settings'").fetchone()
-    settings = json.loads(stored)
-    settings["task"]["behaviour"] = {}
-    connection.execute("UPDATE meta SET value = ? WHERE key = 'run:settings'", (json.dumps(settings),))
-    connection.commit()
-    connection.close()
+    with Archive.open(out / "archive.db") as archive:
+        settings = json.loads(archive.recall("settings"))
+        settings["task"]["behaviour"] = {}
+        archive.remember("settings", json.dumps(settings))
     return out
 
 

@@ -343,3 +343,136 @@ def test_kill_9_of_the_writer_loses_nothing_that_was_committed(tmp_path):
             assert candidate.status == "proposed" or candidate.metrics == {"score": float(number) or 0.5}
         assert len(archive) - 1 - int(said[-1].split()[1]) in {0, 1}
         archive.commit_round([control()], threads=1)
+
+
+# Archives of the first schema, which believed what it was given
+
+
+OLD_ROW = (
+    0, 0, "start", None, "b@8_1-1", "b@8_1-1", "[0, 1]", "[]", 2, "validation", 2, 11, 1,
+    "done", "", '{"score": 0.5}', '{"multiply_adds": 1.0}', "{}", 0.5, "abc",
+)  # fmt: skip
+
+
+def old_archive(path: Path, **changes: object) -> Path:
+    """An archive as the first version wrote it, with one start."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    schema.MIGRATIONS[0](connection)
+    meta = {"objective": "score", "higher_is_better": "1", "seed": "7", "created": "2026-01-01T00:00:00+00:00"}
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", {**meta, "run:seconds": "1.5"}.items())
+    names = [row[1] for row in connection.execute("PRAGMA table_info(candidates)")]
+    row = [changes.get(name, value) for name, value in zip(names, OLD_ROW, strict=True)]
+    connection.execute(f"INSERT INTO candidates VALUES ({', '.join('?' * len(row))})", row)
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    return path
+
+
+@pytest.mark.parametrize("opened", [Archive.open, Archive.read], ids=["writer", "reader"])
+def test_an_archive_of_the_first_schema_is_brought_up_to_date(tmp_path, opened):
+    path = old_archive(tmp_path / "archive.db")
+    before = path.read_bytes()
+    with opened(path) as archive:
+        assert archive.best(1) == (archive[0],)
+        assert (archive[0].metrics, archive[0].checksum, archive.elapsed) == ({"score": 0.5}, "abc", 1.5)
+        assert archive.commit_round([control()], threads=1)[0].id == 1
+    assert (path.read_bytes() == before) == (opened == Archive.read)
+    if opened == Archive.open:
+        with Archive.open(path) as again:
+            assert len(again) == 2
+
+
+def test_numbers_that_were_stored_as_bytes_are_numbers_again(tmp_path):
+    with Archive.open(old_archive(tmp_path / "archive.db", epochs=(20).to_bytes(8, "little"))) as archive:
+        assert archive[0].epochs == 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "metrics"),
+    [
+        ({"metrics": '{"score": null}'}, "done", "{'score': nan}"),
+        ({"cost": '{"multiply_adds": null}'}, "done", "{'score': 0.5}"),
+        ({"metrics": '{"score": "good"}'}, "failed", "{}"),
+    ],
+)
+def test_results_that_bricked_an_archive_can_be_read(tmp_path, changes, status, metrics):
+    with Archive.open(old_archive(tmp_path / "archive.db", **changes)) as archive:
+        assert (archive[0].status, str(archive[0].metrics)) == (status, metrics)
+        assert archive.pareto() == ()
+
+
+# What readers, disks and other processes do
+
+
+def test_a_reader_sees_what_a_writer_has_committed_and_writes_nothing(archive):
+    archive.commit_round([start()], threads=1)
+    archive.finish(0, result(0.5), None)
+    files = {path.name for path in archive.path.parent.iterdir()}
+    before = archive.path.read_bytes()
+    with Archive.read(archive.path) as reader:
+        assert reader.best(1) == (archive[0],)
+        archive.commit_round([control()], threads=1)
+        assert len(reader) == 1
+    assert archive.path.read_bytes() == before
+    assert {path.name for path in archive.path.parent.iterdir()} == files
+
+
+def test_what_a_killed_writer_left_in_its_journal_is_read_without_the_files_beside_it(archive, tmp_path):
+    archive.commit_round([start()], threads=1)
+    elsewhere = tmp_path / "copied"
+    elsewhere.mkdir()
+    for end in ("", "-wal"):
+        (elsewhere / f"archive.db{end}").write_bytes(Path(f"{archive.path}{end}").read_bytes())
+    with Archive.read(elsewhere / "archive.db") as reader:
+        assert len(reader) == 1
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["archive.db", "archive.db-wal"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("UPDATE candidates SET metrics = '{\"score\": 0.9}'", "damaged: candidate 0 holds something else"),
+        ("UPDATE candidates SET epochs = 3", "damaged: candidate 0 holds something else"),
+        ("UPDATE meta SET value = 'loss' WHERE key = 'objective'", "damaged: its fact 'objective'"),
+    ],
+)
+def test_values_that_were_altered_on_disk_are_noticed(archive, statement, message):
+    archive.commit_round([start()], threads=1)
+    archive.finish(0, result(0.5), None)
+    archive.close()
+    connection = sqlite3.connect(archive.path)
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+    for opened in (Archive.open, Archive.read):
+        with pytest.raises(ArchiveError, match=message):
+            opened(archive.path)
+
+
+def test_withdrawn_failures_are_proposed_again_and_later_rounds_are_gone(archive):
+    archive.commit_round([start()], threads=1)
+    archive.finish(0, result(0.5), None)
+    archive.commit_round([control(), child()], threads=1)
+    archive.finish(1, result(0.6), None)
+    before = archive[2]
+    archive.fail(2, "no space", 1.0)
+    archive.commit_round([child(choice=1)], threads=1)
+    archive.fail(3, "no space", 1.0)
+    archive.withdraw([2, 3])
+    assert [candidate.id for candidate in archive.pending()] == [2]
+    assert archive[2] == before
+    assert len(archive) == 3
+    assert not archive.contains(child(choice=1).rewrite.child)
+    with reopened(archive) as again:
+        assert list(again) == list(archive)
+        with pytest.raises(ArchiveError, match="candidate 2 is proposed"):
+            again.withdraw([2])
+
+
+def test_elapsed_time_comes_with_the_results(archive):
+    archive.commit_round([start()], threads=1)
+    archive.finish(0, result(0.5), None, elapsed=2.5)
+    archive.commit_round([control()], threads=1)
+    archive.fail(1, "late", elapsed=1.5)
+    with reopened(archive) as again:
+        assert again.elapsed == 4.0

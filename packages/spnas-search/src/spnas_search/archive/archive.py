@@ -1,5 +1,6 @@
 """The archive: all candidates of a run, on disk and mirrored in memory."""
 
+import itertools
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -37,7 +38,7 @@ class Archive(Contents):
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        meta = dict(connection.execute("SELECT key, value FROM meta"))
+        meta = schema.read_meta(connection, path)
         self._facts = {key.removeprefix(_FACT): value for key, value in meta.items() if key.startswith(_FACT)}
         super().__init__(path, MetricSpec(meta["objective"], meta["higher_is_better"] == "1"))
         self.run_seed = int(meta["seed"])
@@ -89,7 +90,7 @@ class Archive(Contents):
                 schema.configure(connection)
                 schema.migrate(connection, unfinished)
                 with schema.transaction(connection, unfinished):
-                    connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+                    connection.executemany(schema.STORE_META, itertools.starmap(schema.meta_row, meta.items()))
             finally:
                 connection.close()
             unfinished.replace(path)
@@ -236,10 +237,16 @@ class Archive(Contents):
         for candidate in [*taken, *later]:
             if candidate.status == "done" or (candidate in taken and candidate.status != "failed"):
                 raise ArchiveError(f"candidate {candidate.id} is {candidate.status}: only failures can be withdrawn")
-        again = [(candidate.id,) for candidate in taken if candidate.round == first]
+        again = [
+            replace(candidate, status="proposed", reason="", seconds=0.0)
+            for candidate in taken
+            if candidate.round == first
+        ]
         with schema.transaction(self._connection, self.path):
             self._connection.execute("DELETE FROM candidates WHERE round > ?", (first,))
-            self._connection.executemany(rows.WITHDRAW, again)
+            self._connection.executemany(
+                rows.UPDATE_RESULT, [(*rows.result_row(candidate), candidate.id, "failed") for candidate in again]
+            )
         self._load()
 
     def replace_weights(self, number: int, checksum: str) -> Candidate:
@@ -253,15 +260,16 @@ class Archive(Contents):
             raise ArchiveError(
                 f"candidate {number} is {candidate.status}: only a done candidate has weights to replace"
             )
+        replaced = replace(candidate, checksum=checksum)
         with schema.transaction(self._connection, self.path):
-            self._connection.execute("UPDATE candidates SET checksum = ? WHERE id = ?", (checksum, number))
-        self._candidates[number] = replace(candidate, checksum=checksum)
-        return self._candidates[number]
+            self._connection.execute(rows.UPDATE_RESULT, (*rows.result_row(replaced), number, "done"))
+        self._candidates[number] = replaced
+        return replaced
 
     def remember(self, key: str, value: str) -> None:
         """Store one fact about the run, in its own transaction; a later value replaces an earlier one."""
         with schema.transaction(self._connection, self.path):
-            self._connection.execute("REPLACE INTO meta VALUES (?, ?)", (f"{_FACT}{key}", value))
+            self._connection.execute(schema.STORE_META, schema.meta_row(f"{_FACT}{key}", value))
         self._facts[key] = value
 
     def recall(self, key: str) -> str | None:
@@ -282,8 +290,10 @@ class Archive(Contents):
     def _end(self, candidate: Candidate, elapsed: float) -> Candidate:
         spent = repr(self.elapsed + max(0.0, elapsed))
         with schema.transaction(self._connection, self.path):
-            self._connection.execute("REPLACE INTO meta VALUES (?, ?)", (f"{_FACT}{_ELAPSED}", spent))
-            changed = self._connection.execute(rows.UPDATE_RESULT, (*rows.result_row(candidate), candidate.id))
+            self._connection.execute(schema.STORE_META, schema.meta_row(f"{_FACT}{_ELAPSED}", spent))
+            changed = self._connection.execute(
+                rows.UPDATE_RESULT, (*rows.result_row(candidate), candidate.id, "proposed")
+            )
             if changed.rowcount != 1:
                 raise ArchiveError(
                     f"candidate {candidate.id} of {self.path} was ended by another process: stop one of them"

@@ -7,30 +7,38 @@ from typing import Any
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite, Step
 from spnas_search.archive.candidate import Candidate
+from spnas_search.archive.schema import row_digest
 
 Row = tuple[Any, ...]
 
 COLUMNS = (
     "id", "round", "kind", "parent", "parent_code", "code", "block_map", "steps", "epochs", "split", "age",
-    "seed", "threads", "status", "reason", "metrics", "cost", "receipt", "seconds", "checksum",
+    "seed", "threads", "status", "reason", "metrics", "cost", "receipt", "seconds", "checksum", "digest",
 )  # fmt: skip
 SELECT = f"SELECT {', '.join(COLUMNS)} FROM candidates ORDER BY id"  # noqa: S608 - constants only
 INSERT = f"INSERT INTO candidates VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
 UPDATE_RESULT = (
     "UPDATE candidates SET status = ?, reason = ?, metrics = ?, cost = ?, receipt = ?, seconds = ?, "
-    "checksum = ? WHERE id = ? AND status = 'proposed'"
+    "checksum = ?, digest = ? WHERE id = ? AND status = ?"
 )
-WITHDRAW = (
-    "UPDATE candidates SET status = 'proposed', reason = '', metrics = '{}', cost = '{}', receipt = '{}', "
-    "seconds = 0.0, checksum = NULL WHERE id = ?"
-)
+"""Takes the values of ``result_row``, the candidate's number, and the status that it must have so far."""
 
 
 def to_row(candidate: Candidate) -> Row:
     """Write a candidate as the values of ``COLUMNS``."""
+    values = (*_proposal_row(candidate), *_outcome_row(candidate))
+    return (candidate.id, *values, row_digest(values))
+
+
+def result_row(candidate: Candidate) -> Row:
+    """Write what an evaluation changes: the values of the last eight columns."""
+    outcome = _outcome_row(candidate)
+    return (*outcome, row_digest((*_proposal_row(candidate), *outcome)))
+
+
+def _proposal_row(candidate: Candidate) -> Row:
     rewrite = candidate.rewrite
     return (
-        candidate.id,
         candidate.round,
         candidate.kind,
         candidate.parent,
@@ -43,12 +51,10 @@ def to_row(candidate: Candidate) -> Row:
         candidate.age,
         candidate.seed,
         candidate.threads,
-        *result_row(candidate),
     )
 
 
-def result_row(candidate: Candidate) -> Row:
-    """Write what an evaluation changes: the values of the last seven columns."""
+def _outcome_row(candidate: Candidate) -> Row:
     return (
         candidate.status,
         candidate.reason,
@@ -69,6 +75,8 @@ def from_row(row: Row) -> Candidate:
         ValueError: a damaged row.
     """
     values = dict(zip(COLUMNS, row, strict=True))
+    if values.pop("digest") != row_digest(row[1:-1]):
+        raise ValueError("something else than was written")
     steps = tuple(Step(morphism, detail, promise) for morphism, detail, promise in json.loads(values.pop("steps")))
     rewrite = Rewrite(
         parent=_parse(values.pop("parent_code")),

@@ -4,8 +4,9 @@
 archive is made by the same migrations that bring an old one up to date.
 """
 
+import hashlib
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -43,8 +44,28 @@ CREATE TABLE candidates (
 """
 
 
-_STRICT_META = _META.replace("WITHOUT ROWID", "STRICT, WITHOUT ROWID")
-_STRICT_CANDIDATES = f"{_CANDIDATES.rstrip()} STRICT"
+_STRICT_META = _META.replace("NOT NULL) WITHOUT ROWID", "NOT NULL, digest TEXT NOT NULL) STRICT, WITHOUT ROWID")
+_STRICT_CANDIDATES = f"{_CANDIDATES.rstrip().removesuffix(')')}, digest TEXT NOT NULL) STRICT"
+
+STORE_META = "REPLACE INTO meta VALUES (?, ?, ?)"
+"""Takes the values of ``meta_row``."""
+
+
+def row_digest(values: Iterable[object]) -> str:
+    """Digest the values of a row: SQLite keeps no checksum of them, and a disk may give back other bytes.
+
+    Returns:
+        BLAKE2b, 32 hexadecimal digits.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for value in values:
+        digest.update(repr(value).encode("utf-8", "backslashreplace") + b"\0")
+    return digest.hexdigest()
+
+
+def meta_row(key: str, value: str) -> tuple[str, str, str]:
+    """Return a fact as the values of its row."""
+    return key, value, row_digest((key, value))
 
 
 def _create(connection: sqlite3.Connection) -> None:
@@ -54,19 +75,24 @@ def _create(connection: sqlite3.Connection) -> None:
 
 
 def _make_strict(connection: sqlite3.Connection) -> None:
-    """Let SQLite itself refuse what is of the wrong kind, and repair what an earlier version let in."""
+    """Let SQLite itself refuse what is of the wrong kind, give rows digests, and repair what was let in before."""
     for table, strict in (("meta", _STRICT_META), ("candidates", _STRICT_CANDIDATES)):
         connection.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
         connection.execute(strict)
-    connection.execute("INSERT INTO meta SELECT key, CAST(value AS TEXT) FROM old_meta")
-    width = len(connection.execute("SELECT * FROM old_candidates LIMIT 0").description)
+    facts = connection.execute("SELECT key, value FROM old_meta").fetchall()
+    connection.executemany(STORE_META, [meta_row(key, str(value)) for key, value in facts])
+    found = connection.execute("SELECT * FROM old_candidates ORDER BY id").fetchall()
+    repaired = [repaired_row(row) for row in found]
+    width = len(_CANDIDATES.strip().splitlines()) - 1
     connection.executemany(
         f"INSERT INTO candidates VALUES ({', '.join('?' * width)})",  # noqa: S608 - constants only
-        map(repaired_row, connection.execute("SELECT * FROM old_candidates ORDER BY id").fetchall()),
+        [(*row, row_digest(row[1:])) for row in repaired],
     )
     for table in ("meta", "candidates"):
         connection.execute(f"DROP TABLE old_{table}")
 
+
+_VERSION = "spnas_search"
 
 Migration = Callable[[sqlite3.Connection], None]
 
@@ -107,6 +133,23 @@ def configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
 
 
+def read_meta(connection: sqlite3.Connection, path: Path) -> dict[str, str]:
+    """Return the facts about the archive.
+
+    Raises:
+        ArchiveError: one of them is not what was written.
+    """
+    facts = {}
+    for key, value, digest in connection.execute("SELECT key, value, digest FROM meta"):
+        if digest != row_digest((key, value)):
+            raise ArchiveError(
+                f"archive {path} is damaged: its fact {key!r} is not what was written: restore a copy, or start this "
+                "run with --out elsewhere"
+            )
+        facts[key] = value
+    return facts
+
+
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring a database up to this version, one transaction per version.
 
@@ -117,7 +160,8 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
     for number in range(found, len(MIGRATIONS)):
         with transaction(connection, path):
             MIGRATIONS[number](connection)
-            connection.execute("REPLACE INTO meta VALUES ('spnas_search', ?)", (installed_version(),))
+            if number:
+                connection.execute(STORE_META, meta_row(_VERSION, installed_version()))
             connection.execute(f"PRAGMA user_version = {number + 1}")
 
 
