@@ -1,14 +1,18 @@
 """What plugins, folders and settings do to a run: it goes on as before, or refuses in one line that names the cause."""
 
+import contextlib
 import json
 import shutil
 import sqlite3
+import subprocess
+import sys
 
 import odd_plugin
 import pytest
 import torch
 import torchvision
 from click.testing import CliRunner
+from mounts import can_mount, mounted
 
 from spnas_core.plugins import plugin_manager, registry
 from spnas_search.archive import Archive
@@ -433,3 +437,37 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     assert "cannot be made: Not a directory" in refused("run", *NULL, "--out", tmp_path / "file" / "run")
     assert "cannot be made: File exists" in refused("run", *NULL, "--out", tmp_path / "file")
+
+
+# Readers
+
+
+def test_readers_write_nothing_and_need_no_right_to(tmp_path):
+    out = tmp_path / "run"
+    done("run", *NULL, *budget(2), "--out", out)
+    listed = done("candidates", out)
+    with read_only(out):
+        with pytest.raises(OSError, match="Read-only"):
+            (out / "file").write_text("")
+        assert done("candidates", out) == listed
+        assert "Read-only file system" in refused("run", "--out", out, "--resume")
+    assert not {path.name for path in out.iterdir()} & {"archive.db-shm", "archive.db-wal"}
+
+
+@contextlib.contextmanager
+def read_only(folder):
+    """The folder on a read-only mount, where this process may mount."""
+    if not can_mount(folder.parent / "mount"):
+        pytest.skip("this process may not mount file systems: root outside of a container may")
+    with mounted(folder, "--bind", str(folder)):
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
+        yield
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_weights_and_settings_have_the_rights_that_the_umask_leaves(tmp_path, umask, mode):
+    script = f"import os; os.umask({umask}); from spnas_search.cli import main; main()"
+    given = [*NULL, *budget(1, 0), "--out", str(tmp_path / "run")]
+    subprocess.run([sys.executable, "-c", script, "run", *given], check=True, capture_output=True)
+    for name in ("run.toml", "weights/0.safetensors", "archive.db"):
+        assert (tmp_path / "run" / name).stat().st_mode & 0o777 == mode, name

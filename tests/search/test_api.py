@@ -76,8 +76,9 @@ def test_resume_of_a_complete_run_evaluates_nothing(tmp_path, events):
 
 
 def test_an_hour_budget_ends_the_search_and_stays_spent(tmp_path):
-    budget = {"candidates": 1000, "hours": 1e-6}
-    with spnas_search.search(**NULL, budget=budget, out=tmp_path / "run") as run:
+    budget = {"candidates": 1000, "hours": 0.02 / 3600}
+    task = {"name": "null", "duration": 0.01}  # three evaluations before the first child take longer, on any machine
+    with spnas_search.search(**{**NULL, "task": task}, budget=budget, out=tmp_path / "run") as run:
         assert run.archive.children == 0
         assert run.out_of_time()
     with spnas_search.search(out=tmp_path / "run", resume=True) as run:

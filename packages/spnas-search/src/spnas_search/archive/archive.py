@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from spnas_core.durable import sync_folder
+from spnas_core.durable import replace_durably
 from spnas_core.errors import ArchiveError, ConfigError, SpnasError, suggestion
 from spnas_core.tasks import Evaluation, MetricSpec
 from spnas_search.archive import rows, schema
@@ -93,8 +93,7 @@ class Archive(Contents):
                     connection.executemany(schema.STORE_META, itertools.starmap(schema.meta_row, meta.items()))
             finally:
                 connection.close()
-            unfinished.replace(path)
-            sync_folder(path.parent)
+            replace_durably(unfinished, path)
         except (OSError, sqlite3.Error) as error:
             raise ArchiveError(f"archive {path} cannot be made: {error}") from error
         return cls.open(path)

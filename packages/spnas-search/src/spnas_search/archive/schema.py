@@ -57,10 +57,8 @@ def row_digest(values: Iterable[object]) -> str:
     Returns:
         BLAKE2b, 32 hexadecimal digits.
     """
-    digest = hashlib.blake2b(digest_size=16)
-    for value in values:
-        digest.update(repr(value).encode("utf-8", "backslashreplace") + b"\0")
-    return digest.hexdigest()
+    text = repr(tuple(values)).encode("utf-8", "backslashreplace")
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
 def meta_row(key: str, value: str) -> tuple[str, str, str]:
