@@ -1,5 +1,4 @@
 import json
-import multiprocessing
 import pickle
 import threading
 from dataclasses import replace
@@ -11,7 +10,7 @@ from PIL import Image
 
 from spnas_core.errors import DataError
 from spnas_detect.data import DetectionData, ImageRecord, build_cache, open_cache, open_data
-from spnas_detect.data.cache import letterbox
+from spnas_detect.data.fitting import letterbox
 
 BOXES = [[10, 20, 50, 60]]
 
@@ -190,23 +189,6 @@ def test_finished_cache_is_the_renamed_temporary_folder(tmp_path):
     ((name, inode),) = seen
     assert name != cache.folder.name
     assert inode == cache.folder.stat().st_ino
-
-
-def _build_and_die(folder):
-    import os
-
-    build_cache(dataset(), folder, image_size=(8, 8), progress=lambda done, total: os._exit(9))
-
-
-def test_leftover_of_a_killed_process_is_harmless(tmp_path):
-    process = multiprocessing.get_context("fork").Process(target=_build_and_die, args=(tmp_path,))
-    process.start()
-    process.join()
-    assert process.exitcode == 9
-    (leftover,) = files(tmp_path)
-    assert leftover.endswith(".tmp")
-    assert len(build_cache(dataset(), tmp_path, image_size=(8, 8)).split("train")) == 1
-    assert len(files(tmp_path)) == 2
 
 
 def test_racing_builds_agree(tmp_path):

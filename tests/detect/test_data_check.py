@@ -7,8 +7,8 @@ from click.testing import CliRunner
 
 from spnas_core.errors import DataError
 from spnas_detect.commands.data import data_group
-from spnas_detect.data import ImageRecord
-from spnas_detect.data.survey import faults, statistics, suggest
+from spnas_detect.data import DetectionData, ImageRecord
+from spnas_detect.data.survey import find_faults, recall_limit, statistics, suggest
 from spnas_search.cli.main import commands
 
 
@@ -42,9 +42,24 @@ def test_faults_are_found_by_name():
         _record("b", [], [], read=lambda: np.zeros((9, 9, 3), np.uint8)),
         _record("c", [], [], read=broken),
     ]
-    found = {fault["image"]: fault["kind"] for fault in faults(records, decode=True)}
-    assert found == {"a": "duplicate box", "b": "size differs", "c": "unreadable image"}
-    assert [fault["image"] for fault in faults(records, decode=False)] == ["a"]
+    good = [_record("d", [[0, 0, 9, 9]], [1])]
+    data = DetectionData("mine:x", ("cat",), {"train": records, "validation": good, "test": good}, "f")
+    found = {fault.where: (fault.kind, fault.is_fatal) for fault in find_faults(data, opens_images=True)}
+    assert found == {
+        "a": ("duplicate box", False),
+        "b": ("size differs", False),
+        "c": ("unreadable image", True),
+    }
+    assert [fault.where for fault in find_faults(data, opens_images=False)] == ["a"]
+
+
+def test_the_recall_limit_by_hand():
+    (note,) = recall_limit("validation", [600, 10, 0], 50)
+    assert note == (
+        "validation images hold up to 600 objects, 1 of 3 more than max_detections = 50: recall cannot exceed 9.8 %: "
+        "set detector.max_detections"  # 60 of 610
+    )
+    assert recall_limit("validation", [50, 0], 50) == recall_limit("test", [], 50) == ()
 
 
 def test_suggestions_beat_the_defaults_on_small_boxes():

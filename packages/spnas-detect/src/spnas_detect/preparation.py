@@ -8,6 +8,7 @@ import torch
 from spnas_core.encoding import Architecture
 from spnas_core.plugins import registry
 from spnas_detect.data import CachedData, Loader, build_cache, open_data, train_augmentation
+from spnas_detect.data.survey import recall_limit
 from spnas_detect.detectors import DetectorDescription
 from spnas_detect.metrics import check_metrics
 from spnas_detect.processes import ALONE, Processes
@@ -48,6 +49,16 @@ def prepare_data(settings: DetectionSettings, cache: Path, report: Callable[[str
         image_size=settings.image_size,
         progress=lambda done, total: report("reading images", done, total),
     )
+
+
+def data_notes(settings: DetectionSettings, data: CachedData) -> tuple[str, ...]:
+    """Return what a reader of results should know: the data's notes, and where the detector cannot find everything."""
+    limits = (
+        note
+        for name in ("validation", "test")
+        for note in recall_limit(name, data.split(name).objects(), settings.detector.max_detections)
+    )
+    return (*data.notes, *limits)
 
 
 def uses_channels_last(training: TrainingSettings) -> bool:

@@ -20,6 +20,7 @@ from spnas_detect.detectors.building import BACKBONE
 from spnas_detect.devices import choose_device
 from spnas_detect.metrics import metric_factory
 from spnas_detect.preparation import (
+    data_notes,
     describe_detector,
     make_repeatable,
     prepare_data,
@@ -43,6 +44,7 @@ class DetectionTask:
     def __init__(self, settings: DetectionSettings) -> None:
         self.settings = settings
         self._cache: Path | None = None
+        self._content = ""
 
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
@@ -54,6 +56,11 @@ class DetectionTask:
         """(width, height) of the canvas in pixels."""
         return self.settings.image_size
 
+    @property
+    def fingerprint(self) -> str:
+        """Digest of what training and scoring see, the same wherever the data lies; empty before ``prepare``."""
+        return self._content
+
     def prepare(self, cache: Path, report: Callable[[str, int, int], None]) -> tuple[str, ...]:
         """Read the annotations, decode and resize the images into the cache.
 
@@ -63,8 +70,8 @@ class DetectionTask:
         """
         choose_device(self.settings.device)
         cached = prepare_data(self.settings, cache, report)
-        self._cache = cached.folder
-        return cached.notes
+        self._cache, self._content = cached.folder, cached.content
+        return data_notes(self.settings, cached)
 
     def evaluate(self, request: EvaluationRequest, report: Report) -> Evaluation:
         """Inherit, train, score, and write the weights.

@@ -1,13 +1,17 @@
 """``spnas data``: look at data sets."""
 
 import json
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from spnas_core.commands.parameters import IMAGE_SIZE
 from spnas_core.errors import DataError
 from spnas_detect.commands.options import read_options
+
+if TYPE_CHECKING:
+    from spnas_detect.data import DetectionData, Fault
 
 
 @click.group(name="data")
@@ -37,42 +41,62 @@ def check(
 ) -> None:
     """Say what the data set SPEC holds, what is wrong with it, and which settings suit it.
 
-    Exit code 1 where it cannot be used.
+    All faults are listed. Exit code 1 where a training would refuse the data.
 
     \b
     Example: spnas data check voc:VOCdevkit/VOC2007
     """
     from spnas_core.plugins import registry
-    from spnas_detect.data import open_data
-    from spnas_detect.data.survey import faults, statistics, suggest
+    from spnas_detect.data import FaultyDataError, read_data
+    from spnas_detect.data.survey import find_faults, statistics, suggest
     from spnas_detect.detectors.settings import DetectorSettings
 
     extra = read_options(options)
     try:
-        data = open_data(spec, seed=data_seed, readers=registry("datasets").items, **extra)
+        data = read_data(spec, seed=data_seed, readers=registry("datasets").items, options=extra)
     except DataError as error:
-        if as_json:
-            click.echo(json.dumps({"spec": spec, "usable": False, "error": str(error)}, ensure_ascii=False))
-        click.echo(f"error: {error}", err=True)
-        click.get_current_context().exit(1)
+        _refuse(spec, error, error.faults if isinstance(error, FaultyDataError) else (), as_json=as_json)
     settings = DetectorSettings()
-    found = [fault for records in data.splits.values() for fault in faults(records, decode=not no_decode)]
-    found += [{"kind": "box without area", "image": name, "text": "left out"} for name in data.dropped]
-    usable = all(fault["kind"] != "unreadable image" for fault in found)
+    found = find_faults(data, opens_images=not no_decode)
+    fatal = sum(fault.is_fatal for fault in found)
     report = {
         "spec": spec,
-        "usable": usable,
-        "notes": list(data.notes),
+        "usable": not fatal,
+        "notes": [*data.notes, *_limits(data, settings.max_detections)],
         "splits": {split: statistics(records, data.classes) for split, records in data.splits.items()},
-        "faults": found,
+        "faults": [fault.as_dict() for fault in found],
         "suggestions": suggest(data.splits["train"], settings.anchor_scales, settings.aspect_ratios, image_size),
     }
     if as_json:
         click.echo(json.dumps(report, ensure_ascii=False, allow_nan=False))
     else:
         _show(report)
-    if not usable:
+    if fatal:
+        click.echo(f"error: {spec} cannot be used: {fatal} of its {len(found)} faults forbid it", err=True)
         click.get_current_context().exit(1)
+
+
+def _refuse(spec: str, error: DataError, faults: "tuple[Fault, ...]", *, as_json: bool) -> NoReturn:
+    """Say why there is nothing to look at, and all that is known to be wrong."""
+    listed = [fault.as_dict() for fault in faults]
+    if as_json:
+        refusal = {"spec": spec, "usable": False, "error": str(error), "faults": listed}
+        click.echo(json.dumps(refusal, ensure_ascii=False))
+    elif listed:
+        _show_faults(listed)
+    click.echo(f"error: {error}", err=True)
+    click.get_current_context().exit(1)
+
+
+def _limits(data: "DetectionData", most: int) -> list[str]:
+    """Say where the default number of detections does not suffice."""
+    from spnas_detect.data.survey import recall_limit
+
+    return [
+        note
+        for split in ("validation", "test")
+        for note in recall_limit(split, [int((~record.ignore).sum()) for record in data.splits[split]], most)
+    ]
 
 
 def _show(report: dict[str, Any]) -> None:
@@ -99,9 +123,7 @@ def _show(report: dict[str, Any]) -> None:
         for key in ("side", "aspect_ratio", "image_width", "image_height"):
             table.add_row(key.replace("_", " "), *(f"{value:.4g}" for value in counts[key]))
         console.print(table)
-    for fault in report["faults"]:
-        click.echo(f"{fault['kind']}: {fault['image']}: {fault['text']}")
-    click.echo(f"Faults: {len(report['faults'])}.")
+    _show_faults(report["faults"])
     advice = report["suggestions"]
     if advice is not None:
         canvas = "x".join(map(str, advice["image_size"]))
@@ -116,3 +138,10 @@ def _show(report: dict[str, Any]) -> None:
                 f"  {key}: anchor_scales {fit['anchor_scales']}, aspect_ratios {fit['aspect_ratios']} "
                 f"({fit['per_position']} at a position): IoU 0.5 with {fit['iou50']:.1%}, 0.7 with {fit['iou70']:.1%}"
             )
+
+
+def _show_faults(faults: Sequence[Mapping[str, str]]) -> None:
+    for fault in faults:
+        place = "" if fault["where"] in fault["text"] else f"{fault['where']}: "
+        click.echo(f"{fault['kind']}: {place}{fault['text']}")
+    click.echo(f"Faults: {len(faults)}.")

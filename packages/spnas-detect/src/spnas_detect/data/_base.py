@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spnas_core.errors import DataError, suggestion
+from spnas_detect.data.faults import Fault, refuse
 
 SPLITS = ("train", "validation", "test")
 """The names of the splits, in the order in which everything lists them."""
@@ -23,12 +24,20 @@ CARVED_SHARE = 0.2
 _T = TypeVar("_T")
 
 
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+_N = TypeVar("_N", bound=_Named)
+
+
 @dataclass(frozen=True, eq=False)
 class ImageRecord:
     """One annotated image, its pixels read on demand.
 
     Attributes:
-        name: what messages and reports call the image.
+        name: what messages and reports call the image; the same wherever the data lies.
         read: gives the pixels as uint8[H, W, 3] RGB; raises DataError naming the file.
         width: in pixels, as annotated.
         height: in pixels, as annotated.
@@ -59,6 +68,8 @@ class DetectionData:
         fingerprint: changes whenever the content would (options, seed, file names, sizes and times).
         notes: what a reader of results should know, such as dropped boxes and carved splits.
         dropped: of each degenerate box that the reader left out, the file or image that has it.
+        faults: files, images and objects that cannot be read, and are left out: the data is not to be used, only
+            looked at.
     """
 
     spec: str
@@ -67,6 +78,7 @@ class DetectionData:
     fingerprint: str
     notes: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
 
 
 class Reader(Protocol):
@@ -81,10 +93,10 @@ class Reader(Protocol):
             options: settings of this kind of data.
 
         Returns:
-            The data set; pixels are read later.
+            The data set; pixels are read later. What is wrong with single files is among its faults.
 
         Raises:
-            DataError: a path, file or option that is not usable.
+            DataError: a path or option that is not usable, or no data is left beside the faults.
         """
         ...
 
@@ -119,10 +131,24 @@ def open_data(spec: str, *, seed: int, readers: Mapping[str, Reader] | None = No
         options: settings of the kind.
 
     Returns:
-        The data set.
+        The data set, without a fault.
 
     Raises:
         DataError: an unknown kind, or whatever the reader has to say.
+        FaultyDataError: files that cannot be read, all of them.
+    """
+    data = read_data(spec, seed=seed, readers=readers, options=options)
+    refuse(spec, data.faults)
+    return data
+
+
+def read_data(
+    spec: str, *, seed: int, readers: Mapping[str, Reader] | None = None, options: Mapping[str, object]
+) -> DetectionData:
+    """Open a data set for looking at: as ``open_data`` does, but with whatever is left beside its faults.
+
+    Raises:
+        DataError: an unknown kind, or nothing is left.
     """
     kind, colon, path = spec.partition(":")
     known = READERS if readers is None else readers
@@ -188,6 +214,25 @@ def carve(items: Sequence[_T], names: Sequence[str], *, seed: int, split: str) -
     chosen = {by_name[position] for position in drawn}
     kept = [item for index, item in enumerate(items) if index not in chosen]
     return kept, [item for index, item in enumerate(items) if index in chosen]
+
+
+def carve_missing(splits: dict[str, list[_N]], seed: int) -> list[str]:
+    """Fill test and validation splits that are missing or empty from the training images, in place.
+
+    Returns:
+        A note per split that was carved.
+
+    Raises:
+        DataError: fewer than two training images.
+    """
+    notes = []
+    for split in ("test", "validation"):
+        if not splits.get(split):
+            train = splits["train"]
+            splits["train"], splits[split] = carve(train, [item.name for item in train], seed=seed, split=split)
+            count = len(splits[split])
+            notes.append(f"{split} split carved from training images by seed {seed}: {count} images")
+    return notes
 
 
 def read_json(file: Path, content: str) -> dict[str, object]:

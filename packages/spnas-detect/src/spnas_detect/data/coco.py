@@ -15,7 +15,7 @@ from spnas_detect.data._base import (
     SPLITS,
     DetectionData,
     ImageRecord,
-    carve,
+    carve_missing,
     check_options,
     degenerate_note,
     fingerprint,
@@ -23,6 +23,7 @@ from spnas_detect.data._base import (
     read_image,
     read_json,
 )
+from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, FaultCollector
 
 _FILES = {
     "train": ("instances_train2017.json", "instances_train2014.json", "instances_train.json", "train.json"),
@@ -39,6 +40,26 @@ _CARVED = "carved"
 _LAYOUT = "expected annotations/instances_train2017.json and train2017/, or annotations/train.json and images/"
 
 _Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class _Image:
+    """One entry of ``images``: what it is called, and the file."""
+
+    name: str
+    file: Path
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class _Object:
+    """One entry of ``annotations``; the box lies inside its image, None for one without area."""
+
+    image: int
+    box: _Box | None
+    category: int
+    is_crowd: bool
 
 
 @dataclass(frozen=True)
@@ -79,11 +100,11 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
             folder. ``validation=carved`` with ``test=instances_val2017.json`` keeps val2017 for the final number.
 
     Returns:
-        The data set.
+        The data set. Among its faults are malformed JSON, missing keys and images, unknown images or categories, and
+        files that name a category differently; all name the file.
 
     Raises:
-        DataError: a missing folder, JSON file or image, malformed JSON, a missing key, an unknown image or
-            category, files that name a category differently, or no box at all; names the file.
+        DataError: a missing folder or JSON file, or no box at all.
     """
     check_options("coco", options, (*SPLITS, "images"))
     if path is None:
@@ -94,23 +115,19 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
     files = {split: _find_json(root, split, options.get(split)) for split in SPLITS}
     if files["train"] is None:
         raise DataError(f"{root} has no training annotations: {_LAYOUT}")
-    contents = {
-        split: _read_json(file, _image_folders(root, file, options.get("images")))
-        for split, file in files.items()
-        if file is not None
-    }
-    categories = _merge_categories(root, contents)
-    splits = {split: found.images for split, found in contents.items()}
-    notes: list[str] = []
-    for split in ("test", "validation"):
-        if not splits.get(split):
-            train = splits["train"]
-            splits["train"], splits[split] = carve(train, [i.name for i in train], seed=seed, split=split)
-            count = len(splits[split])
-            notes.append(f"{split} split carved from training images by seed {seed}: {count} images")
-    dropped = [place for found in contents.values() for place in found.dropped]
-    if not any(item.boxes for items in splits.values() for item in items):
-        raise no_box_error(root, dropped)
+    faults = FaultCollector(f"coco:{path}")
+    with faults.blamed():
+        contents = {
+            split: _read_file(file, root, _image_folders(root, file, options.get("images")), faults)
+            for split, file in files.items()
+            if file is not None
+        }
+        categories = _merge_categories(root, contents, faults)
+        splits = {split: found.images for split, found in contents.items()}
+        notes = carve_missing(splits, seed)
+        dropped = [place for found in contents.values() for place in found.dropped]
+        if not any(item.boxes for items in splits.values() for item in items):
+            raise no_box_error(root, dropped)
     labels = {identifier: label for label, identifier in enumerate(sorted(categories), start=1)}
     every_file = [file for file in files.values() if file is not None]
     every_file += [item.image for split in SPLITS for item in splits[split]]
@@ -122,6 +139,7 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
         fingerprint=fingerprint(["coco", root.as_posix(), seed, counts], every_file),
         notes=(*degenerate_note(dropped), *notes),
         dropped=tuple(dropped),
+        faults=faults.found,
     )
 
 
@@ -149,68 +167,128 @@ def _image_folders(root: Path, file: Path, given: object) -> list[Path]:
     return [root / split, root / "images" / split, root / "images", root]
 
 
-def _read_json(file: Path, folders: Sequence[Path]) -> _Contents:
-    content = read_json(file, "images")
-    categories = _read_categories(content, file)
-    images = _read_images(content, file)
-    objects: dict[int, list[tuple[_Box, int, bool]]] = {identifier: [] for identifier in images}
-    dropped: list[str] = []
-    for position, item in enumerate(_entries(content, "annotations", file)):
-        where = f"{file}: annotation {item.get('id', f'number {position + 1}')}"
-        image = _integer(item, "image_id", where)
-        category = _integer(item, "category_id", where)
-        if image not in images:
-            raise DataError(f"{where} belongs to image {image}, which the file does not list")
-        if category not in categories:
-            raise DataError(f"{where} has category {category}, which the file does not list")
-        name, width, height = images[image]
-        box = _box(item, where, width, height)
-        if box is None:
-            dropped.append(name)
-        else:
-            objects[image].append((box, category, item.get("iscrowd", 0) == 1))
-    annotated = [
-        _Annotated(
-            name,
-            _find_image(folders, name, file),
-            width,
-            height,
-            boxes=tuple(box for box, _, _ in objects[identifier]),
-            categories=tuple(category for _, category, _ in objects[identifier]),
-            is_crowd=tuple(is_crowd for _, _, is_crowd in objects[identifier]),
-        )
-        for identifier, (name, width, height) in images.items()
-    ]
-    return _Contents(annotated, categories, dropped)
+def _read_file(file: Path, root: Path, folders: Sequence[Path], faults: FaultCollector) -> _Contents:
+    """Read a JSON file, and note whatever is wrong in it."""
+    content = faults.attempt(BROKEN_ANNOTATION, file, lambda: read_json(file, "images"))
+    lists = {
+        key: None if content is None else faults.attempt(BROKEN_ANNOTATION, file, partial(_entries, content, key, file))
+        for key in ("categories", "images", "annotations")
+    }
+    categories = _read_categories(lists["categories"] or [], file, faults)
+    images = _read_images(lists["images"] or [], file, root, folders, faults)
+    if lists["images"] == []:
+        faults.add(BROKEN_ANNOTATION, file, f"{file} lists no image")
+    # without one of the lists, every object would lack its image or its category
+    entries = [] if None in lists.values() else lists["annotations"] or []
+    objects = _read_objects(entries, file, images, categories, faults)
+    known = {identifier: image for identifier, image in images.items() if image is not None}
+    return _Contents(
+        [_annotated(image, objects[identifier]) for identifier, image in known.items()],
+        {identifier: name for identifier, name in categories.items() if name is not None},
+        [image.name for identifier, image in known.items() for one in objects[identifier] if one.box is None],
+    )
 
 
-def _read_categories(content: Mapping[str, object], file: Path) -> dict[int, str]:
-    categories: dict[int, str] = {}
-    for item in _entries(content, "categories", file):
-        identifier = _integer(item, "id", f"{file}: category")
+def _annotated(image: _Image, objects: Sequence[_Object]) -> _Annotated:
+    kept = [(one.box, one.category, one.is_crowd) for one in objects if one.box is not None]
+    return _Annotated(
+        image.name,
+        image.file,
+        image.width,
+        image.height,
+        boxes=tuple(box for box, _, _ in kept),
+        categories=tuple(category for _, category, _ in kept),
+        is_crowd=tuple(is_crowd for _, _, is_crowd in kept),
+    )
+
+
+def _read_categories(
+    entries: Sequence[Mapping[str, object]], file: Path, faults: FaultCollector
+) -> dict[int, str | None]:
+    """Return names by id; None for a category that is among the faults."""
+    categories: dict[int, str | None] = {}
+    for item in entries:
+        identifier = faults.attempt(BROKEN_ANNOTATION, file, partial(_integer, item, "id", f"{file}: category"))
+        if identifier is None:
+            continue
         name = item.get("name")
         if not isinstance(name, str) or identifier in categories:
-            raise DataError(f"{file}: category {identifier} has no name, or occurs twice")
+            where = f"{file}: category {identifier}"
+            faults.add(BROKEN_ANNOTATION, where, f"{where} has no name, or occurs twice")
+            name = None
         categories[identifier] = name
     return categories
 
 
-def _read_images(content: Mapping[str, object], file: Path) -> dict[int, tuple[str, int, int]]:
-    """Return file name, width and height by image id, in the order of the file."""
-    images: dict[int, tuple[str, int, int]] = {}
-    for item in _entries(content, "images", file):
-        identifier = _integer(item, "id", f"{file}: image")
+def _read_images(
+    entries: Sequence[Mapping[str, object]], file: Path, root: Path, folders: Sequence[Path], faults: FaultCollector
+) -> dict[int, _Image | None]:
+    """Return images by id, in the order of the file; None for one that is among the faults."""
+    images: dict[int, _Image | None] = {}
+    for item in entries:
+        identifier = faults.attempt(BROKEN_ANNOTATION, file, partial(_integer, item, "id", f"{file}: image"))
+        if identifier is None:
+            continue
         where = f"{file}: image {identifier}"
-        name = item.get("file_name")
-        if not isinstance(name, str) or identifier in images:
-            raise DataError(f"{where} has no file_name, or occurs twice")
-        width, height = _integer(item, "width", where), _integer(item, "height", where)
-        if min(width, height) < 1:
-            raise DataError(f"{where} is {width}x{height}: both sides must be at least 1 pixel")
-        images[identifier] = (name, width, height)
-    if not images:
-        raise DataError(f"{file} lists no image")
+        is_new = identifier not in images
+        images[identifier] = None
+        named = faults.attempt(BROKEN_ANNOTATION, where, partial(_image_entry, item, where, is_new=is_new))
+        if named is not None:
+            name, width, height = named
+            found = faults.attempt(MISSING_IMAGE, where, partial(_find_image, folders, name, file))
+            images[identifier] = None if found is None else _Image(_moved_name(name, root), found, width, height)
     return images
+
+
+def _moved_name(file_name: str, root: Path) -> str:
+    """Call an image by what stays when the data set is moved, should its file name be absolute."""
+    path = Path(file_name)
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else file_name
+
+
+def _image_entry(item: Mapping[str, object], where: str, *, is_new: bool) -> tuple[str, int, int]:
+    """Return file name, width and height."""
+    name = item.get("file_name")
+    if not isinstance(name, str) or not is_new:
+        raise DataError(f"{where} has no file_name, or occurs twice")
+    width, height = _integer(item, "width", where), _integer(item, "height", where)
+    if min(width, height) < 1:
+        raise DataError(f"{where} is {width}x{height}: both sides must be at least 1 pixel")
+    return name, width, height
+
+
+def _read_objects(
+    entries: Sequence[Mapping[str, object]],
+    file: Path,
+    images: Mapping[int, _Image | None],
+    categories: Mapping[int, str | None],
+    faults: FaultCollector,
+) -> dict[int, list[_Object]]:
+    """Return objects by image id; those whose image or category is among the faults are left out."""
+    objects: dict[int, list[_Object]] = {identifier: [] for identifier in images}
+    for position, item in enumerate(entries):
+        where = f"{file}: annotation {item.get('id', f'number {position + 1}')}"
+        read = faults.attempt(BROKEN_ANNOTATION, where, partial(_read_object, item, where, images, categories))
+        if read is not None:
+            objects[read.image].append(read)
+    return objects
+
+
+def _read_object(
+    item: Mapping[str, object], where: str, images: Mapping[int, _Image | None], categories: Mapping[int, str | None]
+) -> _Object | None:
+    """Return an object; None for one whose image or category is among the faults itself."""
+    image = _integer(item, "image_id", where)
+    category = _integer(item, "category_id", where)
+    if image not in images:
+        raise DataError(f"{where} belongs to image {image}, which the file does not list")
+    if category not in categories:
+        raise DataError(f"{where} has category {category}, which the file does not list")
+    corners = _corners(item, where)
+    place = images[image]
+    if place is None or categories[category] is None:
+        return None
+    return _Object(image, _clip(corners, place.width, place.height), category, item.get("iscrowd", 0) == 1)
 
 
 def _entries(content: Mapping[str, object], key: str, file: Path) -> list[dict[str, object]]:
@@ -227,14 +305,19 @@ def _integer(item: Mapping[str, object], key: str, where: str) -> int:
     return value
 
 
-def _box(item: Mapping[str, object], where: str, width: int, height: int) -> _Box | None:
-    """Return the clipped box, or None for one without area."""
+def _corners(item: Mapping[str, object], where: str) -> _Box:
+    """Return (x1, y1, x2, y2) of the box as written."""
     found = item.get("bbox")
     is_numbers = isinstance(found, list) and all(isinstance(value, int | float) for value in found)
     if not isinstance(found, list) or not is_numbers or len(found) != 4 or not np.isfinite(found).all():
         raise DataError(f"{where} has bbox {found!r}: four numbers x, y, width, height are expected")
-    x, y, box_width, box_height = (float(value) for value in found)
-    x1, y1, x2, y2 = max(x, 0.0), max(y, 0.0), min(x + box_width, width), min(y + box_height, height)
+    x, y, width, height = (float(value) for value in found)
+    return x, y, x + width, y + height
+
+
+def _clip(box: _Box, width: int, height: int) -> _Box | None:
+    """Return the clipped box, or None for one without area."""
+    x1, y1, x2, y2 = max(box[0], 0.0), max(box[1], 0.0), min(box[2], width), min(box[3], height)
     # compared as stored: a width below float32's resolution is no width
     has_area = np.float32(x2) > np.float32(x1) and np.float32(y2) > np.float32(y1)
     return (x1, y1, x2, y2) if has_area else None
@@ -248,13 +331,14 @@ def _find_image(folders: Sequence[Path], name: str, file: Path) -> Path:
     raise DataError(f"{file} lists the image {name}, which none of these folders holds: {places}")
 
 
-def _merge_categories(root: Path, contents: Mapping[str, _Contents]) -> dict[int, str]:
+def _merge_categories(root: Path, contents: Mapping[str, _Contents], faults: FaultCollector) -> dict[int, str]:
     merged: dict[int, str] = {}
     for found in contents.values():
         for identifier, name in found.categories.items():
-            if merged.setdefault(identifier, name) != name:
-                first = merged[identifier]
-                raise DataError(f"category {identifier} is {first!r} in one file of {root} and {name!r} in another")
+            first = merged.setdefault(identifier, name)
+            if first != name:
+                text = f"category {identifier} is {first!r} in one file of {root} and {name!r} in another"
+                faults.add(BROKEN_ANNOTATION, root, text)
     return merged
 
 

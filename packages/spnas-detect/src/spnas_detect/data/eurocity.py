@@ -32,13 +32,14 @@ from spnas_detect.data._base import (
     SPLITS,
     DetectionData,
     ImageRecord,
-    carve,
+    carve_missing,
     check_options,
     degenerate_note,
     fingerprint,
     read_image,
     read_json,
 )
+from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, FaultCollector
 
 CLASSES = ("pedestrian", "rider")
 """The names of the labels 1 and 2."""
@@ -54,6 +55,15 @@ _FARTHEST = 1e9  # pixels
 _LAYOUT = "expected day/labels/train/CITY/*.json and day/img/train/CITY/*.png, or night in the place of day"
 
 _Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class _Child:
+    """One object as written, a rider's outline united with those of its children."""
+
+    identity: str
+    tags: tuple[str, ...]
+    outline: _Box
 
 
 @dataclass(frozen=True)
@@ -92,33 +102,32 @@ def read_eurocity(path: str | None, *, seed: int, options: Mapping[str, object])
         options: ``time``, one of ``day``, ``night`` and ``both``, which is the default and takes what there is.
 
     Returns:
-        The data set with the classes pedestrian and rider.
+        The data set with the classes pedestrian and rider. Among its faults are missing images, malformed JSON, and
+        boxes or tags that are not as described; all name the file.
 
     Raises:
-        DataError: a missing folder or image, malformed JSON, a box or tags that are not as described, or no box that
-            is not ignored; names the file.
+        DataError: a missing folder, or no box that is not ignored.
     """
     check_options("ecp", options, ("time",))
     if path is None:
         raise DataError("ecp data needs a folder: write ecp:PATH")
     root = _find_root(Path(path).expanduser().resolve())
     times, notes = _find_times(root, options.get("time", "both"))
-    found = {
-        split: [item for time in times for item in _read_folder(root / time, folder, notes)]
-        for split, folder in _FOLDERS.items()
-    }
-    if not found["train"]:
-        raise DataError(f"{root} has no label file under {' or '.join(f'{t}/labels/train' for t in times)}: {_LAYOUT}")
-    splits = {**found, "validation": []}
-    for split in ("test", "validation"):
-        if not splits[split]:
-            train = splits["train"]
-            splits["train"], splits[split] = carve(train, [item.name for item in train], seed=seed, split=split)
-            count = len(splits[split])
-            notes.append(f"{split} split carved from training images by seed {seed}: {count} images")
-    everything = [item for split in SPLITS for item in splits[split]]
-    if all(one.is_ignored for item in everything for one in item.objects):
-        raise DataError(f"{root} has no pedestrian and no rider in any of its label files: there is nothing to learn")
+    faults = FaultCollector(f"ecp:{path}")
+    with faults.blamed():
+        splits: dict[str, list[_Annotated]] = {
+            split: [item for time in times for item in _read_folder(root / time, folder, notes, faults)]
+            for split, folder in _FOLDERS.items()
+        }
+        if not splits["train"]:
+            folders = " or ".join(f"{time}/labels/train" for time in times)
+            raise DataError(f"{root} has no label file under {folders}: {_LAYOUT}")
+        notes += carve_missing(splits, seed)
+        everything = [item for split in SPLITS for item in splits[split]]
+        if all(one.is_ignored for item in everything for one in item.objects):
+            raise DataError(
+                f"{root} has no pedestrian and no rider in any of its label files: there is nothing to learn"
+            )
     dropped = [item.name for item in everything for _ in range(item.dropped)]
     files = [file for item in everything for file in (item.labels, item.image)]
     counts = [(split, len(splits[split])) for split in SPLITS]
@@ -128,6 +137,8 @@ def read_eurocity(path: str | None, *, seed: int, options: Mapping[str, object])
         splits={split: [_record(item) for item in splits[split]] for split in SPLITS},
         fingerprint=fingerprint(["ecp", root.as_posix(), seed, times, counts], files),
         notes=(*degenerate_note(dropped), *_unknown_note(everything), *notes),
+        dropped=tuple(dropped),
+        faults=faults.found,
     )
 
 
@@ -151,7 +162,7 @@ def _find_times(root: Path, wanted: object) -> tuple[tuple[str, ...], list[str]]
     return times, [f"{root} has no folder {time}: only {times[0]} is read" for time in missing]
 
 
-def _read_folder(folder: Path, split: str, notes: list[str]) -> Iterator[_Annotated]:
+def _read_folder(folder: Path, split: str, notes: list[str], faults: FaultCollector) -> Iterator[_Annotated]:
     """Read the label files of one time and split in the order of their names; notes images without one."""
     labels, images = folder / "labels" / split, folder / "img" / split
     files = sorted(labels.glob("*/*.json"))
@@ -162,34 +173,57 @@ def _read_folder(folder: Path, split: str, notes: list[str]) -> Iterator[_Annota
     for file in files:
         image = images / file.parent.name / f"{file.stem}.png"
         if not image.is_file():
-            raise DataError(f"{file} belongs to the image {image}, which does not exist")
-        yield _read_labels(file, image, f"{folder.name}/{file.parent.name}/{file.stem}")
+            faults.add(MISSING_IMAGE, file, f"{file} belongs to the image {image}, which does not exist")
+        read = _read_labels(file, image, f"{folder.name}/{file.parent.name}/{file.stem}", faults)
+        if read is not None and image.is_file():
+            yield read
 
 
-def _read_labels(file: Path, image: Path, name: str) -> _Annotated:
-    content = read_json(file, "imagewidth, imageheight and children")
-    width, height = (_side(content, key, file) for key in ("imagewidth", "imageheight"))
+def _read_labels(file: Path, image: Path, name: str, faults: FaultCollector) -> _Annotated | None:
+    """Read a label file, and note whatever is wrong with it; None where that is all of it."""
+    frame = faults.attempt(BROKEN_ANNOTATION, file, lambda: _frame(file))
+    if frame is None:
+        return None
+    width, height, children = frame
     objects: list[_Object] = []
     unknown: list[str] = []
     dropped = 0
-    for position, child in enumerate(_children(content, str(file)), start=1):
-        where = f"{file}: object {position}"
-        identity = child.get("identity")
-        if not isinstance(identity, str):
-            raise DataError(f"{where} has identity {identity!r}: a text is expected")
-        tags = _tags(child, where)
-        if identity in _FAR_AWAY and _DEPICTION in tags:
+    for position, child in enumerate(children, start=1):
+        read = faults.attempt(BROKEN_ANNOTATION, file, partial(_child, child, f"{file}: object {position}"))
+        if read is None:
             continue
-        box = _clip(_outline(child, identity, where), width, height)
+        box = _clip(read.outline, width, height)
         if box is None:
             dropped += 1
-        elif identity in CLASSES:
-            objects.append(_Object(box, CLASSES.index(identity) + 1, is_ignored=False, tags=tags))
-        else:
-            label = 1 if identity.startswith("person") else 2  # whatever is no person rides or is ridden
-            objects.append(_Object(box, label, is_ignored=True, tags=(identity, *tags)))
-            unknown += [] if identity in _IGNORED else [identity]
+            continue
+        objects.append(_object(read, box))
+        unknown += [] if read.identity in {*CLASSES, *_IGNORED} else [read.identity]
     return _Annotated(name, file, image, width, height, tuple(objects), dropped, tuple(unknown))
+
+
+def _frame(file: Path) -> tuple[int, int, list[dict[str, object]]]:
+    """Return width, height and children of a label file."""
+    content = read_json(file, "imagewidth, imageheight and children")
+    width, height = (_side(content, key, file) for key in ("imagewidth", "imageheight"))
+    return width, height, _children(content, str(file))
+
+
+def _child(child: Mapping[str, object], where: str) -> _Child | None:
+    """Return an object as written; None for a depiction, which is dropped."""
+    identity = child.get("identity")
+    if not isinstance(identity, str):
+        raise DataError(f"{where} has identity {identity!r}: a text is expected")
+    tags = _tags(child, where)
+    if identity in _FAR_AWAY and _DEPICTION in tags:
+        return None
+    return _Child(identity, tags, _outline(child, identity, where))
+
+
+def _object(child: _Child, box: _Box) -> _Object:
+    if child.identity in CLASSES:
+        return _Object(box, CLASSES.index(child.identity) + 1, is_ignored=False, tags=child.tags)
+    label = 1 if child.identity.startswith("person") else 2  # whatever is no person rides or is ridden
+    return _Object(box, label, is_ignored=True, tags=(child.identity, *child.tags))
 
 
 def _side(content: Mapping[str, object], key: str, file: Path) -> int:

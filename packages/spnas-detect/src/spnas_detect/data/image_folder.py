@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from spnas_core.errors import DataError, suggestion
 from spnas_detect.data._base import carve, fingerprint, read_image
+from spnas_detect.data.faults import Fault, FaultyDataError
 
 CLASSIFICATION_SPLITS = ("train", "validation")
 
@@ -71,8 +72,8 @@ def open_image_folder(path: str | Path, *, seed: int) -> ClassificationData:
         The data; pixels are read later.
 
     Raises:
-        DataError: a missing folder, fewer than two classes, a class without an image, or a validation class that is not
-            among the training classes.
+        DataError: a missing folder, fewer than two classes, classes without an image, or validation classes that are
+            not among the training classes.
     """
     root = Path(path).expanduser().resolve()
     if not root.is_dir():
@@ -84,9 +85,8 @@ def open_image_folder(path: str | Path, *, seed: int) -> ClassificationData:
     if len(classes) < 2:
         raise DataError(f"{train_folder} holds {len(classes)} class folder(s), at least 2 are needed: {_LAYOUT}")
     train = [list(_images(train_folder / name)) for name in classes]
-    for name, files in zip(classes, train, strict=True):
-        if not files:
-            raise DataError(f"class folder {train_folder / name} holds no image: add some, or remove it")
+    empty = [train_folder / name for name, files in zip(classes, train, strict=True) if not files]
+    _refuse_folders(dict.fromkeys(empty, "holds no image: add some, or remove it"))
     validation, notes = _validation(root, train_folder, classes, train, seed)
     chosen = {"train": train, "validation": validation}
     splits = {split: _Files(root, by_class) for split, by_class in chosen.items()}
@@ -139,17 +139,26 @@ def _validation(
         count = sum(map(len, validation))
         return validation, [f"validation split carved from training images by seed {seed}: {count} images"]
     folder = found[0]
-    for name in _folders(folder):
-        if name not in classes:
-            raise DataError(
-                f"class folder {folder / name} is not among the training classes{suggestion(name, classes)}"
-            )
+    _refuse_folders(
+        {
+            folder / name: f"is not among the training classes{suggestion(name, classes)}"
+            for name in _folders(folder)
+            if name not in classes
+        }
+    )
     validation = [list(_images(folder / name)) for name in classes]
     if not any(validation):
         raise DataError(f"{folder} holds no image: {_LAYOUT}")
     missing = [name for name, files in zip(classes, validation, strict=True) if not files]
     notes = [f"{len(missing)} class(es) have no validation image, first {missing[0]}"] if missing else []
     return validation, notes
+
+
+def _refuse_folders(reasons: Mapping[Path, str]) -> None:
+    """Refuse class folders, all of them at once."""
+    if reasons:
+        faults = [Fault("class folder", str(folder), f"class folder {folder} {why}") for folder, why in reasons.items()]
+        raise FaultyDataError(None, faults)
 
 
 def _folders(folder: Path) -> list[str]:

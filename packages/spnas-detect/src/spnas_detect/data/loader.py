@@ -14,7 +14,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from spnas_core.errors import DataError
-from spnas_detect.data.cache import CachedSplit, fitted_size
+from spnas_detect.data.cache import CachedSplit
+from spnas_detect.data.fitting import fitted_size
 from spnas_detect.data.targets import IGNORED, Targets, pad_targets, padded_rows
 
 MEAN = (0.485, 0.456, 0.406)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spnas_detect.data._base import ImageRecord
-from spnas_detect.data.cache import FittedRecord, fit_record
+from spnas_detect.data.fitting import FittedRecord, fit_record, read_pixels
 
 
 class StreamedSplit:
@@ -97,5 +97,6 @@ class StreamedSplit:
     def _decode(self, index: int) -> Tensor:
         if not 0 <= index < len(self._records):
             raise IndexError(index)
-        pixels, self._fitted[index] = fit_record(self._records[index], self._canvas)
+        record = self._records[index]
+        pixels, self._fitted[index] = fit_record(record, read_pixels(record), self._canvas)
         return pixels

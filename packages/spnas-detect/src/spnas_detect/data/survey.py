@@ -1,14 +1,17 @@
 """What a data set holds, what is wrong with it, and which settings suit its boxes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spnas_core.errors import DataError
-from spnas_detect.data._base import ImageRecord
+from spnas_detect.data._base import SPLITS, DetectionData, ImageRecord
+from spnas_detect.data.checks import annotation_faults, placement_faults
+from spnas_detect.data.decoding import decode
+from spnas_detect.data.faults import Fault
+from spnas_detect.data.fitting import PlacedRecord, place_record
 
 STRIDES = (4, 8, 16, 32)
 LEAST_SIDE = 8.0
@@ -47,25 +50,67 @@ def statistics(records: Sequence[ImageRecord], classes: Sequence[str]) -> dict[s
     }
 
 
-def faults(records: Sequence[ImageRecord], *, decode: bool) -> list[dict[str, str]]:
-    """List unreadable images, sizes that differ from the annotation's, and duplicate boxes, by image name."""
-    found = []
+def find_faults(data: DetectionData, *, opens_images: bool) -> list[Fault]:
+    """List everything that is wrong with a data set, what a training would refuse and what is worth a look.
+
+    Args:
+        data: as ``read_data`` gives it, its faults included.
+        opens_images: whether images are decoded.
+    """
+    found = [*data.faults, *annotation_faults(data)]
+    for split in SPLITS:
+        found += _duplicates(data.splits[split])
+        if opens_images:
+            found += _image_faults(data, split)
+    return [*found, *(Fault("box without area", place, "left out", is_fatal=False) for place in data.dropped)]
+
+
+def _duplicates(records: Sequence[ImageRecord]) -> Iterator[Fault]:
     for record in records:
         rows = np.column_stack([record.boxes, record.labels])
         twice = len(rows) - len(np.unique(rows, axis=0))
         if twice:
-            found.append({"kind": "duplicate box", "image": record.name, "text": f"{twice} box(es) occur again"})
-        if not decode:
+            yield Fault("duplicate box", record.name, f"{twice} box(es) occur again", is_fatal=False)
+
+
+def _image_faults(data: DetectionData, split: str) -> list[Fault]:
+    """Decode the images of a split; list those that are unreadable or of another size than their annotation says."""
+    found: list[Fault] = []
+    placed: list[PlacedRecord] = []
+    for outcome in decode(data.splits[split], lambda _, record, image: place_record(record, image)):
+        if isinstance(outcome, Fault):
+            found.append(outcome)
             continue
-        try:
-            height, width = record.read().shape[:2]
-        except DataError as error:
-            found.append({"kind": "unreadable image", "image": record.name, "text": str(error)})
-            continue
+        placed.append(outcome)
+        (width, height), record = outcome.size, outcome.record
         if (width, height) != (record.width, record.height):
             text = f"annotated {record.width}x{record.height}, the file has {width}x{height}"
-            found.append({"kind": "size differs", "image": record.name, "text": text})
-    return found
+            found.append(Fault("size differs", record.name, text, is_fatal=False))
+    return [*found, *placement_faults(data, split, placed)]
+
+
+def recall_limit(split: str, objects: Sequence[int], most: int) -> tuple[str, ...]:
+    """Say where a detector may not find everything, since it gives fewer detections than an image has objects.
+
+    Example: one image with 600 objects and one with 10, at most 50 detections per image: 60 of 610 can be found.
+
+    Args:
+        split: name of the split.
+        objects: number of objects that count, per image.
+        most: detections per image.
+
+    Returns:
+        No note where every object can be found, else one.
+    """
+    more = sum(count > most for count in objects)
+    if not more:
+        return ()
+    recall = sum(min(count, most) for count in objects) / sum(objects)
+    note = (
+        f"{split} images hold up to {max(objects)} objects, {more} of {len(objects)} more than max_detections = "
+        f"{most}: recall cannot exceed {100 * recall:.1f} %: set detector.max_detections"
+    )
+    return (note,)
 
 
 def suggest(

@@ -6,7 +6,7 @@ y; what leaves the image is clipped. A box whose xmax does not exceed its xmin (
 or that has no area inside the image, is degenerate: it is dropped and counted in the notes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from spnas_detect.data._base import (
     no_box_error,
     read_image,
 )
+from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, UNREADABLE_IMAGE, FaultCollector
 from spnas_detect.data.voc_lists import Listed, list_images
 
 if TYPE_CHECKING:
@@ -40,8 +41,17 @@ _Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
+class _Object:
+    """One object as written: corners are (xmin, ymin, xmax, ymax), counted from 1."""
+
+    label: str
+    corners: _Box
+    is_difficult: bool
+
+
+@dataclass(frozen=True)
 class _Annotated:
-    """One annotation file; boxes are degenerate or not, in pixels counted from 0."""
+    """One annotation file; boxes lie inside the image, in pixels counted from 0."""
 
     name: str
     annotation: Path
@@ -83,9 +93,11 @@ def read_voc(path: str | None, *, seed: int, options: Mapping[str, object]) -> D
         The data set; the annotated ``<size>`` is believed until the image is decoded. Images of a VOCdevkit are named
         ``2007/000005``.
 
+        Among its faults are missing annotations and images, XML that is malformed or declares entities, objects without
+        a name or with unusable corners, and classes outside ``classes``; all name the file.
+
     Raises:
-        DataError: a missing folder, list, annotation or image, XML that is malformed or declares entities,
-            a class outside ``classes``, or no box at all; names the file.
+        DataError: a missing folder or list, or no box at all.
     """
     check_options("voc", options, ("classes", "difficult", "years", "validation"))
     if path is None:
@@ -94,14 +106,17 @@ def read_voc(path: str | None, *, seed: int, options: Mapping[str, object]) -> D
     if difficult not in {"ignore", "train"}:
         raise DataError(f"voc difficult is {difficult!r}: it must be 'ignore' or 'train'")
     root = Path(path).expanduser().resolve()
-    lists, notes = list_images(root, options, seed)
-    read = cache(_read_annotation)  # an image may be in two splits
-    splits = {split: [read(image) for image in lists[split]] for split in SPLITS}
-    classes = _classes(options.get("classes"), splits)
-    everything = [item for items in splits.values() for item in items]
-    dropped = [f"{item.name}.xml" for item in dict.fromkeys(everything) for _ in range(item.dropped)]
-    if not any(item.objects for item in everything):
-        raise no_box_error(root, dropped)
+    faults = FaultCollector(f"voc:{path}")
+    with faults.blamed():
+        lists, notes = list_images(root, options, seed, faults)
+        read = cache(partial(_read_annotation, faults=faults))  # an image may be in two splits
+        found = {split: [read(image) for image in lists[split]] for split in SPLITS}
+        splits = {split: [item for item in items if item is not None] for split, items in found.items()}
+        classes = _classes(options.get("classes"), splits, faults)
+        everything = [item for items in splits.values() for item in items]
+        dropped = [f"{item.name}.xml" for item in dict.fromkeys(everything) for _ in range(item.dropped)]
+        if not any(item.objects for item in everything):
+            raise no_box_error(root, dropped)
     files = [file for item in everything for file in (item.annotation, item.image)]
     return DetectionData(
         spec=f"voc:{path}",
@@ -117,24 +132,35 @@ def read_voc(path: str | None, *, seed: int, options: Mapping[str, object]) -> D
         ),
         notes=(*degenerate_note(dropped), *notes),
         dropped=tuple(dropped),
+        faults=faults.found,
     )
 
 
-def _read_annotation(listed: Listed) -> _Annotated:
+def _read_annotation(listed: Listed, faults: FaultCollector) -> _Annotated | None:
+    """Read an annotation file, and note whatever is wrong with it; None where the image cannot be used."""
     file = listed.root / "Annotations" / f"{listed.stem}.xml"
-    tree = _parse(file, listed.stem)
-    image = _find_image(listed.root, listed.stem, tree, file)
-    width, height = _size(tree, image)
-    objects: list[tuple[str, _Box, bool]] = []
-    dropped = 0
-    for label, corners, is_difficult in _objects(tree, file):
-        xmin, ymin, xmax, ymax = corners
-        box = (max(xmin - 1, 0), max(ymin - 1, 0), min(xmax, width), min(ymax, height))
-        if xmax <= xmin or ymax <= ymin or box[2] <= box[0] or box[3] <= box[1]:
-            dropped += 1
-        else:
-            objects.append((label, box, is_difficult))
-    return _Annotated(listed.name, file, image, width, height, tuple(objects), dropped)
+    tree = faults.attempt(BROKEN_ANNOTATION, file, lambda: _parse(file, listed.stem))
+    if tree is None:
+        return None
+    image = faults.attempt(MISSING_IMAGE, file, lambda: _find_image(listed.root, listed.stem, tree, file))
+    size = None if image is None else faults.attempt(UNREADABLE_IMAGE, image, lambda: _size(tree, image))
+    found = [
+        faults.attempt(BROKEN_ANNOTATION, file, partial(_object, item, f"annotation {file}: object {position}"))
+        for position, item in enumerate(tree.findall("object"), start=1)
+    ]
+    if image is None or size is None:
+        return None
+    placed = [(one.label, _clip(one.corners, *size), one.is_difficult) for one in found if one is not None]
+    objects = tuple((label, box, is_difficult) for label, box, is_difficult in placed if box is not None)
+    return _Annotated(listed.name, file, image, *size, objects, dropped=len(placed) - len(objects))
+
+
+def _clip(corners: _Box, width: int, height: int) -> _Box | None:
+    """Count a box's pixels from 0 and cut it at its image; None for a degenerate one."""
+    xmin, ymin, xmax, ymax = corners
+    box = (max(xmin - 1, 0), max(ymin - 1, 0), min(xmax, width), min(ymax, height))
+    is_degenerate = xmax <= xmin or ymax <= ymin or box[2] <= box[0] or box[3] <= box[1]
+    return None if is_degenerate else box
 
 
 def _parse(file: Path, name: str) -> "Element":
@@ -178,27 +204,25 @@ def _size(tree: "Element", image: Path) -> tuple[int, int]:
     return (width, height) if width > 0 and height > 0 else image_size(image)
 
 
-def _objects(tree: "Element", file: Path) -> Iterator[tuple[str, _Box, bool]]:
-    """Yield name, (xmin, ymin, xmax, ymax) as written, and whether the object is difficult."""
-    for position, item in enumerate(tree.findall("object"), start=1):
-        label = (item.findtext("name") or "").strip()
-        if not label:
-            raise DataError(f"annotation {file}: object {position} has no <name>")
-        corners: list[float] = []
-        for corner in _CORNERS:
-            text = item.findtext(f"bndbox/{corner}")
-            try:
-                value = float(text or "")
-            except ValueError:
-                value = float("nan")
-            if not np.isfinite(value):
-                raise DataError(f"annotation {file}: object {position} has <{corner}> {text!r}, not a number")
-            corners.append(value)
-        is_difficult = (item.findtext("difficult") or "0").strip() in {"1", "true", "True"}
-        yield label, (corners[0], corners[1], corners[2], corners[3]), is_difficult
+def _object(item: "Element", where: str) -> _Object:
+    label = (item.findtext("name") or "").strip()
+    if not label:
+        raise DataError(f"{where} has no <name>")
+    corners: list[float] = []
+    for corner in _CORNERS:
+        text = item.findtext(f"bndbox/{corner}")
+        try:
+            value = float(text or "")
+        except ValueError:
+            value = float("nan")
+        if not np.isfinite(value):
+            raise DataError(f"{where} has <{corner}> {text!r}, not a number")
+        corners.append(value)
+    is_difficult = (item.findtext("difficult") or "0").strip() in {"1", "true", "True"}
+    return _Object(label, (corners[0], corners[1], corners[2], corners[3]), is_difficult)
 
 
-def _classes(given: object, splits: Mapping[str, Sequence[_Annotated]]) -> tuple[str, ...]:
+def _classes(given: object, splits: Mapping[str, Sequence[_Annotated]], faults: FaultCollector) -> tuple[str, ...]:
     found: dict[str, Path] = {}
     for items in splits.values():
         for item in items:
@@ -211,17 +235,19 @@ def _classes(given: object, splits: Mapping[str, Sequence[_Annotated]]) -> tuple
         raise DataError(f"voc classes is {given!r}: it must be a list of different names")
     for label, file in found.items():
         if label not in classes:
-            raise DataError(f"annotation {file} has the class {label!r}{suggestion(label, classes)}")
+            text = f"annotation {file} has the class {label!r}{suggestion(label, classes)}"
+            faults.add("unknown class", file, text)
     return classes
 
 
 def _record(item: _Annotated, classes: Sequence[str], *, learns_all: bool) -> ImageRecord:
+    objects = [one for one in item.objects if one[0] in classes]  # others are among the faults
     return ImageRecord(
         name=item.name,
         read=partial(read_image, item.image),
         width=item.width,
         height=item.height,
-        boxes=np.asarray([box for _, box, _ in item.objects], np.float32).reshape(-1, 4),
-        labels=np.asarray([classes.index(label) + 1 for label, _, _ in item.objects], np.int64),
-        ignore=np.asarray([is_difficult and not learns_all for _, _, is_difficult in item.objects], np.bool_),
+        boxes=np.asarray([box for _, box, _ in objects], np.float32).reshape(-1, 4),
+        labels=np.asarray([classes.index(label) + 1 for label, _, _ in objects], np.int64),
+        ignore=np.asarray([is_difficult and not learns_all for _, _, is_difficult in objects], np.bool_),
     )

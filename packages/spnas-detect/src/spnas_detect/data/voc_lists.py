@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spnas_core.errors import DataError, suggestion
-from spnas_detect.data._base import carve
+from spnas_detect.data._base import carve_missing
+from spnas_detect.data.faults import BROKEN_ANNOTATION, FaultCollector
 
 _LAYOUT = (
     "expected Annotations/*.xml, JPEGImages/*.jpg and ImageSets/Main/train.txt, or the folders VOC2007 and VOC2012 of "
@@ -38,34 +39,39 @@ class Listed:
 Lists = dict[str, list[Listed]]
 
 
-def list_images(root: Path, options: Mapping[str, object], seed: int) -> tuple[Lists, list[str]]:
+def list_images(
+    root: Path, options: Mapping[str, object], seed: int, faults: FaultCollector
+) -> tuple[Lists, list[str]]:
     """Return the images of each split, and notes; the splits and the options are those of ``read_voc``.
+
+    A list that is no text is noted among the faults.
 
     Raises:
         DataError: a missing folder or list, an empty training list, or an option that is not usable.
     """
     years = _years_of(root)
     if years and not (root / "Annotations").is_dir():
-        return _devkit_lists(root, years, options, seed)
+        return _devkit_lists(root, years, options, seed, faults)
     for option in ("years", "validation"):
         if options.get(option) is not None:
             raise DataError(f"voc {option} is an option of a VOCdevkit, and {root} holds no folder such as VOC2007")
-    return _folder_lists(root, seed)
+    return _folder_lists(root, seed, faults)
 
 
-def _folder_lists(root: Path, seed: int) -> tuple[Lists, list[str]]:
+def _folder_lists(root: Path, seed: int, faults: FaultCollector) -> tuple[Lists, list[str]]:
     _check_folders(root)
     lists = root / "ImageSets" / "Main"
     if not (lists / "train.txt").is_file():
         raise DataError(f"{lists / 'train.txt'} does not exist: {_LAYOUT} under {root}")
-    found = {split: [Listed(root, stem, stem) for stem in _read_list(lists / file)] for split, file in _LISTS.items()}
+    stems = {split: _read_list(lists / file, faults) for split, file in _LISTS.items()}
+    found = {split: [Listed(root, stem, stem) for stem in stems[split]] for split in _LISTS}
     if not found["train"]:
         raise DataError(f"{lists / 'train.txt'} lists no image")
-    return found, [*_shared_notes(found), *_carve_missing(found, seed)]
+    return found, [*_shared_notes(found), *carve_missing(found, seed)]
 
 
 def _devkit_lists(
-    root: Path, present: Mapping[int, Path], options: Mapping[str, object], seed: int
+    root: Path, present: Mapping[int, Path], options: Mapping[str, object], seed: int, faults: FaultCollector
 ) -> tuple[Lists, list[str]]:
     years = _chosen_years(root, present, options.get("years"))
     validation = options.get("validation") or "carved"
@@ -76,7 +82,7 @@ def _devkit_lists(
 
     def listed(year: int, *files: str) -> list[Listed]:
         lists = present[year] / "ImageSets" / "Main"
-        stems = [stem for file in files for stem in _read_list(lists / file)]
+        stems = [stem for file in files for stem in _read_list(lists / file, faults)]
         if not stems:
             raise DataError(f"{' and '.join(files)} of {lists} are missing, or list no image")
         return [Listed(present[year], stem, f"{year}/{stem}") for stem in dict.fromkeys(stems)]
@@ -95,7 +101,7 @@ def _devkit_lists(
             raise DataError(f"voc validation is 'test', but {root} has no VOC2007/ImageSets/Main/test.txt for years")
         found["validation"] = found["test"]
         notes.append("validation split is the test split: choose nothing by its scores")
-    return found, [*notes, *_shared_notes(found), *_carve_missing(found, seed)]
+    return found, [*notes, *_shared_notes(found), *carve_missing(found, seed)]
 
 
 def _years_of(root: Path) -> dict[int, Path]:
@@ -138,24 +144,13 @@ def _shared_notes(found: Lists) -> list[str]:
     return notes
 
 
-def _carve_missing(found: Lists, seed: int) -> list[str]:
-    """Fill empty splits from the training images, in place."""
-    notes = []
-    for split in ("test", "validation"):
-        if not found[split]:
-            names = [image.name for image in found["train"]]
-            found["train"], found[split] = carve(found["train"], names, seed=seed, split=split)
-            count = len(found[split])
-            notes.append(f"{split} split carved from training images by seed {seed}: {count} images")
-    return notes
-
-
-def _read_list(file: Path) -> Sequence[str]:
+def _read_list(file: Path, faults: FaultCollector) -> Sequence[str]:
     """Return the first word of each line, each once; no word where the file is missing."""
     if not file.is_file():
         return []
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not a text file in UTF-8: {error}") from None
+        faults.add(BROKEN_ANNOTATION, file, f"{file} is not a text file in UTF-8: {error}")
+        return []
     return list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))

@@ -11,12 +11,15 @@ from spnas_core.errors import ConfigError, DataError, suggestion
 from spnas_core.plugins import registry
 from spnas_detect.data import CachedSplit, DetectionData, StreamedSplit, open_data
 from spnas_detect.data._base import SPLITS
+from spnas_detect.data.checks import split_faults
+from spnas_detect.data.faults import refuse
 from spnas_detect.detectors import read_description
 from spnas_detect.detectors.loading import load_detector
 from spnas_detect.devices import choose_device
+from spnas_detect.folders import explained_writing, make_folder, writing_into
 from spnas_detect.inference.matching import match_images
 from spnas_detect.inference.memory import explained_memory
-from spnas_detect.inference.outputs import refuse_foreign, write_document, writing_into
+from spnas_detect.inference.outputs import refuse_foreign, write_document
 from spnas_detect.inference.prediction import BATCH_SIZE, Report
 from spnas_detect.inference.report import DESCRIPTION, EvaluationReport, class_results, worst_images
 from spnas_detect.inference.sources import WeightsSource, find_weights
@@ -85,11 +88,15 @@ def evaluate(
     records = opened.splits[split]
     if not any((~record.ignore).any() for record in records):
         raise DataError(f"the {split} split of {opened.spec} has no box to be found among its {len(records)} images")
+    refuse(opened.spec, split_faults(opened, split))
     folder = None if out is None else Path(out)
     if folder is not None:
-        refuse_foreign([folder / DOCUMENT], DESCRIPTION)
+        with explained_writing(folder):
+            refuse_foreign([folder / DOCUMENT], DESCRIPTION)
     where = choose_device(device)
     detector, description = load_detector(source.path, where)
+    if folder is not None:
+        make_folder(folder)  # before what may take hours
     images = StreamedSplit(records, description.image_size)
     recorder = _Recorder(len(records), report)
     with explained_memory(batch_size, description.image_size, where):

@@ -3,8 +3,7 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,17 +105,3 @@ def write_document(path: Path, document: Mapping[str, Any]) -> None:
     unfinished = path.with_name(f".{path.name}.new")
     unfinished.write_text(json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1), encoding="utf-8")
     unfinished.replace(path)
-
-
-@contextmanager
-def writing_into(folder: Path) -> Iterator[None]:
-    """Make a folder, and say in one line what is wrong with it where something inside cannot be written.
-
-    Raises:
-        ConfigError: the folder cannot be made, or written into.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        raise ConfigError(f"cannot write into {folder}: {error.strerror or error}; choose another --out") from error

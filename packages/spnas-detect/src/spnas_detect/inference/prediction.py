@@ -19,9 +19,10 @@ from spnas_detect.detectors import DetectorDescription
 from spnas_detect.detectors.loading import load_detector
 from spnas_detect.devices import choose_device
 from spnas_detect.drawing import DrawnBox, draw_boxes, save_picture
+from spnas_detect.folders import explained_writing, writing_into
 from spnas_detect.inference.detection import detect
 from spnas_detect.inference.images import find_images
-from spnas_detect.inference.outputs import DESCRIPTION, DOCUMENT, name_pictures, write_document, writing_into
+from spnas_detect.inference.outputs import DESCRIPTION, DOCUMENT, name_pictures, write_document
 from spnas_detect.inference.sources import find_weights
 
 _T = TypeVar("_T")
@@ -158,7 +159,10 @@ def predict(
         raise ConfigError(f"batch size {batch_size} is no number of images: it must be at least 1")
     files = find_images([images] if isinstance(images, str | Path) else images)
     folder = None if out is None else Path(out)
-    pictures: Sequence[Path | None] = [None] * len(files) if folder is None else name_pictures(files, folder)
+    pictures: Sequence[Path | None] = [None] * len(files)
+    if folder is not None:
+        with explained_writing(folder):
+            pictures = name_pictures(files, folder)
     path = find_weights(weights).path
     where = choose_device(device)
     detector, description = load_detector(path, where)

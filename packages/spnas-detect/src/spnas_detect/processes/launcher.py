@@ -22,7 +22,7 @@ import torch
 from torch import distributed
 
 from spnas_core import errors
-from spnas_core.errors import EvaluationError, SpnasError
+from spnas_core.errors import EvaluationError, MachineError, SpnasError
 
 Ending = Literal["done", "refused", "failed", "crashed", "deserted"]
 
@@ -143,14 +143,23 @@ def attempt(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome
     try:
         value = function(*arguments)
     except SpnasError as error:
-        return Outcome("refused", str(error), type(error).__name__, moment=time.monotonic())
+        return Outcome("refused", str(error), _known_class(error), moment=time.monotonic())
     except EvaluationError as error:
         return Outcome("failed", str(error), moment=time.monotonic())
     except Exception as error:  # noqa: BLE001 - whatever it is, the other processes must not wait for this one
         if is_desertion(error):
             return Outcome("deserted", str(error).splitlines()[0], moment=time.monotonic())
+        if isinstance(error, OSError) and error.filename is not None:  # a full disk, a folder that is read-only now
+            text = f"{error.filename}: {error.strerror}; mend that, and go on with --resume"
+            return Outcome("refused", text, MachineError.__name__, moment=time.monotonic())
         return Outcome("crashed", traceback.format_exc(), moment=time.monotonic())
     return Outcome("done", value=value, moment=time.monotonic())
+
+
+def _known_class(error: SpnasError) -> str:
+    """Return the nearest class that the one who reads the outcome finds in ``spnas_core.errors``."""
+    names: list[str] = [one.__name__ for one in type(error).__mro__]
+    return next(name for name in names if hasattr(errors, name))
 
 
 def is_desertion(error: BaseException) -> bool:

@@ -1,0 +1,158 @@
+"""Caches as they are read: pixels by memory map, annotations in memory, shared by all workers."""
+
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spnas_core.errors import DataError, suggestion
+from spnas_detect.data._base import SPLITS
+from spnas_detect.data.cache.files import INDEX, PIXELS
+
+UNTAGGED = -1
+"""A box's number of tags where the data has none."""
+
+ANNOTATIONS = "annotations.npz"
+
+_FIELDS = ("boxes", "labels", "ignore", "tags", "offsets", "sizes", "resized", "scales")
+_DAMAGES = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
+
+
+class CachedSplit:
+    """One split of a cache: pixels by memory map, annotations in memory.
+
+    Boxes are float32[G, 4] of (x1, y1, x2, y2), in original pixels unless said otherwise.
+    """
+
+    def __init__(self, folder: Path, split: str, names: Sequence[str], tags: Sequence[tuple[str, ...]] = ()) -> None:
+        self.names: tuple[str, ...] = tuple(names)
+        self._tags = tuple(tags)
+        self._folder = folder
+        self._split = split
+        self._pixels: NDArray[np.uint8] = np.load(folder / split / PIXELS, mmap_mode="r")
+        with np.load(folder / split / ANNOTATIONS) as stored:
+            self._stored: dict[str, NDArray[Any]] = {field: stored[field] for field in _FIELDS}
+        if len(self._pixels) != len(self.names) or len(self._stored["scales"]) != len(self.names):
+            raise ValueError(f"{split} holds {len(self._pixels)} images for {len(self.names)} names")
+        if self._stored["tags"].max(initial=UNTAGGED) >= len(self._tags):
+            raise ValueError(f"{split} has tags that cache.json does not list")
+
+    def __reduce__(self) -> tuple[Callable[[Path, str], "CachedSplit"], tuple[Path, str]]:
+        return _open_split, (self._folder, self._split)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def images(self, indices: Sequence[int] | NDArray[np.integer[Any]] | Tensor) -> Tensor:
+        """Copy images out of the cache as uint8[n, 3, H, W]."""
+        return torch.from_numpy(self._pixels[np.asarray(indices, np.int64)])
+
+    def boxes(self, index: int) -> Tensor:
+        """Return an image's boxes as float32[G, 4] in original pixels."""
+        return self._rows("boxes", index)
+
+    def labels(self, index: int) -> Tensor:
+        """Return an image's labels as int64[G] in 1…C."""
+        return self._rows("labels", index)
+
+    def ignore(self, index: int) -> Tensor:
+        """Return bool[G], True where a box neither counts as a hit nor as a miss."""
+        return self._rows("ignore", index)
+
+    def objects(self) -> list[int]:
+        """Count the boxes of every image that are not ignored."""
+        sums = np.concatenate([[0], np.cumsum(~self._stored["ignore"])])
+        counts: list[int] = np.diff(sums[self._stored["offsets"]]).tolist()
+        return counts
+
+    def tags(self, index: int) -> tuple[tuple[str, ...], ...]:
+        """Return one tuple of tags per box of an image, or nothing where the data has no tags."""
+        numbers = self._rows("tags", index).tolist()
+        return () if UNTAGGED in numbers else tuple(self._tags[number] for number in numbers)
+
+    def canvas_boxes(self, index: int) -> Tensor:
+        """Return an image's boxes as float32[G, 4] in pixels of the canvas."""
+        return self._rows("boxes", index) * self.scale(index)
+
+    def scale(self, index: int) -> float:
+        """Return canvas pixels per original pixel."""
+        return float(self._stored["scales"][index])
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return the original (width, height)."""
+        width, height = self._stored["sizes"][index].tolist()
+        return width, height
+
+    def resized(self, index: int) -> tuple[int, int]:
+        """Return (width, height) of the part of the canvas that the image occupies."""
+        width, height = self._stored["resized"][index].tolist()
+        return width, height
+
+    def _rows(self, field: str, index: int) -> Tensor:
+        if not 0 <= index < len(self.names):
+            raise IndexError(index)
+        start, stop = self._stored["offsets"][index : index + 2]
+        return torch.from_numpy(self._stored[field][start:stop].copy())
+
+
+class CachedData:
+    """A complete cache; pickles as its folder, so workers map the same files.
+
+    Attributes:
+        folder: where it lies.
+        spec: of the data set that it was made from.
+        classes: names of the labels 1…C.
+        notes: those of the data set and of the resizing.
+        image_size: (width, height) of the canvas.
+        fingerprint: of the data set as it lies on the disk.
+        content: digest of what training and scoring see: the same wherever the data lies.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        stored = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        self.spec: str = stored["spec"]
+        self.classes: tuple[str, ...] = tuple(stored["classes"])
+        self.notes: tuple[str, ...] = tuple(stored["notes"])
+        self.image_size: tuple[int, int] = (stored["image_size"][0], stored["image_size"][1])
+        self.fingerprint: str = stored["fingerprint"]
+        self.content: str = stored["content"]
+        tags = [tuple(one) for one in stored["tags"]]
+        self._splits = {name: CachedSplit(folder, name, stored["names"][name], tags) for name in SPLITS}
+
+    def __reduce__(self) -> tuple[Callable[[Path], "CachedData"], tuple[Path]]:
+        return open_cache, (self.folder,)
+
+    def split(self, name: str) -> CachedSplit:
+        """Return one split.
+
+        Raises:
+            DataError: a name other than train, validation, test.
+        """
+        if name not in self._splits:
+            raise DataError(f"there is no split {name!r}{suggestion(name, SPLITS)}")
+        return self._splits[name]
+
+
+def open_cache(folder: Path) -> CachedData:
+    """Open a complete cache.
+
+    Raises:
+        DataError: the folder is missing, incomplete or damaged.
+    """
+    if not folder.is_dir():
+        raise DataError(f"there is no image cache at {folder}")
+    try:
+        return CachedData(folder)
+    except _DAMAGES as error:
+        raise DataError(f"the image cache {folder} is damaged: remove the folder ({error})") from None
+
+
+def _open_split(folder: Path, split: str) -> CachedSplit:
+    return open_cache(folder).split(split)

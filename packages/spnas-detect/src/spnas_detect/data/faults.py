@@ -1,0 +1,119 @@
+"""What is wrong with a data set, fault by fault, so that one look finds all of it."""
+
+import shlex
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from spnas_core.errors import DataError
+
+BROKEN_ANNOTATION, MISSING_IMAGE, UNREADABLE_IMAGE = "broken annotation", "missing image", "unreadable image"
+
+_SHOWN = 5
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong with a data set.
+
+    Attributes:
+        kind: such as ``unreadable image``.
+        where: the file, image or split that has it.
+        text: what is wrong, with its values.
+        is_fatal: whether the data cannot be used; other faults are worth a look.
+    """
+
+    kind: str
+    where: str
+    text: str
+    is_fatal: bool = True
+
+    def as_dict(self) -> dict[str, str]:
+        """Return kind, place and text by name."""
+        return {"kind": self.kind, "where": self.where, "text": self.text}
+
+
+class FaultyDataError(DataError):
+    """A data set that cannot be used; the message has the first fault, and says how to list the others.
+
+    Args:
+        spec: of the data set; None where no command lists its faults, so that the message has the first five.
+        faults: all that were found, at least one.
+    """
+
+    def __init__(self, spec: str | None, faults: Iterable[Fault]) -> None:
+        self.spec = spec
+        self.faults = tuple(faults)
+        super().__init__(_summary(spec, self.faults))
+
+    def __reduce__(self) -> tuple[type["FaultyDataError"], tuple[str | None, tuple[Fault, ...]]]:
+        return FaultyDataError, (self.spec, self.faults)
+
+
+def _summary(spec: str | None, faults: tuple[Fault, ...]) -> str:
+    if len(faults) == 1:
+        return faults[0].text
+    if spec is None:
+        return "; ".join([*(fault.text for fault in faults[:_SHOWN]), *(["…"] if len(faults) > _SHOWN else [])])
+    more = "1 more fault" if len(faults) == 2 else f"{len(faults) - 1} more faults"
+    return f"{faults[0].text}; and {more}: spnas data check {shlex.quote(spec)} lists all"
+
+
+def refuse(spec: str, faults: Iterable[Fault]) -> None:
+    """Refuse a data set that has a fatal fault.
+
+    Raises:
+        FaultyDataError: with all fatal faults.
+    """
+    fatal = [fault for fault in faults if fault.is_fatal]
+    if fatal:
+        raise FaultyDataError(spec, fatal)
+
+
+class FaultCollector:
+    """Lets a reader go on after a fault.
+
+    Args:
+        spec: of the data set.
+    """
+
+    def __init__(self, spec: str) -> None:
+        self._spec = spec
+        self._found: list[Fault] = []
+
+    @property
+    def found(self) -> tuple[Fault, ...]:
+        """The faults so far, each once."""
+        return tuple(dict.fromkeys(self._found))
+
+    def add(self, kind: str, where: object, text: str) -> None:
+        """Note a fault."""
+        self._found.append(Fault(kind, str(where), text))
+
+    def attempt(self, kind: str, where: object, read: Callable[[], _T]) -> _T | None:
+        """Return what a function gives; None, and a fault noted, where it meets a DataError or an OSError."""
+        try:
+            return read()
+        except DataError as error:
+            self.add(kind, where, str(error))
+        except OSError as error:
+            self.add(kind, where, f"{error.filename or where} cannot be looked at: {error.strerror or error}")
+        return None
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Put a refusal inside down to the faults that were noted before: they come first, and it last.
+
+        Raises:
+            FaultyDataError: in the place of another DataError, where something was noted.
+        """
+        try:
+            yield
+        except DataError as error:
+            if not self._found:
+                raise
+            consequence = Fault("consequence", self._spec, str(error))
+            raise FaultyDataError(self._spec, [*self.found, consequence]) from error

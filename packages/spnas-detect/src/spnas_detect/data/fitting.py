@@ -1,0 +1,115 @@
+"""How an image and its boxes come to lie in a canvas."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.transforms.v2 import functional
+
+from spnas_core.errors import DataError
+from spnas_detect.data._base import ImageRecord
+
+
+def letterbox(image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[Tensor, float]:
+    """Fit an image into a canvas, its aspect kept, at the top left, padded with zeros.
+
+    Args:
+        image: uint8[h, w, 3].
+        size: (width, height) of the canvas.
+
+    Returns:
+        uint8[3, H, W], the occupied part only, and the scale from original to canvas pixels.
+        Both sides of the occupied part are rounded to whole pixels.
+    """
+    height, width = image.shape[:2]
+    fitted = fitted_size((width, height), size)
+    tensor = torch.tensor(image).permute(2, 0, 1)
+    scale = min(size[0] / width, size[1] / height)
+    if fitted == (width, height):
+        return tensor, scale
+    return functional.resize(tensor, [fitted[1], fitted[0]], antialias=True), scale
+
+
+def fitted_size(image: tuple[int, int], canvas: tuple[int, int]) -> tuple[int, int]:
+    """Return the largest (width, height) of an image's aspect that fits a canvas, in whole pixels."""
+    scale = min(canvas[0] / image[0], canvas[1] / image[1])
+    width, height = (min(max(round(side * scale), 1), most) for side, most in zip(image, canvas, strict=True))
+    return width, height
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedRecord:
+    """Which of a record's boxes its pixels bear out.
+
+    Attributes:
+        record: the image.
+        size: its (width, height) as decoded.
+        kept: bool[G], the record's boxes that have an area inside the decoded image.
+        boxes: float32[K, 4], those boxes in original pixels, cut at the image.
+    """
+
+    record: ImageRecord
+    size: tuple[int, int]
+    kept: NDArray[np.bool_]
+    boxes: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class FittedRecord(PlacedRecord):
+    """How an image lies in its canvas, and which of its boxes.
+
+    Attributes:
+        resized: (width, height) of what it occupies of the canvas.
+        scale: canvas pixels per original pixel.
+    """
+
+    resized: tuple[int, int]
+    scale: float
+
+
+def read_pixels(record: ImageRecord) -> NDArray[np.uint8]:
+    """Decode an image.
+
+    Returns:
+        uint8[H, W, 3] with a pixel at least.
+
+    Raises:
+        DataError: the image cannot be read.
+    """
+    try:
+        image = record.read()
+    except OSError as error:  # a plugin's reader may not translate its errors
+        raise DataError(f"image {record.name} cannot be read: {error}") from None
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise DataError(f"image {record.name} was read as {image.dtype}{list(image.shape)}, not as uint8[H, W, 3]")
+    return image
+
+
+def place_record(record: ImageRecord, image: NDArray[np.uint8]) -> PlacedRecord:
+    """Cut a record's boxes at its pixels: the annotation's word on the size may be wrong, theirs is not."""
+    height, width = image.shape[:2]
+    boxes = np.clip(record.boxes, 0, np.asarray([width, height] * 2, np.float32))
+    kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    return PlacedRecord(record, (width, height), kept, boxes[kept])
+
+
+def fit_record(
+    record: ImageRecord, image: NDArray[np.uint8], image_size: tuple[int, int]
+) -> tuple[Tensor, FittedRecord]:
+    """Fit a decoded image into a canvas, and cut its boxes at its pixels.
+
+    Args:
+        record: the image.
+        image: its pixels, uint8[H, W, 3].
+        image_size: (width, height) of the canvas.
+
+    Returns:
+        uint8[3, h, w], the occupied part of the canvas, and where everything is.
+    """
+    fitted, scale = letterbox(image, image_size)
+    placed = place_record(record, image)
+    return fitted, FittedRecord(
+        record, placed.size, placed.kept, placed.boxes, (fitted.shape[2], fitted.shape[1]), scale
+    )
