@@ -1,11 +1,31 @@
 """Settings of the detection task: the ``[task]`` table of a run's configuration."""
 
+import os
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.training.settings import TrainingSettings
+
+
+def absolute_path(text: str) -> str:
+    """Return a path that does not depend on the current folder; one that does not exist as it was typed.
+
+    ``~`` is the home folder.
+    """
+    expanded = os.path.expanduser(text)  # noqa: PTH111 - Path's raises where there is no such user
+    if not os.path.exists(expanded):  # noqa: PTH110 - Path's raises for names too long
+        return text
+    path = Path(expanded)
+    return str(path.resolve() if ".." in path.parts else path.absolute())
+
+
+def absolute_source(text: str) -> str:
+    """Make the path of ``KIND:PATH`` absolute, where it exists."""
+    kind, colon, path = text.partition(":")
+    return f"{kind}:{absolute_path(path)}" if colon else text
 
 
 class DetectionSettings(BaseModel):
@@ -13,8 +33,8 @@ class DetectionSettings(BaseModel):
 
     Attributes:
         name: the task's name; says that this table belongs to it.
-        data: data set as ``KIND`` or ``KIND:PATH``: ``shapes``, ``voc:PATH``, ``coco:PATH``,
-            ``ecp:PATH``.
+        data: data set as ``KIND`` or ``KIND:PATH``: ``shapes``, ``voc:PATH``, ``coco:PATH``, ``ecp:PATH``. A path that
+            exists becomes absolute, so that settings mean the same in every folder.
         data_seed: of generated data and of carved splits.
         data_options: options of the kind of data.
         image_size: (width, height) in pixels of the canvas that images are scaled to.
@@ -30,7 +50,7 @@ class DetectionSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["detection"] = "detection"
-    data: str = "shapes"
+    data: Annotated[str, AfterValidator(absolute_source)] = "shapes"
     data_seed: int = Field(0, ge=0)
     data_options: dict[str, Any] = Field(default_factory=dict)
     image_size: tuple[Annotated[int, Field(ge=32)], Annotated[int, Field(ge=32)]] = (128, 128)

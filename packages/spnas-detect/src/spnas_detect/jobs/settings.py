@@ -1,11 +1,17 @@
 """Settings of a whole training: ``train.toml``."""
 
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from spnas_core.configuration import without_none
-from spnas_detect.settings import DetectionSettings
+from spnas_detect.settings import DetectionSettings, absolute_path, absolute_source
+
+_TORCHVISION = "torchvision:"
+
+
+def _absolute_weights(text: str) -> str:
+    return absolute_source(text) if text.startswith(_TORCHVISION) else absolute_path(text)
 
 
 class TrainSettings(DetectionSettings):
@@ -13,7 +19,8 @@ class TrainSettings(DetectionSettings):
 
     Attributes:
         architecture: code of the backbone.
-        init: weights to start from: ``torchvision:FILE`` or ``FILE.safetensors``; None for fresh ones.
+        init: weights to start from: ``torchvision:FILE`` or ``FILE.safetensors``; None for fresh ones. A file that
+            exists gets its absolute path.
         epochs: to train.
         seed: of everything random.
         devices: processes that train together, one per GPU where there are GPUs; ``training.batch_size`` is shared
@@ -25,7 +32,7 @@ class TrainSettings(DetectionSettings):
     """
 
     architecture: str
-    init: str | None = None
+    init: Annotated[str, AfterValidator(_absolute_weights)] | None = None
     epochs: int = Field(12, ge=1)
     seed: int = Field(0, ge=0)
     devices: int = Field(1, ge=1)
@@ -42,5 +49,6 @@ class TrainSettings(DetectionSettings):
         return cast("dict[str, Any]", without_none(ordered))
 
 
-MAY_CHANGE = frozenset({"device", "devices", "checkpoint_steps", "log_steps", "score_every", "score_split"})
-"""What may differ when a training is resumed: nothing of it decides what the steps compute but for roundings."""
+MAY_CHANGE = frozenset({"data", "device", "devices", "checkpoint_steps", "log_steps", "score_every", "score_split"})
+"""What may differ when a training is resumed: nothing of it decides what the steps compute but for roundings. The data
+may lie elsewhere as long as it is the same."""
