@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 import click
 
 from spnas_core.commands.parameters import IMAGE_SIZE
-from spnas_core.configuration import read_toml, set_key, validate
+from spnas_core.configuration import read_toml, set_key, set_value, validate
 from spnas_core.encoding import Architecture
 from spnas_core.errors import CodeError, ConfigError, EvaluationError, SpnasError
 from spnas_core.plugins import plugin_manager
+from spnas_detect.commands.options import read_options
 from spnas_detect.commands.progress import TrainProgress
 from spnas_detect.commands.scores import score_table
 from spnas_detect.jobs import TrainFolder, TrainingResult, TrainSettings, train
@@ -22,7 +23,14 @@ PLAIN = ("data", "epochs", "image_size", "init", "seed", "devices", "score_every
 NESTED = {"detector": "detector.detector", "neck": "detector.neck", "norm": "training.norm"}
 
 SHARED_OPTIONS = (
-    click.option("--data", help="Data set, such as shapes, voc:PATH or coco:PATH.  [default: shapes, or the run's]"),
+    click.option(
+        "--data",
+        help="Data set, such as shapes, voc:PATH or coco:PATH; to go on, where it lies now.  [default: shapes, or the "
+        "run's]",
+    ),
+    click.option(
+        "--data-option", "data_options", metavar="KEY=VALUE", multiple=True, help="Option of the kind of data."
+    ),
     click.option("--detector", help="Registered detector.  [default: faster-rcnn, or the run's]"),
     click.option("--neck", help="Registered neck.  [default: fpn, or the run's]"),
     click.option("--epochs", type=click.IntRange(1), help="Epochs to train.  [default: 12]"),
@@ -159,11 +167,13 @@ def _apply_options(values: dict[str, Any], given: dict[str, Any]) -> None:
     values |= {key: given[option] for option, key in plain.items() if given[option] is not None}
     if given["metrics"]:
         values["metrics"] = given["metrics"]
+    if given["data_options"]:
+        values["data_options"] = {**values.get("data_options", {}), **read_options(given["data_options"])}
     if given["fresh"]:
         values.pop("init", None)
     for option, key in NESTED.items():
         if given[option] is not None:
-            set_key(values, f"{key}={given[option]!r}")
+            set_value(values, key, given[option])
     for assignment in given["assignments"]:
         set_key(values, assignment)
 

@@ -2,23 +2,27 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from spnas_core.cost import backbone_cost
-from spnas_core.durable import replace_durably
+from spnas_core.durable import write_durably
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
-from spnas_detect.jobs.folder import TrainFolder, flattened, read_scores
+from spnas_detect.folders import explained_writing
+from spnas_detect.jobs.folder import TrainFolder, check_same_data, flattened, read_scores
 from spnas_detect.jobs.monitor import Monitor, Silent
 from spnas_detect.jobs.session import TrainingResult, check_buildable, check_settings, train
 from spnas_detect.jobs.settings import MAY_CHANGE, TrainSettings
 from spnas_detect.metrics import metric_factory
 from spnas_detect.metrics.intervals import Interval, mean_interval
+from spnas_detect.preparation import prepare_data
 
 PLAN, RESULT = "plan.json", "compare.json"
+PLACE, CONTENT = "data", "content"
+"""Keys of the plan: where the data lies, and the digest of its content, empty until it was first read."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +99,19 @@ def compare(
         EvaluationError: a training failed.
     """
     monitor = monitor or Silent()
-    _prepare(settings, out)
     numbers = tuple(range(settings[0].seed, settings[0].seed + seeds))
+    places = range(len(settings))
+    folders = {(place, seed): TrainFolder(out / f"{place + 1}-{seed}") for seed in numbers for place in places}
+    with explained_writing(out):
+        plan = _prepare(settings, out)
+    is_finished = all(folder.scores.exists() for folder in folders.values())
+    if not is_finished or plan.get(PLACE) != settings[0].data:
+        _check_data(settings[0], out, plan, monitor)
     metric = metric_factory(settings[0].metrics[0]).specs[0].name
     scores: list[list[float]] = [[] for _ in settings]
     for seed in numbers:
         for place, one in enumerate(settings):
-            folder = TrainFolder(out / f"{place + 1}-{seed}")
+            folder = folders[place, seed]
             if not folder.scores.exists():
                 monitor.message(f"{folder.path.name}: {one.architecture}, seed {seed}")
                 result = _train(one.model_copy(update={"seed": seed}), folder, out / "cache", monitor)
@@ -132,28 +142,47 @@ def _train(settings: TrainSettings, folder: TrainFolder, cache: Path, monitor: M
     return train(settings, folder.path, resume=resume, monitor=monitor, cache=cache)
 
 
-def _prepare(settings: Sequence[TrainSettings], out: Path) -> None:
-    """Refuse what cannot be trained or is of another comparison; then the folder is this comparison's."""
+def _prepare(settings: Sequence[TrainSettings], out: Path) -> dict[str, Any]:
+    """Refuse what cannot be trained or is of another comparison; then the folder is this comparison's.
+
+    Returns:
+        Its plan.
+    """
     plan = {f"{place + 1}.{key}": value for place, one in enumerate(settings) for key, value in _fixed(one).items()}
     file = out / PLAN
     for one in settings:
         check_settings(one)
     if file.exists():
         before = _read_plan(file)
-        now = json.loads(json.dumps(plan))
-        for key in [*now, *before]:
-            if before.get(key) != now.get(key):
-                raise ConfigError(
-                    f"the comparison in {out} has {key} = {before.get(key)!r}, not {now.get(key)!r}: give its options "
-                    "again to go on with it, or choose another --out"
-                )
-        return
+        _check_same_plan(before, json.loads(json.dumps(plan)), out)
+        return before
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} is not empty and holds no comparison: choose another --out")
     for one in settings:
         check_buildable(one)
+    plan |= {PLACE: settings[0].data, CONTENT: ""}
     out.mkdir(parents=True, exist_ok=True)
     _write(file, plan)
+    return plan
+
+
+def _check_same_plan(before: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
+    """Refuse settings that differ from those of the comparison that goes on."""
+    for key in [*now, *before]:
+        if before.get(key) != now.get(key) and key.partition(".")[2] not in {"", *MAY_CHANGE}:
+            raise ConfigError(
+                f"the comparison in {out} has {key} = {before.get(key)!r}, not {now.get(key)!r}: give its options "
+                "again to go on with it, or choose another --out"
+            )
+
+
+def _check_data(settings: TrainSettings, out: Path, plan: Mapping[str, Any], monitor: Monitor) -> None:
+    """Read the data before the first training; refuse other data than earlier ones had, and note where it lies."""
+    content = prepare_data(settings, out / "cache", monitor.reading).content
+    check_same_data(out, str(plan.get(CONTENT, "")), content, settings.data)
+    noted = {PLACE: settings.data, CONTENT: content}
+    if not noted.items() <= plan.items():
+        _write(out / PLAN, {**plan, **noted})
 
 
 def _read_plan(file: Path) -> dict[str, Any]:
@@ -171,6 +200,4 @@ def _fixed(settings: TrainSettings) -> dict[str, object]:
 
 
 def _write(file: Path, content: dict[str, Any]) -> None:
-    temporary = file.with_name(f".{file.name}")
-    temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    replace_durably(temporary, file)
+    write_durably(file, json.dumps(content, indent=2, allow_nan=False) + "\n")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spnas_core.configuration import read_toml, validate, write_toml
-from spnas_core.durable import replace_durably
+from spnas_core.durable import write_durably
 from spnas_core.errors import ConfigError
 from spnas_detect.jobs.settings import MAY_CHANGE, TrainSettings
 
@@ -88,9 +88,13 @@ class TrainFolder:
     def write_settings(self, settings: TrainSettings) -> None:
         """Write the settings; from now on the folder holds a training."""
         self.path.mkdir(parents=True, exist_ok=True)
-        temporary = self.path / f".{self.config.name}"
-        write_toml(settings.as_dict(), temporary)
-        replace_durably(temporary, self.config)
+        write_toml(settings.as_dict(), self.config)
+
+    def move_data(self, place: str) -> None:
+        """Store where the same data lies now."""
+        before = self.read_settings()
+        if before.data != place:
+            self.write_settings(before.model_copy(update={"data": place}))
 
     def write_scores(self, scores: Mapping[str, float], *, split: str, seconds: float) -> None:
         """Write what the trained detector has scored; undefined scores become null."""
@@ -99,9 +103,26 @@ class TrainFolder:
             "scores": {name: value if math.isfinite(value) else None for name, value in scores.items()},
             "seconds": round(seconds, 3),
         }
-        temporary = self.path / f".{self.scores.name}"
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        replace_durably(temporary, self.scores)
+        write_durably(self.scores, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def check_same_data(folder: Path, then: str, now: str, place: str) -> None:
+    """Refuse to go on with other data than a training, or a comparison, began with.
+
+    Args:
+        folder: of the training.
+        then: digest of that data's content; empty where the training is older than such digests.
+        now: digest of the content of the data that there is.
+        place: where that lies, such as ``voc:data/bccd``.
+
+    Raises:
+        ConfigError: they differ.
+    """
+    if then not in {"", now}:
+        raise ConfigError(
+            f"the data of {folder} has changed: {place} does not hold what was learnt from so far; restore it, say "
+            "where that data lies with --data, or choose another --out"
+        )
 
 
 def read_scores(path: Path) -> dict[str, float]:

@@ -19,12 +19,14 @@ from spnas_core.interchange.initial_weights import read_initial_weights
 from spnas_core.morphisms import identity
 from spnas_detect.detectors import Detector, build_detector, detector_factory
 from spnas_detect.devices import choose_device
-from spnas_detect.jobs.folder import TrainFolder, read_scores
+from spnas_detect.folders import explained_writing, make_folder, new_folder
+from spnas_detect.jobs.folder import TrainFolder, check_same_data, read_scores
 from spnas_detect.jobs.monitor import Monitor, Silent, Speedometer
 from spnas_detect.jobs.settings import TrainSettings
 from spnas_detect.metrics import metric_factory
 from spnas_detect.necks import neck_factory
 from spnas_detect.preparation import (
+    data_notes,
     describe_detector,
     make_repeatable,
     prepare_data,
@@ -38,6 +40,7 @@ from spnas_detect.training import (
     convert_norms,
     load_checkpoint,
     part_size,
+    read_state,
     save_checkpoint,
     save_weights,
     score,
@@ -100,11 +103,23 @@ def train(
     folder = TrainFolder(Path(out))
     check_settings(settings)
     if resume:
-        folder.check_resumable(settings)
-    elif not started_by_torchrun():  # where the first process checks, for others may come when it has begun
+        with explained_writing(folder.path):
+            folder.check_resumable(settings)
+        make_folder(folder.path)  # it may have become read-only
+        return _trained(settings, folder, resume=True, monitor=monitor or Silent(), cache=cache)
+    if started_by_torchrun():  # the first process checks, for others may come when it has begun
+        return _trained(settings, folder, resume=False, monitor=monitor or Silent(), cache=cache)
+    with new_folder(folder.path):
         folder.check_new()
         check_buildable(settings)
-    arguments = (settings, folder.path, resume, monitor or Silent(), cache)
+        return _trained(settings, folder, resume=False, monitor=monitor or Silent(), cache=cache)
+
+
+def _trained(
+    settings: TrainSettings, folder: TrainFolder, *, resume: bool, monitor: Monitor, cache: Path | None
+) -> TrainingResult:
+    """Train, in as many processes as are wanted, and say what came of it."""
+    arguments = (settings, folder.path, resume, monitor, cache)
     if settings.devices > 1 and not started_by_torchrun():
         values = [value for value in launch(_train_here, arguments, settings.devices) if value is not None]
     else:
@@ -160,6 +175,7 @@ def _train_here(
             device = torch.device("cuda", processes.local_rank)
         if processes.is_first and not resume:
             TrainFolder(out).check_new()
+            make_folder(out)
         session = _Session(
             settings, TrainFolder(out), device, processes, monitor if processes.is_first else Silent(), cache
         )
@@ -191,12 +207,15 @@ class _Session:
         self.data = prepare_data(settings, cache or folder.cache, monitor.reading)
         if processes.is_first:
             processes.wait()
-            for note in self.data.notes:
+            for note in data_notes(settings, self.data):
                 monitor.message(f"data: {note}")
 
     def run(self, *, resume: bool) -> tuple[int, int, int, bool]:
         """Train and score."""
         began = time.monotonic()
+        if resume:
+            state = read_state(self.folder.checkpoint)
+            check_same_data(self.folder.path, state.data, self.data.content, self.settings.data)
         # Detectors that draw from torch's global state differ between processes.
         make_repeatable(deterministic=self.settings.deterministic, seed=self.settings.seed + self.processes.rank)
         detector = self._detector(inherit=not resume)
@@ -213,8 +232,11 @@ class _Session:
         if resume:
             load_checkpoint(trainer, self.folder.checkpoint)
             self.monitor.message(f"going on after step {trainer.step} of {trainer.steps}")
-        elif self.processes.is_first:
-            self.folder.write_settings(self.settings)
+        if self.processes.is_first:
+            if resume:
+                self.folder.move_data(self.settings.data)
+            else:
+                self.folder.write_settings(self.settings)
         stopped_by = self._train(trainer)
         if stopped_by:
             return trainer.step, trainer.steps, stopped_by, False
@@ -267,7 +289,7 @@ class _Session:
             def after_step() -> None:
                 if trainer.step % settings.checkpoint_steps == 0 or trainer.step == trainer.steps:
                     trainer.flush(report)
-                    save_checkpoint(trainer, self.folder.checkpoint)
+                    save_checkpoint(trainer, self.folder.checkpoint, data=self.data.content)
                 epoch, rest = divmod(trainer.step, trainer.steps_per_epoch)
                 if settings.score_every and rest == 0 and epoch % settings.score_every == 0:
                     trainer.flush(report)
@@ -276,7 +298,7 @@ class _Session:
             try:
                 trainer.run(report, after_step=after_step, stop=stop)
                 if trainer.was_stopped and trainer.step < trainer.steps:
-                    save_checkpoint(trainer, self.folder.checkpoint)
+                    save_checkpoint(trainer, self.folder.checkpoint, data=self.data.content)
                     return int(stop.received or signal.SIGTERM)
             finally:
                 self.monitor.close()

@@ -1,7 +1,7 @@
 """Training and scoring of one detector."""
 
 from spnas_detect.training.averaging import AveragedWeights
-from spnas_detect.training.checkpoint import load_checkpoint, save_checkpoint
+from spnas_detect.training.checkpoint import load_checkpoint, read_state, save_checkpoint
 from spnas_detect.training.loop import score
 from spnas_detect.training.norms import convert_norms
 from spnas_detect.training.schedule import learning_rate_factor
@@ -20,6 +20,7 @@ __all__ = [
     "load_checkpoint",
     "load_weights",
     "part_size",
+    "read_state",
     "save_checkpoint",
     "save_weights",
     "score",

@@ -6,19 +6,20 @@ Tensors are called ``model/<name>``, ``average/<name>``, ``optimizer/<key>/<para
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from spnas_core.durable import replace_durably
 from spnas_core.errors import WeightsError
 from spnas_detect.training.optimizer import optimizer_tensors, restore_optimizer
+from spnas_detect.training.weights import write_tensors
 
 if TYPE_CHECKING:
     from spnas_detect.training.trainer import Trainer
@@ -38,6 +39,7 @@ class CheckpointState:
         updates: of the averaged weights.
         optimizer: kind of the optimiser.
         processes: that trained together.
+        data: digest of the content of the data; empty where it was not told.
         version: of the format.
     """
 
@@ -46,11 +48,17 @@ class CheckpointState:
     updates: int
     optimizer: str
     processes: int
+    data: str = ""
     version: int = FORMAT
 
 
-def save_checkpoint(trainer: "Trainer", folder: Path) -> None:
+def save_checkpoint(trainer: "Trainer", folder: Path, *, data: str = "") -> None:
     """Write where a training stands; all its processes call this, the first one writes.
+
+    Args:
+        trainer: between two steps.
+        folder: of the checkpoint.
+        data: digest of the content of the data, for whoever goes on.
 
     Raises:
         EvaluationError: never; call ``trainer.flush`` beforehand, so that nothing that is not finite is stored.
@@ -70,13 +78,12 @@ def save_checkpoint(trainer: "Trainer", folder: Path) -> None:
         trainer.average.updates if trainer.average is not None else 0,
         trainer.settings.optimizer,
         trainer.processes.count,
+        data,
     )
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{FILE}"
-    save_file(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-        temporary,
-        metadata={"spnas": json.dumps(asdict(state), sort_keys=True)},
+    write_tensors(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary, asdict(state)
     )
     replace_durably(temporary, folder / FILE)
 
@@ -106,19 +113,42 @@ def read_checkpoint(folder: Path) -> tuple[CheckpointState, dict[str, Tensor]]:
     Raises:
         WeightsError: there is none, it is damaged, or of another version.
     """
+    with _opened(folder) as file:
+        state = _state(file, folder)
+        return state, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+
+
+def read_state(folder: Path) -> CheckpointState:
+    """Read what a checkpoint says of itself, without its tensors.
+
+    Raises:
+        WeightsError: there is none, it is damaged, or of another version.
+    """
+    with _opened(folder) as file:
+        return _state(file, folder)
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[Any]:
+    """Open a checkpoint for reading."""
     path = folder / FILE
     try:
         with safe_open(path, framework="pt") as file:
-            stored = json.loads((file.metadata() or {})["spnas"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-        version = stored["version"]
-        if version != FORMAT:
-            raise WeightsError(f"{path} has version {version}, this spnas reads {FORMAT}: go on with the other spnas")
-        return CheckpointState(**stored), tensors
+            yield file
     except FileNotFoundError:
         raise WeightsError(f"there is no checkpoint in {folder}: the training stopped before its first one") from None
     except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise WeightsError(f"{path} is no complete checkpoint ({error}): start again without --resume") from error
+
+
+def _state(file: Any, folder: Path) -> CheckpointState:
+    stored = json.loads((file.metadata() or {})["spnas"])
+    version = stored["version"]
+    if version != FORMAT:
+        raise WeightsError(
+            f"{folder / FILE} has version {version}, this spnas reads {FORMAT}: go on with the other spnas"
+        )
+    return CheckpointState(**stored)
 
 
 def _check_fits(trainer: "Trainer", path: Path, state: CheckpointState, tensors: Mapping[str, Tensor]) -> None:

@@ -1,6 +1,8 @@
 """Weights files: safetensors, read without executing anything."""
 
 import json
+import os
+import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from spnas_core.errors import WeightsError
+
+_SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, object]) -> None:
@@ -21,8 +25,23 @@ def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, object]) 
         metadata: what the file says of itself, such as the architecture; stored as JSON under ``spnas``.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    # One entry of metadata: safetensors writes several in an order that differs from run to run.
-    save_file(tensors, path, metadata={"spnas": json.dumps(metadata, sort_keys=True)})
+    write_tensors(tensors, path, metadata)
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, object]) -> None:
+    """Write CPU tensors, and what the file says of itself as JSON under ``spnas``.
+
+    Raises:
+        OSError: the file cannot be written, as from a full disk, for which safetensors has an exception of its own.
+    """
+    try:
+        # One entry of metadata: safetensors writes several in an order that differs from run to run.
+        save_file(dict(tensors), path, metadata={"spnas": json.dumps(metadata, sort_keys=True)})
+    except SafetensorError as error:
+        number = _SYSTEM_ERROR.search(str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
