@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from same_detections import assert_same_detections
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional
 from torchvision.models.detection._utils import BoxCoder, Matcher
@@ -183,7 +184,8 @@ def test_cascade_detects_what_a_loop_over_images_detects(seed):
     images, targets = batch(images=4, seed=seed)
     features = list(detector.neck(detector.backbone(images)).values())
     proposals = detector.rpn.select(detector.rpn(features), targets.sizes)
-    for i, one in enumerate(detector.detect(images).images()):
+    wanted = []
+    for i in range(len(images)):
         boxes, scores = proposals.boxes[i][proposals.is_valid[i]], 0
         for stage, head in enumerate(detector.roi_heads):
             predicted = head([level[i : i + 1] for level in features], boxes[None])
@@ -194,10 +196,8 @@ def test_cascade_detects_what_a_loop_over_images_detects(seed):
         fit = ((boxes[rows, 2:] - boxes[rows, :2]) >= SMALLEST).all(1)
         rows, labels = rows[fit], labels[fit] + 1
         keep = batched_nms(boxes[rows], scores[rows, labels], labels, 0.5)[:30]
-        assert len(keep) == len(one["scores"])
-        torch.testing.assert_close(one["boxes"], boxes[rows[keep]], atol=1e-3, rtol=0)
-        torch.testing.assert_close(one["scores"], scores[rows[keep], labels[keep]], atol=1e-5, rtol=0)
-        assert torch.equal(one["labels"], labels[keep])
+        wanted.append({"boxes": boxes[rows[keep]], "scores": scores[rows[keep], labels[keep]], "labels": labels[keep]})
+    assert assert_same_detections(detector.detect(images).images(), wanted, detector.settings).shared > 50
 
 
 # Graphs
@@ -262,13 +262,15 @@ def test_the_step_compiles_as_one_graph(name):
 @pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
 def test_detection_compiles_as_one_graph(name):
-    detector = built(name).eval()
+    detector = built(name, score_threshold=0.0).eval()
+    for path, parameter in detector.named_parameters():
+        if path.endswith(("cls_logits.weight", "cls_score.weight")):
+            torch.nn.init.normal_(parameter, std=0.5, generator=seeded())
     images, _ = batch()
     torch._dynamo.reset()
     got = torch.compile(detector.detect, fullgraph=True, backend="aot_eager")(images)
     wanted = detector.detect(images)
-    for one, other in zip(got, wanted, strict=True):
-        torch.testing.assert_close(one, other)
+    assert assert_same_detections(got.images(), wanted.images(), detector.settings).shared > 50
 
 
 def test_noise_follows_the_generator():

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from same_detections import assert_same_detections
 from torch import nn
 from torchvision.models.detection import FasterRCNN as TorchvisionFasterRCNN
 from torchvision.models.detection import RetinaNet as TorchvisionRetinaNet
@@ -128,39 +129,54 @@ def padded(theirs, images, targets=None):
     return batch.tensors, torch.tensor(batch.image_sizes, dtype=torch.float32)
 
 
-def assert_same_detections(ours, theirs, label_shift=0):
-    found = 0
-    for one, other in zip(ours.images(), theirs, strict=True):
-        assert len(one["scores"]) == len(other["scores"])
-        torch.testing.assert_close(one["boxes"], other["boxes"], atol=1e-3, rtol=0)
-        torch.testing.assert_close(one["scores"], other["scores"], atol=1e-5, rtol=0)
-        assert torch.equal(one["labels"], other["labels"] + label_shift)
-        found += len(one["scores"])
-    return found
+def detections_of_fifty_images(detector, theirs, label_shift=0):
+    """Ours and theirs, image by image."""
+    found, expected = [], []
+    for batch in range(10):
+        images = images_of(batch, 5)
+        found += detector.detect(*padded(theirs, images)).images()
+        expected += [{**one, "labels": one["labels"] + label_shift} for one in theirs(images)]
+    return found, expected
+
+
+def recorded_proposals(detector, theirs):
+    """Two lists that grow by the proposals of every image, ours and theirs."""
+    found, expected, select = [], [], detector.rpn.select
+
+    def selecting(*arguments):
+        chosen = select(*arguments)
+        found.extend(boxes[is_valid] for boxes, is_valid in zip(*chosen, strict=True))
+        return chosen
+
+    detector.rpn.select = selecting
+    theirs.rpn.register_forward_hook(lambda module, inputs, output: expected.extend(output[0]))
+    return found, expected
+
+
+def are_same_boxes(one, other):
+    """Whether each box of one has one in the other, to a thousandth of a pixel."""
+    distances = (one[:, None] - other).abs().amax(-1)
+    return len(one) == len(other) and bool((distances.amin(0) <= 1e-3).all() and (distances.amin(1) <= 1e-3).all())
 
 
 @torch.no_grad()
 def test_faster_rcnn_detects_what_torchvision_detects_on_fifty_images():
     detector = built("faster-rcnn", rpn_candidates=1000, rpn_proposals=1000, nms_threshold=0.5)
     theirs = torchvision_faster_rcnn(detector).eval()
-    found = 0
-    for batch in range(10):
-        images = images_of(batch, 5)
-        ours = detector.detect(*padded(theirs, images))
-        found += assert_same_detections(ours, theirs(images))
-    assert found > 1000
+    proposals = recorded_proposals(detector, theirs)
+    found, expected = detections_of_fifty_images(detector, theirs)
+    # A near-tie among proposals decides about detections that show no sign of it.
+    alike = [image for image, pair in enumerate(zip(*proposals, strict=True)) if are_same_boxes(*pair)]
+    assert len(alike) >= 48
+    found, expected = ([images[image] for image in alike] for images in (found, expected))
+    assert assert_same_detections(found, expected, detector.settings, most_undecided=5).shared > 4500
 
 
 @torch.no_grad()
 def test_retinanet_detects_what_torchvision_detects_on_fifty_images():
     detector = built("retinanet", nms_threshold=0.5)
-    theirs = torchvision_retinanet(detector).eval()
-    found = 0
-    for batch in range(10):
-        images = images_of(batch, 5)
-        ours = detector.detect(*padded(theirs, images))
-        found += assert_same_detections(ours, theirs(images), label_shift=1)
-    assert found > 1000
+    found, expected = detections_of_fifty_images(detector, torchvision_retinanet(detector).eval(), label_shift=1)
+    assert assert_same_detections(found, expected, detector.settings, most_undecided=5).shared > 4500
 
 
 def targets_of(images, seed, lowest_label=1):
