@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
+from threads import THREADS
 
 settings.register_profile("spnas", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("spnas")
@@ -15,8 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(autouse=True)
 def _calm_torch():
-    """One thread: the networks of the tests are small, and worker processes share the machine."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
     deterministic = torch.are_deterministic_algorithms_enabled()
     yield
     torch.use_deterministic_algorithms(deterministic)

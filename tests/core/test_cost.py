@@ -14,12 +14,6 @@ from spnas_core.testing import architectures, serial_architectures
 SIZES = st.integers(1, 75)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(_calm_torch):
-    """Networks of milliseconds lose more to a second thread than they gain."""
-    torch.set_num_threads(1)
-
-
 def convolution_outputs(backbone: torch.nn.Module) -> list[int]:
     """A list that grows by the number of elements of every convolution's output."""
     elements: list[int] = []

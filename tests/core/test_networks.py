@@ -17,12 +17,6 @@ from spnas_core.testing import architectures, serial_architectures
 NORM = torch.nn.BatchNorm2d
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(_calm_torch):
-    """Networks of milliseconds lose more to a second thread than they gain."""
-    torch.set_num_threads(1)
-
-
 def equal_states(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     ours, theirs = one.state_dict(), other.state_dict()
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)

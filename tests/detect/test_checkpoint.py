@@ -111,8 +111,9 @@ SUPPORT = Path(tiny_training.__file__).parent
 
 TRAIN = """
 import sys, torch
-torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[2])
+from threads import THREADS
+torch.set_num_threads(THREADS)
 from pathlib import Path
 from spnas_detect.jobs import train
 from tiny_training import tiny_settings
@@ -126,14 +127,12 @@ def test_a_training_killed_at_a_random_step_resumes_to_the_undisturbed_weights(t
     steps = random.Random(0).randint(4, 14)
     process = subprocess.Popen([sys.executable, "-c", TRAIN, str(killed), str(SUPPORT), str(cache)])
     try:
-        deadline = time.monotonic() + 120
-        while len(read_scalars(killed)) < steps and time.monotonic() < deadline:
+        while len(read_scalars(killed)) < steps:
             assert process.poll() is None
             time.sleep(0.01)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert len(read_scalars(killed)) >= steps
     result = train(tiny_settings(), killed, resume=True, cache=cache)
     assert result.step == result.steps == 18
     expected = load_weights(undisturbed / "weights.safetensors")

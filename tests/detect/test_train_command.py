@@ -8,6 +8,7 @@ import torch
 import torchvision
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
+from threads import THREADS
 from tiny_training import tiny_settings
 
 from spnas_core.hookspecs import hookimpl
@@ -232,7 +233,7 @@ def test_a_stopped_training_says_how_to_go_on_and_does(tmp_path, trained):
     # The signal comes from within, so that the moment is certain.
     killing = MAIN.replace(
         "sys.argv[0]",
-        "from spnas_detect.jobs import session; import torch; torch.set_num_threads(1); "
+        f"from spnas_detect.jobs import session; import torch; torch.set_num_threads({THREADS}); "
         "step = session.Speedometer.measure; session.Speedometer.measure = lambda self, record: "
         "(record.step == 3 and os.kill(os.getpid(), signal.SIGTERM), step(self, record))[1]; sys.argv[0]",
     )

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import torch
+from threads import THREADS
 from torch import nn
 
 from spnas_core.errors import DataError, EvaluationError
@@ -69,7 +70,7 @@ def everything(cache):
     from spnas_detect.data import open_cache
     from spnas_detect.heads.normalisation import global_draw, normaliser
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
     split = open_cache(cache).split("train")
     with joined_processes("cpu") as processes:
         generator = torch.Generator().manual_seed(3)
