@@ -1,6 +1,5 @@
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import process_scenarios
@@ -90,12 +89,10 @@ def test_values_are_gathered_in_order_of_rank(both):
 
 
 def test_a_process_that_is_killed_ends_the_others_and_is_named(capfd):
-    began = time.monotonic()
     with pytest.raises(
         EvaluationError, match=r"^rank 1 \(process \d+\) was killed by SIGKILL: the training has stopped"
     ):
         launch(process_scenarios.ending, ("kill",), 2)
-    assert time.monotonic() - began < 60
     written = capfd.readouterr()
     assert "Traceback" not in written.out + written.err
 
