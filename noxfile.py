@@ -1,7 +1,7 @@
 """Every chore has one name: ``nox -s demo``, ``tests``, ``lint``, ``types``, ``bench``, and three for the kernels.
 
 ``cuda`` compiles them for CUDA, ``torches`` tests one build under the oldest and the newest torch, ``sanitize`` feeds
-them hostile input under sanitizers.
+them hostile input under sanitizers. ``processors`` runs the tests as other machines would.
 """
 
 import os
@@ -50,6 +50,36 @@ def tests(session: nox.Session) -> None:
     arguments = [argument for argument in session.posargs if argument != "--slow"]
     marker = [] if "--slow" in session.posargs else ["-m", "not slow"]
     session.run("pytest", *marker, *arguments)
+
+
+PROCESSORS = {
+    "aten-avx2": {"ATEN_CPU_CAPABILITY": "avx2"},
+    "aten-default": {"ATEN_CPU_CAPABILITY": "default"},
+    "onednn-avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "kernels-avx2": {"SPNAS_KERNELS_ISA": "avx2"},
+    "kernels-baseline": {"SPNAS_KERNELS_ISA": "baseline"},
+    "one-thread": {"OMP_NUM_THREADS": "1", "SPNAS_TEST_THREADS": "1"},
+    "two-threads": {"OMP_NUM_THREADS": "2", "SPNAS_TEST_THREADS": "2"},
+    # All at once, and MKL as it computes on processors that are not Intel's.
+    "amd-avx2": {
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "SPNAS_KERNELS_ISA": "avx2",
+        "MKL_CBWR": "COMPATIBLE",
+    },
+}
+"""Instruction sets below this processor's, by what chooses among them, and numbers of threads."""
+
+
+@nox.session
+def processors(session: nox.Session) -> None:
+    """Run the tests under other instruction sets and thread counts; ``-- NAME…`` picks some, the rest is pytest's."""
+    install(session)
+    names = [argument for argument in session.posargs if argument in PROCESSORS]
+    arguments = [argument for argument in session.posargs if argument not in PROCESSORS]
+    for name in names or PROCESSORS:
+        session.log(f"{name}: {' '.join('='.join(setting) for setting in PROCESSORS[name].items())}")
+        session.run("pytest", "-m", "not slow", *arguments, env=PROCESSORS[name])
 
 
 @nox.session
