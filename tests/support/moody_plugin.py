@@ -1,7 +1,7 @@
 """A plugin that is well-behaved until a file says otherwise: a mood comes and goes while a search runs.
 
 The file is named by the environment variable ``SPNAS_TEST_MOOD``; worker processes look there, too. It holds a JSON
-object: ``task``, what evaluations do; ``strategy``, what proposals are made of; ``data``, what the data's fingerprint is.
+object: ``task``, what evaluations do; ``strategy``, what proposals are made of; ``data``, the data's fingerprint.
 """
 
 import errno
@@ -47,21 +47,18 @@ class MoodyTask(NullTask):
 
     def evaluate(self, request, report):
         wanted = mood("task")
-        match wanted:
-            case None:
-                return super().evaluate(request, report)
-            case "raise":
-                raise RuntimeError(f"candidate {request.candidate} is in no mood")
-            case "full":
-                raise OSError(errno.ENOSPC, "No space left on device", "/data/cache")
-            case "hang":
-                time.sleep(600)
-            case "exit":
-                os._exit(3)
-            case "crash":
-                os.kill(os.getpid(), signal.SIGSEGV)
-            case _:
-                return odd_plugin.EVALUATIONS[wanted](super().evaluate(request, report))
+        if wanted == "raise":
+            raise RuntimeError(f"candidate {request.candidate} is in no mood")
+        if wanted == "full":
+            raise OSError(errno.ENOSPC, "No space left on device", "/data/cache")
+        if wanted == "hang":
+            time.sleep(600)
+        if wanted == "exit":
+            os._exit(3)
+        if wanted == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        good = super().evaluate(request, report)
+        return odd_plugin.EVALUATIONS[wanted](good) if wanted in odd_plugin.EVALUATIONS else good
 
 
 class MoodyStrategySettings(SerialSettings):

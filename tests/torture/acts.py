@@ -2,18 +2,20 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import odd_plugin
 from mounts import mounted
-from searches import Search, in_mood, refusal, resumed
+from PIL import Image
+from searches import PATIENCE, Search, in_mood, refusal, resumed
 
 Mend = Callable[[], None]
-GRACE = 60.0
 
 
 def nothing() -> None:
@@ -48,7 +50,7 @@ def interrupt(search: Search) -> Mend:
         search.wait()
         for _ in range(search.rng.choice([1, 1, 2])):
             child.send(number)
-        assert child.ended(GRACE), "a search that was told to stop goes on"
+        assert child.ended(PATIENCE), "a search that was told to stop goes on"
     return nothing
 
 
@@ -57,7 +59,7 @@ def second_starter(search: Search) -> Mend:
         search.wait()
         said = resumed(search)
         assert said is None or "is held by" in said or "holds" in said, said
-        child.ended(GRACE)
+        child.ended(PATIENCE)
     return nothing
 
 
@@ -101,7 +103,7 @@ def read_only(search: Search) -> Mend:
             search.wait()
             with contextlib.suppress(subprocess.CalledProcessError):  # it may be held by a file that is being written
                 subprocess.run(["mount", "-o", "remount,ro,bind", str(search.out)], check=True, capture_output=True)
-            assert child.ended(GRACE)
+            assert child.ended(PATIENCE)
             refusal(child.code or 0, child.output())
         subprocess.run(["mount", "-o", "remount,rw,bind", str(search.out)], check=True, capture_output=True)
     return nothing
@@ -111,15 +113,15 @@ def disk_full(search: Search) -> Mend:
     """The disk is full, from some moment on."""
     shutil.rmtree(search.out, ignore_errors=True)
     room = search.out.with_name(f"{search.out.name}-room")
-    with mounted(room, "-t", "tmpfs", "-o", "size=4m", "tmpfs"):
-        inside = Search(room / "run", search.settings, search.rng, search.whole, search.log)
+    with mounted(room, "-t", "tmpfs", "-o", f"size={search.room}", "tmpfs"):
+        inside = type(search)(room / "run", search.settings, search.rng, search.whole, search.log)
         with inside.running() as child:
             search.wait()
             filler = room / "filler"
             with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
                 while True:
                     file.write(bytes(4096))
-            assert child.ended(GRACE)
+            assert child.ended(PATIENCE)
             refusal(child.code or 0, child.output())
         if search.rng.random() < 0.5:  # resumed before there is room: refused, and nothing is lost
             resumed(inside)
@@ -135,10 +137,7 @@ def clock_set_back(search: Search) -> Mend:
     for path in search.out.rglob("*"):
         os.utime(path, (past, past))
 
-    def back() -> None:
-        time.time = lambda: past
-
-    with search.running(back):
+    with search.running(clock=past):
         search.wait()
     return nothing
 
@@ -148,7 +147,7 @@ def strategy_misbehaves(search: Search) -> Mend:
     with search.running() as child:
         search.wait()
         with in_mood(strategy=mode):
-            assert child.ended(GRACE)
+            assert child.ended(PATIENCE)
             said = refusal(child.code or 0, child.output())
             assert said is None or "strategy 'moody'" in said
     return nothing
@@ -159,7 +158,7 @@ def task_misbehaves(search: Search) -> Mend:
     with search.running() as child:
         search.wait()
         with in_mood(task=mode):
-            assert child.ended(GRACE)
+            assert child.ended(PATIENCE)
             refusal(child.code or 0, child.output())
             if child.code and search.rng.random() < 0.3:  # resumed too early: refused again, and nothing is lost
                 resumed(search)
@@ -179,6 +178,45 @@ def task_ends_its_process(search: Search) -> Mend:
 def listener_fails(search: Search) -> Mend:
     with in_mood(listener="tired"), search.running():
         search.wait()
+    return nothing
+
+
+def annotations_change(search: Search) -> Mend:
+    """A box moves, a class comes, an image is repainted or removed, while the work is down; then all is put back."""
+    voc = Path(search.settings[search.settings.index("--data") + 1].removeprefix("voc:"))
+    search.run_a_while()
+    kept = voc.with_name("kept")
+    shutil.copytree(voc, kept)
+    annotation = search.rng.choice(sorted((voc / "Annotations").glob("*.xml")))
+    image = voc / "JPEGImages" / f"{annotation.stem}.jpg"
+    match search.rng.choice(["box", "class", "image", "gone"]):
+        case "box":
+            annotation.write_text(re.sub(r"<xmin>\d+</xmin>", "<xmin>1</xmin>", annotation.read_text()))
+        case "class":
+            annotation.write_text(re.sub("<name>[a-z]+</name>", "<name>hexagon</name>", annotation.read_text()))
+        case "image":
+            Image.new("RGB", (64, 64), "red").save(image)
+        case _:
+            image.unlink()
+    has_begun = search.has_begun
+    said = resumed(search) if has_begun else None
+    shutil.rmtree(voc)
+    kept.rename(voc)
+    assert said is not None or not has_begun, "data has changed, and the work went on"
+    return nothing
+
+
+def data_moves(search: Search) -> Mend:
+    """The data is elsewhere when the work goes on."""
+    voc = Path(search.settings[search.settings.index("--data") + 1].removeprefix("voc:"))
+    search.run_a_while()
+    if not search.has_begun:
+        return nothing
+    moved = voc.with_name(f"moved-{search.rng.randrange(10**6)}")
+    shutil.copytree(voc, moved)
+    with search.running(more=["--data", f"voc:{moved}"]) as child:
+        child.ended(PATIENCE)
+        assert child.code == 0, child.output()
     return nothing
 
 
@@ -205,4 +243,5 @@ ACTS = (
     data_changes,
 )
 MOUNTING = (disk_full, read_only)
+REAL = (kill_driver, interrupt, second_starter, file_damaged, clock_set_back, annotations_change, data_moves)
 WITH_WORKERS = (kill_driver, kill_worker, interrupt, task_ends_its_process)

@@ -9,15 +9,19 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import moody_plugin
-from click.testing import CliRunner
+from safetensors.numpy import load_file
 
-from spnas_search.cli.main import commands, main
+from spnas_detect.jobs.folder import read_scores
+from spnas_search.cli.main import main
 from spnas_search.run import read_archive
+
+PATIENCE = 120.0
+"""Seconds after which something is thought to hang."""
 
 INLINE = ("--set", "executor.name=inline", "--set", "executor.cores=1")
 WORKERS = ("--set", "executor.workers=2", "--set", "executor.cores=2")
@@ -28,15 +32,21 @@ NULL = [
     *("--set", "budget.candidates=8", "--set", "final.seeds=2"),
 ]
 
+DETECTION = [
+    *("serial", "--set", "task.image_size=[64, 64]", "--set", "start=b@8_1-2-2-2", *INLINE),
+    *("--set", "warm_start_epochs=1", "--set", "strategy.epochs=1", "--set", "budget.candidates=2"),
+    *("--set", "final.seeds=1", "--set", "final.epochs=1"),
+]
+TRAINING = [
+    *("b@8_1-2-2-2", "--set", "image_size=[64, 64]", "--set", "training.batch_size=8", "--epochs", "8"),
+    *("--set", "checkpoint_steps=2"),
+]
 
-def content(out: Path) -> list[tuple]:
+
+def content(out: Path) -> list[str]:
     """Everything that the archive holds, but for how long it took."""
     with read_archive(out) as archive:
-        return [
-            (c.id, c.round, c.kind, c.parent, c.rewrite, c.epochs, c.split, c.age, c.seed, c.threads, c.status, c.reason)
-            + (repr(sorted(c.metrics.items())), sorted(c.cost.items()), repr(sorted(c.receipt.items())), c.checksum)
-            for c in archive
-        ]
+        return [repr(replace(candidate, seconds=0.0)) for candidate in archive]
 
 
 @dataclass
@@ -58,17 +68,36 @@ class Search:
     log: list[str] = field(default_factory=list)
 
     @property
+    def room(self) -> str:
+        """Size of a disk that it has room on, and that is soon full."""
+        return "4m" if self.is_null else "24m"
+
+    @property
+    def is_null(self) -> bool:
+        """Whether nothing is trained."""
+        return self.settings[0] == "moody"
+
+    @property
     def has_begun(self) -> bool:
         return (self.out / "run.toml").exists() or (self.out / "archive.db").exists()
+
+    def content(self) -> object:
+        """What came of it, but for how long it took."""
+        return content(self.out)
 
     def arguments(self) -> list[str]:
         """Go on where it has begun, else start."""
         return ["run", "--out", str(self.out), *(["--resume"] if self.has_begun else self.settings)]
 
     @contextlib.contextmanager
-    def running(self, before: Callable[[], None] = lambda: None) -> Iterator["Child"]:
-        """Let the search run in a child process; whatever is left of it at the end is killed."""
-        child = Child(self.arguments(), before)
+    def running(self, clock: float | None = None, more: Sequence[str] = ()) -> Iterator["Child"]:
+        """Let the search run in a child process; whatever is left of it at the end is killed.
+
+        Args:
+            clock: what its clock always says; None for the real time.
+            more: arguments.
+        """
+        child = (Forked if self.is_null else Child)([*self.arguments(), *more], clock)
         try:
             yield child
         finally:
@@ -85,38 +114,43 @@ class Search:
         time.sleep(self.rng.uniform(0, 1) * self.whole)
 
 
-class Child:
-    """``spnas`` in a forked process, in a process group of its own: it starts at once, since all is imported."""
+class Training(Search):
+    """The same for ``spnas train``."""
 
-    def __init__(self, arguments: list[str], before: Callable[[], None]) -> None:
+    @property
+    def has_begun(self) -> bool:
+        return (self.out / "train.toml").exists() and (self.out / "checkpoint" / "checkpoint.safetensors").exists()
+
+    def arguments(self) -> list[str]:
+        if self.has_begun:
+            return ["train", "--out", str(self.out), "--resume"]
+        (self.out / "train.toml").unlink(missing_ok=True)  # it ended before its first checkpoint: begin again
+        return ["train", *self.settings, "--out", str(self.out)]
+
+    def content(self) -> object:
+        weights = load_file(self.out / "weights.safetensors")
+        return {name: array.tobytes() for name, array in weights.items()}, str(read_scores(self.out))
+
+
+class Child:
+    """``spnas`` in a process of its own."""
+
+    def __init__(self, arguments: list[str], clock: float | None) -> None:
         self.log = Path(os.environ["SPNAS_TEST_LOGS"]) / f"{time.monotonic_ns()}.log"
         self.code: int | None = None
-        self.pid = os.fork()
-        if self.pid == 0:
-            self._become(arguments, before)
+        self.pid = self._start(arguments, clock)
 
-    def _become(self, arguments: list[str], before: Callable[[], None]) -> None:
-        code = 70
-        try:
-            os.setpgid(0, 0)
-            descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            os.dup2(descriptor, 1)
-            os.dup2(descriptor, 2)
-            sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
-            sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            before()
-            sys.argv = ["spnas", *arguments]
-            main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 1
-        except BaseException:  # noqa: BLE001 - the child must not return into the tests
-            traceback.print_exc()
-        finally:
-            with contextlib.suppress(Exception):
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(code)
+    def _start(self, arguments: list[str], clock: float | None) -> int:
+        patch = "" if clock is None else f"import time; time.time = lambda: {clock}; "
+        with self.log.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-c", f"{patch}from spnas_search.cli import main; main()", *arguments],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+        process.returncode = 0  # it is waited for below, not by the object that goes here
+        return process.pid
 
     def ended(self, seconds: float) -> bool:
         """Wait for its end; say whether it has come."""
@@ -151,23 +185,62 @@ class Child:
         return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
 
 
+class Forked(Child):
+    """The same by a fork: it starts at once, since all is imported.
+
+    Good for the null task only: a forked process has none of the threads that libraries have started to compute with.
+    """
+
+    def _start(self, arguments: list[str], clock: float | None) -> int:
+        pid = os.fork()
+        if pid == 0:
+            self._become(arguments, clock)
+        return pid
+
+    def _become(self, arguments: list[str], clock: float | None) -> None:
+        code = 70
+        try:
+            os.setpgid(0, 0)
+            descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.dup2(descriptor, 1)
+            os.dup2(descriptor, 2)
+            sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+            sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            if clock is not None:
+                time.time = lambda: clock
+            sys.argv = ["spnas", *arguments]
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+        except BaseException:  # noqa: BLE001 - the child must not return into the tests
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(Exception):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(code)
+
+
 def resumed(search: Search) -> str | None:
     """Go on to the end; return the one line of a refusal, None where there was none.
 
     Raises:
         AssertionError: a traceback, another exit code, or not exactly one line.
     """
-    result = CliRunner().invoke(commands, search.arguments())
-    search.log.append(result.output)
-    return refusal(result.exit_code, result.output, result.exception)
+    with search.running() as child:
+        assert child.ended(PATIENCE), "it does not come to its end"
+        return refusal(child.code or 0, child.output())
 
 
-def refusal(code: int, output: str, error: BaseException | None = None) -> str | None:
+def refusal(code: int, output: str) -> str | None:
     """Return the one line of a refusal; None for a search that came to its end."""
-    assert error is None or isinstance(error, SystemExit), repr(error)
     if code == 0:
         return None
+    if code in {130, 143} and "Stopped" in output:  # told so by a signal
+        return None
     assert code == 2, (code, output)
+    assert "Traceback" not in output or "is in no mood" in output, output  # a task's own fault shows where it is
     lines = [line for line in output.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, output
     return lines[0]

@@ -9,15 +9,16 @@ from pathlib import Path
 import moody_plugin
 import odd_plugin
 import pytest
+from acts import ACTS, MOUNTING, REAL, WITH_WORKERS, nothing
 from click.testing import CliRunner
-from acts import ACTS, MOUNTING, WITH_WORKERS, nothing
 from mounts import can_mount
-from searches import INLINE, NULL, WORKERS, Search, content, resumed
+from searches import DETECTION, INLINE, NULL, TRAINING, WORKERS, Search, Training, resumed
+from voc_folder import write_voc
 
 from spnas_core.plugins import plugin_manager, registry
 from spnas_search.cli.main import commands
 
-SHORT, LONG, WORKER_ACTS = 20, 180, 20
+SHORT, LONG, WITH_WORKERS_SEEDS, REAL_SEEDS = 18, 150, 16, 17
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,31 +39,45 @@ def _moody(tmp_path_factory):
     os.environ.update(before)
 
 
+KINDS = {"inline": Search, "workers": Search, "detection": Search, "training": Training}
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, _moody):
-    """What the archive holds, and how long it takes, by executor."""
-    found = {}
-    for name, executor in (("inline", INLINE), ("workers", WORKERS)):
+    """By kind of work: what comes of it, how long it takes, and its settings; measured when first asked for."""
+    return _Undisturbed(tmp_path_factory)
+
+
+class _Undisturbed(dict):
+    def __init__(self, factory) -> None:
+        super().__init__()
+        self._factory = factory
+
+    def __missing__(self, kind: str) -> tuple:
+        settings = self._settings(kind)
         seconds = []
         for _ in range(2):  # the first one warms up
-            search = Search(tmp_path_factory.mktemp(name) / "run", [*NULL, *executor], random.Random(0), 1.0)
+            work = KINDS[kind](self._factory.mktemp(kind) / "run", settings, random.Random(0), 1.0)
             began = time.monotonic()
-            with search.running() as child:
-                assert child.ended(120.0)
+            with work.running() as child:
+                assert child.ended(300.0)
                 assert child.code == 0, child.output()
             seconds.append(time.monotonic() - began)
-        found[name] = content(search.out), min(seconds)
-    assert found["inline"][0] == found["workers"][0]
-    return found
+        self[kind] = work.content(), min(seconds), settings
+        return self[kind]
+
+    def _settings(self, kind: str) -> list[str]:
+        if kind in {"inline", "workers"}:
+            return [*NULL, *(INLINE if kind == "inline" else WORKERS)]
+        data = ["--data", f"voc:{write_voc(self._factory.mktemp('data') / 'voc')}"]
+        return [*(DETECTION if kind == "detection" else TRAINING), *data]
 
 
-def suffer(tmp_path, undisturbed, seed: int, acts, executor: str) -> None:
-    """Do one to three acts to a search, then bring it to its end."""
-    t0 = time.monotonic()
+def suffer(tmp_path, undisturbed, seed: int, acts, kind: str) -> None:
+    """Do one to three acts to a search or a training, then bring it to its end."""
     rng = random.Random(seed)
-    expected, whole = undisturbed[executor]
-    options = INLINE if executor == "inline" else WORKERS
-    search = Search(tmp_path / str(seed) / "run", [*NULL, *options], rng, whole)
+    expected, whole, settings = undisturbed[kind]
+    search = KINDS[kind](tmp_path / str(seed) / "run", settings, rng, whole)
     done = []
     try:
         for _ in range(rng.choice([1, 1, 2, 3])):
@@ -73,11 +88,10 @@ def suffer(tmp_path, undisturbed, seed: int, acts, executor: str) -> None:
             if (mend is not nothing or rng.random() < 0.3) and resumed(search) is not None:
                 mend()
         assert resumed(search) is None, "after it was mended"
-        assert content(search.out) == expected
-    except BaseException:
-        print(f"seed {seed}, {executor}: {', '.join(done)}", *search.log, sep="\n--- ")
+        assert search.content() == expected
+    except BaseException as error:
+        error.add_note("\n--- ".join([f"seed {seed}, {kind}: {', '.join(done)}", *search.log]))
         raise
-    if os.environ.get("SPNAS_TEST_TIMES"): print(seed, done, round(time.monotonic()-t0,1), round(whole,1))
     shutil.rmtree(search.out.parent)
 
 
@@ -88,6 +102,8 @@ def acts(tmp_path):
 def test_twenty_acts(tmp_path, undisturbed):
     for seed in range(SHORT):
         suffer(tmp_path, undisturbed, seed, acts(tmp_path), "inline")
+    for kind in ("detection", "training"):
+        suffer(tmp_path, undisturbed, 1, REAL, kind)
 
 
 @pytest.mark.slow
@@ -101,5 +117,13 @@ def test_many_acts(tmp_path, undisturbed, part):
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_acts_against_worker_processes(tmp_path, undisturbed):
-    for seed in range(2000, 2000 + WORKER_ACTS):
+    for seed in range(2000, 2000 + WITH_WORKERS_SEEDS):
         suffer(tmp_path, undisturbed, seed, WITH_WORKERS, "workers")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("kind", ["detection", "training"])
+def test_acts_against_real_training(tmp_path, undisturbed, kind):
+    for seed in range(3000, 3000 + REAL_SEEDS):
+        suffer(tmp_path, undisturbed, seed, REAL + MOUNTING if can_mount(tmp_path / "mount") else REAL, kind)

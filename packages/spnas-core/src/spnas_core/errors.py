@@ -40,6 +40,10 @@ class MachineError(SpnasError):
     """The machine lacks what every evaluation needs (disk space, file handles, …): no candidate is to blame."""
 
 
+class HeldError(ArchiveError):
+    """A folder that another process works in, or that cannot be held."""
+
+
 class EvaluationError(RuntimeError):
     """A candidate's evaluation that ended without a score, with the reason that the archive keeps."""
 

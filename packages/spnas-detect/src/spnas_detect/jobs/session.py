@@ -1,10 +1,11 @@
 """A training from settings to scores: the one call behind ``spnas train``."""
 
+import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +17,7 @@ from spnas_core.durable import replace_durably
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.interchange.initial_weights import read_initial_weights
+from spnas_core.lock import FolderLock
 from spnas_core.morphisms import identity
 from spnas_detect.detectors import Detector, build_detector, detector_factory
 from spnas_detect.devices import choose_device
@@ -120,14 +122,34 @@ def _trained(
 ) -> TrainingResult:
     """Train, in as many processes as are wanted, and say what came of it."""
     arguments = (settings, folder.path, resume, monitor, cache)
-    if settings.devices > 1 and not started_by_torchrun():
-        values = [value for value in launch(_train_here, arguments, settings.devices) if value is not None]
-    else:
-        values = [_train_here(*arguments)]
+    with _held(folder):
+        if settings.devices > 1 and not started_by_torchrun():
+            values = [value for value in launch(_train_here, arguments, settings.devices) if value is not None]
+        else:
+            values = [_train_here(*arguments)]
     if not values:  # ended by a signal before the first step
         return TrainingResult(folder.path, 0, 0, signal.SIGTERM)
     step, steps, stopped_by, scored = values[0]
     return TrainingResult(folder.path, step, steps, stopped_by, read_scores(folder.path) if scored else {})
+
+
+@contextmanager
+def _held(folder: TrainFolder) -> Iterator[None]:
+    """Let no other process train in a folder; of those that torchrun has started, the first one sees to it.
+
+    Raises:
+        HeldError: another process does.
+    """
+    if started_by_torchrun() and os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    make_folder(folder.path)
+    lock = FolderLock(folder.path, f"the training in {folder.path}")
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release(remove=True)
 
 
 def check_settings(settings: TrainSettings) -> None:
