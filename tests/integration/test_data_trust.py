@@ -6,12 +6,11 @@ import re
 import shutil
 
 import pytest
-from click.testing import CliRunner
+from commands import done, refused
 from PIL import Image
 from voc_folder import write_voc
 
 from spnas_core.lock import FolderLock
-from spnas_search.cli.main import commands
 from spnas_search.run import read_archive
 
 TINY = (
@@ -19,25 +18,6 @@ TINY = (
     *("--set", "warm_start_epochs=1", "--set", "strategy.epochs=1", "--set", "executor.cores=1"),
     *("--set", "budget.candidates=1", "--set", "final.seeds=1", "--set", "final.epochs=1"),
 )
-
-
-def invoke(*arguments):
-    return CliRunner().invoke(commands, [str(argument) for argument in arguments])
-
-
-def refused(*arguments) -> str:
-    result = invoke(*arguments)
-    assert result.exit_code == 2, result.output
-    assert isinstance(result.exception, SystemExit), result.exception
-    lines = [line for line in result.output.splitlines() if line.lower().startswith("error: ")]
-    assert len(lines) == 1, result.output
-    return lines[0]
-
-
-def done(*arguments) -> str:
-    result = invoke(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 def move_boxes(voc):

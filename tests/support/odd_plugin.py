@@ -54,6 +54,10 @@ def _raise(error: Exception) -> Any:
     raise error
 
 
+CONTROLS = -1
+"""In the place of a candidate: every control of the search."""
+
+
 class OddTaskSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: Literal["odd"] = "odd"
@@ -75,7 +79,8 @@ class OddTask(NullTask):
 
     def evaluate(self, request, report):
         good = super().evaluate(request, report)
-        if request.candidate != self._settings.at:
+        is_control = request.candidate > 2 and not request.rewrite.steps and request.split == "validation"
+        if request.candidate != self._settings.at and not (self._settings.at == CONTROLS and is_control):
             return good
         return {**EVALUATIONS, **PLAIN}[self._settings.mode](good)
 

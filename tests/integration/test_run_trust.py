@@ -1,147 +1,19 @@
-"""What plugins, folders and settings do to a run: it goes on as before, or refuses in one line that names the cause."""
+"""What becomes of a run when its folder, its settings or its evaluations are not as they should be."""
 
 import contextlib
 import json
 import shutil
-import sqlite3
 import subprocess
 import sys
 
-import odd_plugin
 import pytest
 import torch
 import torchvision
-from click.testing import CliRunner
+from commands import NULL, budget, done, invoke, refused, rows
 from mounts import can_mount, mounted
 
-from spnas_core.plugins import plugin_manager, registry
 from spnas_search.archive import Archive
-from spnas_search.cli.main import commands
 from spnas_search.run import read_archive
-
-INLINE = ("--set", "executor.name=inline", "--set", "warm_start_epochs=2", "--set", "strategy.epochs=1")
-NULL = ("--set", "task.name=null", *INLINE)
-
-
-@pytest.fixture(autouse=True)
-def _odd_plugin():
-    """The odd plugin, as an installed one."""
-    plugin_manager().register(odd_plugin, name="odd-plugin")
-    registry.cache_clear()
-    yield
-    plugin_manager().unregister(odd_plugin)
-    registry.cache_clear()
-
-
-def invoke(*arguments):
-    return CliRunner().invoke(commands, [str(argument) for argument in arguments])
-
-
-def refused(*arguments) -> str:
-    """The one line of a refusal."""
-    result = invoke(*arguments)
-    assert result.exit_code == 2, result.output
-    assert isinstance(result.exception, SystemExit), result.exception
-    assert "Traceback" not in result.output
-    errors = [line for line in result.output.splitlines() if line.lower().startswith("error: ")]
-    assert len(errors) == 1, result.output
-    return errors[0]
-
-
-def done(*arguments) -> str:
-    result = invoke(*arguments)
-    assert result.exit_code == 0, result.output
-    assert result.exception is None
-    return result.output
-
-
-def rows(out) -> list[dict]:
-    def no_constant(name):
-        raise AssertionError(f"{name} is no JSON")
-
-    return [json.loads(line, parse_constant=no_constant) for line in done("candidates", out, "--json").splitlines()]
-
-
-def budget(count: int, finals: int = 1) -> tuple[str, ...]:
-    return ("--set", f"budget.candidates={count}", "--set", f"final.seeds={finals}")
-
-
-# A value from outside
-
-
-def odd_task(out, mode, **settings):
-    given = [part for key, value in settings.items() for part in ("--set", f"task.{key}={value}")]
-    return ("run", "serial", "--set", "task.name=odd", "--set", f"task.mode={mode}", *given, *INLINE, "--out", out)
-
-
-@pytest.mark.parametrize("mode", odd_plugin.EVALUATIONS)
-def test_an_odd_result_is_a_failed_candidate_and_the_run_goes_on(tmp_path, mode):
-    out = tmp_path / "run"
-    done(*odd_task(out, mode), *budget(3))
-    found = rows(out)
-    failed = [row for row in found if row["status"] == "failed"]
-    assert [row["id"] for row in failed] == [3]
-    assert failed[0]["reason"].isprintable()
-    assert failed[0]["reason"].isascii()
-    assert not (out / "weights" / "3.safetensors").exists()
-    assert done("run", "--out", out, "--resume").splitlines()[-1].startswith("Next: ")
-    assert rows(out) == found
-
-
-@pytest.mark.parametrize("mode", odd_plugin.PLAIN)
-def test_numbers_of_other_libraries_become_plain_ones(tmp_path, mode):
-    out = tmp_path / "run"
-    done(*odd_task(out, mode), *budget(2))
-    row = rows(out)[3]
-    assert row["status"] == "done"
-    assert isinstance(row["metrics"]["score"], float)
-    assert rows(out) == rows(out)
-
-
-def test_an_archive_refuses_values_of_another_kind_itself(tmp_path):
-    out = tmp_path / "run"
-    done("run", *NULL, *budget(1, 0), "--out", out)
-    connection = sqlite3.connect(out / "archive.db")
-    for column, value in (("epochs", b"\x14"), ("age", "old"), ("seconds", "long"), ("seed", 0.5)):
-        with pytest.raises(sqlite3.IntegrityError, match="cannot store"):
-            connection.execute(f"UPDATE candidates SET {column} = ?", (value,))
-    connection.close()
-
-
-# Proposals
-
-
-@pytest.mark.parametrize("mode", [*odd_plugin.PROPOSALS, "stuck raises", "may use garbage", "may use unknown"])
-def test_an_odd_proposal_ends_in_one_line_that_names_the_plugin(tmp_path, mode):
-    out = tmp_path / "run"
-    given = ("--set", f"strategy.mode={mode}", *NULL, *budget(3), "--out", out)
-    assert "strategy 'odd' of plugin 'odd-plugin'" in refused("run", "odd", *given)
-    assert {row["kind"] for row in rows(out)} <= {"start", "control", "child"}
-    assert "child" not in {row["kind"] for row in rows(out)} or "may use" in mode
-    assert "strategy 'odd' of plugin 'odd-plugin'" in refused("run", "--out", out, "--resume")
-
-
-def test_numpy_integers_in_a_proposal_are_whole_numbers(tmp_path):
-    out = tmp_path / "run"
-    done("run", "odd", "--set", "strategy.mode=numpy", *NULL, *budget(3), "--out", out)
-    children = [row for row in rows(out) if row["kind"] == "child"]
-    assert len(children) == 3
-    assert all(isinstance(row["epochs"], int) and row["parent"] == 0 for row in children)
-
-
-@pytest.mark.parametrize(("key", "value"), [("round", 0), ("round", "many"), ("epochs", -1), ("epochs", 1.5)])
-def test_a_strategy_must_say_how_large_its_rounds_are_and_how_long_children_train(tmp_path, key, value):
-    message = refused("run", "odd", *NULL, "--set", f"strategy.{key}={value}", "--out", tmp_path / "run")
-    assert f"has {key} = {value!r}" in message
-
-
-def test_a_strategy_that_says_neither_is_refused_by_name(tmp_path):
-    given = ("--set", "task.name=null", "--set", "executor.name=inline")
-    assert "strategy 'silent' of plugin 'odd-plugin'" in refused("run", "silent", *given, "--out", tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-# What a folder holds
 
 
 @pytest.fixture
@@ -224,16 +96,6 @@ def test_more_candidates_may_be_wanted_until_the_winner_is_tested(tmp_path):
     assert "that search is over (all 2 candidates" in refused("run", "--out", over, "--resume")
 
 
-def test_data_that_has_changed_is_refused(tmp_path):
-    out = tmp_path / "run"
-    done(*odd_task(out, "tensors"), *budget(2))
-    with Archive.open(out / "archive.db") as archive:
-        archive.remember("data", "other images")
-    message = refused("run", "--out", out, "--resume")
-    assert f"the data of {out} has changed" in message
-    assert "--resume --data" in message
-
-
 def test_weights_of_the_start_that_were_lost_or_altered_are_refused(tmp_path):
     out = tmp_path / "run"
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "resnet18.pth")
@@ -310,25 +172,6 @@ def test_failures_between_successes_are_the_candidates_own(tmp_path, numbers):
     assert [row["id"] for row in rows(tmp_path / "run") if row["status"] == "failed"] == list(numbers)
 
 
-def test_a_control_that_always_fails_stops_the_run_with_its_name(tmp_path):
-    given = ("--set", "strategy.swap_epochs=3", "--set", "strategy.odds={swap=1.0}")
-
-    def always(out):
-        failing: list[int] = []
-        for _ in range(6):
-            behaviour = ", ".join(f"{number} = 'diverge'" for number in failing)
-            shutil.rmtree(out, ignore_errors=True)
-            result = invoke("run", *NULL, *given, "--set", f"task.behaviour={{{behaviour}}}", *budget(20), "--out", out)
-            controls = [r["id"] for r in rows(out) if r["kind"] == "control" and r["parent"] == 0 and r["epochs"] == 3]
-            if result.exit_code:
-                return result.output
-            failing = sorted({*failing, *controls})
-        raise AssertionError("the search went on without its control")
-
-    output = always(tmp_path / "run")
-    assert "failed 3 times in a row" in output or "failed alike" in output
-
-
 def test_spent_time_is_what_the_archive_holds(tmp_path):
     out = tmp_path / "run"
     refused(
@@ -374,28 +217,7 @@ def test_a_series_without_comparisons_says_so(tmp_path):
     assert "final.seeds" in output
 
 
-# Text, listeners, options
-
-
-def test_a_reason_with_brackets_is_printed_as_it_is(tmp_path):
-    out = tmp_path / "run"
-    output = done(*odd_task(out, "raises surrogate"), *budget(2))
-    for text in (output, done("candidates", out)):
-        assert "[/data/photo.jpg] [bold] more" in text
-        assert r"\udcff \x1b[2J" in text
-        assert "\x1b" not in text
-
-
-def test_a_listener_that_fails_is_named_and_the_run_goes_on(tmp_path):
-    listener = odd_plugin.FailingListener()
-    plugin_manager().register(listener, name="listening")
-    try:
-        output = done("run", *NULL, *budget(2), "--out", tmp_path / "run")
-    finally:
-        plugin_manager().unregister(listener)
-    assert "plugin listening of ? failed in spnas_run_started: RuntimeError: [/started]" in output
-    assert output.count("spnas_candidate_finished: SystemExit: 7") == 1
-    assert "spnas_run_finished: KeyError" in output
+# Options
 
 
 def test_resuming_another_strategys_run_by_name_is_refused(half):

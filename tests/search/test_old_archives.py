@@ -1,0 +1,63 @@
+"""Archives of the first schema, which believed what it was given, open and are repaired."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from spnas_core.encoding import Architecture
+from spnas_core.morphisms import identity
+from spnas_search.archive import Archive, Proposal, schema
+
+SAME = identity(Architecture.parse("b@8_1-1"))
+OLD_ROW = (
+    0, 0, "start", None, "b@8_1-1", "b@8_1-1", "[0, 1]", "[]", 2, "validation", 2, 11, 1,
+    "done", "", '{"score": 0.5}', '{"multiply_adds": 1.0}', "{}", 0.5, "abc",
+)  # fmt: skip
+
+
+def old_archive(path: Path, **changes: object) -> Path:
+    """An archive as the first version wrote it, with one start."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    schema.MIGRATIONS[0](connection)
+    meta = {"objective": "score", "higher_is_better": "1", "seed": "7", "created": "2026-01-01T00:00:00+00:00"}
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", {**meta, "run:seconds": "1.5"}.items())
+    names = [row[1] for row in connection.execute("PRAGMA table_info(candidates)")]
+    row = [changes.get(name, value) for name, value in zip(names, OLD_ROW, strict=True)]
+    connection.execute(f"INSERT INTO candidates VALUES ({', '.join('?' * len(row))})", row)
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    return path
+
+
+@pytest.mark.parametrize("opened", [Archive.open, Archive.read], ids=["writer", "reader"])
+def test_an_archive_of_the_first_schema_is_brought_up_to_date(tmp_path, opened):
+    path = old_archive(tmp_path / "archive.db")
+    before = path.read_bytes()
+    with opened(path) as archive:
+        assert archive.best(1) == (archive[0],)
+        assert (archive[0].metrics, archive[0].checksum, archive.elapsed) == ({"score": 0.5}, "abc", 1.5)
+        assert archive.commit_round([Proposal("control", 0, SAME, 1)], threads=1)[0].id == 1
+    assert (path.read_bytes() == before) == (opened == Archive.read)
+    if opened == Archive.open:
+        with Archive.open(path) as again:
+            assert len(again) == 2
+
+
+def test_numbers_that_were_stored_as_bytes_are_numbers_again(tmp_path):
+    with Archive.open(old_archive(tmp_path / "archive.db", epochs=(20).to_bytes(8, "little"))) as archive:
+        assert archive[0].epochs == 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "metrics"),
+    [
+        ({"metrics": '{"score": null}'}, "done", "{'score': nan}"),
+        ({"cost": '{"multiply_adds": null}'}, "done", "{'score': 0.5}"),
+        ({"metrics": '{"score": "good"}'}, "failed", "{}"),
+    ],
+)
+def test_results_that_bricked_an_archive_can_be_read(tmp_path, changes, status, metrics):
+    with Archive.open(old_archive(tmp_path / "archive.db", **changes)) as archive:
+        assert (archive[0].status, str(archive[0].metrics)) == (status, metrics)
+        assert archive.pareto() == ()
