@@ -1,6 +1,7 @@
 import json
 import pickle
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -282,6 +283,25 @@ def test_pixels_overrule_a_wrong_annotated_size(tmp_path):
     assert split.boxes(0).tolist() == [[30, 10, 40, 20]]
     assert split.labels(0).tolist() == [1]
     assert "first w: 40x20 instead of 100x100; 1 box(es) outside dropped" in cache.notes[-1]
+
+
+def test_lazy_records_are_made_once(tmp_path):
+    class Lazy(Sequence):
+        made = 0
+
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            if not 0 <= index < 3:
+                raise IndexError(index)
+            self.made += 1
+            return record(str(index))
+
+    lazy = Lazy()
+    data = dataset()
+    build_cache(replace(data, splits={**data.splits, "train": lazy}), tmp_path, image_size=(8, 8))
+    assert lazy.made == 3
 
 
 def test_split_without_images_is_kept(tmp_path):

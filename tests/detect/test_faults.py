@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from tiny_training import tiny_settings
 from voc_folder import write_voc
 
 from spnas_core.errors import DataError
@@ -24,6 +25,8 @@ from spnas_detect.data import (
 from spnas_detect.data._base import READERS
 from spnas_detect.data.faults import FaultCollector
 from spnas_detect.data.survey import find_faults
+from spnas_detect.inference.evaluation import evaluate
+from spnas_detect.jobs import train as train_detector
 from spnas_detect.processes.launcher import attempt
 from spnas_search.cli.main import commands
 
@@ -311,6 +314,13 @@ def test_check_and_training_refuse_alike(voc, tmp_path, change):
     assert trained == 2, output
     assert any(fault["text"] in output for fault in report["faults"]), (output, report["faults"])
     assert not (tmp_path / "out").exists()
+
+
+def test_scoring_refuses_what_a_training_would(voc, tmp_path):
+    result = train_detector(tiny_settings(data=f"voc:{voc}", data_options={}, epochs=1), tmp_path / "out")
+    normalised(voc)
+    with pytest.raises(DataError, match=r"4 of the 4 test images of .* normalised to 0…1 do, first test000"):
+        evaluate(result.weights, f"voc:{voc}")
 
 
 def harmless(voc):

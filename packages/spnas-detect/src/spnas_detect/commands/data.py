@@ -53,7 +53,7 @@ def check(
 
     extra = read_options(options)
     try:
-        data = read_data(spec, seed=data_seed, readers=registry("datasets").items, options=extra)
+        data = read_data(spec, seed=data_seed, readers=registry("datasets").items, options=extra).made()
     except DataError as error:
         _refuse(spec, error, error.faults if isinstance(error, FaultyDataError) else (), as_json=as_json)
     settings = DetectorSettings()

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, TypeVar, cast
@@ -79,6 +79,10 @@ class DetectionData:
     notes: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
+
+    def made(self) -> "DetectionData":
+        """Return the same data with every record made, for whoever goes through lazy ones more than once."""
+        return replace(self, splits={split: tuple(records) for split, records in self.splits.items()})
 
 
 class Reader(Protocol):

@@ -107,7 +107,6 @@ def train(
     if resume:
         with explained_writing(folder.path):
             folder.check_resumable(settings)
-        make_folder(folder.path)  # it may have become read-only
         return _trained(settings, folder, resume=True, monitor=monitor or Silent(), cache=cache)
     if started_by_torchrun():  # the first process checks, for others may come when it has begun
         return _trained(settings, folder, resume=False, monitor=monitor or Silent(), cache=cache)

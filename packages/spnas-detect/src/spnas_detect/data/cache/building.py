@@ -58,6 +58,7 @@ def build_cache(
     final = folder / name
     if final.exists():
         return open_cache(final)
+    data = data.made()
     refuse(data.spec, annotation_faults(data))
     try:
         with construction(folder, name) as building:
