@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from voc_folder import write_voc
 
+from spnas_core.errors import DataError
 from spnas_detect.data import DetectionData, ImageRecord, build_cache, open_cache, open_data
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.task import DetectionTask
@@ -96,3 +97,20 @@ def test_the_task_has_the_content_as_its_fingerprint_once_it_is_prepared(tmp_pat
     task.prepare(tmp_path, lambda *_: None)
     (folder,) = tmp_path.iterdir()
     assert task.fingerprint == open_cache(folder).content
+
+
+@pytest.mark.parametrize("name", ["train/images.npy", "validation/annotations.npz", "cache.json"])
+def test_a_cache_that_was_altered_is_noticed_and_named(tmp_path, name):
+    data = open_data("shapes", seed=0, image_size=32, max_size=16, train=4, validation=2, test=2)
+    folder = build_cache(data, tmp_path, image_size=(32, 32)).folder
+    file = folder / name
+    os.utime(file, (1, 1))
+    build_cache(data, tmp_path, image_size=(32, 32))  # another time alone is nothing
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=rf"the image cache .*{folder.name} is damaged: remove the folder"):
+        build_cache(data, tmp_path, image_size=(32, 32))
+    file.unlink()
+    with pytest.raises(DataError, match=r"is damaged: remove the folder"):
+        build_cache(data, tmp_path, image_size=(32, 32))

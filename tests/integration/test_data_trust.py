@@ -74,7 +74,9 @@ def test_a_run_goes_on_where_its_data_lies_now(begun):
     moved.parent.mkdir()
     shutil.copytree(begun / "voc", moved)
     shutil.rmtree(begun / "voc")
-    assert "is not a folder" in refused("run", "--resume", "--out", begun / "run")
+    message = refused("run", "--resume", "--out", begun / "run")
+    assert "is not a folder" in message
+    assert "--resume --data" in message
     done("run", "--resume", "--out", begun / "run", "--data", f"voc:{moved}")
     done("run", "--resume", "--out", begun / "run")
     assert str(moved) in (begun / "run" / "run.toml").read_text()
@@ -94,6 +96,7 @@ def test_a_training_does_not_go_on_with_other_annotations(tmp_path):
     moved = tmp_path / "moved"
     shutil.copytree(voc, moved)
     shutil.rmtree(voc)
+    assert "--resume --data" in refused("train", "--resume", "--out", out)
     done("train", "--resume", "--out", out, "--data", f"voc:{moved}")
     move_boxes(moved)
     message = refused("train", "--resume", "--out", out)

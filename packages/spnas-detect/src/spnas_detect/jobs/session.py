@@ -15,7 +15,7 @@ from torch import nn
 
 from spnas_core.durable import replace_durably
 from spnas_core.encoding import Architecture
-from spnas_core.errors import ConfigError
+from spnas_core.errors import ConfigError, DataError
 from spnas_core.interchange.initial_weights import read_initial_weights
 from spnas_core.lock import FolderLock
 from spnas_core.morphisms import identity
@@ -107,7 +107,10 @@ def train(
     if resume:
         with explained_writing(folder.path):
             folder.check_resumable(settings)
-        return _trained(settings, folder, resume=True, monitor=monitor or Silent(), cache=cache)
+        try:
+            return _trained(settings, folder, resume=True, monitor=monitor or Silent(), cache=cache)
+        except DataError as error:
+            raise DataError(f"{error}; if the data has moved, say where it lies now by --resume --data") from error
     if started_by_torchrun():  # the first process checks, for others may come when it has begun
         return _trained(settings, folder, resume=False, monitor=monitor or Silent(), cache=cache)
     with new_folder(folder.path):

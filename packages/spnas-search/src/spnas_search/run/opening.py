@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from spnas_core.errors import ArchiveError
+from spnas_core.errors import ArchiveError, DataError
 from spnas_core.tasks import data_fingerprint
 from spnas_search.archive import Archive, RunLock
 from spnas_search.run.folder import Made, Prepare, RunFolder
@@ -100,18 +100,13 @@ def _resumed(files: RunFolder, lock: RunLock, prepare: Prepare, data: str | None
     if data is not None:
         set_value(values, "task.data", data)
     settings = resolve(values)
-    if files.archive.exists():
-        with Archive.open(files.archive) as archive:
-            begins_anew = _is_untouched(archive) and _has_other_settings(archive, values)
-            if not begins_anew:
-                check_settings(archive, values, files.path)
-                check_budget(archive, values, files.path)
-            if not (begins_anew or accept_versions):
-                check_versions(archive, installed_versions(), files.path)
-        if begins_anew:
-            _remove_archive(files)
-            notes.append("the settings were changed before anything was evaluated: the run begins with these")
-    run = Run(files, settings, lock, prepare)
+    if files.archive.exists() and _begins_anew(files, values, accept_versions=accept_versions):
+        _remove_archive(files)
+        notes.append("the settings were changed before anything was evaluated: the run begins with these")
+    try:
+        run = Run(files, settings, lock, prepare)
+    except DataError as error:
+        raise DataError(f"{error}; if the data has moved, say where it lies now by --resume --data") from error
     run.open_stores()
     try:
         check_data(run.archive, data_fingerprint(run.task), settings.as_dict(), files.path)
@@ -123,6 +118,22 @@ def _resumed(files: RunFolder, lock: RunLock, prepare: Prepare, data: str | None
         raise
     run.notes = (*run.notes, *notes)
     return run
+
+
+def _begins_anew(files: RunFolder, values: Mapping[str, Any], *, accept_versions: bool) -> bool:
+    """Whether nothing was evaluated yet, so that other settings may still be taken; otherwise they are checked.
+
+    Raises:
+        ConfigError: settings or packages are not what the run began with.
+    """
+    with Archive.open(files.archive) as archive:
+        if _is_untouched(archive) and _has_other_settings(archive, values):
+            return True
+        check_settings(archive, values, files.path)
+        check_budget(archive, values, files.path)
+        if not accept_versions:
+            check_versions(archive, installed_versions(), files.path)
+    return False
 
 
 def _is_untouched(archive: Archive) -> bool:

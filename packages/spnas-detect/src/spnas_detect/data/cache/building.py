@@ -23,12 +23,13 @@ from spnas_detect.data.cache.files import (
     unwritable,
 )
 from spnas_detect.data.cache.reading import ANNOTATIONS, UNTAGGED, CachedData, open_cache
+from spnas_detect.data.cache.seals import check_sealed, seal
 from spnas_detect.data.checks import annotation_faults, check_canvas, placement_faults
 from spnas_detect.data.decoding import decode
 from spnas_detect.data.faults import Fault, refuse
 from spnas_detect.data.fitting import FittedRecord, fit_record
 
-_VERSION = 3  # part of the folder's name: raise it when the layout, the resizing or the checks change
+_VERSION = 4  # part of the folder's name: raise it when the layout, the resizing or the checks change
 
 Progress = Callable[[int, int], None]
 """Called with the number of finished images and of all images."""
@@ -57,12 +58,14 @@ def build_cache(
     name = f"{data.spec.partition(':')[0]}-{fingerprint([_VERSION, data.fingerprint, tuple(image_size)])[:16]}"
     final = folder / name
     if final.exists():
+        check_sealed(final)
         return open_cache(final)
     data = data.made()
     refuse(data.spec, annotation_faults(data))
     try:
         with construction(folder, name) as building:
             _write(data, building, image_size, progress)
+            seal(building)
             publish(building, final)
     except BrokenPipeError:  # of whoever looks at the progress
         raise
