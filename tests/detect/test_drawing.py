@@ -117,6 +117,14 @@ def test_names_that_the_font_lacks_are_written_plainly_or_by_number():
     assert lettering.writable("traffic light", "class 3") == "traffic light"
 
 
+def test_a_name_with_line_ends_or_control_characters_is_written_escaped():
+    image = np.zeros((300, 600, 3), np.uint8)
+    box = (50, 100, 550, 280)
+    for name, escaped in (("two\nlines", r"two\nlines"), ("\x1b[2J", r"\x1b[2J"), ("caf\udce9", r"caf\udce9")):
+        drawn, expected = (draw_boxes(image, [DrawnBox(box, 1)], [text]) for text in (name, escaped))
+        assert drawn.tobytes() == expected.tobytes()
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.JPEG"])
 def test_our_pictures_are_known_from_others(tmp_path, name):
     picture = Image.new("RGB", (8, 8), (10, 200, 30))

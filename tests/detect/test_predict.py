@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 from pycocotools.coco import COCO
+from safetensors.torch import load_file, save_file
 from same_detections import assert_same_detections
 
 import spnas_core
@@ -327,6 +329,26 @@ def test_unreadable_images_are_all_reported_after_the_others_are_done(weights, p
     assert [image["picture"] for image in document["images"]] == ["b.png", "c.PNG", "d.png", "e.png"]
     assert [failed["file_name"] for failed in document["failed"]] == [str(photos / n) for n in ("a.jpg", "bad.png")]
     assert not (tmp_path / "out" / "a.jpg").exists()
+
+
+def test_names_are_shown_drawn_and_written_whatever_is_in_them(weights, tmp_path):
+    names = ("car [front] \x1b[31m[/b]", "two\nlines")
+    description = replace(DESCRIPTION, classes=names)
+    odd = tmp_path / "odd.safetensors"
+    save_file(load_file(weights), odd, metadata={"spnas": json.dumps(description.metadata())})
+    image = make_image(tmp_path / os.fsdecode(b"caf\xe9 [/b]") / "a.png")
+    broken = image.with_name("b [bold].png")
+    broken.write_text("no image")
+    given = odd, image, broken, "--out", tmp_path / "out", "--score-threshold", 0
+    result = invoke(*given)
+    assert result.exit_code == 2, result.exception
+    assert r"car [front] \x1b[31m[/b]" in result.stdout
+    assert r"two\nlines" in result.stdout
+    assert r"caf\udce9 [/b]/b [bold].png" in result.stderr
+    document = json.loads(invoke(*given, "--json").stdout)
+    assert document == json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [category["name"] for category in document["categories"]] == list(names)
+    assert document["images"][0]["file_name"] == str(image)
 
 
 def test_a_mistake_is_one_line_and_exit_code_2(weights, photos, tmp_path):

@@ -1,19 +1,25 @@
 """How durations, counts and scores read, in every view alike."""
 
 import math
+import unicodedata
+
+UNDEFINED = "–"
+"""Stands in the place of a number that there is not."""
 
 
 def duration(seconds: float | None) -> str:
     """Write seconds as ``4:05`` or ``2:04:05``; an unknown duration as a dash."""
-    if seconds is None:
-        return "–"
+    if seconds is None or not math.isfinite(seconds):
+        return UNDEFINED
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def amount(number: float) -> str:
-    """Write a count with three digits and a unit: ``44.2 M``."""
+def amount(number: float | None) -> str:
+    """Write a count with three digits and a unit: ``44.2 M``; an unknown or undefined one as a dash."""
+    if number is None or not math.isfinite(number):
+        return UNDEFINED
     for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if abs(number) >= factor:
             return f"{number / factor:.3g}{unit}"
@@ -23,15 +29,30 @@ def amount(number: float) -> str:
 def number(value: float | None, *, signed: bool = False) -> str:
     """Write a score; an unknown or undefined one as a dash."""
     if value is None or not math.isfinite(value):
-        return "–"
+        return UNDEFINED
     return f"{value:+.3f}" if signed else f"{value:.3f}"
 
 
 def printable(text: str) -> str:
-    r"""Escape what a terminal would obey and what no encoding holds: control characters and lone surrogates.
+    r"""Escape what a terminal would obey, nobody sees, or no encoding holds; everything else stays as it is.
+
+    That is: control characters and line ends, invisible ones such as marks of direction (joiners stay, since Persian
+    and Hindi words and some emoji need them), and lone surrogates, which stand for bytes that are no text.
 
     Example: ``"a\x1b[2Jb"`` reads ``"a\\x1b[2Jb"``.
     """
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+    return "".join(_escaped(one) if _is_harmful(one) else one for one in text)
+
+
+_HARMFUL = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_JOINERS = "\u200c\u200d"
+
+
+def _is_harmful(letter: str) -> bool:
+    return unicodedata.category(letter) in _HARMFUL and letter not in _JOINERS
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")

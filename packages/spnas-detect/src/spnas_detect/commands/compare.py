@@ -1,16 +1,16 @@
 """``spnas compare``: which of several architectures is better, and how sure that is."""
 
-import json
 import sys
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from spnas_core.commands.columns import Column, numbers
+from spnas_core.commands.json_text import to_json
+from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import amount, number
 from spnas_core.errors import ConfigError, EvaluationError, SpnasError
 from spnas_detect.commands.progress import TrainProgress
@@ -19,16 +19,6 @@ from spnas_detect.jobs import TrainingResult, TrainSettings, flattened
 from spnas_detect.jobs.comparison import Comparison
 from spnas_detect.jobs.comparison import compare as run_comparison
 from spnas_detect.metrics.intervals import Interval
-
-
-class _ProgressOnErrors(TrainProgress):
-    """Leaves standard output to the JSON."""
-
-    @property
-    def console(self) -> Console:
-        if self._console is None:
-            self._console = Console(stderr=True)
-        return self._console
 
 
 @click.command(name="compare")
@@ -50,7 +40,7 @@ def compare(references: tuple[str, ...], *, seeds: int, out: Path, as_json: bool
     Example: spnas compare runs/serial:7 b@16_11-21-21-21 --fresh --epochs 24
     """
     settings = compared_settings(references, given)
-    progress = _ProgressOnErrors() if as_json else TrainProgress()
+    progress = TrainProgress(stderr=as_json)
     try:
         result = run_comparison(settings, seeds, out, monitor=progress)
     except EvaluationError as error:
@@ -59,9 +49,9 @@ def compare(references: tuple[str, ...], *, seeds: int, out: Path, as_json: bool
         progress.message(f"Stopped in {result.folder}. Go on by the same command.")
         sys.exit(SIGNAL_CODE + result.stopped_by)
     if as_json:
-        click.echo(json.dumps(result.as_dict(), allow_nan=False))
+        click.echo(to_json(result.as_dict()))
         return
-    progress.console.print(comparison_table(result), highlight=False)
+    progress.console.show(comparison_table(result))
     for line in verdicts(result):
         progress.message(line)
 
@@ -110,14 +100,12 @@ def _check_alike(reference: str, wanted: TrainSettings, used: TrainSettings) -> 
 
 def comparison_table(result: Comparison) -> Table:
     """Return a row per architecture."""
-    table = Table(header_style="bold")
-    table.add_column("architecture", overflow="fold")
     seeds = [f"seed {seed}" for seed in result.seeds]
-    for name in ("parameters", "multiply-adds", *seeds, f"mean {result.metric}", "difference to first"):
-        table.add_column(name, justify="right")
+    counted = numbers("parameters", "multiply-adds", *seeds, f"mean {result.metric}", "difference to first")
+    table = make_table((Column("architecture"), *counted))
     for one in result.compared:
         table.add_row(
-            Text(one.architecture),
+            one.architecture,
             amount(one.parameters),
             amount(one.multiply_adds),
             *map(number, one.scores),

@@ -1,16 +1,18 @@
 """``spnas data``: look at data sets."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from spnas_core.commands.columns import Column, numbers
+from spnas_core.commands.json_text import to_json
 from spnas_core.commands.parameters import IMAGE_SIZE
 from spnas_core.errors import DataError
 from spnas_detect.commands.options import read_options
 
 if TYPE_CHECKING:
+    from spnas_core.commands.console import PlainConsole
     from spnas_detect.data import DetectionData, Fault
 
 
@@ -68,12 +70,11 @@ def check(
         "suggestions": suggest(data.splits["train"], settings.anchor_scales, settings.aspect_ratios, image_size),
     }
     if as_json:
-        click.echo(json.dumps(report, ensure_ascii=False, allow_nan=False))
+        click.echo(to_json(report))
     else:
         _show(report)
     if fatal:
-        click.echo(f"error: {spec} cannot be used: {fatal} of its {len(found)} faults forbid it", err=True)
-        click.get_current_context().exit(1)
+        _fail(f"{spec} cannot be used: {fatal} of its {len(found)} faults forbid it")
 
 
 def _refuse(spec: str, error: DataError, faults: "tuple[Fault, ...]", *, as_json: bool) -> NoReturn:
@@ -81,10 +82,18 @@ def _refuse(spec: str, error: DataError, faults: "tuple[Fault, ...]", *, as_json
     listed = [fault.as_dict() for fault in faults]
     if as_json:
         refusal = {"spec": spec, "usable": False, "error": str(error), "faults": listed}
-        click.echo(json.dumps(refusal, ensure_ascii=False))
+        click.echo(to_json(refusal))
     elif listed:
-        _show_faults(listed)
-    click.echo(f"error: {error}", err=True)
+        from spnas_core.commands.console import make_console
+
+        _show_faults(listed, make_console())
+    _fail(str(error))
+
+
+def _fail(reason: str) -> NoReturn:
+    from spnas_core.commands.console import make_console
+
+    make_console(stderr=True).show(f"error: {reason}")
     click.get_current_context().exit(1)
 
 
@@ -100,48 +109,44 @@ def _limits(data: "DetectionData", most: int) -> list[str]:
 
 
 def _show(report: dict[str, Any]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
     from spnas_core.commands.console import make_console
+    from spnas_core.commands.tables import make_table
 
     console = make_console()
     for note in report["notes"]:
-        click.echo(f"data: {note}")
+        console.show(f"data: {note}")
     for split, counts in report["splits"].items():
-        click.echo(
+        console.show(
             f"{split}: {counts['images']} images ({counts['without_boxes']} without boxes), {counts['boxes']} boxes, "
             f"{counts['ignored']} ignored; {counts['small']} small, {counts['medium']} medium, {counts['large']} large"
         )
-        table = Table("class", header_style="bold")
-        for name in ("boxes", "share", "images"):
-            table.add_column(name, justify="right")
+        table = make_table((Column("class"), *numbers("boxes", "share", "images")))
         for name, row in counts["classes"].items():
-            table.add_row(Text(name), str(row["boxes"]), f"{row['share']:.1%}", str(row["images"]))
-        console.print(table)
-        table = Table("pixels", "least", "10 %", "median", "90 %", "greatest", header_style="bold")
+            table.add_row(name, str(row["boxes"]), f"{row['share']:.1%}", str(row["images"]))
+        console.show(table)
+        table = make_table((Column("pixels"), *numbers("least", "10 %", "median", "90 %", "greatest")))
         for key in ("side", "aspect_ratio", "image_width", "image_height"):
             table.add_row(key.replace("_", " "), *(f"{value:.4g}" for value in counts[key]))
-        console.print(table)
-    _show_faults(report["faults"])
+        console.show(table)
+    _show_faults(report["faults"], console)
     advice = report["suggestions"]
     if advice is not None:
         canvas = "x".join(map(str, advice["image_size"]))
-        click.echo(
+        console.show(
             f"On a canvas of {canvas}, nine of ten boxes have sides of {advice['least_side']:.0f} pixels or more "
             f"(square root of the area); from a shorter side of {advice['least_shorter_side']} on they have 8."
         )
-        click.echo(f"Anchors on a canvas of {canvas}, by the boxes that one of them fits:")
+        console.show(f"Anchors on a canvas of {canvas}, by the boxes that one of them fits:")
         for key in ("default", "suggested"):
             fit = advice[key]
-            click.echo(
+            console.show(
                 f"  {key}: anchor_scales {fit['anchor_scales']}, aspect_ratios {fit['aspect_ratios']} "
                 f"({fit['per_position']} at a position): IoU 0.5 with {fit['iou50']:.1%}, 0.7 with {fit['iou70']:.1%}"
             )
 
 
-def _show_faults(faults: Sequence[Mapping[str, str]]) -> None:
+def _show_faults(faults: Sequence[Mapping[str, str]], console: "PlainConsole") -> None:
     for fault in faults:
         place = "" if fault["where"] in fault["text"] else f"{fault['where']}: "
-        click.echo(f"{fault['kind']}: {place}{fault['text']}")
-    click.echo(f"Faults: {len(faults)}.")
+        console.show(f"{fault['kind']}: {place}{fault['text']}")
+    console.show(f"Faults: {len(faults)}.")

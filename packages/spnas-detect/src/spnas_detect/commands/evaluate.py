@@ -1,13 +1,14 @@
 """``spnas evaluate``: scores on a split, class by class, and where the detector fails."""
 
-import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from spnas_core.commands.columns import Column, numbers
+from spnas_core.commands.json_text import to_json
+from spnas_core.commands.wording import number
 from spnas_detect.commands.options import read_options
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def evaluate(
     Example: spnas evaluate runs/serial
     Example: spnas evaluate mine.safetensors --data voc:VOCdevkit/VOC2007 --metrics coco,voc --out failures
     """
-    from spnas_detect.commands.console import Counting, make_console
+    from spnas_core.commands.console import make_console
+    from spnas_detect.commands.counting import Counting
     from spnas_detect.inference.evaluation import evaluate as score
 
     report = score(
@@ -85,52 +87,37 @@ def evaluate(
         report=Counting("detecting"),
     )
     if as_json:
-        click.echo(json.dumps(report.as_dict(), ensure_ascii=False, allow_nan=False))
+        click.echo(to_json(report.as_dict()))
         return
     console = make_console()
     for note in report.notes:
-        click.echo(f"data: {note}")
-    click.echo(
+        console.show(f"data: {note}")
+    console.show(
         f"{report.description.detector.detector} on {report.description.architecture}, "
         f"{report.images} images of the {report.split} split of {report.data}"
     )
     for table in _tables(report):
-        console.print(table)
-    click.echo(f"Found and false are counted at IoU 0.5 among detections of score {score_threshold:g} or more.")
+        console.show(table)
+    console.show(f"Found and false are counted at IoU 0.5 among detections of score {score_threshold:g} or more.")
     if out is not None:
-        click.echo(f"evaluation.json and {len(report.worst)} pictures are in {out}.")
+        console.show(f"evaluation.json and {len(report.worst)} pictures are in {out}.")
 
 
 def _tables(report: "EvaluationReport") -> Iterator["Table"]:
     """Yield the main numbers, the classes, and the worst images if there are such."""
-    from rich.table import Table
-    from rich.text import Text
+    from spnas_core.commands.tables import make_table
 
-    main = Table(header_style="bold")
-    for name in report.main:
-        main.add_column(Text(name), justify="right")
-    main.add_row(*(_number(report.metrics.get(name, math.nan)) for name in report.main))
+    main = make_table(numbers(*report.main))
+    main.add_row(*(number(report.metrics.get(name)) for name in report.main))
     yield main
-    classes = Table(header_style="bold")
-    classes.add_column("class")
     per_class = [name for name in report.main if any(name in result.scores for result in report.classes)]
-    for name in ("images", "boxes", "found", "false", *per_class):
-        classes.add_column(Text(name), justify="right")
+    classes = make_table((Column("class"), *numbers("images", "boxes", "found", "false", *per_class)))
     for result in report.classes:
         counts = result.images, result.boxes, result.found, result.false
-        scores = (_number(result.scores.get(name, math.nan)) for name in per_class)
-        classes.add_row(Text(result.name), *map(str, counts), *scores)
+        classes.add_row(result.name, *map(str, counts), *(number(result.scores.get(name)) for name in per_class))
     yield classes
     if report.worst:
-        worst = Table(header_style="bold")
-        worst.add_column("worst images (lowest F1)")
-        for name in ("boxes", "found", "false", "F1"):
-            worst.add_column(name, justify="right")
+        worst = make_table((Column("worst images (lowest F1)"), *numbers("boxes", "found", "false", "F1")))
         for image in report.worst:
-            worst.add_row(Text(image.name), str(image.boxes), str(image.found), str(image.false), f"{image.f1:.2f}")
+            worst.add_row(image.name, str(image.boxes), str(image.found), str(image.false), f"{image.f1:.2f}")
         yield worst
-
-
-def _number(value: float) -> str:
-    """Write a score; an undefined one as a dash."""
-    return f"{value:.3f}" if math.isfinite(value) else "–"

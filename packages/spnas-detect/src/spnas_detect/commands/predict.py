@@ -1,11 +1,13 @@
 """``spnas predict``: boxes on images."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from spnas_core.commands.columns import Column, numbers
+from spnas_core.commands.json_text import to_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,7 +50,8 @@ def predict(
     Example: spnas predict runs/serial photo.jpg --out found
     Example: spnas predict runs/serial:12 'photos/**/*.jpg' --out found --score-threshold 0.3
     """
-    from spnas_detect.commands.console import Counting, make_console
+    from spnas_core.commands.console import make_console
+    from spnas_detect.commands.counting import Counting
     from spnas_detect.inference.prediction import predict as detect
 
     found = detect(
@@ -61,32 +64,29 @@ def predict(
         report=Counting("detecting"),
     )
     if as_json:
-        click.echo(json.dumps(found.as_dict(), ensure_ascii=False, allow_nan=False))
+        click.echo(to_json(found.as_dict()))
     else:
-        make_console().print(_table(found))
+        console = make_console()
+        console.show(_table(found))
         objects = sum(len(image.labels) for image in found.images)
-        click.echo(f"{objects} objects of score {score_threshold:g} or more in {len(found.images)} images.")
-        click.echo(f"Their pictures and predictions.json are in {out}.")
+        console.show(f"{objects} objects of score {score_threshold:g} or more in {len(found.images)} images.")
+        console.show(f"Their pictures and predictions.json are in {out}.")
     for reason in found.failed.values():
-        click.echo(f"error: {' '.join(reason.split())}", err=True)
+        make_console(stderr=True).show(f"error: {' '.join(reason.split())}")
     if found.failed:
         click.get_current_context().exit(2)
 
 
 def _table(found: "Predictions") -> "Table":
     """One row per class: how many objects, in how many images."""
-    from rich.table import Table
-    from rich.text import Text
+    from spnas_core.commands.tables import make_table
 
     objects: Counter[int] = Counter()
     images: Counter[int] = Counter()
     for image in found.images:
         objects.update(image.labels.tolist())
         images.update(set(image.labels.tolist()))
-    table = Table(header_style="bold")
-    table.add_column("class")
-    table.add_column("objects", justify="right")
-    table.add_column("images", justify="right")
+    table = make_table((Column("class"), *numbers("objects", "images")))
     for label, name in enumerate(found.description.classes, 1):
-        table.add_row(Text(name), str(objects[label]), str(images[label]))
+        table.add_row(name, str(objects[label]), str(images[label]))
     return table

@@ -2,12 +2,11 @@
 
 import time
 
-from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from spnas_core.commands.console import make_console
+from spnas_core.commands.console import PlainConsole, make_console
 from spnas_core.commands.wording import duration
 from spnas_detect.jobs import Speed
 from spnas_detect.training import StepRecord
@@ -18,28 +17,33 @@ LINE_SECONDS = 15.0
 
 
 class TrainProgress:
-    """A monitor for people. What it draws on is made when it is first used, in whichever process that is."""
+    """A monitor for people. What it draws on is made when it is first used, in whichever process that is.
 
-    def __init__(self) -> None:
-        self._console: Console | None = None
+    Args:
+        stderr: leaves standard output to others.
+    """
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        self._stderr = stderr
+        self._console: PlainConsole | None = None
         self._live: Live | None = None
         self._written = float("-inf")
 
     @property
-    def console(self) -> Console:
+    def console(self) -> PlainConsole:
         """Where everything goes."""
         if self._console is None:
-            self._console = make_console()
+            self._console = make_console(stderr=self._stderr)
         return self._console
 
     def message(self, text: str) -> None:
         """Print it, above the live line if there is one."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.show(text)
 
     def reading(self, what: str, done: int, total: int) -> None:
         """Overwrite one line in a terminal; print one at the end elsewhere."""
         if self.console.is_terminal:
-            self.console.print(f"{what}: {done}/{total}", end="\n" if done == total else "\r", highlight=False)
+            self.console.print(f"{what}: {done}/{total}", end="\n" if done == total else "\r")
         elif done == total:
             self.message(f"{what}: {total} done")
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
+from spnas_core.commands.columns import Column, numbers
+from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import number
 
 ALL = "all classes"
@@ -17,10 +19,7 @@ def score_table(scores: Mapping[str, float]) -> Table:
     """
     metrics = list(dict.fromkeys(name.partition("/")[0] for name in scores))
     classes = list(dict.fromkeys(name.partition("/")[2] for name in scores if "/" in name))
-    table = Table(header_style="bold")
-    table.add_column("class")
-    for metric in metrics:
-        table.add_column(metric, justify="right")
+    table = make_table((Column("class"), *numbers(*metrics)))
     table.add_row(ALL, *(number(scores.get(metric)) for metric in metrics), end_section=bool(classes))
     for name in classes:
         cells = (scores.get(f"{metric}/{name}") if f"{metric}/{name}" in scores else "" for metric in metrics)

@@ -98,7 +98,7 @@ def train_command(reference: str | None, *, out: Path | None, resume: bool, **gi
 def report(result: TrainingResult, settings: TrainSettings, progress: TrainProgress) -> None:
     """Show the scores, and what to type next."""
     progress.message(f"{settings.architecture} on {settings.score_split} images, after {settings.epochs} epochs")
-    progress.console.print(score_table(result.scores), highlight=False)
+    progress.console.show(score_table(result.scores))
     progress.message(f"Weights: {result.weights}")
     progress.message(f"Look at what it finds: spnas predict {result.weights} IMAGE… --out found")
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from spnas_core.commands.wording import printable
 from spnas_detect.drawing.colours import IGNORED, Colour, class_colour, text_colour
 from spnas_detect.drawing.fonts import Font, Lettering
 from spnas_detect.drawing.labels import Rectangle, place_labels
@@ -73,8 +74,9 @@ class _Labels:
     """The texts of all labels, in letters that fit into the picture."""
 
     def __init__(self, boxes: Sequence[DrawnBox], classes: Sequence[str], style: Style, room: int) -> None:
-        lettering = Lettering(classes)
-        names = [lettering.writable(name, f"class {label}") for label, name in enumerate(classes, 1)]
+        plain = [printable(name) for name in classes]  # a line end, for one, has no width that one could measure
+        lettering = Lettering(plain)
+        names = [lettering.writable(name, f"class {label}") for label, name in enumerate(plain, 1)]
         self.padding = style.padding
         self.font = lettering.font(style.text)
         self.texts = [_text(names[item.label - 1], item, self.font, room - 2 * self.padding) for item in boxes]

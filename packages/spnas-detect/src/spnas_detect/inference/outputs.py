@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from spnas_core.commands.json_text import to_json
 from spnas_core.errors import ConfigError
 from spnas_detect.drawing import is_our_picture
 
@@ -103,5 +104,5 @@ def _says(path: Path, description: str) -> bool:
 def write_document(path: Path, document: Mapping[str, Any]) -> None:
     """Write a JSON file, complete or not at all."""
     unfinished = path.with_name(f".{path.name}.new")
-    unfinished.write_text(json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1), encoding="utf-8")
+    unfinished.write_text(to_json(document, indent=1), encoding="utf-8")
     unfinished.replace(path)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spnas_core.commands.json_text import to_json
 from spnas_core.cost import backbone_cost
 from spnas_core.durable import write_durably
 from spnas_core.encoding import Architecture
@@ -154,7 +155,7 @@ def _prepare(settings: Sequence[TrainSettings], out: Path) -> dict[str, Any]:
         check_settings(one)
     if file.exists():
         before = _read_plan(file)
-        _check_same_plan(before, json.loads(json.dumps(plan)), out)
+        _check_same_plan(before, json.loads(to_json(plan)), out)
         return before
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} is not empty and holds no comparison: choose another --out")
@@ -200,4 +201,4 @@ def _fixed(settings: TrainSettings) -> dict[str, object]:
 
 
 def _write(file: Path, content: dict[str, Any]) -> None:
-    write_durably(file, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    write_durably(file, to_json(content, indent=2) + "\n")

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from spnas_core.commands.json_text import to_json
 from spnas_core.configuration import read_toml, validate, write_toml
 from spnas_core.durable import write_durably
 from spnas_core.errors import ConfigError
@@ -98,12 +99,8 @@ class TrainFolder:
 
     def write_scores(self, scores: Mapping[str, float], *, split: str, seconds: float) -> None:
         """Write what the trained detector has scored; undefined scores become null."""
-        content = {
-            "split": split,
-            "scores": {name: value if math.isfinite(value) else None for name, value in scores.items()},
-            "seconds": round(seconds, 3),
-        }
-        write_durably(self.scores, json.dumps(content, indent=2, allow_nan=False) + "\n")
+        content = {"split": split, "scores": scores, "seconds": round(seconds, 3)}
+        write_durably(self.scores, to_json(content, indent=2) + "\n")
 
 
 def check_same_data(folder: Path, then: str, now: str, place: str) -> None:

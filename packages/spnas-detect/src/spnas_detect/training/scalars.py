@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from spnas_core.commands.json_text import to_json
+
 FILE, BOARD = "scalars.jsonl", "tensorboard"
 
 
@@ -36,8 +38,7 @@ class Scalars:
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Write numbers by name; what is not finite becomes null."""
-        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        self._file.write(json.dumps({"step": step, **finite}, allow_nan=False) + "\n")
+        self._file.write(to_json({"step": step, **values}) + "\n")
         self._file.flush()
         if self._board is not None:
             for name, value in values.items():

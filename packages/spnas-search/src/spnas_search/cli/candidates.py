@@ -1,12 +1,12 @@
 """``spnas candidates``: the archive as a table."""
 
-import json
 from pathlib import Path
 
 import click
 
-from spnas_core.commands.console import make_console
-from spnas_search.reports import candidate_json, candidate_table
+from spnas_core.commands.console import write_lines
+from spnas_core.commands.json_text import to_json
+from spnas_search.reports import candidate_json, candidate_lines
 from spnas_search.run import read_archive
 
 
@@ -23,7 +23,6 @@ def candidates(run: Path, *, pareto: bool, as_json: bool) -> None:
     with read_archive(run) as archive:
         chosen = archive.pareto() if pareto else tuple(archive)
         if as_json:
-            for candidate in chosen:
-                click.echo(json.dumps(candidate_json(archive, candidate), allow_nan=False))
-            return
-        make_console().print(candidate_table(archive, chosen))
+            write_lines(to_json(candidate_json(archive, candidate)) for candidate in chosen)
+        else:
+            write_lines(candidate_lines(archive, chosen))

@@ -1,9 +1,10 @@
 """``spnas plugins``: what is registered, and by which distribution."""
 
 import click
-from rich.table import Table
 
+from spnas_core.commands.columns import Column
 from spnas_core.commands.console import make_console
+from spnas_core.commands.tables import make_table
 from spnas_core.plugins import plugin_origins, registry
 from spnas_core.plugins.registries import nouns
 
@@ -15,15 +16,13 @@ def plugins() -> None:
     \b
     Example: spnas plugins
     """
-    table = Table(box=None, header_style="bold")
-    for heading in ("kind", "name", "distribution", "what it is"):
-        table.add_column(heading)
+    table = make_table(map(Column, ("kind", "name", "distribution", "what it is")), framed=False)
     origins = plugin_origins()
     for noun in nouns():
         found = registry(noun)
         for name, item in found.items.items():
             table.add_row(noun, name, origins[found.plugins[name]], _summary(item))
-    make_console().print(table)
+    make_console().show(table)
 
 
 def _summary(item: object) -> str:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console, RenderableType
 
-from spnas_core.commands.console import make_console
+from spnas_core.commands.console import PlainConsole, make_console
 from spnas_core.configuration import read_assignment
 from spnas_core.errors import ConfigError
 from spnas_search.monitors.lines import Lines
@@ -19,7 +18,7 @@ from spnas_search.monitors.state import SearchState
 from spnas_search.reports import summary
 from spnas_search.reports.seeds import SeedsSummary
 from spnas_search.run import Run, RunFolder, resume_run, start_run
-from spnas_search.search import Comparison, compare, run_search
+from spnas_search.search import Comparison, NoComparison, outcome, run_search
 from spnas_search.series import Series, resume_series, start_series
 from spnas_search.settings import read_toml, resolve, set_key, set_value
 from spnas_search.starting_points import starting_point
@@ -125,26 +124,26 @@ def _values(
     return values
 
 
-def _search_all(series: Series, resuming: Mapping[str, Any], console: Console) -> None:
+def _search_all(series: Series, resuming: Mapping[str, Any], console: PlainConsole) -> None:
     """Run every search of a series to its end, and compare them."""
-    found: list[Comparison | None] = []
+    found: list[Comparison | NoComparison] = []
     opened = series.open(_Reading(console), **resuming)
     for seed in series.seeds:
         console.rule(f"seed {seed}")
         found.append(_search(next(opened)[1], console, go_on=f"--out {series.folder}"))
     console.rule(f"{series.count} searches")
     for part in SeedsSummary(found).parts():
-        _say(console, part)
+        console.show(part)
 
 
-def _search(run: Run, console: Console, go_on: str | None = None) -> Comparison | None:
-    """Run a search to its end, show it, and return the final comparison."""
+def _search(run: Run, console: PlainConsole, go_on: str | None = None) -> Comparison | NoComparison:
+    """Run a search to its end, show it, and return the final comparison, or why there is none."""
     with run:
         strategy = run.settings.strategy.model_dump()["name"]
         start, objective = run.settings.run.start, run.objective.name
-        _say(console, f"{strategy} search from {start}, objective {objective}, in {run.folder}")
+        console.show(f"{strategy} search from {start}, objective {objective}, in {run.folder}")
         for note in run.notes:
-            _say(console, f"data: {note}")
+            console.show(f"data: {note}")
         state = SearchState(run.settings.run, run.archive)
         try:
             with _stopping_like_ctrl_c():
@@ -152,14 +151,14 @@ def _search(run: Run, console: Console, go_on: str | None = None) -> Comparison 
                     with LiveView(state, console) as view:
                         run_search(run, view)
                 else:
-                    run_search(run, Lines(state, lambda line: print(line, flush=True)))  # noqa: T201
+                    run_search(run, Lines(state, console.show))
         except KeyboardInterrupt as stop:
             where = go_on or f"--out {run.folder}"
-            _say(console, f"Stopped. Nothing finished is lost; go on with: spnas run {where} --resume")
+            console.show(f"Stopped. Nothing finished is lost; go on with: spnas run {where} --resume")
             sys.exit(stop.args[0] if stop.args else INTERRUPTED)
         for part in summary(run):
-            _say(console, part)
-        return compare(run.archive)
+            console.show(part)
+        return outcome(run.archive, run.settings.run)
 
 
 @contextmanager
@@ -176,19 +175,14 @@ def _stopping_like_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _say(console: Console, part: RenderableType) -> None:
-    """Print tables as they are, and text without reading markup into the brackets of somebody's path."""
-    console.print(part, highlight=False, markup=False, soft_wrap=isinstance(part, str))
-
-
 class _Reading:
     """Shows how far reading the data is: a line that is overwritten in a terminal, one line elsewhere."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: PlainConsole) -> None:
         self._console = console
 
     def __call__(self, what: str, done: int, total: int) -> None:
         if self._console.is_terminal:
-            self._console.print(f"{what}: {done}/{total}", end="\n" if done == total else "\r", highlight=False)
+            self._console.print(f"{what}: {done}/{total}", end="\n" if done == total else "\r")
         elif done == total:
-            self._console.print(f"{what}: {total} done", highlight=False)
+            self._console.print(f"{what}: {total} done")

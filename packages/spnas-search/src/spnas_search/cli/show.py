@@ -3,8 +3,10 @@
 import click
 from rich.table import Table
 
+from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.console import make_console
 from spnas_core.commands.parameters import IMAGE_SIZE
+from spnas_core.commands.tables import make_table
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_search.monitors.wording import amount
@@ -22,23 +24,18 @@ def show(code: str, image: tuple[int, int]) -> None:
     Example: spnas show r_111-2111-211111-211 --image 1216x800
     """
     architecture = Architecture.parse(code)
-    make_console().print(*stage_drawing(architecture, image), sep="\n")
+    console = make_console()
+    for part in stage_drawing(architecture, image):
+        console.show(part)
 
 
 def stage_drawing(architecture: Architecture, image: tuple[int, int]) -> tuple[Table, str]:
     """Return the table of stages, and the line of totals."""
     cost = backbone_cost(architecture, *image)
-    table = Table(title=f"{architecture} at {image[0]}x{image[1]}", title_justify="left", header_style="bold", box=None)
-    for heading, justify in (
-        ("stage", "left"),
-        ("blocks", "left"),
-        ("size", "right"),
-        ("channels", "right"),
-        ("mult-adds", "right"),
-        ("params", "right"),
-        ("share of multiply-adds", "left"),
-    ):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    shown = *numbers("size", "channels", "mult-adds", "params"), Column("share of multiply-adds")
+    table = make_table(
+        (Column("stage"), Column("blocks"), *shown), title=f"{architecture} at {image[0]}x{image[1]}", framed=False
+    )
     drawings = [architecture.stem, *("".join("□" if d == "1" else "■" for d in stage) for stage in architecture.stages)]
     for stage, drawing in zip(cost.stages, drawings, strict=True):
         share = stage.multiply_adds / cost.multiply_adds

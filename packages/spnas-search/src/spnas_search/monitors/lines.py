@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from spnas_core.tasks import Progress
 from spnas_search.archive import Candidate
 from spnas_search.monitors.state import PHASES, SearchState
-from spnas_search.monitors.wording import duration, number, origin, outcome
+from spnas_search.monitors.wording import duration, merit_of, number, origin, outcome
 
 
 class Lines:
@@ -13,7 +13,7 @@ class Lines:
 
     Args:
         state: followed by this view.
-        write: takes one line.
+        write: takes one line, as a console's ``show`` does.
     """
 
     def __init__(self, state: SearchState, write: Callable[[str], None]) -> None:
@@ -47,6 +47,6 @@ class Lines:
             rate = state.candidates_per_hour
             self._write(
                 f"   {state.finished_children}/{state.settings.budget.candidates} children, "
-                f"best {best.id} {best.architecture} merit {number(state.archive.merit(best))}, "
+                f"best {best.id} {best.architecture} merit {number(merit_of(state.archive, best))}, "
                 f"{'–' if rate is None else f'{rate:.0f}'} candidates/h, {duration(state.seconds_left)} left"
             )

@@ -5,16 +5,19 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from spnas_core.commands.columns import Column, numbers
+from spnas_core.commands.console import PlainConsole
+from spnas_core.commands.tables import make_table
 from spnas_core.tasks import Progress
 from spnas_search.archive import Candidate
 from spnas_search.monitors.state import PHASES, SearchState
-from spnas_search.monitors.wording import amount, duration, number, origin
+from spnas_search.monitors.wording import amount, duration, merit_of, number, origin
 
 SHOWN_OUTCOMES = 8
 BAR_WIDTH = 32
@@ -28,9 +31,10 @@ class LiveView:
         console: to draw on.
     """
 
-    def __init__(self, state: SearchState, console: Console) -> None:
+    def __init__(self, state: SearchState, console: PlainConsole) -> None:
         self._state = state
         self._outcomes: deque[Candidate] = deque(maxlen=SHOWN_OUTCOMES)
+        self._console = console
         self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Self:
@@ -44,7 +48,7 @@ class LiveView:
 
     def message(self, text: str) -> None:
         """Print it above the view."""
-        self._live.console.print(text, highlight=False)
+        self._console.show(text)
 
     def round_started(self, phase: str, candidates: Sequence[Candidate]) -> None:
         """Follow."""
@@ -77,12 +81,14 @@ class LiveView:
         )
         if best is None:
             return grid
-        objective = state.archive.objective.name
-        multiply_adds = amount(best.cost["multiply_adds"])
-        line = Text.assemble(
-            ("best so far  ", "bold"),
-            (str(best.architecture), "bold green"),
-            f"  merit {number(state.archive.merit(best))} {objective}  {multiply_adds} multiply-adds",
+        line = Table.grid(padding=(0, 2))
+        for style in ("bold", "bold green", "", ""):
+            line.add_column(style=style)
+        line.add_row(
+            "best so far",
+            str(best.architecture),
+            f"merit {number(merit_of(state.archive, best))} {state.archive.objective.name}",
+            f"{amount(best.cost.get('multiply_adds'))} multiply-adds",
         )
         return Group(grid, line)
 
@@ -102,11 +108,8 @@ class LiveView:
 
     def _finished(self) -> RenderableType:
         archive = self._state.archive
-        table = Table(box=None, padding=(0, 2), header_style="dim")
-        for heading in ("", "architecture", "from", archive.objective.name, "gain", "time"):
-            table.add_column(
-                heading, justify="right" if heading in {archive.objective.name, "gain", "time"} else "left"
-            )
+        columns = Column(""), Column("architecture"), Column("from"), *numbers(archive.objective.name, "gain", "time")
+        table = make_table(columns, framed=False)
         for candidate in self._outcomes:
             failed = candidate.status == "failed"
             gain = archive.gain(candidate)

@@ -1,17 +1,8 @@
-"""What the commands print to."""
+"""How far a command is."""
 
 import sys
 
 import click
-from rich.console import Console
-
-LOG_WIDTH = 140
-
-
-def make_console() -> Console:
-    """Return a console as wide as the terminal, or wide enough for every table where there is none."""
-    console = Console()
-    return console if console.is_terminal else Console(width=LOG_WIDTH)
 
 
 class Counting:

@@ -1,0 +1,101 @@
+"""What is printed appears as it is: no markup, no emoji, nothing that a terminal obeys, nothing cut off."""
+
+import ast
+import io
+from pathlib import Path
+
+import pytest
+from rich.live import Live
+from rich.table import Table
+
+from spnas_core.commands.columns import Column, numbers
+from spnas_core.commands.console import PlainConsole, make_console, write_lines
+from spnas_core.commands.tables import make_table
+
+SOURCES = sorted((Path(__file__).parents[2] / "packages").glob("*/src/**/*.py"))
+ODD = ["[/data/photo.jpg]", "car [front]", "[bold red]", ":car: :smile:", r"\[x]", "[/]", "[link=file:///]"]
+
+
+def printed(part, **options) -> str:
+    file = io.StringIO()
+    PlainConsole(file=file, width=120, **options).show(part)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("text", ODD)
+@pytest.mark.parametrize("terminal", [False, True])
+def test_text_is_no_markup_wherever_it_stands(text, terminal):
+    assert printed(text, force_terminal=terminal) == f"{text}\n"
+    table = make_table((Column(text), *numbers("n")), title=text)
+    table.add_row(text, "1")
+    assert printed(table, force_terminal=terminal).count(text) == 3
+
+
+def test_nothing_is_cut_off():
+    long = "".join(map(str, range(200)))
+    assert printed(long) == f"{long}\n"
+    table = make_table((Column("class"),))
+    table.add_row(long)
+    lines = [line.strip("│ ") for line in printed(table).splitlines() if line.startswith("│")]
+    assert len(lines) > 1
+    assert "".join(lines) == long
+
+
+def test_what_a_terminal_would_obey_is_escaped_wherever_it_stands():
+    evil = "\x1b]0;title\a\r\n\udcff"
+    escaped = r"\x1b]0;title\x07\r\n\udcff"
+    assert printed(evil) == f"{escaped}\n"
+    table = make_table((Column(evil),), title=evil)
+    table.add_row(evil)
+    assert printed(table).count(escaped) == 3
+    console = PlainConsole(file=io.StringIO(), width=120)
+    console.rule(evil)
+    with Live(evil, console=console):
+        pass
+    grid = Table.grid()
+    grid.add_row(evil)
+    console.print(grid)
+    assert console.file.getvalue().count(escaped) == 3
+    assert "\x1b" not in console.file.getvalue()
+
+
+def test_consoles_write_to_the_stream_asked_for(capsys):
+    make_console().show("out")
+    make_console(stderr=True).show("err")
+    write_lines(["one", "two"])
+    assert capsys.readouterr() == ("out\none\ntwo\n", "err\n")
+
+
+# The rules that hold because nobody goes another way
+
+
+def calls(name: str) -> list[tuple[Path, ast.Call]]:
+    """All calls of a function or method of that dotted name in the packages."""
+    return [
+        (path, node)
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(name)
+    ]
+
+
+def test_nobody_else_makes_a_console():
+    assert {path.name for path, _ in calls("Console")} == {"console.py"}
+    for shortcut in ("get_console", "from_markup", "TextColumn", "rich.print", "render_markup"):
+        assert calls(shortcut) == []
+
+
+def test_outside_text_goes_through_a_console():
+    told = {path.relative_to(path.parents[3]).as_posix() for path, call in calls("click.echo") if not _is_json(call)}
+    # One line of each error, escaped there; a counter of our own words.
+    assert told == {"src/spnas_search/cli/main.py", "src/spnas_detect/commands/counting.py"}
+
+
+def _is_json(call: ast.Call) -> bool:
+    return isinstance(call.args[0], ast.Call) and ast.unparse(call.args[0].func) == "to_json"
+
+
+def test_all_json_for_others_is_written_by_one_function():
+    shown = {"commands", "cli", "reports", "jobs", "inference"}
+    dumps = [path for path, _ in [*calls("json.dumps"), *calls("json.dump")] if shown & set(path.parts)]
+    assert {path.name for path in dumps} == {"json_text.py"}

@@ -1,0 +1,330 @@
+"""Tables, lines and views say what the archive holds, in the metric's own direction, whatever the texts in it."""
+
+import io
+import json
+import math
+import sys
+
+import pytest
+
+from spnas_core.commands.console import PlainConsole
+from spnas_core.commands.json_text import to_json
+from spnas_core.encoding import Architecture
+from spnas_core.morphisms import Expand, identity
+from spnas_core.tasks import Evaluation, MetricSpec, Progress
+from spnas_search.archive import Archive, Proposal
+from spnas_search.monitors.lines import Lines
+from spnas_search.monitors.live import LiveView
+from spnas_search.monitors.state import SearchState
+from spnas_search.reports import candidate_json, candidate_lines, comparison_table, pareto_table
+from spnas_search.reports.seeds import SeedsSummary
+from spnas_search.reports.summary import unranked, verdict
+from spnas_search.search import Comparison, NoComparison, compare, outcome
+from spnas_search.search.comparison import missing_parts
+from spnas_search.settings import RunSettings
+
+START = Architecture.parse("b@8_11-21-21")
+SCORE, LOSS = MetricSpec("score"), MetricSpec("loss", higher_is_better=False)
+NAN = math.nan
+COST = {"multiply_adds": 2e6, "parameters": 1e3}
+
+
+class Filled:
+    """An archive that is filled by hand.
+
+    Args:
+        path: of its file.
+        objective: to rank by.
+    """
+
+    def __init__(self, path, objective=SCORE) -> None:
+        self.archive = Archive.create(path, objective=objective, run_seed=0)
+        self.archive._connection.execute("PRAGMA synchronous = OFF")  # what is tested here is not the disk
+
+    def add(self, kind: str, parent: int | None = None, score: float | str | None = None, cost=COST) -> int:
+        """Enter a candidate with a score; a text is why it failed, None leaves it proposed."""
+        rewrite = identity(START if parent is None else self.archive[parent].architecture)
+        if kind == "child":
+            rewrite = Expand().options(self.archive[parent].architecture)[0]
+        split = "test" if kind == "final" else "validation"
+        (entered,) = self.archive.commit_round([Proposal(kind, parent, rewrite, 1, split)], threads=1)
+        if isinstance(score, str):
+            self.archive.fail(entered.id, score)
+        elif score is not None:
+            evaluation = Evaluation({self.archive.objective.name: score}, cost, {"inherited_percent": 97.25}, 65.0)
+            self.archive.finish(entered.id, evaluation, None)
+        return entered.id
+
+    def add_all(self, *candidates: tuple) -> Archive:
+        for candidate in candidates:
+            self.add(*candidate)
+        return self.archive
+
+
+@pytest.fixture
+def filled(tmp_path):
+    made = Filled(tmp_path / "archive.db")
+    yield made
+    made.archive.close()
+
+
+@pytest.fixture
+def losing(tmp_path):
+    """A search for low losses: 0.8 the start, 0.7 its control, 0.5 the child, which gains 0.2 and has merit 0.6."""
+    made = Filled(tmp_path / "losing.db", LOSS)
+    yield made.add_all(("start", None, 0.8), ("control", 0, 0.7), ("child", 0, 0.5))
+    made.archive.close()
+
+
+def shown(*parts) -> str:
+    """What a console prints, with single blanks in the place of line ends and paddings."""
+    console = PlainConsole(file=io.StringIO(), width=140)
+    for part in parts:
+        console.show(part)
+    return " ".join(console.file.getvalue().split())
+
+
+def settings(**values) -> RunSettings:
+    return RunSettings(start=str(START), final={"seeds": values.get("seeds", 2)})
+
+
+# Candidates, one by one
+
+
+def test_a_line_per_candidate_says_everything(filled):
+    archive = filled.add_all(("start", None, 0.5), ("control", 0, 0.5), ("child", 0, 0.75), ("child", 0, "told to"))
+    lines = list(candidate_lines(archive, archive))
+    headings = "id kind parent architecture morphisms inherited score gain merit mult-adds params age time status"
+    assert lines[0].split() == headings.split()
+    step = str(archive[2].rewrite.steps[0])
+    facts = f"2 child 0 {archive[2].architecture} {step} 97.2 % 0.750 +0.250 0.750 2 M 1 k 2 1:05 done"
+    assert lines[3].split() == facts.split()
+    assert " ".join(lines[4].split()).endswith("– – – – – 2 0:00 failed: told to")
+    assert lines[4].split()[:3] == ["3", "child", "0"]
+
+
+def test_a_task_that_counts_no_cost_leaves_dashes(filled):
+    filled.add("start", None, 0.5, {"parameters": NAN})
+    filled.add("child", 0, 0.75, {})
+    first, second = list(candidate_lines(filled.archive, filled.archive))[1:]
+    assert " ".join(first.split()).endswith("0.500 – – 1 1:05 done")
+    assert " ".join(second.split()).endswith("– – – – 2 1:05 done")
+
+
+def test_reasons_are_printed_whole_and_as_they_are(filled):
+    reason = "no [/data/photo.jpg] for [bold] " + "x" * 500
+    archive = filled.add_all(("start", None, 0.5), ("child", 0, reason))
+    # As an archive of an earlier version holds them.
+    object.__setattr__(archive[1], "reason", f"{reason} \x1b[2J\udcff")
+    assert list(candidate_lines(archive, archive))[2].endswith(rf"failed: {reason} \x1b[2J\udcff")
+
+
+def test_json_of_a_candidate_is_strict_whatever_it_holds(filled):
+    filled.add("start", None, NAN, {"multiply_adds": NAN})
+    filled.add("child", 0, NAN)
+    object.__setattr__(filled.archive[0], "receipt", {"change": (NAN, math.inf)})
+    for candidate in filled.archive:
+        values = json.loads(to_json(candidate_json(filled.archive, candidate)), parse_constant=pytest.fail)
+        assert values["metrics"] == {"score": None}
+        assert values["merit"] is values["gain"] is None
+        assert values["architecture"] == str(candidate.architecture)
+    first = json.loads(to_json(candidate_json(filled.archive, filled.archive[0])))
+    assert (first["cost"], first["receipt"]) == ({"multiply_adds": None}, {"change": [None, None]})
+
+
+def calls_made(work) -> int:
+    """Count the functions called: work, measured without a clock."""
+    count = 0
+
+    def profile(frame, event, argument):
+        nonlocal count
+        count += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_listing_a_candidate_takes_a_few_calls_however_many_there_are(filled, as_json):
+    filled.add("start", None, 0.5)
+    for number in range(100):
+        filled.add("control", 0, 0.5)
+        filled.add("child", 0, 0.5 + number / 1000)
+        filled.add("child", 0, NAN)
+        filled.add("child", 0, "broke [here]")
+    archive = filled.archive
+
+    def listing(count: int) -> int:
+        chosen = list(archive)[:count]
+        if as_json:
+            return calls_made(lambda: [to_json(candidate_json(archive, candidate)) for candidate in chosen])
+        return calls_made(lambda: list(candidate_lines(archive, chosen)))
+
+    listing(10)  # what is imported or remembered once
+    few, many = listing(100), listing(400)
+    assert many - few < 100 * 300
+
+
+# A metric of which less is better
+
+
+def test_merits_are_shown_in_the_metrics_own_direction_and_gains_as_improvements(losing):
+    assert losing.merit(losing[2]) == pytest.approx(-0.6)
+    assert list(candidate_lines(losing, losing))[3].split()[-10:-7] == ["0.500", "+0.200", "0.600"]
+    values = candidate_json(losing, losing[2])
+    assert (values["merit"], values["gain"]) == (pytest.approx(0.6), pytest.approx(0.2))
+    assert "0.600" in shown(pareto_table(losing))
+    written: list[str] = []
+    state = SearchState(settings(), losing)
+    Lines(state, written.append).candidate_finished(losing[2])
+    assert "loss 0.500  gain +0.200" in written[0]
+    assert f"best 2 {losing[2].architecture} merit 0.600" in written[1]
+    view = LiveView(state, PlainConsole(file=io.StringIO()))
+    view.candidate_finished(losing[2])
+    drawn = shown(view._draw())
+    assert "merit 0.600 loss" in drawn
+    assert "+0.200" in drawn
+    assert "-0" not in drawn + shown(*candidate_lines(losing, losing), pareto_table(losing), *written)
+
+
+def test_views_print_texts_from_outside_as_they_are(filled):
+    archive = filled.add_all(("start", None, 0.5), ("child", 0, "no [/data/photo.jpg]"))
+    file = io.StringIO()
+    view = LiveView(SearchState(settings(), archive), PlainConsole(file=file, width=140))
+    view.round_started("search", [archive[0]])
+    view.progress(Progress(0, 1, 2, "epoch [/1] \x1b[2J"))
+    view.candidate_finished(archive[1])
+    view.message("plugin [/x] \a failed")
+    drawn = file.getvalue() + shown(view._draw())
+    for text in ("no [/data/photo.jpg]", r"epoch [/1] \x1b[2J", r"plugin [/x] \x07 failed"):
+        assert text in drawn
+
+
+# The end of a search
+
+
+BEATEN = (("start", None, 0.5), ("control", 0, 0.5), ("child", 0, 0.75))  # 1 is the start at the age of 2
+
+
+def finals(*scores: float | str | None) -> list[tuple]:
+    """Finals of start and winner in turn."""
+    return [("final", (1, 2)[place % 2], score) for place, score in enumerate(scores)]
+
+
+def test_a_complete_comparison_lacks_nothing(filled):
+    archive = filled.add_all(*BEATEN, *finals(0.4, 0.5, "torn", 0.7, 0.6))
+    found = outcome(archive, settings())
+    assert found == compare(archive)
+    assert (found.start_scores, found.winner_scores) == ((0.4, 0.6), (0.5, 0.7))
+    assert missing_parts(archive, settings()) == ()  # a failed final that was repeated is no lack
+    assert "(2 seeds each)" in shown(comparison_table(found, "score"))
+    assert verdict(found, "score").startswith("The gain of +0.100 score does not exceed the seed noise")
+
+
+@pytest.mark.parametrize(
+    ("candidates", "seeds", "reason", "start_won"),
+    [
+        (BEATEN, 0, "No comparison on test images was asked for (final.seeds = 0).", False),
+        (BEATEN[:1], 0, "No comparison on test images was asked for (final.seeds = 0).", False),
+        ([("start", None, NAN)], 2, "No candidate has a defined score: there is nothing to compare.", False),
+        (BEATEN[:2], 2, f"No child beat the start {START}: there is nothing to compare it with.", True),
+        ((*BEATEN[:2], ("child", 0, 0.25)), 2, f"No child beat the start {START}: there is nothing", True),
+        ((*BEATEN[:2], ("child", 0, "torn")), 2, f"No child beat the start {START}: there is nothing", True),
+        (BEATEN, 2, "the start has scores of 0 of 2 trainings (they were not evaluated); the winner has", False),
+        ((*BEATEN, *finals(0.4)), 2, "the start has scores of 1 of 2 trainings (they were not evaluated)", False),
+        ((*BEATEN, *finals(NAN, 0.5, NAN, 0.6)), 2, "(final 3 has no defined score, final 5 has no defined", False),
+        (
+            (*BEATEN, *finals(0.4, "no [disk]")),
+            2,
+            "the winner has scores of 0 of 2 trainings (final 4 failed: no",
+            False,
+        ),
+        ((*BEATEN, *finals(0.4, None)), 2, "(final 4 was not evaluated)", False),
+        ((*BEATEN, *finals(*["torn"] * 10)), 2, "final 5 failed: torn, final 7 failed: torn, and 2 more)", False),
+    ],
+)
+def test_a_search_without_a_comparison_says_why(filled, candidates, seeds, reason, start_won):
+    found = outcome(filled.add_all(*candidates), settings(seeds=seeds))
+    assert isinstance(found, NoComparison)
+    assert reason in found.reason
+    assert found.reason.endswith(".")
+    assert found.start_won is start_won
+
+
+def test_a_start_that_could_not_be_brought_to_the_winners_age_is_named(filled):
+    filled.add_all(*BEATEN, ("control", 2, 0.6), ("child", 2, 0.9))
+    assert "not brought to the winner's age (they were not evaluated)" in outcome(filled.archive, settings()).reason
+    filled.add("control", 1, "no [disk]")
+    reason = outcome(filled.archive, settings()).reason
+    assert "the start was not brought to the winner's age (control 5 failed: no [disk])." in reason
+
+
+def test_a_comparison_of_fewer_seeds_than_asked_for_says_so(filled):
+    archive = filled.add_all(*BEATEN, *finals(0.4, 0.5, NAN, 0.6))
+    found = outcome(archive, settings())
+    assert isinstance(found, Comparison)
+    assert (found.start_scores, found.winner_scores) == ((0.4,), (0.5, 0.6))
+    assert "(1 and 2 seeds)" in shown(comparison_table(found, "score"))
+    assert missing_parts(archive, settings()) == (
+        "the start has scores of 1 of 2 trainings (final 5 has no defined score)",
+    )
+
+
+def test_children_without_a_merit_are_counted(filled):
+    assert unranked(filled.add_all(*BEATEN)) == ""
+    filled.add_all(("child", 0, NAN), ("child", 0, NAN), ("child", 0, "failed ones have no score to rank"))
+    filled.add("child", 2, 0.9)
+    filled.add_all(("control", 6, 0.5), ("child", 6, 0.9))
+    assert unranked(filled.archive) == (
+        "Children without a merit, which rank nowhere: 2 whose score is undefined, 1 whose control has no score, "
+        "1 whose parent has no merit."
+    )
+
+
+# Several searches
+
+
+@pytest.fixture
+def compared(filled):
+    """A comparison with a gain of 0.1."""
+    return compare(filled.add_all(*BEATEN, *finals(0.4, 0.5, 0.6, 0.7)))
+
+
+NONE_BEAT = NoComparison("No child beat the start.", start_won=True)
+LACKING = NoComparison("Not asked for (final.seeds = 0).")
+
+
+def test_a_search_whose_start_won_counts_as_no_gain_and_one_without_a_comparison_counts_for_nothing(compared):
+    found = SeedsSummary([compared, NONE_BEAT, LACKING, LACKING])
+    assert found.gains == [pytest.approx(0.1), 0.0]
+    assert found.standard_error == pytest.approx(0.05)
+    table, *lines = found.parts()
+    assert lines == [
+        "Search 3, 4: Not asked for (final.seeds = 0).",
+        "Mean gain +0.050 ± 0.050 (standard error) of 2 of 4 searches: not more than two standard errors above zero.",
+    ]
+    columns = [list(column.cells) for column in table.columns]
+    assert columns[1][1:] == ["none beat the start", "no comparison", "no comparison"]
+    assert columns[4] == ["+0.100", "+0.000", "–", "–"]
+
+
+def test_without_any_comparison_there_is_no_mean_gain():
+    found = SeedsSummary([LACKING, LACKING])
+    assert found.gains == []
+    *_, last = found.parts()
+    assert last == "The gain is unknown: none of the 2 searches has a comparison on test images."
+    assert "0.000" not in shown(*found.parts())
+
+
+def test_one_gain_has_no_standard_error(compared):
+    *_, last = SeedsSummary([compared]).parts()
+    assert last == "Gain +0.100 in one search: its standard error is unknown."
+    *_, last = SeedsSummary([compared, LACKING]).parts()
+    assert last == "Gain +0.100 of 1 of 2 searches: its standard error is unknown."
+    *_, last = SeedsSummary([compared, compared]).parts()
+    assert last.startswith("Mean gain +0.100 ± 0.000 (standard error): more than two")
