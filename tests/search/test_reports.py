@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import spnas_search
 from spnas_core.commands.console import PlainConsole
 from spnas_core.commands.json_text import to_json
 from spnas_core.encoding import Architecture
@@ -18,7 +19,7 @@ from spnas_search.monitors.live import LiveView
 from spnas_search.monitors.state import SearchState
 from spnas_search.reports import candidate_json, candidate_lines, comparison_table, pareto_table
 from spnas_search.reports.seeds import SeedsSummary
-from spnas_search.reports.summary import unranked, verdict
+from spnas_search.reports.summary import summary, unranked, verdict
 from spnas_search.search import Comparison, NoComparison, compare, outcome
 from spnas_search.search.comparison import missing_parts
 from spnas_search.settings import RunSettings
@@ -328,3 +329,28 @@ def test_one_gain_has_no_standard_error(compared):
     assert last == "Gain +0.100 of 1 of 2 searches: its standard error is unknown."
     *_, last = SeedsSummary([compared, compared]).parts()
     assert last.startswith("Mean gain +0.100 ± 0.000 (standard error): more than two")
+
+
+# All of it
+
+
+def summary_of(folder, **values) -> tuple[str, list[int]]:
+    """What is printed at the end of a search over the null task, and the numbers of its finals."""
+    given = {"executor": {"name": "inline"}, "budget": 4, "warm_start_epochs": 2, **values}
+    with spnas_search.search(out=folder, **given) as run:
+        return shown(*summary(run)), [final.id for final in run.archive.of_kind("final")]
+
+
+def test_the_summary_says_what_is_missing(tmp_path):
+    null = {"name": "null", "behaviour": {4: "nan"}}
+    text, _ = summary_of(tmp_path / "none", task=null, final={"seeds": 0})
+    assert "No comparison on test images was asked for (final.seeds = 0)." in text
+    assert "Children without a merit, which rank nowhere: 1 whose score is undefined." in text
+    complete, finals = summary_of(tmp_path / "complete", task="null")
+    assert len(finals) == 6
+    assert "The gain of" in complete
+    assert "incomplete" not in complete
+    null["behaviour"] = {finals[0]: "nan"}
+    text, _ = summary_of(tmp_path / "incomplete", task=null)
+    missing = f"the start has scores of 2 of 3 trainings (final {finals[0]} has no defined score)"
+    assert f"The comparison is incomplete: {missing}." in text
