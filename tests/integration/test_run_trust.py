@@ -50,7 +50,9 @@ def test_a_lost_configuration_is_written_anew(half):
     text = (half / "run.toml").read_text()
     (half / "run.toml").unlink()
     assert "without its run.toml" in refused("run", "random", *NULL, "--out", half)
-    assert "told to find no images" in refused("run", "--out", half, "--resume")
+    output = invoke("run", "--out", half, "--resume").output
+    assert "told to find no images" in output
+    assert "run.toml was missing: it is written anew" in output
     assert (half / "run.toml").read_text() == text
 
 
@@ -227,11 +229,12 @@ def test_resuming_another_strategys_run_by_name_is_refused(half):
 
 def test_an_executor_is_not_asked_for_what_it_cannot_do(tmp_path):
     out = tmp_path / "run"
-    assert "has at most 1" in refused("run", *NULL, "--set", "executor.workers=2", "--out", out)
     assert "cannot end an evaluation" in refused("run", *NULL, "--set", "executor.timeout=5", "--out", out)
     many = ("--set", "task.name=null", "--set", "executor.workers=99")
     assert "executor.workers is 99, on " in refused("run", *many, "--out", out)
     assert not out.exists()
+    two = ("--set", "executor.workers=2", "--set", "executor.cores=2")
+    assert "'inline' has at most 1: so many evaluations" in done("run", *NULL, *two, *budget(1, 0), "--out", out)
 
 
 def test_the_inline_executor_computes_with_all_cores(tmp_path):

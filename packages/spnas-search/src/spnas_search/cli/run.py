@@ -142,6 +142,8 @@ def _search(run: Run, console: PlainConsole, go_on: str | None = None) -> Compar
         strategy = run.settings.strategy.model_dump()["name"]
         start, objective = run.settings.run.start, run.objective.name
         console.show(f"{strategy} search from {start}, objective {objective}, in {run.folder}")
+        for remark in run.remarks:
+            console.show(remark)
         for note in run.notes:
             console.show(f"data: {note}")
         state = SearchState(run.settings.run, run.archive)

@@ -87,7 +87,7 @@ def resume_run(folder: Path, prepare: Prepare, *, data: str | None = None, accep
 
 
 def _resumed(files: RunFolder, lock: RunLock, prepare: Prepare, data: str | None, *, accept_versions: bool) -> Run:
-    notes = []
+    notes: list[str] = []
     if not files.config.exists():
         _restore_config(files)
         notes.append("run.toml was missing: it is written anew from the archive")
@@ -116,7 +116,7 @@ def _resumed(files: RunFolder, lock: RunLock, prepare: Prepare, data: str | None
     except BaseException:
         run.archive.close()
         raise
-    run.notes = (*run.notes, *notes)
+    run.remarks += notes
     return run
 
 

@@ -30,12 +30,14 @@ class Run:
         task: prepared.
         strategy: proposes children; whatever it proposes is checked.
         space: bounds of the search.
-        notes: what the data set, or who has resumed the run, had to say.
+        notes: what the data set had to say.
+        remarks: what else a user should know of how the run was opened.
     """
 
     def __init__(self, files: RunFolder, settings: ResolvedSettings, lock: RunLock, prepare: Prepare) -> None:
         self.files = files
         self.settings = settings
+        self.remarks: list[str] = []
         self._lock = lock
         executor_factory(settings.run.executor.name)  # an unknown one is refused here, before anything is written
         plugin = registry("tasks").get(settings.task.model_dump()["name"])
@@ -164,16 +166,17 @@ class Run:
         if settings.workers == "auto":
             wanted = torch.cuda.device_count() or min(cores, self.round_size)
             return (wanted if most is None else min(wanted, most)), cores
-        if most is not None and settings.workers > most:
-            raise ConfigError(
-                f"executor.workers is {settings.workers}, and the executor {settings.name!r} has at most {most}: lower "
-                "it, or choose another executor"
-            )
         if settings.workers > max(cores, torch.cuda.device_count()):
             raise ConfigError(
                 f"executor.workers is {settings.workers}, on {cores} CPU core(s): an evaluation needs one of its own; "
                 "lower it, or say how many cores there are by executor.cores"
             )
+        if most is not None and settings.workers > most:
+            self.remarks.append(
+                f"executor.workers is {settings.workers}, and the executor {settings.name!r} has at most {most}: so "
+                f"many evaluations run at a time, with {cores // most} CPU core(s) each"
+            )
+            return most, cores
         return settings.workers, cores
 
 
