@@ -15,7 +15,7 @@ import numpy as np
 
 from spnas_core import Architecture, Rewrite, SearchSpace, backbone_cost
 from spnas_core.morphisms import identity, morphisms
-from spnas_core.tasks import EvaluationRequest
+from spnas_core.tasks import EvaluationRequest, Fidelity
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.task import DetectionTask
 from spnas_search.executors.processes import ProcessExecutor
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> str:
         task.prepare(Path(folder), lambda *_: None)
         parent_weights = Path(folder) / "parent.safetensors"
         start = identity(Architecture.parse(START))
-        request = EvaluationRequest(0, start, None, None, SCRATCH_EPOCHS, seed=1)
+        request = EvaluationRequest(0, start, None, None, Fidelity(SCRATCH_EPOCHS), seed=1)
         with ProcessExecutor(task=task, workers=WORKERS, timeout=None, report=lambda _: None) as executor:
             train = Trainer(executor)
             parent = train.scores([replace(request, weights=parent_weights, threads=WORKERS)])[0]
@@ -118,7 +118,7 @@ class Trainer:
         needed = dict.fromkeys(range(len(heirs)), float("inf"))
         for epochs in SCHEDULES:
             open_ones = [i for i, reached in needed.items() if not np.isfinite(reached)]
-            scores = self.scores([replace(heirs[i], epochs=epochs) for i in open_ones])
+            scores = self.scores([replace(heirs[i], fidelity=Fidelity(epochs)) for i in open_ones])
             for i, score in zip(open_ones, scores, strict=True):
                 if score >= targets[i]:
                     needed[i] = epochs

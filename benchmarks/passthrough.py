@@ -11,7 +11,7 @@ from inheritance import cell
 from spnas_core import Architecture, Rewrite
 from spnas_core.morphisms import AddStage, Swap, identity
 from spnas_core.networks import block_placements
-from spnas_core.tasks import EvaluationRequest
+from spnas_core.tasks import EvaluationRequest, Fidelity
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.task import DetectionTask
 from spnas_search.executors.processes import ProcessExecutor
@@ -41,7 +41,9 @@ def run(_: argparse.Namespace) -> str:
     found: dict[tuple[int, int, bool], float] = {}
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "parent.safetensors"
-        request = EvaluationRequest(0, identity(Architecture.parse(START)), None, weights, PARENT_EPOCHS, seed=1)
+        request = EvaluationRequest(
+            0, identity(Architecture.parse(START)), None, weights, Fidelity(PARENT_EPOCHS), seed=1
+        )
         rewrites = children()
         for calibrate in (True, False):
             task = DetectionTask(settings.model_copy(update={"calibrate": calibrate}))
@@ -51,7 +53,7 @@ def run(_: argparse.Namespace) -> str:
                     list(executor.run([request]))
                 heir = replace(request, parent_weights=weights, weights=None)
                 requests = [
-                    replace(heir, candidate=2 * index + epochs, rewrite=rewrite, epochs=epochs)
+                    replace(heir, candidate=2 * index + epochs, rewrite=rewrite, fidelity=Fidelity(epochs))
                     for (index, rewrite), epochs in product(enumerate(rewrites), (0, 1))
                 ]
                 for outcome in executor.run(requests):

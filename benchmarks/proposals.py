@@ -9,7 +9,7 @@ import numpy as np
 
 from spnas_core import Architecture, SearchSpace, backbone_cost
 from spnas_core.morphisms import identity
-from spnas_core.tasks import Evaluation, MetricSpec
+from spnas_core.tasks import Evaluation, Fidelity, MetricSpec
 from spnas_search.archive import Archive, Proposal
 from spnas_search.strategies import Serial, SerialSettings
 
@@ -40,7 +40,7 @@ def fill(archive: Archive, strategy: Serial, count: int) -> None:
             assert child.parent is not None
             if not archive.controls(child.parent, child.epochs):
                 parent = archive[child.parent].architecture
-                proposals.append(Proposal("control", child.parent, identity(parent), child.epochs))
+                proposals.append(Proposal("control", child.parent, identity(parent), child.fidelity))
             proposals.append(child)
         unique = {(p.kind, p.parent, str(p.rewrite.child), p.epochs): p for p in proposals}
         for candidate in archive.commit_round(tuple(unique.values()), threads=1):
@@ -55,7 +55,7 @@ def run(_: argparse.Namespace) -> str:
     with tempfile.TemporaryDirectory() as folder:
         archive = Archive.create(Path(folder) / "archive.db", objective=MetricSpec("AP"), run_seed=0)
         start = Architecture.parse(START)
-        (candidate,) = archive.commit_round([Proposal("start", None, identity(start), 1)], threads=1)
+        (candidate,) = archive.commit_round([Proposal("start", None, identity(start), Fidelity(1))], threads=1)
         archive.finish(candidate.id, evaluation(start, np.random.default_rng(1)), None)
         for size in SIZES:
             fill(archive, strategy, size)

@@ -8,7 +8,7 @@ from PIL import Image
 from spnas_core import Architecture
 from spnas_core.errors import ConfigError, DataError
 from spnas_core.morphisms import identity
-from spnas_core.tasks import EvaluationRequest, MetricSpec
+from spnas_core.tasks import EvaluationRequest, Fidelity, MetricSpec
 from spnas_detect.data import build_cache, open_data
 from spnas_detect.metrics import METRICS
 from spnas_detect.settings import DetectionSettings
@@ -220,7 +220,7 @@ def test_search_task_scores_miss_rates_on_this_data(root, tmp_path):
     assert task.metrics[0] == MetricSpec("LAMR/pedestrian/reasonable", higher_is_better=False)
     task.prepare(tmp_path / "cache", lambda *_: None)
     start = identity(Architecture.parse("b@8_1-2-2"))
-    metrics = task.evaluate(EvaluationRequest(0, start, None, None, 0, 1, 1, "test"), lambda _: None).metrics
+    metrics = task.evaluate(EvaluationRequest(0, start, None, None, Fidelity(0), 1, 1, "test"), lambda _: None).metrics
     # untrained, it misses the pedestrians, all of which are at least 40 pixels high
     assert metrics["LAMR/pedestrian/reasonable"] > 0.5
     assert math.isnan(metrics["LAMR/rider/reasonable"])

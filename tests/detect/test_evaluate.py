@@ -17,7 +17,7 @@ from spnas_core import Architecture
 from spnas_core.errors import ConfigError, DataError, PluginError
 from spnas_core.morphisms import identity
 from spnas_core.plugins import plugin_manager
-from spnas_core.tasks import EvaluationRequest, ResolvedCandidate
+from spnas_core.tasks import EvaluationRequest, Fidelity, ResolvedCandidate
 from spnas_detect.inference.evaluation import check_classes
 from spnas_detect.inference.matching import match_images
 from spnas_detect.metrics import metric_factory
@@ -39,7 +39,7 @@ def trained(tmp_path_factory):
     task = DetectionTask(SETTINGS)
     task.prepare(folder / "cache", lambda *_: None)
     request = EvaluationRequest(
-        0, identity(Architecture.parse(ARCHITECTURE)), None, folder / "w.safetensors", 2, 1, split="test"
+        0, identity(Architecture.parse(ARCHITECTURE)), None, folder / "w.safetensors", Fidelity(2), 1, split="test"
     )
     return request.weights, task.evaluate(request, lambda _: None).metrics
 

@@ -66,6 +66,23 @@ def test_classes_are_balanced():
     assert np.all(np.abs(shares - 0.25) < 0.03)
 
 
+def test_a_choice_of_classes_and_all_of_them_as_one():
+    some = open_data("shapes", seed=0, train=20, classes=["ring", "square"])
+    assert some.classes == ("ring", "square")
+    assert {label for record in some.splits["train"] for label in record.labels} == {1, 2}
+    merged, apart = (open_data("shapes", seed=0, train=20, merged=merged) for merged in (True, False))
+    assert merged.classes == ("object",)
+    for one, other in zip(merged.splits["train"], apart.splits["train"], strict=True):
+        assert set(one.labels) == {1}
+        np.testing.assert_array_equal(one.boxes, other.boxes)
+        np.testing.assert_array_equal(one.read(), other.read())
+    for wrong in ([], ["disc", "disc"], ["cross"], "disc"):
+        with pytest.raises(DataError, match=r"shapes classes is .* one or more of square, disc, triangle, ring"):
+            open_data("shapes", seed=0, classes=wrong)
+    with pytest.raises(DataError, match="shapes merged is 1"):
+        open_data("shapes", seed=0, merged=1)
+
+
 def test_colour_does_not_give_the_class_away():
     options = ShapesOptions()
     colours, labels = [], []
@@ -75,7 +92,7 @@ def test_colour_does_not_give_the_class_away():
         for item in scene.drawn:
             height, width = item.mask.shape
             colours.append(image[item.y : item.y + height, item.x : item.x + width][item.mask].mean(0))
-            labels.append(item.label)
+            labels.append(CLASSES.index(item.outline) + 1)
     colours, labels = np.stack(colours), np.asarray(labels)
     half = len(labels) // 2
     centres = np.stack([colours[:half][labels[:half] == label].mean(0) for label in range(1, 5)])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from spnas_core import Architecture
 from spnas_core.errors import ConfigError, DataError, EvaluationError, WeightsError
 from spnas_core.morphisms import AddStage, Swap, identity
-from spnas_core.tasks import EvaluationRequest
+from spnas_core.tasks import EvaluationRequest, Fidelity
 from spnas_detect.data import ShapesOptions
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.task import DetectionTask
@@ -39,7 +39,7 @@ def task(cache):
 
 
 def request(rewrite=None, *, epochs=1, seed=1, parent=None, weights=None, split="validation"):
-    return EvaluationRequest(0, rewrite or identity(START), parent, weights, epochs, seed, 1, split)
+    return EvaluationRequest(0, rewrite or identity(START), parent, weights, Fidelity(epochs), seed, 1, split)
 
 
 @given(st.integers(1, 500), st.integers(0, 100), st.sampled_from(["cosine", "step"]))

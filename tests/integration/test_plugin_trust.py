@@ -122,7 +122,8 @@ def test_data_that_has_changed_is_refused(tmp_path):
 
 def test_a_control_that_always_fails_stops_the_run_with_its_name(tmp_path):
     out = tmp_path / "run"
-    given = ("--set", "strategy.swap_epochs=3", "--set", "strategy.odds={swap=1.0}", *budget(20))
+    given = ("--set", "strategy.swap_epochs=3", "--set", "strategy.odds={swap=1.0}", "--set", "ranking=gains")
+    given += ("--set", "alike_failures=9", *budget(20))
     message = refused(*odd_task(out, "metric none", at=odd_plugin.CONTROLS), *given)
     assert "the control of candidate 0 (b@8_11-21-21-21) failed 3 times in a row" in message
     assert "metric score = None" in message

@@ -213,9 +213,9 @@ def test_a_series_of_searches_is_resumed_like_any_run(tmp_path):
     assert "holds no series" in refused("run", "--resume", "--seeds", "2", "--out", out / "seed-0")
 
 
-def test_a_series_without_comparisons_says_so(tmp_path):
+def test_a_series_without_verdicts_says_so(tmp_path):
     output = done("run", *NULL, *budget(1, 0), "--seeds", "2", "--out", tmp_path / "series")
-    assert "+0.000" not in output
+    assert "The gain is unknown: none of the 2 searches has a verdict on test images." in output
     assert "final.seeds" in output
 
 

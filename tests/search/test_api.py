@@ -10,6 +10,7 @@ import spnas_search
 from spnas_core.errors import ConfigError
 from spnas_core.plugins import plugin_manager
 from spnas_search.run.initial_weights import import_weights
+from spnas_search.search.weights import needed_weights
 
 NULL = {"task": {"name": "null"}, "executor": {"name": "inline"}, "noise_seeds": 2}
 
@@ -43,11 +44,12 @@ def test_search_returns_the_finished_run(tmp_path):
     with spnas_search.search(**NULL, budget=4, out=tmp_path / "run", seed=1) as run:
         assert run.archive.children == 4
         assert not run.archive.pending()
-        best = run.archive.best(1)[0]
-        assert run.weights.path(best.id).exists()
+        winner = run.archive.winner
+        assert run.weights.path(winner.id).exists()
     with spnas_search.read_archive(tmp_path / "run") as archive:
-        assert archive.best(1)[0] == best
-        assert spnas_search.compare(archive) is not None
+        assert archive.winner == winner
+        settings = run.settings.run
+        assert isinstance(spnas_search.outcome(archive, settings), spnas_search.Verdict)
 
 
 def test_event_hooks_hear_every_candidate_between_start_and_finish(tmp_path, events):
@@ -63,7 +65,7 @@ def test_only_weights_that_may_be_asked_for_are_kept(tmp_path):
     strategy = {"name": "serial", "pool": 2}
     with spnas_search.search(**NULL, strategy=strategy, budget=12, out=tmp_path / "run") as run:
         kept = {int(path.stem) for path in run.weights.folder.glob("[0-9]*.safetensors")}
-        assert kept == {number for number in run.needed_weights() if run.archive[number].checksum}
+        assert kept == {number for number in needed_weights(run) if run.archive[number].checksum}
         assert len(kept) < len(run.archive)
         assert {candidate.id for candidate in run.archive.pareto()} <= kept
 

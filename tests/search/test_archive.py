@@ -15,7 +15,7 @@ import pytest
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ArchiveError, ConfigError, EvaluationError
 from spnas_core.morphisms import Rewrite, identity, morphism
-from spnas_core.tasks import Evaluation, MetricSpec
+from spnas_core.tasks import Evaluation, Fidelity, MetricSpec
 from spnas_search.archive import Archive, Proposal, schema
 
 START = Architecture.parse("b@8_1-1")
@@ -27,15 +27,15 @@ def result(score: float, **cost: float) -> Evaluation:
 
 
 def start(epochs: int = 2) -> Proposal:
-    return Proposal("start", None, identity(START), epochs)
+    return Proposal("start", None, identity(START), Fidelity(epochs))
 
 
 def control(parent: int = 0, epochs: int = 1, of: Architecture = START) -> Proposal:
-    return Proposal("control", parent, identity(of), epochs)
+    return Proposal("control", parent, identity(of), Fidelity(epochs))
 
 
 def child(parent: int = 0, epochs: int = 1, choice: int = 0, of: Architecture = START) -> Proposal:
-    return Proposal("child", parent, morphism("expand").options(of)[choice], epochs)
+    return Proposal("child", parent, morphism("expand").options(of)[choice], Fidelity(epochs))
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_rounds_get_consecutive_numbers_ages_and_seeds(archive):
     assert all(0 <= candidate.seed < 2**31 for candidate in archive)
     assert (archive.rounds, len(archive), archive.children) == (2, 3, 1)
     assert archive.start == first
-    assert archive.controls(0, 1) == (second,)
+    assert archive.controls(0, Fidelity(1)) == (second,)
     assert archive.of_kind("child") == (third,)
     assert archive.lineage(third) == (first, third)
 
@@ -157,15 +157,14 @@ def test_a_receipt_that_is_not_plain_is_refused(archive):
     ("proposal", "message"),
     [
         (start(), "a second start"),
-        (Proposal("child", None, child().rewrite, 1), "has parent None"),
-        (Proposal("start", 0, identity(START), 1), "a start has none"),
+        (Proposal("child", None, child().rewrite, Fidelity(1)), "has parent None"),
+        (Proposal("start", 0, identity(START), Fidelity(1)), "the parent of a start is None"),
         (child(parent=2), "in no earlier round"),
         (child(parent=-1), "in no earlier round"),
         (child(parent=1), "has parent 1, a control"),
         (child(of=child().rewrite.child), "rewrites b@8_11-1, but its parent is b@8_1-1"),
-        (Proposal("control", 0, child().rewrite, 1), "a control is the parent itself"),
-        (Proposal("control", 0, Rewrite(START, START, (0, None)), 1), "a control is the parent itself"),
-        (child(epochs=-1), "-1 epochs"),
+        (Proposal("control", 0, child().rewrite, Fidelity(1)), "a control is the parent itself"),
+        (Proposal("control", 0, Rewrite(START, START, (0, None)), Fidelity(1)), "a control is the parent itself"),
     ],
 )
 def test_impossible_proposals_are_refused_and_nothing_is_entered(archive, proposal, message):
@@ -252,11 +251,11 @@ def test_what_is_no_archive_is_refused_in_one_line(archive, break_it, message):
 def test_a_newer_archive_names_the_version_to_install(archive):
     archive.close()
     connection = sqlite3.connect(archive.path)
-    connection.execute("PRAGMA user_version = 3")
+    connection.execute("PRAGMA user_version = 4")
     connection.execute("UPDATE meta SET value = '9.1.0' WHERE key = 'spnas_search'")
     connection.commit()
     connection.close()
-    with pytest.raises(ArchiveError, match=r"schema version 3, .* reads up to 2: pip install 'spnas-search>=9\.1\.0'"):
+    with pytest.raises(ArchiveError, match=r"schema version 4, .* reads up to 3: pip install 'spnas-search>=9\.1\.0'"):
         Archive.open(archive.path)
 
 
@@ -274,18 +273,18 @@ def test_an_older_archive_is_migrated_as_a_whole_or_not_at_all(archive, monkeypa
     monkeypatch.setattr(
         schema,
         "MIGRATIONS",
-        [*schema.MIGRATIONS[:2], lambda connection: connection.execute("CREATE TABLE more (id)")],
+        [*schema.MIGRATIONS[:3], lambda connection: connection.execute("CREATE TABLE more (id)")],
     )
     with Archive.open(archive.path) as again:
         assert len(again) == 1
-        assert again._connection.execute("PRAGMA user_version").fetchone() == (3,)
+        assert again._connection.execute("PRAGMA user_version").fetchone() == (4,)
 
 
 def test_the_file_is_in_wal_mode_and_synced_at_each_commit(archive):
     def pragma(name: str) -> object:
         return archive._connection.execute(f"PRAGMA {name}").fetchone()[0]
 
-    assert (pragma("journal_mode"), pragma("synchronous"), pragma("user_version")) == ("wal", 2, 2)
+    assert (pragma("journal_mode"), pragma("synchronous"), pragma("user_version")) == ("wal", 2, 3)
 
 
 def test_memory_follows_only_what_is_committed(archive):
@@ -307,16 +306,16 @@ WRITER = """
     from pathlib import Path
     from spnas_core.encoding import Architecture
     from spnas_core.morphisms import identity
-    from spnas_core.tasks import Evaluation, MetricSpec
+    from spnas_core.tasks import Evaluation, Fidelity, MetricSpec
     from spnas_search.archive import Archive, Proposal
 
     same = identity(Architecture.parse("b@8_1-1"))
     archive = Archive.create(Path(sys.argv[1]), objective=MetricSpec("score"), run_seed=0)
-    archive.commit_round([Proposal("start", None, same, 1)], threads=1)
+    archive.commit_round([Proposal("start", None, same, Fidelity(1))], threads=1)
     archive.finish(0, Evaluation({"score": 0.5}, {}), None)
     print("finished 0", flush=True)
     for number in range(1, 10**6):
-        archive.commit_round([Proposal("control", 0, same, 1)], threads=1)
+        archive.commit_round([Proposal("control", 0, same, Fidelity(1))], threads=1)
         print("committed", number, flush=True)
         archive.finish(number, Evaluation({"score": float(number)}, {}), None)
         print("finished", number, flush=True)

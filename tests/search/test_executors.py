@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, DataError, PluginError
 from spnas_core.morphisms import identity
-from spnas_core.tasks import EvaluationRequest
+from spnas_core.tasks import EvaluationRequest, Fidelity
 from spnas_search.executors import executor_factory
 from spnas_search.executors.inline import InlineExecutor
 from spnas_search.executors.processes import ProcessExecutor
@@ -42,6 +42,7 @@ TASK = NullTask(
 
 def request(candidate, **changes) -> EvaluationRequest:
     given = {"parent_weights": None, "weights": None, "epochs": 2, "seed": candidate} | changes
+    given["fidelity"] = Fidelity(given.pop("epochs"))
     return EvaluationRequest(candidate, SAME, **given)
 
 
@@ -187,7 +188,7 @@ SCRIPT = """
     from spnas_core.encoding import Architecture
     from spnas_core.morphisms import Rewrite, identity
     from spnas_core.plugins import manager
-    from spnas_core.tasks import Evaluation, EvaluationRequest
+    from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity
     from spnas_search.executors.processes import ProcessExecutor
     from spnas_search.testing import NullTask
     import torch
@@ -206,7 +207,7 @@ SCRIPT = """
 
     def main():
         same = identity(Architecture.parse("b@8_1-1"))
-        ask = lambda n: EvaluationRequest(n, same, None, None, 1, 0, threads=3)
+        ask = lambda n: EvaluationRequest(n, same, None, None, Fidelity(1), 0, threads=3)
         task = Probe(behaviour={1: "hang", 2: "hang"})
         with ProcessExecutor(task=task, workers=1, timeout=None, report=lambda p: None) as executor:
             for outcome in executor.run([ask(0)]):

@@ -7,6 +7,7 @@ import pytest
 
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import identity
+from spnas_core.tasks import Fidelity
 from spnas_search.archive import Archive, Proposal, schema
 
 SAME = identity(Architecture.parse("b@8_1-1"))
@@ -37,7 +38,7 @@ def test_an_archive_of_the_first_schema_is_brought_up_to_date(tmp_path, opened):
     with opened(path) as archive:
         assert archive.best(1) == (archive[0],)
         assert (archive[0].metrics, archive[0].checksum, archive.elapsed) == ({"score": 0.5}, "abc", 1.5)
-        assert archive.commit_round([Proposal("control", 0, SAME, 1)], threads=1)[0].id == 1
+        assert archive.commit_round([Proposal("control", 0, SAME, Fidelity(1))], threads=1)[0].id == 1
     assert (path.read_bytes() == before) == (opened == Archive.read)
     if opened == Archive.open:
         with Archive.open(path) as again:

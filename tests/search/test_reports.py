@@ -12,16 +12,15 @@ from spnas_core.commands.console import PlainConsole
 from spnas_core.commands.json_text import to_json
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Expand, identity
-from spnas_core.tasks import Evaluation, MetricSpec, Progress
+from spnas_core.tasks import Evaluation, Fidelity, MetricSpec, Progress
 from spnas_search.archive import Archive, Proposal
 from spnas_search.monitors.lines import Lines
 from spnas_search.monitors.live import LiveView
 from spnas_search.monitors.state import SearchState
-from spnas_search.reports import candidate_json, candidate_lines, comparison_table, pareto_table
+from spnas_search.reports import candidate_json, candidate_lines, pareto_table, verdict_tables
 from spnas_search.reports.seeds import SeedsSummary
-from spnas_search.reports.summary import summary, unranked, verdict
-from spnas_search.search import Comparison, NoComparison, compare, outcome
-from spnas_search.search.comparison import missing_parts
+from spnas_search.reports.summary import sentence, summary, unranked
+from spnas_search.search import NoVerdict, Verdict, outcome
 from spnas_search.settings import RunSettings
 
 START = Architecture.parse("b@8_11-21-21")
@@ -39,16 +38,22 @@ class Filled:
     """
 
     def __init__(self, path, objective=SCORE) -> None:
-        self.archive = Archive.create(path, objective=objective, run_seed=0)
+        self.archive = Archive.create(path, objective=objective, run_seed=0, ranking="gains")
         self.archive._connection.execute("PRAGMA synchronous = OFF")  # what is tested here is not the disk
 
-    def add(self, kind: str, parent: int | None = None, score: float | str | None = None, cost=COST) -> int:
+    def add(
+        self, kind: str, parent: int | None = None, score: float | str | None = None, cost=COST, subject=None
+    ) -> int:
         """Enter a candidate with a score; a text is why it failed, None leaves it proposed."""
         rewrite = identity(START if parent is None else self.archive[parent].architecture)
         if kind == "child":
             rewrite = Expand().options(self.archive[parent].architecture)[0]
+        elif subject:
+            rewrite = self.archive[subject].rewrite
         split = "test" if kind == "final" else "validation"
-        (entered,) = self.archive.commit_round([Proposal(kind, parent, rewrite, 1, split)], threads=1)
+        phase = "verdict" if kind in {"warm", "final"} else "search"
+        proposal = Proposal(kind, parent, rewrite, Fidelity(1), split, subject)
+        (entered,) = self.archive.commit_round([proposal], threads=1, phase=phase)
         if isinstance(score, str):
             self.archive.fail(entered.id, score)
         elif score is not None:
@@ -86,7 +91,8 @@ def shown(*parts) -> str:
 
 
 def settings(**values) -> RunSettings:
-    return RunSettings(start=str(START), final={"seeds": values.get("seeds", 2)})
+    final = {"seeds": values.get("seeds", 2), "from_scratch": values.get("from_scratch", False)}
+    return RunSettings(start=str(START), budget={"candidates": 4}, final=final)
 
 
 # Candidates, one by one
@@ -95,12 +101,12 @@ def settings(**values) -> RunSettings:
 def test_a_line_per_candidate_says_everything(filled):
     archive = filled.add_all(("start", None, 0.5), ("control", 0, 0.5), ("child", 0, 0.75), ("child", 0, "told to"))
     lines = list(candidate_lines(archive, archive))
-    headings = "id kind parent architecture morphisms inherited score gain merit mult-adds params age time status"
+    headings = "id kind parent architecture morphisms inherited score gain lead merit mult-adds params age time status"
     assert lines[0].split() == headings.split()
     step = str(archive[2].rewrite.steps[0])
-    facts = f"2 child 0 {archive[2].architecture} {step} 97.2 % 0.750 +0.250 0.750 2 M 1 k 2 1:05 done"
+    facts = f"2 child 0 {archive[2].architecture} {step} 97.2 % 0.750 +0.250 +0.250 0.750 2 M 1 k 2 1:05 done"
     assert lines[3].split() == facts.split()
-    assert " ".join(lines[4].split()).endswith("– – – – – 2 0:00 failed: told to")
+    assert " ".join(lines[4].split()).endswith("– – – – – – 2 0:00 failed: told to")
     assert lines[4].split()[:3] == ["3", "child", "0"]
 
 
@@ -127,7 +133,7 @@ def test_json_of_a_candidate_is_strict_whatever_it_holds(filled):
     for candidate in filled.archive:
         values = json.loads(to_json(candidate_json(filled.archive, candidate)), parse_constant=pytest.fail)
         assert values["metrics"] == {"score": None}
-        assert values["merit"] is values["gain"] is None
+        assert values["merit"] is values["gain"] is values["lead"] is None
         assert values["architecture"] == str(candidate.architecture)
     first = json.loads(to_json(candidate_json(filled.archive, filled.archive[0])))
     assert (first["cost"], first["receipt"]) == ({"multiply_adds": None}, {"change": [None, None]})
@@ -176,14 +182,14 @@ def test_listing_a_candidate_takes_a_few_calls_however_many_there_are(filled, as
 
 def test_merits_are_shown_in_the_metrics_own_direction_and_gains_as_improvements(losing):
     assert losing.merit(losing[2]) == pytest.approx(-0.6)
-    assert list(candidate_lines(losing, losing))[3].split()[-10:-7] == ["0.500", "+0.200", "0.600"]
+    assert list(candidate_lines(losing, losing))[3].split()[-11:-7] == ["0.500", "+0.200", "+0.200", "0.600"]
     values = candidate_json(losing, losing[2])
-    assert (values["merit"], values["gain"]) == (pytest.approx(0.6), pytest.approx(0.2))
+    assert (values["merit"], values["gain"], values["lead"]) == tuple(map(pytest.approx, (0.6, 0.2, 0.2)))
     assert "0.600" in shown(pareto_table(losing))
     written: list[str] = []
     state = SearchState(settings(), losing)
     Lines(state, written.append).candidate_finished(losing[2])
-    assert "loss 0.500  gain +0.200" in written[0]
+    assert "loss 0.500  lead +0.200" in written[0]
     assert f"best 2 {losing[2].architecture} merit 0.600" in written[1]
     view = LiveView(state, PlainConsole(file=io.StringIO()))
     view.candidate_finished(losing[2])
@@ -209,71 +215,114 @@ def test_views_print_texts_from_outside_as_they_are(filled):
 # The end of a search
 
 
-BEATEN = (("start", None, 0.5), ("control", 0, 0.5), ("child", 0, 0.75))  # 1 is the start at the age of 2
+BEATEN = (("start", None, 0.5), ("control", 0, 0.5), ("child", 0, 0.75))
 
 
-def finals(*scores: float | str | None) -> list[tuple]:
-    """Finals of start and winner in turn."""
-    return [("final", (1, 2)[place % 2], score) for place, score in enumerate(scores)]
+def verdict_of(*pairs: tuple, searched=(0.45, 0.95)) -> list[tuple]:
+    """A fresh warm start for each pair of test scores, of the start and of the winner that were trained from it.
+
+    The archive holds ``BEATEN`` before; a pair of one score lacks the winner's.
+    """
+    entries: list[tuple] = [("warm", None, 0.5, COST, 0) for _ in pairs]
+    entries += [("final", 1, searched[0]), ("final", 2, searched[1])]
+    for number, pair in enumerate(pairs):
+        entries += [("final", 3 + number, score, COST, side) for side, score in zip((0, 2), pair, strict=False)]
+    return entries
 
 
-def test_a_complete_comparison_lacks_nothing(filled):
-    archive = filled.add_all(*BEATEN, *finals(0.4, 0.5, "torn", 0.7, 0.6))
+def test_a_complete_verdict_lacks_nothing(filled):
+    archive = filled.add_all(*BEATEN, *verdict_of((0.4, 0.5), (0.6, 0.71)))
     found = outcome(archive, settings())
-    assert found == compare(archive)
-    assert (found.start_scores, found.winner_scores) == ((0.4, 0.6), (0.5, 0.7))
-    assert missing_parts(archive, settings()) == ()  # a failed final that was repeated is no lack
-    assert "(2 seeds each)" in shown(comparison_table(found, "score"))
-    assert verdict(found, "score").startswith("The gain of +0.100 score does not exceed the seed noise")
+    assert isinstance(found, Verdict)
+    (column,) = found.columns
+    assert (column.start, column.winner, column.epochs) == ((0.4, 0.6), (0.5, 0.71), 1)
+    assert found.searched == (0.45, 0.95)
+    assert found.missing == ()
+    # Differences 0.10 and 0.11: mean 0.105, standard error 0.005, t(0.975, 1) = 12.706.
+    assert found.gain.mean == pytest.approx(0.105)
+    assert (found.gain.low, found.gain.high) == (
+        pytest.approx(0.105 - 0.0635, abs=1e-4),
+        pytest.approx(0.1685, abs=1e-4),
+    )
+    shown_table = shown(*verdict_tables(found, "score"))
+    assert "trained on from fresh warm starts for 1 epochs, 2 times, on test images" in shown_table
+    assert "+0.105 │ +0.041 … +0.169 │ 1.00x" in shown_table
+    assert sentence(column, "score") == (
+        "Trained from fresh warm starts, the winner is better than the start: +0.105 score (95 % interval +0.041 … "
+        "+0.169, 2 seeds)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("pairs", "words"),
+    [
+        (((0.4, 0.5), (0.6, 0.5)), "winner and start cannot be told apart: +0.000 score"),
+        (((0.5, 0.4), (0.7, 0.6)), "the winner is worse than the start: -0.100 score"),
+        (((0.4, 0.5),), "differs from the start by +0.100 score in a single comparison: whether that is more than"),
+    ],
+)
+def test_the_sentence_claims_no_more_than_the_trainings_show(filled, pairs, words):
+    found = outcome(filled.add_all(*BEATEN, *verdict_of(*pairs)), settings(seeds=len(pairs)))
+    assert words in sentence(found.columns[0], "score")
+
+
+def test_losses_keep_their_direction_and_a_gain_is_an_improvement(losing):
+    made = Filled.__new__(Filled)
+    made.archive = losing
+    made.add_all(*verdict_of((0.8, 0.6), (0.7, 0.4)))
+    found = outcome(losing, settings())
+    assert (found.columns[0].start, found.columns[0].winner) == ((0.8, 0.7), (0.6, 0.4))
+    assert found.gain.mean == pytest.approx(0.25)
+
+
+def test_trainings_from_scratch_are_a_column_of_their_own(filled):
+    scratch = [("final", None, score, COST, side) for side, score in ((0, 0.3), (2, 0.5), (0, 0.31), (2, 0.52))]
+    archive = filled.add_all(*BEATEN, *verdict_of((0.4, 0.5), (0.6, 0.71)))
+    for kind, parent, score, cost, side in scratch:
+        rewrite = identity(archive[side].architecture)
+        proposal = Proposal(kind, parent, rewrite, Fidelity(2), "test", side)
+        (entered,) = archive.commit_round([proposal], threads=1, phase="verdict")
+        archive.finish(entered.id, Evaluation({"score": score}, cost), None)
+    found = outcome(archive, settings(from_scratch=True))
+    assert [column.name for column in found.columns] == ["fresh warm starts", "from scratch"]
+    assert (found.columns[1].start, found.columns[1].winner) == ((0.3, 0.31), (0.5, 0.52))
+    assert found.missing == ()
+    assert found.gain == found.columns[0].gain
+    assert "Trained from scratch, the winner is better" in sentence(found.columns[1], "score")
 
 
 @pytest.mark.parametrize(
     ("candidates", "seeds", "reason", "start_won"),
     [
-        (BEATEN, 0, "No comparison on test images was asked for (final.seeds = 0).", False),
-        (BEATEN[:1], 0, "No comparison on test images was asked for (final.seeds = 0).", False),
+        (BEATEN, 0, "No verdict on test images was asked for (final.seeds = 0).", False),
+        (BEATEN[:1], 0, "No verdict on test images was asked for (final.seeds = 0).", False),
         ([("start", None, NAN)], 2, "No candidate has a defined score: there is nothing to compare.", False),
         (BEATEN[:2], 2, f"No child beat the start {START}: there is nothing to compare it with.", True),
         ((*BEATEN[:2], ("child", 0, 0.25)), 2, f"No child beat the start {START}: there is nothing", True),
         ((*BEATEN[:2], ("child", 0, "torn")), 2, f"No child beat the start {START}: there is nothing", True),
-        (BEATEN, 2, "the start has scores of 0 of 2 trainings (they were not evaluated); the winner has", False),
-        ((*BEATEN, *finals(0.4)), 2, "the start has scores of 1 of 2 trainings (they were not evaluated)", False),
-        ((*BEATEN, *finals(NAN, 0.5, NAN, 0.6)), 2, "(final 3 has no defined score, final 5 has no defined", False),
-        (
-            (*BEATEN, *finals(0.4, "no [disk]")),
-            2,
-            "the winner has scores of 0 of 2 trainings (final 4 failed: no",
-            False,
-        ),
-        ((*BEATEN, *finals(0.4, None)), 2, "(final 4 was not evaluated)", False),
-        ((*BEATEN, *finals(*["torn"] * 10)), 2, "final 5 failed: torn, final 7 failed: torn, and 2 more)", False),
+        (BEATEN, 2, "0 of 2 fresh warm starts ended (they were not evaluated); the start has scores of 0 of 2", False),
+        ((*BEATEN, *verdict_of((0.4,))), 2, "winner has scores of 0 of 2 trainings (they were not evaluated)", False),
+        ((*BEATEN, *verdict_of((NAN, 0.5), (NAN, 0.6))), 2, "(final 7 has no defined score, final 9 has no", False),
+        ((*BEATEN, *verdict_of((0.4, "no [disk]"))), 2, "has scores of 0 of 2 trainings (final 7 failed: no", False),
+        ((*BEATEN, *verdict_of((0.4, None))), 2, "(final 7 was not evaluated)", False),
+        ((*BEATEN, ("warm", None, "torn [x]", COST, 0)), 2, "fresh warm starts ended (warm 3 failed: torn [x])", False),
     ],
-)
-def test_a_search_without_a_comparison_says_why(filled, candidates, seeds, reason, start_won):
+)  # fmt: skip
+def test_a_search_without_a_verdict_says_why(filled, candidates, seeds, reason, start_won):
     found = outcome(filled.add_all(*candidates), settings(seeds=seeds))
-    assert isinstance(found, NoComparison)
+    assert isinstance(found, NoVerdict)
     assert reason in found.reason
     assert found.reason.endswith(".")
     assert found.start_won is start_won
 
 
-def test_a_start_that_could_not_be_brought_to_the_winners_age_is_named(filled):
-    filled.add_all(*BEATEN, ("control", 2, 0.6), ("child", 2, 0.9))
-    assert "not brought to the winner's age (they were not evaluated)" in outcome(filled.archive, settings()).reason
-    filled.add("control", 1, "no [disk]")
-    reason = outcome(filled.archive, settings()).reason
-    assert "the start was not brought to the winner's age (control 5 failed: no [disk])." in reason
-
-
-def test_a_comparison_of_fewer_seeds_than_asked_for_says_so(filled):
-    archive = filled.add_all(*BEATEN, *finals(0.4, 0.5, NAN, 0.6))
+def test_a_verdict_of_fewer_seeds_than_asked_for_says_so(filled):
+    archive = filled.add_all(*BEATEN, *verdict_of((0.4, 0.5), (NAN, 0.6)))
     found = outcome(archive, settings())
-    assert isinstance(found, Comparison)
-    assert (found.start_scores, found.winner_scores) == ((0.4,), (0.5, 0.6))
-    assert "(1 and 2 seeds)" in shown(comparison_table(found, "score"))
-    assert missing_parts(archive, settings()) == (
-        "the start has scores of 1 of 2 trainings (final 5 has no defined score)",
-    )
+    assert isinstance(found, Verdict)
+    assert (found.columns[0].start, found.columns[0].winner) == ((0.4,), (0.5,))
+    assert "1 times, on test images" in shown(*verdict_tables(found, "score"))
+    assert found.missing == ("the start has scores of 1 of 2 trainings (final 9 has no defined score)",)
 
 
 def test_children_without_a_merit_are_counted(filled):
@@ -292,43 +341,42 @@ def test_children_without_a_merit_are_counted(filled):
 
 @pytest.fixture
 def compared(filled):
-    """A comparison with a gain of 0.1."""
-    return compare(filled.add_all(*BEATEN, *finals(0.4, 0.5, 0.6, 0.7)))
+    """A verdict with a gain of 0.1."""
+    return outcome(filled.add_all(*BEATEN, *verdict_of((0.4, 0.5), (0.6, 0.7))), settings())
 
 
-NONE_BEAT = NoComparison("No child beat the start.", start_won=True)
-LACKING = NoComparison("Not asked for (final.seeds = 0).")
+NONE_BEAT = NoVerdict("No child beat the start.", start_won=True)
+LACKING = NoVerdict("Not asked for (final.seeds = 0).")
 
 
-def test_a_search_whose_start_won_counts_as_no_gain_and_one_without_a_comparison_counts_for_nothing(compared):
+def test_a_search_whose_start_won_counts_as_no_gain_and_one_without_a_verdict_counts_for_nothing(compared):
     found = SeedsSummary([compared, NONE_BEAT, LACKING, LACKING])
     assert found.gains == [pytest.approx(0.1), 0.0]
-    assert found.standard_error == pytest.approx(0.05)
     table, *lines = found.parts()
+    interval = "95 % interval -0.585 … +0.685"
     assert lines == [
         "Search 3, 4: Not asked for (final.seeds = 0).",
-        "Mean gain +0.050 ± 0.050 (standard error) of 2 of 4 searches: not more than two standard errors above zero.",
+        f"Whether the searches find better architectures cannot be told: +0.050 ({interval}, 2 of 4 searches).",
     ]
     columns = [list(column.cells) for column in table.columns]
-    assert columns[1][1:] == ["none beat the start", "no comparison", "no comparison"]
+    assert columns[1][1:] == ["none beat the start", "no verdict", "no verdict"]
     assert columns[4] == ["+0.100", "+0.000", "–", "–"]
 
 
-def test_without_any_comparison_there_is_no_mean_gain():
+def test_without_any_verdict_there_is_no_mean_gain():
     found = SeedsSummary([LACKING, LACKING])
     assert found.gains == []
     *_, last = found.parts()
-    assert last == "The gain is unknown: none of the 2 searches has a comparison on test images."
+    assert last == "The gain is unknown: none of the 2 searches has a verdict on test images."
     assert "0.000" not in shown(*found.parts())
 
 
-def test_one_gain_has_no_standard_error(compared):
-    *_, last = SeedsSummary([compared]).parts()
-    assert last == "Gain +0.100 in one search: its standard error is unknown."
-    *_, last = SeedsSummary([compared, LACKING]).parts()
-    assert last == "Gain +0.100 of 1 of 2 searches: its standard error is unknown."
+def test_one_search_says_nothing_of_another(compared):
+    for outcomes in ([compared], [compared, LACKING]):
+        *_, last = SeedsSummary(outcomes).parts()
+        assert last == "The winner differs by +0.100 in one search: what another search would find cannot be said."
     *_, last = SeedsSummary([compared, compared]).parts()
-    assert last.startswith("Mean gain +0.100 ± 0.000 (standard error): more than two")
+    assert last.startswith("The searches find better architectures: +0.100 (95 % interval +0.100 … +0.100, 2 searches")
 
 
 # All of it
@@ -342,15 +390,17 @@ def summary_of(folder, **values) -> tuple[str, list[int]]:
 
 
 def test_the_summary_says_what_is_missing(tmp_path):
-    null = {"name": "null", "behaviour": {4: "nan"}}
+    null = {"name": "null", "behaviour": {6: "nan"}}
     text, _ = summary_of(tmp_path / "none", task=null, final={"seeds": 0})
-    assert "No comparison on test images was asked for (final.seeds = 0)." in text
+    assert "No verdict on test images was asked for (final.seeds = 0)." in text
     assert "Children without a merit, which rank nowhere: 1 whose score is undefined." in text
     complete, finals = summary_of(tmp_path / "complete", task="null")
-    assert len(finals) == 6
-    assert "The gain of" in complete
+    assert len(finals) == 2 + 2 * 4
+    assert "Trained from fresh warm starts, " in complete
+    assert "The weights that the search has left, on test images: winner " in complete
+    assert "finalists were scored again by" in complete
     assert "incomplete" not in complete
-    null["behaviour"] = {finals[0]: "nan"}
+    null["behaviour"] = {finals[2]: "nan"}
     text, _ = summary_of(tmp_path / "incomplete", task=null)
-    missing = f"the start has scores of 2 of 3 trainings (final {finals[0]} has no defined score)"
-    assert f"The comparison is incomplete: {missing}." in text
+    missing = f"the start has scores of 3 of 4 trainings (final {finals[2]} has no defined score)"
+    assert f"The verdict is incomplete: {missing}." in text

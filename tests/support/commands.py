@@ -6,7 +6,10 @@ from click.testing import CliRunner, Result
 
 from spnas_search.cli.main import commands
 
-INLINE = ("--set", "executor.name=inline", "--set", "warm_start_epochs=2", "--set", "strategy.epochs=1")
+INLINE = (
+    *("--set", "executor.name=inline", "--set", "warm_start_epochs=2"),
+    *("--set", "strategy.epochs=1", "--set", "noise_seeds=2"),
+)
 NULL = ("--set", "task.name=null", *INLINE)
 """A search of milliseconds in this process."""
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 import spnas_core
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Expand, Rewrite, identity
-from spnas_core.tasks import TaskPlugin
+from spnas_core.tasks import Fidelity, TaskPlugin
 from spnas_search.archive import Proposal
 from spnas_search.strategies import StrategyPlugin
 from spnas_search.testing import NullTask
@@ -95,7 +95,15 @@ class Made:
 
 
 def _child(made: Made, place: int = 0, **changes: Any) -> Proposal:
-    return replace(Proposal("child", 0, made.children[place], 1), **changes)
+    return replace(Proposal("child", 0, made.children[place], Fidelity(1)), **changes)
+
+
+def _for(**changes: Any) -> Fidelity:
+    """A fidelity that looks as it should not."""
+    fidelity = Fidelity(1)
+    for name, value in changes.items():
+        object.__setattr__(fidelity, name, value)
+    return fidelity
 
 
 def _with_rewrite(made: Made, **changes: Any) -> Proposal:
@@ -126,9 +134,15 @@ PROPOSALS = {
     "negative parent": lambda made: [_child(made, parent=-1)],
     "text parent": lambda made: [_child(made, parent="0")],
     "control parent": lambda made: [_child(made, parent=1)],
-    "half epochs": lambda made: [_child(made, epochs=1.5)],
-    "no epochs": lambda made: [_child(made, epochs=None)],
-    "negative epochs": lambda made: [_child(made, epochs=-1)],
+    "half epochs": lambda made: [_child(made, fidelity=_for(epochs=1.5))],
+    "no epochs": lambda made: [_child(made, fidelity=None)],
+    "no share": lambda made: [_child(made, fidelity=_for(share=math.nan))],
+    "tiny images": lambda made: [_child(made, fidelity=_for(image_size=(8, 8)))],
+    "three sides": lambda made: [_child(made, fidelity=_for(image_size=(64, 64, 3)))],
+    "a rung": lambda made: [_child(made, fidelity=Fidelity(1, rung=1))],
+    "a subject": lambda made: [_child(made, subject=0)],
+    "no preference": lambda made: [_child(made, preference="high")],
+    "negative epochs": lambda made: [_child(made, fidelity=_for(epochs=-1))],
     "other ends": lambda made: [_child(made, rewrite=identity(Architecture.parse("b@8_1-1-1-1")))],
     "no rewrite": lambda made: [_child(made, rewrite="b@8_1-1-1-1")],
     "text child": lambda made: [_with_rewrite(made, child="b@8_111-21-21-21")],
@@ -156,8 +170,8 @@ class Odd:
         children = [option for option in Expand().options(start.architecture) if not archive.contains(option.child)]
         made = Made(archive, start, children)
         if self.settings.mode == "numpy":
-            ids = np.array([start.id])
-            return [_child(made, parent=rng.choice(ids), epochs=rng.integers(1, 4)) for _ in range(len(children) > 0)]
+            ids, fidelity = np.array([start.id]), Fidelity(rng.integers(1, 4))
+            return [_child(made, parent=rng.choice(ids), fidelity=fidelity) for _ in range(len(children) > 0)]
         return PROPOSALS[self.settings.mode](made) if self.settings.mode in PROPOSALS else [_child(made)]
 
     def stuck(self, archive):

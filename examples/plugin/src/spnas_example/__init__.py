@@ -12,6 +12,7 @@ from spnas_core.blocks.residual import PROJECTION, projects
 from spnas_core.hookspecs import Register
 from spnas_core.morphisms import morphisms
 from spnas_core.space import SearchSpace
+from spnas_core.tasks import Fidelity
 from spnas_search.archive import Archive, Proposal
 from spnas_search.strategies import StrategyPlugin
 from spnas_search.strategies.mutation import draw_rewrite, draw_round
@@ -74,7 +75,7 @@ class Climb:
             self.space,
             self.settings.max_redraws,
         )
-        return [Proposal("child", parent.id, rewrite, self.settings.epochs) for parent, rewrite in drawn]
+        return [Proposal("child", parent.id, rewrite, Fidelity(self.settings.epochs)) for parent, rewrite in drawn]
 
     def stuck(self, archive: Archive) -> str | None:
         """Never before the neighbours are used up."""

@@ -46,6 +46,11 @@ def spnas_register_strategies(register: Register) -> None:
 
 
 @hookspec
+def spnas_register_screens(register: Register) -> None:
+    """Add screens, which choose among children before training; an item is a ``spnas_search.screens.ScreenPlugin``."""
+
+
+@hookspec
 def spnas_register_tasks(register: Register) -> None:
     """Add tasks that train and score candidates; an item is a ``spnas_core.tasks.TaskPlugin``."""
 

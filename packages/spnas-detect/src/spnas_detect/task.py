@@ -13,7 +13,7 @@ from spnas_core.cost import backbone_cost
 from spnas_core.errors import ConfigError
 from spnas_core.inheritance import Receipt, calibrate_pass_through, materialise, output_change
 from spnas_core.morphisms import Rewrite, identity
-from spnas_core.tasks import Evaluation, EvaluationRequest, MetricSpec, Progress, Report
+from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity, MetricSpec, Progress, Report
 from spnas_detect.data import CachedData, normalize, open_cache
 from spnas_detect.detectors import build_detector
 from spnas_detect.detectors.building import BACKBONE
@@ -84,15 +84,16 @@ class DetectionTask:
         begin = time.perf_counter()
         device = choose_device(self.settings.device)
         make_repeatable(deterministic=self.settings.deterministic, seed=request.seed)
-        data = self._data()
-        loader = train_loader(self.settings.training, data, seed=request.seed)
+        settings = self._at(request.fidelity)
+        data = self._data(settings)
+        loader = train_loader(settings.training, data, seed=request.seed)
         parent = {} if request.parent_weights is None else load_weights(request.parent_weights)
         detector, receipt = self._materialise(request, parent, data, device)
 
         def tell(record: StepRecord) -> None:
             report(Progress(request.candidate, record.step, record.steps, f"loss {record.loss:.3f}"))
 
-        training = self.settings.training
+        training = settings.training
         trainer = Trainer(
             detector,
             loader,
@@ -115,7 +116,7 @@ class DetectionTask:
             precision=training.precision,
         )
         if request.weights is not None:
-            description = describe_detector(request.rewrite.child, data.classes, self.settings)
+            description = describe_detector(request.rewrite.child, data.classes, settings)
             save_weights(detector, request.weights, description.metadata())
         return Evaluation(
             metrics=scores,
@@ -156,10 +157,20 @@ class DetectionTask:
             receipt = replace(receipt, output_change=change)
         return detector, receipt
 
-    def _data(self) -> CachedData:
+    def _at(self, fidelity: Fidelity) -> DetectionSettings:
+        """Return the settings of an evaluation that spends less."""
+        training = self.settings.training
+        training = training.model_copy(update={"share": training.share * fidelity.share})
+        size = fidelity.image_size or self.settings.image_size
+        return self.settings.model_copy(update={"training": training, "image_size": size})
+
+    def _data(self, settings: DetectionSettings) -> CachedData:
+        """Open the cache, or make the one of another image size beside it."""
         if self._cache is None:
             raise ConfigError("the task has no data yet: call prepare() before evaluate()")
-        return open_cache(self._cache)
+        if settings.image_size == self.settings.image_size:
+            return open_cache(self._cache)
+        return prepare_data(settings, self._cache.parent, lambda *_: None)
 
 
 def _backbone_before(rewrite: Rewrite, parent: Mapping[str, Tensor], device: torch.device) -> nn.Module:

@@ -2,6 +2,6 @@
 
 from spnas_search.api import search
 from spnas_search.run import Run, read_archive
-from spnas_search.search import Comparison, compare
+from spnas_search.search import NoVerdict, Verdict, outcome
 
-__all__ = ["Comparison", "Run", "compare", "read_archive", "search"]
+__all__ = ["NoVerdict", "Run", "Verdict", "outcome", "read_archive", "search"]

@@ -31,7 +31,7 @@ def search(
         settings: any other key of ``run.toml``, such as ``start`` or ``seed``.
 
     Returns:
-        The finished run, open for reading: ``run.archive.best(1)``; close it, or use it in a ``with`` statement.
+        The finished run, open for reading: ``run.archive.winner``; close it, or use it in a ``with`` statement.
 
     Raises:
         SpnasError: whatever is wrong with the settings or the data, in one line.

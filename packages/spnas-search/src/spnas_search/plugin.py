@@ -6,18 +6,48 @@ from spnas_core.tasks import ResolvedCandidate
 
 @hookimpl
 def spnas_register_strategies(register: Register) -> None:
-    """The serial phase and the random baseline."""
-    from spnas_search.strategies import RandomSettings, RandomWalk, Serial, SerialSettings, StrategyPlugin
+    """The serial phase, and the baselines of comparisons."""
+    from spnas_search.strategies import (
+        HillClimb,
+        HillClimbSettings,
+        RandomSearch,
+        RandomSettings,
+        RegularizedEvolution,
+        RegularizedEvolutionSettings,
+        Serial,
+        SerialSettings,
+        StrategyPlugin,
+    )
 
     register("serial", StrategyPlugin("swap, expand and add stage on the best so far", SerialSettings, Serial))
-    register("random", StrategyPlugin("mutate any earlier candidate; the baseline", RandomSettings, RandomWalk))
+    register(
+        "random",
+        StrategyPlugin("draw from the whole space, whatever was found; the baseline", RandomSettings, RandomSearch),
+    )
+    evolution = "mutate winners of tournaments among the youngest, of whom the oldest dies"
+    register("regularized-evolution", StrategyPlugin(evolution, RegularizedEvolutionSettings, RegularizedEvolution))
+    register("hill-climb", StrategyPlugin("mutate one network until a child is better", HillClimbSettings, HillClimb))
+
+
+@hookimpl
+def spnas_register_screens(register: Register) -> None:
+    """The ranking model, extended to children that do not exist yet."""
+    from spnas_search.screens import ScreenPlugin
+    from spnas_search.screens.prediction import PredictionScreen, PredictionScreenSettings
+
+    register("prediction", ScreenPlugin("what the ranking model predicts", PredictionScreenSettings, PredictionScreen))
 
 
 @hookimpl
 def spnas_register_tasks(register: Register) -> None:
-    """The null task: a search of milliseconds, for trying out strategies and settings."""
+    """Tasks without training, for trying out strategies and settings: made-up scores, and those of a table."""
     from spnas_core.tasks import TaskPlugin
+    from spnas_search.replay import ReplaySettings
     from spnas_search.testing.null_task import NullSettings
+
+    register(
+        "replay", TaskPlugin("train nothing: scores of a table of trainings", ReplaySettings, ReplaySettings.build)
+    )
 
     register(
         "null", TaskPlugin("train nothing: made-up scores, for trying out strategies", NullSettings, NullSettings.build)

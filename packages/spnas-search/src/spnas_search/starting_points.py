@@ -59,10 +59,10 @@ def _find(reference: str) -> tuple[Path, Candidate]:
             if number >= len(archive):
                 raise ArchiveError(f"{folder} has {len(archive)} candidates: there is no candidate {number}")
             return folder, archive[number]
-        best = archive.best(1)
-        if not best:
+        winner = archive.winner
+        if winner is None:
             raise ArchiveError(f"{folder} has no scored candidate yet: name one as {folder}:ID")
-        return folder, best[0]
+        return folder, winner
 
 
 def _weights(folder: Path, candidate: Candidate) -> Path | None:

@@ -2,6 +2,7 @@
 
 from spnas_core.morphisms._base import Applications, Morphism, Rewrite, Step, identity
 from spnas_core.morphisms.add_stage import AddStage
+from spnas_core.morphisms.chain import chain
 from spnas_core.morphisms.expand import Expand
 from spnas_core.morphisms.registry import morphism, morphisms
 from spnas_core.morphisms.swap import Swap
@@ -14,6 +15,7 @@ __all__ = [
     "Rewrite",
     "Step",
     "Swap",
+    "chain",
     "identity",
     "morphism",
     "morphisms",

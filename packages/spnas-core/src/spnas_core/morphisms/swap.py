@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spnas_core.encoding import Architecture
+from spnas_core.errors import CodeError
 from spnas_core.morphisms._base import Applications, Rewrite, Step
 
 
@@ -21,22 +22,35 @@ class Swap:
 
     def options(self, architecture: Architecture) -> Sequence[Rewrite]:
         """Every border × every shift that leaves no stage empty."""
-        digits, borders = architecture.digits, architecture.borders
-
-        def apply(site: tuple[int, int]) -> Rewrite:
-            i, shift = site
-            moved = (*borders[:i], borders[i] + shift, *borders[i + 1 :])
-            side = "right" if shift > 0 else "left"
-            step = Step(self.name, f"border {i + 1}|{i + 2} moved {side} by {abs(shift)}", None)
-            child = Architecture.from_borders(architecture, digits, moved)
-            return Rewrite(architecture, child, tuple(range(len(digits))), (step,))
-
-        edges = (0, *borders, len(digits))
+        edges = (0, *architecture.borders, len(architecture.digits))
         shifts = [shift for shift in range(-self.max_step, self.max_step + 1) if shift]
         sites = [
             (i, shift)
-            for i, (low, border, high) in enumerate(zip(edges, borders, edges[2:], strict=False))
+            for i, (low, border, high) in enumerate(zip(edges, edges[1:], edges[2:], strict=False))
             for shift in shifts
             if low < border + shift < high
         ]
-        return Applications(sites, apply)
+        return Applications(sites, lambda site: self.move(architecture, *site))
+
+    def move(self, architecture: Architecture, border: int, shift: int) -> Rewrite:
+        """Move one border.
+
+        Args:
+            architecture: the parent.
+            border: from 0; border i lies between stages i + 1 and i + 2.
+            shift: blocks to the right, negative to the left; not 0, and at most ``max_step`` either way.
+
+        Raises:
+            CodeError: no such border, a shift that is none or too far, or one that leaves a stage empty.
+        """
+        borders, blocks = architecture.borders, len(architecture.digits)
+        if not (0 <= border < len(borders) and 0 < abs(shift) <= self.max_step):
+            raise CodeError(
+                f"border {border} of {architecture} cannot move by {shift}: it has {len(borders)} borders, counted "
+                f"from 0, and one moves by 1 to {self.max_step} blocks"
+            )
+        moved = (*borders[:border], borders[border] + shift, *borders[border + 1 :])
+        side = "right" if shift > 0 else "left"
+        step = Step(self.name, f"border {border + 1}|{border + 2} moved {side} by {abs(shift)}", None)
+        child = Architecture.from_borders(architecture, architecture.digits, moved)
+        return Rewrite(architecture, child, tuple(range(blocks)), (step,))

@@ -4,6 +4,7 @@ from spnas_core.tasks.candidates import ResolvedCandidate
 from spnas_core.tasks.protocols import (
     Evaluation,
     EvaluationRequest,
+    Fidelity,
     MetricSpec,
     Progress,
     Report,
@@ -15,6 +16,7 @@ from spnas_core.tasks.protocols import (
 __all__ = [
     "Evaluation",
     "EvaluationRequest",
+    "Fidelity",
     "MetricSpec",
     "Progress",
     "Report",

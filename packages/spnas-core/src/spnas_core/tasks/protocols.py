@@ -11,6 +11,39 @@ from typing import Any, Literal, Protocol
 from spnas_core.morphisms import Rewrite
 
 Split = Literal["validation", "test"]
+SMALLEST_IMAGE = 32
+"""Pixels that the sides of a canvas have at least."""
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How much is spent on an evaluation. Only scores of one fidelity and age compare directly.
+
+    Attributes:
+        epochs: to train, 0 or more; 0 scores only.
+        image_size: (width, height) in pixels of the canvas that images are trained and scored on, at least 32; None is
+            the task's own.
+        share: of the training images that is used, above 0, at most 1.
+        rung: 0 for a candidate's first evaluation; one more each time that it is trained on because it did well.
+
+    Raises:
+        ValueError: a value outside its range.
+    """
+
+    epochs: int
+    image_size: tuple[int, int] | None = None
+    share: float = 1.0
+    rung: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0:
+            raise ValueError(f"{self.epochs} epochs: it must be 0 or more")
+        if self.image_size is not None and min(self.image_size) < SMALLEST_IMAGE:
+            raise ValueError(f"image size {self.image_size}: it must be width and height, {SMALLEST_IMAGE} or more")
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share {self.share} of the images: it must be above 0 and at most 1")
+        if self.rung < 0:
+            raise ValueError(f"rung {self.rung}: it must be 0 or more")
 
 
 @dataclass(frozen=True)
@@ -22,7 +55,7 @@ class EvaluationRequest:
         rewrite: the child and where its blocks come from; the identity for the start and for controls.
         parent_weights: file of the weights to inherit from; None starts from fresh weights.
         weights: file to write the trained weights to; None writes none.
-        epochs: to train; 0 scores only.
+        fidelity: how long to train, at which image size, on which share of the images.
         seed: of everything random in the evaluation.
         threads: CPU threads to compute with.
         split: images to score on.
@@ -32,10 +65,15 @@ class EvaluationRequest:
     rewrite: Rewrite
     parent_weights: Path | None
     weights: Path | None
-    epochs: int
+    fidelity: Fidelity
     seed: int
     threads: int = 1
     split: Split = "validation"
+
+    @property
+    def epochs(self) -> int:
+        """Epochs to train; 0 scores only."""
+        return self.fidelity.epochs
 
 
 @dataclass(frozen=True)

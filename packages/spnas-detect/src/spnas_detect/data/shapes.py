@@ -19,6 +19,9 @@ from spnas_detect.data._base import SPLITS, DetectionData, ImageRecord, check_op
 
 CLASSES = ("square", "disc", "triangle", "ring")
 
+MERGED = "object"
+"""Name of the class that all outlines are where they are merged."""
+
 _GENERATOR = 1  # raise it when the same seed draws other images
 _TRIES = 30
 
@@ -44,6 +47,9 @@ class ShapesOptions:
         occlusion: the greatest share, 0…1, of an object's filled outline that objects drawn later may cover;
             0 means that no object touches another.
         crowding: probability, 0…1, that an object is placed near an earlier one.
+        classes: outlines that occur, one or more of ``CLASSES``, each once.
+        merged: whether all of them are one class, called ``object``: what is to be learned then is where things are and
+            how large, and not which outline they have.
     """
 
     image_size: int = 128
@@ -56,6 +62,8 @@ class ShapesOptions:
     objects: tuple[int, int] = (5, 10)
     occlusion: float = 0.25
     crowding: float = 0.3
+    classes: tuple[str, ...] = CLASSES
+    merged: bool = False
 
     def __post_init__(self) -> None:
         _check_integer("image_size", self.image_size, 32, 2048)
@@ -73,6 +81,16 @@ class ShapesOptions:
             raise DataError(f"shapes objects is {pair!r}: it must be a pair of integers, least and greatest")
         _check_integer("objects (greatest)", pair[1], 1, 100)
         _check_integer("objects (least)", pair[0], 0, pair[1])
+        names: object = self.classes
+        if not isinstance(names, tuple) or not names or len(set(names)) < len(names) or not set(names) <= set(CLASSES):
+            raise DataError(f"shapes classes is {names!r}: it must be one or more of {', '.join(CLASSES)}, each once")
+        if not isinstance(self.merged, bool):
+            raise DataError(f"shapes merged is {self.merged!r}: it must be true or false")
+
+    @property
+    def annotated(self) -> tuple[str, ...]:
+        """Names of the classes that annotations tell apart, in order of their labels from 1."""
+        return (MERGED,) if self.merged else self.classes
 
 
 def _check_integer(key: str, value: object, low: int, high: int) -> None:
@@ -84,7 +102,7 @@ def _check_integer(key: str, value: object, low: int, high: int) -> None:
 class _Drawn:
     """One placed object: its pixels, and where they lie."""
 
-    label: int
+    outline: str
     mask: _Mask
     x: int
     y: int
@@ -118,12 +136,13 @@ def read_shapes(path: str | None, *, seed: int, options: Mapping[str, object]) -
         raise DataError(f"the seed of shapes data is {seed}: it must not be negative")
     check_options("shapes", options, (field.name for field in fields(ShapesOptions)))
     values = dict(options)
-    if isinstance(values.get("objects"), list):  # configuration files know lists only
-        values["objects"] = tuple(cast("list[object]", values["objects"]))
+    for key in ("objects", "classes"):
+        if isinstance(values.get(key), list):  # configuration files know lists only
+            values[key] = tuple(cast("list[object]", values[key]))
     shapes = replace(ShapesOptions(), **values)  # type: ignore[arg-type]  # checked in __post_init__
     return DetectionData(
         spec="shapes",
-        classes=CLASSES,
+        classes=shapes.annotated,
         splits={name: _ShapesSplit(shapes, seed, index, getattr(shapes, name)) for index, name in enumerate(SPLITS)},
         fingerprint=fingerprint(["shapes", _GENERATOR, seed, sorted(asdict(shapes).items())]),
     )
@@ -159,9 +178,12 @@ class _ShapesSplit(Sequence[ImageRecord]):
             width=self._options.image_size,
             height=self._options.image_size,
             boxes=np.asarray(corners, np.float32).reshape(-1, 4),
-            labels=np.asarray([d.label for d in scene.drawn], np.int64),
+            labels=np.asarray([self._label(d) for d in scene.drawn], np.int64),
             ignore=np.zeros(len(scene.drawn), np.bool_),
         )
+
+    def _label(self, drawn: "_Drawn") -> int:
+        return 1 if self._options.merged else self._options.classes.index(drawn.outline) + 1
 
 
 # ---------------------------------------------------------------------------------------------- layout
@@ -175,9 +197,9 @@ def _lay_out(options: ShapesOptions, rng: np.random.Generator) -> _Scene:
     covered: NDArray[np.int64] = np.zeros(options.objects[1], np.int64)
     drawn: list[_Drawn] = []
     for _ in range(int(rng.integers(options.objects[0], options.objects[1] + 1))):
-        label = int(rng.integers(1, len(CLASSES) + 1))
+        name = options.classes[int(rng.integers(len(options.classes)))]
         width, height = _draw_size(options, rng)
-        outline, mask = _draw_outline(label, width, height, rng)
+        outline, mask = _draw_outline(name, width, height, rng)
         area = int(outline.sum())
         for _ in range(_TRIES):
             x, y = _draw_place(options, drawn, width, height, rng)
@@ -188,7 +210,7 @@ def _lay_out(options: ShapesOptions, rng: np.random.Generator) -> _Scene:
                 covered[: len(drawn)] += hidden
                 window[outline] = len(drawn)
                 areas.append(area)
-                drawn.append(_Drawn(label, mask, x, y))
+                drawn.append(_Drawn(name, mask, x, y))
                 break
     return _Scene(tuple(drawn), int(rng.integers(2**62)))
 
@@ -221,7 +243,7 @@ def _draw_place(
     return min(max(round(x), 0), x_limit), min(max(round(y), 0), y_limit)
 
 
-def _draw_outline(label: int, width: int, height: int, rng: np.random.Generator) -> tuple[_Mask, _Mask]:
+def _draw_outline(name: str, width: int, height: int, rng: np.random.Generator) -> tuple[_Mask, _Mask]:
     """Draw one object so that its pixels touch all four sides of a box.
 
     Returns:
@@ -229,13 +251,13 @@ def _draw_outline(label: int, width: int, height: int, rng: np.random.Generator)
     """
     u = (np.arange(width, dtype=np.float32) * 2 + 1 - width) / width
     v = ((np.arange(height, dtype=np.float32) * 2 + 1 - height) / height)[:, None]
-    if CLASSES[label - 1] in {"disc", "ring"}:
+    if name in {"disc", "ring"}:
         radius = u**2 + v**2
         outline = _fit(radius <= 1.02, width, height)
-        if CLASSES[label - 1] == "disc":
+        if name == "disc":
             return outline, outline
         return outline, outline & (radius > rng.uniform(0.5, 0.65) ** 2)
-    corners = 4 if CLASSES[label - 1] == "square" else 3
+    corners = 4 if name == "square" else 3
     turn = rng.uniform(-0.3, 0.3) if corners == 4 else rng.uniform(0, 2 * math.pi)
     angles = turn + math.pi / corners + np.arange(corners) * (2 * math.pi / corners)
     points = np.stack([np.cos(angles), np.sin(angles)])

@@ -1,46 +1,100 @@
 """From proposals to candidates: numbers, ages, seeds, and what a proposal must satisfy."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from spnas_core.errors import ArchiveError
 from spnas_core.morphisms import Rewrite
-from spnas_search.archive.candidate import Candidate, Proposal
+from spnas_search.archive.candidate import Candidate, Inherit, Kind, Phase, Proposal
 from spnas_search.archive.intake import plain_proposal
 
+PARENTS: dict[Kind, frozenset[Kind | None]] = {
+    "start": frozenset({None}),
+    "child": frozenset({"start", "child"}),
+    "control": frozenset({"start", "child", "control"}),
+    "replicate": frozenset({None, "start", "child"}),
+    "rung": frozenset({"start", "child", "rung"}),
+    "warm": frozenset({None}),
+    "final": frozenset({None, "start", "child", "control", "rung", "warm"}),
+}
+"""What may be the parent of each kind."""
 
-def admit(
-    known: Sequence[Candidate],
-    proposals: Sequence[Proposal],
-    *,
-    round_number: int,
-    run_seed: int,
-    threads: int,
-) -> tuple[Candidate, ...]:
-    """Turn a round of proposals into candidates with consecutive numbers.
+_UNCHANGED: frozenset[Kind] = frozenset({"control", "rung"})
+"""Kinds that are their parent itself, trained on."""
 
-    Args:
-        known: candidates of earlier rounds.
-        proposals: of this round.
-        round_number: of this round.
+
+@dataclass(frozen=True)
+class Admission:
+    """Turns proposals of a round into candidates with consecutive numbers.
+
+    Attributes:
         run_seed: the candidates' seeds follow from it.
-        threads: that each is evaluated with.
-
-    Raises:
-        ArchiveError: a proposal that breaks a rule of ``Archive.commit_round``.
+        inherit: what children begin with.
     """
-    return tuple(
-        _admit_one(
-            known,
-            proposal,
-            len(known) + offset,
-            round_number=round_number,
-            run_seed=run_seed,
-            threads=threads,
-        )
-        for offset, proposal in enumerate(proposals)
-    )
+
+    run_seed: int
+    inherit: Inherit
+
+    def admit(
+        self,
+        known: Sequence[Candidate],
+        proposals: Sequence[Proposal],
+        *,
+        round_number: int,
+        phase: Phase,
+        threads: int,
+    ) -> tuple[Candidate, ...]:
+        """Check proposals and number them.
+
+        Args:
+            known: candidates of earlier rounds.
+            proposals: of this round.
+            round_number: of this round.
+            phase: what this round is for.
+            threads: that each is evaluated with.
+
+        Raises:
+            ArchiveError: a proposal that breaks a rule of ``Archive.commit_round``.
+        """
+        admitted = []
+        for number, given in enumerate(proposals, len(known)):
+            proposal = plain_proposal(given, f"proposal {number}")
+            parent = _parent(known, proposal, f"proposal {number} ({proposal.kind} {proposal.rewrite.child})")
+            subject = _subject(known, proposal, parent, number)
+            source = self._source(known, proposal, parent, subject)
+            admitted.append(
+                Candidate(
+                    id=number,
+                    round=round_number,
+                    phase=phase,
+                    kind=proposal.kind,
+                    subject=subject,
+                    parent=proposal.parent,
+                    source=source,
+                    rewrite=proposal.rewrite,
+                    fidelity=proposal.fidelity,
+                    split=proposal.split,
+                    preference=proposal.preference,
+                    age=proposal.epochs + (0 if source is None else known[source].age),
+                    seed=candidate_seed(self.run_seed, number),
+                    threads=threads,
+                )
+            )
+        return tuple(admitted)
+
+    def _source(
+        self, known: Sequence[Candidate], proposal: Proposal, parent: Candidate | None, subject: int
+    ) -> int | None:
+        """Whose weights the evaluation inherits."""
+        if proposal.kind == "replicate":
+            return known[subject].source
+        if parent is None or proposal.kind in {"rung", "final"} or self.inherit == "parent":
+            return proposal.parent
+        if self.inherit == "none":
+            return None
+        return next(candidate.id for candidate in known if candidate.kind == "start")
 
 
 def candidate_seed(run_seed: int, number: int) -> int:
@@ -48,53 +102,48 @@ def candidate_seed(run_seed: int, number: int) -> int:
     return int(np.random.SeedSequence(run_seed, spawn_key=(number,)).generate_state(1)[0] >> 1)
 
 
-def _admit_one(
-    known: Sequence[Candidate],
-    proposal: Proposal,
-    number: int,
-    *,
-    round_number: int,
-    run_seed: int,
-    threads: int,
-) -> Candidate:
-    proposal = plain_proposal(proposal, f"proposal {number}")
-    what = f"proposal {number} ({proposal.kind} {proposal.rewrite.child})"
-    parent = _parent(known, proposal, what)
-    if proposal.epochs < 0:
-        raise ArchiveError(f"{what} asks for {proposal.epochs} epochs: it must be 0 or more")
-    return Candidate(
-        id=number,
-        round=round_number,
-        kind=proposal.kind,
-        parent=proposal.parent,
-        rewrite=proposal.rewrite,
-        epochs=proposal.epochs,
-        split=proposal.split,
-        age=proposal.epochs + (0 if parent is None else parent.age),
-        seed=candidate_seed(run_seed, number),
-        threads=threads,
-    )
-
-
 def _parent(known: Sequence[Candidate], proposal: Proposal, what: str) -> Candidate | None:
-    if (proposal.kind == "start") != (proposal.parent is None):
-        raise ArchiveError(f"{what} has parent {proposal.parent}: a start has none, everything else has one")
+    allowed = PARENTS[proposal.kind]
     if proposal.parent is None:
+        if None not in allowed:
+            raise ArchiveError(f"{what} has parent None: the parent of a {proposal.kind} is {_listed(allowed)}")
         return None
     if not 0 <= proposal.parent < len(known):
         raise ArchiveError(f"{what} has parent {proposal.parent}, which is in no earlier round")
     parent = known[proposal.parent]
-    allowed = {"start", "child"} if proposal.kind == "child" else {"start", "child", "control"}
     if parent.kind not in allowed:
         raise ArchiveError(
-            f"{what} has parent {parent.id}, a {parent.kind}: the parent of a {proposal.kind} is a "
-            f"{' or '.join(sorted(allowed, reverse=True))}"
+            f"{what} has parent {parent.id}, a {parent.kind}: the parent of a {proposal.kind} is {_listed(allowed)}"
         )
     if proposal.rewrite.parent != parent.architecture:
         raise ArchiveError(f"{what} rewrites {proposal.rewrite.parent}, but its parent is {parent.architecture}")
-    if proposal.kind == "control" and not _is_identity(proposal.rewrite):
-        raise ArchiveError(f"{what} rewrites its parent: a control is the parent itself, trained on")
+    if proposal.kind in _UNCHANGED and not _is_identity(proposal.rewrite):
+        raise ArchiveError(f"{what} rewrites its parent: a {proposal.kind} is the parent itself, trained on")
     return parent
+
+
+def _subject(known: Sequence[Candidate], proposal: Proposal, parent: Candidate | None, number: int) -> int:
+    """Which start or child the score will say something of."""
+    what = f"proposal {number} ({proposal.kind} {proposal.rewrite.child})"
+    if proposal.kind in {"start", "child"}:
+        return number
+    if proposal.subject is None and parent is not None and parent.kind != "warm" and proposal.kind != "replicate":
+        return parent.subject
+    subject = proposal.subject
+    if subject is None or not 0 <= subject < len(known) or not known[subject].is_node:
+        raise ArchiveError(f"{what} has subject {subject}: it must be the start or child that its score is of")
+    if known[subject].architecture != proposal.rewrite.child:
+        raise ArchiveError(f"{what} has subject {subject}, which is {known[subject].architecture}")
+    if proposal.kind == "replicate" and known[subject].parent != proposal.parent:
+        raise ArchiveError(f"{what} has parent {proposal.parent}: a replicate has that of its subject {subject}")
+    return subject
+
+
+def _listed(kinds: frozenset[Kind | None]) -> str:
+    names = sorted(kind for kind in kinds if kind is not None)
+    if not names:
+        return "None"
+    return f"{'nothing, or ' if None in kinds else ''}a {' or '.join(sorted(names, reverse=True))}"
 
 
 def _is_identity(rewrite: Rewrite) -> bool:

@@ -8,17 +8,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from spnas_core.durable import replace_durably
 from spnas_core.errors import ArchiveError, ConfigError, SpnasError, suggestion
 from spnas_core.tasks import Evaluation, MetricSpec
 from spnas_search.archive import rows, schema
-from spnas_search.archive.admission import admit
-from spnas_search.archive.candidate import Candidate, Proposal
+from spnas_search.archive.admission import Admission
+from spnas_search.archive.candidate import Candidate, Inherit, Phase, Proposal
 from spnas_search.archive.contents import Contents
 from spnas_search.archive.intake import plain_evaluation, plain_reason
 from spnas_search.archive.snapshot import snapshot
+from spnas_search.ranking import ranking_rule
 
 _FACT = "run:"
 """Before the keys of what ``remember`` has stored."""
@@ -40,7 +41,10 @@ class Archive(Contents):
         self._connection = connection
         meta = schema.read_meta(connection, path)
         self._facts = {key.removeprefix(_FACT): value for key, value in meta.items() if key.startswith(_FACT)}
-        super().__init__(path, MetricSpec(meta["objective"], meta["higher_is_better"] == "1"))
+        objective = MetricSpec(meta["objective"], meta["higher_is_better"] == "1")
+        # Before there was a choice, gains were summed and children began with their parents' weights.
+        inherit = meta.get("inherit", "parent")
+        super().__init__(path, objective, ranking_rule(meta.get("ranking", "gains")), cast("Inherit", inherit))
         self.run_seed = int(meta["seed"])
         self.created = datetime.fromisoformat(meta["created"])
         self._load()
@@ -53,7 +57,14 @@ class Archive(Contents):
 
     @classmethod
     def create(
-        cls, path: Path, *, objective: MetricSpec, run_seed: int, facts: Mapping[str, str] | None = None
+        cls,
+        path: Path,
+        *,
+        objective: MetricSpec,
+        run_seed: int,
+        ranking: str = "prediction",
+        inherit: Inherit = "parent",
+        facts: Mapping[str, str] | None = None,
     ) -> "Archive":
         """Make an empty archive; its file appears complete or not at all.
 
@@ -61,12 +72,15 @@ class Archive(Contents):
             path: of the new file; missing folders are made.
             objective: metric by which candidates are ranked.
             run_seed: 0 or more; the seeds of all candidates follow from it.
+            ranking: name of the rule that ranks them.
+            inherit: what children begin with.
             facts: what ``recall`` answers from the beginning on.
 
         Raises:
             ArchiveError: there is a file already, or it cannot be written.
-            ConfigError: a negative seed.
+            ConfigError: a negative seed, or an unknown rule.
         """
+        ranking_rule(ranking)
         if run_seed < 0:
             raise ConfigError(f"seed {run_seed} is negative: it must be 0 or more")
         if path.exists():
@@ -78,6 +92,8 @@ class Archive(Contents):
             "objective": objective.name,
             "higher_is_better": str(int(objective.higher_is_better)),
             "seed": str(run_seed),
+            "ranking": ranking,
+            "inherit": inherit,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             **{f"{_FACT}{key}": value for key, value in (facts or {}).items()},
         }
@@ -147,19 +163,23 @@ class Archive(Contents):
 
     # Writing: each method is one transaction, and memory follows only once it is committed.
 
-    def commit_round(self, proposals: Sequence[Proposal], *, threads: int) -> tuple[Candidate, ...]:
+    def commit_round(
+        self, proposals: Sequence[Proposal], *, threads: int, phase: Phase = "search"
+    ) -> tuple[Candidate, ...]:
         """Enter a round of proposals, before any of them is evaluated.
 
         Args:
             proposals: get consecutive numbers in this order; an empty round changes nothing.
             threads: CPU threads that each is evaluated with.
+            phase: what the round is for.
 
         Raises:
-            ArchiveError: a second start, a parent that is not a start or child of an earlier round, a rewrite
+            ArchiveError: a second start, a parent or subject of the wrong kind or of no earlier round, a rewrite
                 that does not begin at the parent, a control that rewrites something, or a file that cannot be
                 written.
         """
-        entered = admit(self._candidates, proposals, round_number=self.rounds, run_seed=self.run_seed, threads=threads)
+        admission = Admission(self.run_seed, self.inherit)
+        entered = admission.admit(self._candidates, proposals, round_number=self.rounds, phase=phase, threads=threads)
         starts = [candidate for candidate in entered if candidate.kind == "start"]
         if len(starts) + len(self._kinds["start"]) > 1:
             raise ArchiveError(f"a second start in {self.path}: an archive holds one search, and it has one start")

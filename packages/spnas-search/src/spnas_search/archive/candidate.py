@@ -6,10 +6,15 @@ from typing import Literal
 
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite
+from spnas_core.tasks import Fidelity
 from spnas_core.tasks.protocols import Split
 
-Kind = Literal["start", "child", "control", "final"]
+Kind = Literal["start", "child", "control", "replicate", "rung", "warm", "final"]
+Phase = Literal["start", "noise", "search", "finalists", "verdict"]
 Status = Literal["proposed", "done", "failed"]
+Inherit = Literal["parent", "warm-start", "none"]
+"""What a child's training begins with: its parent's weights; those of the start after its warm start, through the
+composed rewrite; or fresh ones."""
 
 
 @dataclass(frozen=True)
@@ -17,20 +22,32 @@ class Proposal:
     """What is to be evaluated.
 
     Attributes:
-        kind: ``start``, the network that a search begins with; ``child``, a rewrite of its parent;
-            ``control``, the parent trained on by a child's epochs with the identity rewrite; ``final``,
-            scored on test images at the end of a search.
-        parent: candidate whose weights are inherited; None for the start.
+        kind: ``start``, the network that a search begins with; ``child``, a rewrite of its parent; ``control``, the
+            parent trained on by a child's epochs with the identity rewrite; ``replicate``, a start's or child's
+            evaluation once more, with another seed; ``rung``, its parent trained on because it did well; ``warm``, a
+            fresh warm start of the verdict; ``final``, scored on test images for the verdict.
+        parent: start or child that is rewritten; of a control, rung or final what is trained on; None for the start, a
+            warm start, and a final from fresh weights.
         rewrite: the architecture and where its blocks come from.
-        epochs: to train.
+        fidelity: how much is spent on it.
         split: images to score on.
+        subject: start or child that the score says something of; None is the one that follows from the parent, or the
+            candidate itself.
+        preference: what a screen said of it, higher is better; None where no screen was asked.
     """
 
     kind: Kind
     parent: int | None
     rewrite: Rewrite
-    epochs: int
+    fidelity: Fidelity
     split: Split = "validation"
+    subject: int | None = None
+    preference: float | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Epochs to train."""
+        return self.fidelity.epochs
 
 
 @dataclass(frozen=True)
@@ -40,12 +57,16 @@ class Candidate:
     Attributes:
         id: its number, counted from 0 in order of proposal.
         round: the round in which it was proposed, from 0.
+        phase: what that round is for.
         kind: see ``Proposal``.
-        parent: candidate whose weights are inherited; None for the start.
-        rewrite: the architecture and where its blocks come from.
-        epochs: to train, on top of the parent's.
+        subject: start or child that the score says something of; itself for a start or child.
+        parent: see ``Proposal``.
+        source: candidate whose weights are inherited; None for fresh weights, or the run's initial ones.
+        rewrite: from the parent's architecture; the identity where there is none.
+        fidelity: how much is spent on it.
         split: images to score on.
-        age: epochs in its lineage, its own included.
+        preference: what a screen said of it, higher is better; None where no screen was asked.
+        age: epochs in the lineage of its weights, its own included.
         seed: of everything random in its evaluation, 31 bit.
         threads: CPU threads that its evaluation computes with; results depend on them in the last bits.
         status: ``proposed`` until its evaluation has ended.
@@ -59,11 +80,15 @@ class Candidate:
 
     id: int
     round: int
+    phase: Phase
     kind: Kind
+    subject: int
     parent: int | None
+    source: int | None
     rewrite: Rewrite
-    epochs: int
+    fidelity: Fidelity
     split: Split
+    preference: float | None
     age: int
     seed: int
     threads: int
@@ -79,3 +104,13 @@ class Candidate:
     def architecture(self) -> Architecture:
         """The network that is evaluated."""
         return self.rewrite.child
+
+    @property
+    def epochs(self) -> int:
+        """Epochs to train, on top of those of the weights that are inherited."""
+        return self.fidelity.epochs
+
+    @property
+    def is_node(self) -> bool:
+        """Whether it stands in the tree of descent: a start or child."""
+        return self.kind in {"start", "child"}

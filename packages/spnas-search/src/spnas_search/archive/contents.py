@@ -1,14 +1,21 @@
 """What an archive holds, in memory: every question about candidates is answered here."""
 
+import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ArchiveError, ConfigError, suggestion
-from spnas_core.tasks import MetricSpec
-from spnas_search.archive.candidate import Candidate, Kind
-from spnas_search.archive.ranking import Ranking
+from spnas_core.morphisms import Rewrite, identity
+from spnas_core.tasks import Fidelity, MetricSpec
+from spnas_search.archive.candidate import Candidate, Inherit, Kind, Phase, Proposal
+from spnas_search.archive.standing import Standing
+from spnas_search.ranking import RankingRule
+from spnas_search.statistics import Spread
 
 
 class Contents:
@@ -19,20 +26,26 @@ class Contents:
     Args:
         path: of the archive's file, for messages.
         objective: metric by which candidates are ranked.
+        rule: turns scores into leads over the start.
+        inherit: what children begin with.
     """
 
-    def __init__(self, path: Path, objective: MetricSpec) -> None:
+    def __init__(self, path: Path, objective: MetricSpec, rule: RankingRule, inherit: Inherit = "parent") -> None:
         self.path = path
         self.objective = objective
+        self.rule = rule
+        self.inherit: Inherit = inherit
         self._clear()
 
     def _clear(self) -> None:
         self._candidates: list[Candidate] = []
+        self._epochs = 0
         self._pending: dict[int, None] = {}
         self._kinds: dict[Kind, list[int]] = defaultdict(list)
-        self._controls: dict[tuple[int, int], list[int]] = defaultdict(list)
+        self._controls: dict[tuple[int, Fidelity], list[int]] = defaultdict(list)
+        self._of: dict[int, list[int]] = defaultdict(list)
         self._architectures: set[Architecture] = set()
-        self._ranking = Ranking(self.objective)
+        self._standing = Standing(self.objective, self.rule)
 
     def __len__(self) -> int:
         return len(self._candidates)
@@ -79,9 +92,23 @@ class Contents:
         """Whether a start or child has this architecture, in whatever status."""
         return architecture in self._architectures
 
-    def controls(self, parent: int, epochs: int) -> tuple[Candidate, ...]:
-        """Controls of a parent by that many epochs, in whatever status, oldest first."""
-        return tuple(self._candidates[number] for number in self._controls.get((parent, epochs), ()))
+    def controls(self, parent: int, fidelity: Fidelity) -> tuple[Candidate, ...]:
+        """Controls of a parent at a fidelity, in whatever status, oldest first."""
+        return tuple(self._candidates[number] for number in self._controls.get((parent, fidelity), ()))
+
+    def evaluations(self, subject: int) -> tuple[Candidate, ...]:
+        """Everything that says something of a start or child, itself included, in whatever status, oldest first."""
+        return tuple(self._candidates[number] for number in self._of.get(subject, ()))
+
+    @property
+    def phase(self) -> Phase:
+        """What the last round is for; ``start`` where there is none."""
+        return self._candidates[-1].phase if self._candidates else "start"
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of training of everything that was proposed, controls and replicates included, but for the verdict."""
+        return self._epochs
 
     def lineage(self, candidate: Candidate) -> tuple[Candidate, ...]:
         """A candidate and its ancestors, start first."""
@@ -90,42 +117,120 @@ class Contents:
             line.append(self._candidates[parent])
         return tuple(reversed(line))
 
+    def rewrite_from_source(self, candidate: Candidate) -> Rewrite:
+        """The rewrite between the architecture whose weights a candidate inherits, and its own.
+
+        Where it inherits nothing, the identity; where it inherits from an ancestor, the composition of all rewrites
+        between the two.
+        """
+        if candidate.source is None:
+            return identity(candidate.architecture)
+        composed = candidate.rewrite
+        at = candidate.parent
+        while at is not None and at != candidate.source:
+            composed = self._candidates[at].rewrite.then(composed)
+            at = self._candidates[at].parent
+        return composed
+
     def score(self, candidate: Candidate) -> float:
         """The objective, turned so that higher is better; minus infinity where it is not a finite number."""
-        return self._ranking.score(self[candidate.id].metrics)
+        return self._standing.score(self[candidate.id].metrics)
 
-    def control_score(self, parent: int, epochs: int) -> float | None:
-        """Mean score of a parent's done controls by that many epochs; None where no score is defined."""
-        return self._ranking.control_score((parent, epochs))
+    def control_score(self, parent: int, fidelity: Fidelity) -> float | None:
+        """Mean score of a parent's done controls at a fidelity; None where no score is defined."""
+        return self._standing.control_score((parent, fidelity))
 
     def gain(self, candidate: Candidate) -> float | None:
-        """A done child's score minus its control's; None for others, and while the control is missing."""
-        return self._ranking.gain(candidate.id)
+        """A done child's score minus its control's; None for others, and where there is no control."""
+        return self._standing.gain(candidate.id)
+
+    def lead(self, candidate: Candidate) -> float | None:
+        """Quality of a done start or child above the start's, as the ranking rule has it; positive is better.
+
+        None for others, where the score is undefined, and while the rule lacks something that it needs.
+        """
+        return self._standing.lead(candidate.id)
+
+    def lead_error(self, candidate: Candidate) -> float | None:
+        """Standard error of the lead; None where there is no lead, or nothing yet that would tell it."""
+        return self._standing.error(candidate.id)
+
+    def difference_error(self, one: Candidate, other: Candidate) -> float:
+        """Standard error of the difference of the leads of two candidates that have one; NaN where nothing tells it."""
+        return self._standing.difference_error(one.id, other.id)
 
     def merit(self, candidate: Candidate) -> float | None:
-        """Start's score plus the gains along the lineage of a done start or child.
-
-        None for others, while a control in the lineage is missing, and where a score in the lineage is
-        undefined.
-        """
-        return self._ranking.merit(candidate.id)
+        """Start's score plus the lead of a done start or child; None where there is no lead."""
+        return self._standing.merit(candidate.id)
 
     def best(self, count: int) -> tuple[Candidate, ...]:
         """Start and children of the highest merit, best first, older first among equals."""
-        return tuple(self._candidates[number] for number in self._ranking.best(count))
+        return tuple(self._candidates[number] for number in self._standing.best(count))
 
-    def noise(self, epochs: int | None = None) -> float | None:
-        """Standard deviation of a score over seeds, measured on controls of equal parent and epochs.
-
-        Group variances (n - 1 in the denominator) are pooled, weighted by their degrees of freedom.
+    def predict(self, proposals: Sequence[Proposal]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Predict the leads of children that are not trained yet, by the model of predicted merit.
 
         Args:
-            epochs: takes only controls with that many epochs.
+            proposals: children of start or children of the archive.
+
+        Returns:
+            A lead and its standard error for each; errors are NaN where there are too few scores to tell.
+        """
+        steps = [tuple(step.morphism for step in proposal.rewrite.steps) for proposal in proposals]
+        return self._standing.predict([proposal.parent or 0 for proposal in proposals], steps)
+
+    @property
+    def finalists(self) -> tuple[Candidate, ...]:
+        """Children that were chosen to be scored again at the end of the search, oldest first."""
+        numbers = sorted({one.subject for one in self.of_kind("replicate") if one.phase == "finalists"})
+        return tuple(self._candidates[number] for number in numbers)
+
+    def rescores(self, finalist: Candidate) -> tuple[Candidate, ...]:
+        """The trainings by which a finalist is scored again, in whatever status."""
+        return tuple(one for one in self.evaluations(finalist.id) if one.phase == "finalists")
+
+    @property
+    def winner(self) -> Candidate | None:
+        """The best of start and finalists; where there are no finalists, the best of all. None without a score."""
+        finalists = {one.id for one in self.finalists}
+        ranked = (self._candidates[number] for number in self._standing.best(len(self)))
+        return next((one for one in ranked if not finalists or one.kind == "start" or one.id in finalists), None)
+
+    def tied(self, candidate: Candidate) -> bool:
+        """Whether a candidate is as good as the best, as far as can be told.
+
+        Its lead is less than the standard error of their difference below the best one's.
+        """
+        leader, lead = self.best(1), self.lead(candidate)
+        if not leader or lead is None or leader[0].id == candidate.id:
+            return False
+        best = self.lead(leader[0]) or 0.0
+        return best - lead < self.difference_error(leader[0], candidate)
+
+    def noise(self, epochs: int | None = None) -> float | None:
+        """Standard deviation of a score over seeds, measured on evaluations that are alike but for their seed.
+
+        These are controls and replicates. Group variances (n - 1 in the denominator) are pooled, weighted by their
+        degrees of freedom.
+
+        Args:
+            epochs: takes only evaluations with that many epochs.
 
         Returns:
             None without replicates.
         """
-        return self._ranking.noise(epochs)
+        spread = self._standing.noise(epochs)
+        return None if spread is None else spread.deviation
+
+    def spread(self) -> Spread | None:
+        """The noise together with its degrees of freedom; None without replicates."""
+        return self._standing.noise(None)
+
+    def gain_error(self, child: Candidate) -> float | None:
+        """Standard error of a gain: ``noise · √(1 + 1 / controls)``; None where the noise or a control is missing."""
+        spread = self._standing.noise(None)
+        controls = 0 if child.parent is None else self._standing.controls((child.parent, child.fidelity))
+        return spread.deviation * math.sqrt(1 + 1 / controls) if spread is not None and controls else None
 
     def pareto(self, cost: str = "multiply_adds") -> tuple[Candidate, ...]:
         """Start and children with a merit that no other beats, cheapest first.
@@ -136,10 +241,10 @@ class Contents:
         Raises:
             ConfigError: candidates are done, and none has a cost of that name.
         """
-        known = self._ranking.cost_names
+        known = self._standing.cost_names
         if known and cost not in known:
             raise ConfigError(f"no candidate has a cost {cost!r}{suggestion(cost, known)}")
-        return tuple(self._candidates[number] for number in self._ranking.pareto(cost))
+        return tuple(self._candidates[number] for number in self._standing.pareto(cost))
 
     def _enter(self, candidate: Candidate) -> None:
         """Take a new or newly read candidate into the indexes."""
@@ -147,19 +252,22 @@ class Contents:
             raise ArchiveError(f"archive {self.path} is damaged: candidate {len(self._candidates)} is missing")
         self._candidates.append(candidate)
         self._kinds[candidate.kind].append(candidate.id)
-        if candidate.kind in {"start", "child"}:
+        self._of[candidate.subject].append(candidate.id)
+        if candidate.phase != "verdict":
+            self._epochs += candidate.epochs
+        if candidate.is_node:
             self._architectures.add(candidate.architecture)
         elif candidate.kind == "control" and candidate.parent is not None:
-            self._controls[candidate.parent, candidate.epochs].append(candidate.id)
-        self._ranking.propose(candidate)
+            self._controls[candidate.parent, candidate.fidelity].append(candidate.id)
+        self._standing.propose(candidate)
         if candidate.status == "proposed":
             self._pending[candidate.id] = None
         elif candidate.status == "done":
-            self._ranking.finish(candidate)
+            self._standing.finish(candidate)
 
     def _settle(self, candidate: Candidate) -> None:
         """Take in how a proposed candidate has ended."""
         self._candidates[candidate.id] = candidate
         del self._pending[candidate.id]
         if candidate.status == "done":
-            self._ranking.finish(candidate)
+            self._standing.finish(candidate)

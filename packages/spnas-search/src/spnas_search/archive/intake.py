@@ -9,14 +9,15 @@ import math
 import operator
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from spnas_core.commands.wording import printable
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ArchiveError, EvaluationError
 from spnas_core.morphisms import Rewrite, Step
-from spnas_core.tasks import Evaluation
-from spnas_search.archive.candidate import Proposal
+from spnas_core.tasks import Evaluation, Fidelity
+from spnas_core.tasks.protocols import Split
+from spnas_search.archive.candidate import Kind, Proposal
 
 
 def plain_proposal(proposal: object, what: str) -> Proposal:
@@ -35,10 +36,12 @@ def plain_proposal(proposal: object, what: str) -> Proposal:
     return replace(
         proposal,
         parent=parent,
-        epochs=whole(proposal.epochs, f"the epochs of {what}"),
+        fidelity=_plain_fidelity(proposal.fidelity, what),
         rewrite=_plain_rewrite(proposal.rewrite, what),
-        kind=_one_of(proposal.kind, ("start", "child", "control", "final"), f"the kind of {what}"),
-        split=_one_of(proposal.split, ("validation", "test"), f"the split of {what}"),
+        kind=_one_of(proposal.kind, get_args(Kind), f"the kind of {what}"),
+        split=_one_of(proposal.split, get_args(Split), f"the split of {what}"),
+        subject=None if proposal.subject is None else whole(proposal.subject, f"the subject of {what}"),
+        preference=None if proposal.preference is None else _finite(proposal.preference, f"the preference of {what}"),
     )
 
 
@@ -73,6 +76,34 @@ def whole(value: object, what: str) -> int:
         return int(operator.index(value))  # type: ignore[arg-type]
     except TypeError:
         raise ArchiveError(f"{what} is {value!r}: it must be a whole number") from None
+
+
+def _plain_fidelity(fidelity: object, what: str) -> Fidelity:
+    if not isinstance(fidelity, Fidelity):
+        raise ArchiveError(f"the fidelity of {what} is {fidelity!r}: it must be a Fidelity, as in Fidelity(epochs=4)")
+    size: Any = fidelity.image_size
+    try:
+        if size is not None:
+            width, height = size
+            size = whole(width, f"the width of {what}"), whole(height, f"the height of {what}")
+        return Fidelity(
+            whole(fidelity.epochs, f"the epochs of {what}"),
+            size,
+            _finite(fidelity.share, f"the share of {what}"),
+            whole(fidelity.rung, f"the rung of {what}"),
+        )
+    except (ValueError, TypeError) as error:
+        raise ArchiveError(f"the fidelity of {what} is impossible: {error}") from None
+
+
+def _finite(value: object, what: str) -> float:
+    try:
+        number = float(_number(value))
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ArchiveError(f"{what} is {_short(value)}: it must be a finite number")
+    return number
 
 
 def _plain_rewrite(rewrite: object, what: str) -> Rewrite:

@@ -6,14 +6,16 @@ from typing import Any
 
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite, Step
+from spnas_core.tasks import Fidelity
 from spnas_search.archive.candidate import Candidate
 from spnas_search.archive.schema import row_digest
 
 Row = tuple[Any, ...]
 
 COLUMNS = (
-    "id", "round", "kind", "parent", "parent_code", "code", "block_map", "steps", "epochs", "split", "age",
-    "seed", "threads", "status", "reason", "metrics", "cost", "receipt", "seconds", "checksum", "digest",
+    "id", "round", "phase", "kind", "subject", "parent", "source", "parent_code", "code", "block_map", "steps",
+    "epochs", "width", "height", "share", "rung", "split", "preference", "age", "seed", "threads",
+    "status", "reason", "metrics", "cost", "receipt", "seconds", "checksum", "digest",
 )  # fmt: skip
 SELECT = f"SELECT {', '.join(COLUMNS)} FROM candidates ORDER BY id"  # noqa: S608 - constants only
 INSERT = f"INSERT INTO candidates VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
@@ -37,17 +39,26 @@ def result_row(candidate: Candidate) -> Row:
 
 
 def _proposal_row(candidate: Candidate) -> Row:
-    rewrite = candidate.rewrite
+    rewrite, fidelity = candidate.rewrite, candidate.fidelity
+    width, height = fidelity.image_size or (None, None)
     return (
         candidate.round,
+        candidate.phase,
         candidate.kind,
+        candidate.subject,
         candidate.parent,
+        candidate.source,
         str(rewrite.parent),
         str(rewrite.child),
         json.dumps(rewrite.block_map),
         json.dumps([[step.morphism, step.detail, step.promise] for step in rewrite.steps]),
-        candidate.epochs,
+        fidelity.epochs,
+        width,
+        height,
+        fidelity.share,
+        fidelity.rung,
         candidate.split,
+        candidate.preference,
         candidate.age,
         candidate.seed,
         candidate.threads,
@@ -86,7 +97,10 @@ def from_row(row: Row) -> Candidate:
     )
     for name in ("metrics", "cost", "receipt"):
         values[name] = json.loads(values[name])
-    return Candidate(rewrite=rewrite, **values)
+    width, height = values.pop("width"), values.pop("height")
+    size = None if width is None or height is None else (width, height)
+    fidelity = Fidelity(values.pop("epochs"), size, values.pop("share"), values.pop("rung"))
+    return Candidate(rewrite=rewrite, fidelity=fidelity, **values)
 
 
 @lru_cache(maxsize=4096)

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from spnas_core.errors import ArchiveError
-from spnas_search.archive.repair import repaired_row
+from spnas_search.archive.repair import phased_rows, repaired_row
 
 APPLICATION_ID = int.from_bytes(b"SPNA")
 
@@ -43,6 +43,40 @@ CREATE TABLE candidates (
 )
 """
 
+
+_PHASED_CANDIDATES = """
+CREATE TABLE candidates (
+    id INTEGER PRIMARY KEY,
+    round INTEGER NOT NULL,
+    phase TEXT NOT NULL CHECK (phase IN ('start', 'noise', 'search', 'finalists', 'verdict')),
+    kind TEXT NOT NULL CHECK (kind IN ('start', 'child', 'control', 'replicate', 'rung', 'warm', 'final')),
+    subject INTEGER NOT NULL REFERENCES candidates (id),
+    parent INTEGER REFERENCES candidates (id),
+    source INTEGER REFERENCES candidates (id),
+    parent_code TEXT NOT NULL,
+    code TEXT NOT NULL,
+    block_map TEXT NOT NULL,
+    steps TEXT NOT NULL,
+    epochs INTEGER NOT NULL,
+    width INTEGER,
+    height INTEGER,
+    share REAL NOT NULL,
+    rung INTEGER NOT NULL,
+    split TEXT NOT NULL CHECK (split IN ('validation', 'test')),
+    preference REAL,
+    age INTEGER NOT NULL,
+    seed INTEGER NOT NULL,
+    threads INTEGER NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('proposed', 'done', 'failed')),
+    reason TEXT NOT NULL,
+    metrics TEXT NOT NULL,
+    cost TEXT NOT NULL,
+    receipt TEXT NOT NULL,
+    seconds REAL NOT NULL,
+    checksum TEXT,
+    digest TEXT NOT NULL
+) STRICT
+"""
 
 _STRICT_META = _META.replace("NOT NULL) WITHOUT ROWID", "NOT NULL, digest TEXT NOT NULL) STRICT, WITHOUT ROWID")
 _STRICT_CANDIDATES = f"{_CANDIDATES.rstrip().removesuffix(')')}, digest TEXT NOT NULL) STRICT"
@@ -90,11 +124,24 @@ def _make_strict(connection: sqlite3.Connection) -> None:
         connection.execute(f"DROP TABLE old_{table}")
 
 
+def _tell_phases(connection: sqlite3.Connection) -> None:
+    """Store what a round is for, what a score says something of, and the whole fidelity."""
+    connection.execute("ALTER TABLE candidates RENAME TO old_candidates")
+    connection.execute(_PHASED_CANDIDATES)
+    found = connection.execute("SELECT * FROM old_candidates ORDER BY id").fetchall()
+    width = len(_PHASED_CANDIDATES.strip().splitlines()) - 2
+    connection.executemany(
+        f"INSERT INTO candidates VALUES ({', '.join('?' * width)})",  # noqa: S608 - constants only
+        [(*row, row_digest(row[1:])) for row in phased_rows(found)],
+    )
+    connection.execute("DROP TABLE old_candidates")
+
+
 _VERSION = "spnas_search"
 
 Migration = Callable[[sqlite3.Connection], None]
 
-MIGRATIONS: list[Migration] = [_create, _make_strict]
+MIGRATIONS: list[Migration] = [_create, _make_strict, _tell_phases]
 """The migration at index n turns version n into version n + 1; it runs inside a transaction."""
 
 

@@ -14,6 +14,7 @@ from spnas_search.cli.candidates import candidates
 from spnas_search.cli.plugins import plugins
 from spnas_search.cli.run import run
 from spnas_search.cli.show import show
+from spnas_search.cli.study import study
 
 
 class Commands(click.Group):
@@ -70,7 +71,7 @@ def commands() -> None:
     """
 
 
-for _command in (run, show, candidates, plugins):
+for _command in (run, show, candidates, study, plugins):
     commands.add_command(_command)
 
 

@@ -18,7 +18,7 @@ from spnas_search.monitors.state import SearchState
 from spnas_search.reports import summary
 from spnas_search.reports.seeds import SeedsSummary
 from spnas_search.run import Run, RunFolder, resume_run, start_run
-from spnas_search.search import Comparison, NoComparison, outcome, run_search
+from spnas_search.search import NoVerdict, Verdict, outcome, run_search
 from spnas_search.series import Series, resume_series, start_series
 from spnas_search.settings import read_toml, resolve, set_key, set_value
 from spnas_search.starting_points import starting_point
@@ -126,7 +126,7 @@ def _values(
 
 def _search_all(series: Series, resuming: Mapping[str, Any], console: PlainConsole) -> None:
     """Run every search of a series to its end, and compare them."""
-    found: list[Comparison | NoComparison] = []
+    found: list[Verdict | NoVerdict] = []
     opened = series.open(_Reading(console), **resuming)
     for seed in series.seeds:
         console.rule(f"seed {seed}")
@@ -136,8 +136,8 @@ def _search_all(series: Series, resuming: Mapping[str, Any], console: PlainConso
         console.show(part)
 
 
-def _search(run: Run, console: PlainConsole, go_on: str | None = None) -> Comparison | NoComparison:
-    """Run a search to its end, show it, and return the final comparison, or why there is none."""
+def _search(run: Run, console: PlainConsole, go_on: str | None = None) -> Verdict | NoVerdict:
+    """Run a search to its end, show it, and return the verdict, or why there is none."""
     with run:
         strategy = run.settings.strategy.model_dump()["name"]
         start, objective = run.settings.run.start, run.objective.name

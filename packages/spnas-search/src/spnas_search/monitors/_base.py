@@ -14,7 +14,7 @@ class Monitor(Protocol):
         """Something that people should know."""
 
     def round_started(self, phase: str, candidates: Sequence[Candidate]) -> None:
-        """A round was committed; ``phase`` is start, noise, search or final."""
+        """A round was committed; ``phase`` is one of ``spnas_search.archive.Phase``."""
 
     def progress(self, progress: Progress) -> None:
         """An evaluation got further."""

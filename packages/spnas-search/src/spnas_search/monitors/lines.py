@@ -46,7 +46,7 @@ class Lines:
         if candidate.kind == "child" and best is not None:
             rate = state.candidates_per_hour
             self._write(
-                f"   {state.finished_children}/{state.settings.budget.candidates} children, "
+                f"   {state.counted}, "
                 f"best {best.id} {best.architecture} merit {number(merit_of(state.archive, best))}, "
                 f"{'–' if rate is None else f'{rate:.0f}'} candidates/h, {duration(state.seconds_left)} left"
             )

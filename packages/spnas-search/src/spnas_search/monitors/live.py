@@ -68,14 +68,13 @@ class LiveView:
 
     def _search(self) -> RenderableType:
         state = self._state
-        budget = state.settings.budget.candidates
         best = state.best
         grid = Table.grid(padding=(0, 2))
         rate = state.candidates_per_hour
         grid.add_row(
             Text(PHASES[state.phase], style="bold"),
-            ProgressBar(total=max(budget, 1), completed=state.finished_children, width=BAR_WIDTH),
-            f"{state.finished_children}/{budget} children",
+            ProgressBar(total=1.0, completed=state.share, width=BAR_WIDTH),
+            state.counted,
             f"{'–' if rate is None else f'{rate:.0f}'} candidates/h",
             f"{duration(state.seconds_left)} left",
         )
@@ -108,17 +107,17 @@ class LiveView:
 
     def _finished(self) -> RenderableType:
         archive = self._state.archive
-        columns = Column(""), Column("architecture"), Column("from"), *numbers(archive.objective.name, "gain", "time")
+        columns = Column(""), Column("architecture"), Column("from"), *numbers(archive.objective.name, "lead", "time")
         table = make_table(columns, framed=False)
         for candidate in self._outcomes:
             failed = candidate.status == "failed"
-            gain = archive.gain(candidate)
+            lead = archive.lead(candidate) if candidate.kind == "child" else None
             table.add_row(
                 f"{candidate.kind} {candidate.id}",
                 str(candidate.architecture),
                 candidate.reason if failed else origin(candidate),
                 "failed" if failed else number(candidate.metrics.get(archive.objective.name)),
-                Text(number(gain, signed=True), style="green" if gain and gain > 0 else ""),
+                Text(number(lead, signed=True), style="green" if lead and lead > 0 else ""),
                 duration(candidate.seconds),
                 style="red" if failed else None,
             )

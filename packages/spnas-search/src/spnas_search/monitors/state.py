@@ -12,7 +12,8 @@ PHASES = {
     "start": "training the start",
     "noise": "measuring the seed noise",
     "search": "searching",
-    "final": "comparing winner and start on test images",
+    "finalists": "scoring the finalists again",
+    "verdict": "training winner and start alike, for test images",
 }
 
 
@@ -69,9 +70,34 @@ class SearchState:
     def seconds_left(self) -> float | None:
         """Estimate for the children that remain; None before the first one."""
         rate = self.candidates_per_hour
-        if rate is None or self.phase == "final":
+        wanted = self.wanted_children
+        if rate is None or wanted is None or self.phase in {"finalists", "verdict"}:
             return None
-        return 3600 * (self.settings.budget.candidates - self.finished_children) / rate
+        return 3600 * (wanted - self.finished_children) / rate
+
+    @property
+    def wanted_children(self) -> int | None:
+        """Children of the budget; None where it counts something else."""
+        return self.settings.budget.children
+
+    @property
+    def share(self) -> float:
+        """How much of the budget is used up, in 0…1."""
+        budget, archive = self.settings.budget, self.archive
+        shares = [0.0]
+        if budget.children:
+            shares.append(self.finished_children / budget.children)
+        if budget.epochs is not None:
+            shares.append(archive.epochs / budget.epochs)
+        if budget.hours is not None:
+            shares.append(archive.elapsed / 3600 / budget.hours)
+        return min(1.0, max(shares))
+
+    @property
+    def counted(self) -> str:
+        """How many children there are, of how many, for people."""
+        wanted = self.wanted_children
+        return f"{self.finished_children}{'' if wanted is None else f'/{wanted}'} children"
 
     @property
     def best(self) -> Candidate | None:

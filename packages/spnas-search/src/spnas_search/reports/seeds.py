@@ -1,9 +1,8 @@
 """Several searches that differ in their seed only."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 
 from rich.console import RenderableType
 
@@ -11,21 +10,22 @@ from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.tables import make_table
 from spnas_search.monitors.wording import number
 from spnas_search.reports.tables import cost_ratio
-from spnas_search.search.comparison import Comparison, NoComparison
+from spnas_search.search.verdict import NoVerdict, Verdict
+from spnas_search.statistics import Interval, mean_interval
 
 
 @dataclass(frozen=True)
 class SeedsSummary:
     """What several searches have in common.
 
-    A search in which no child beat the start has a gain of 0: the start is what it found. A search that has no
-    comparison for any other reason has no gain, and counts for nothing.
+    A search in which no child beat the start has a gain of 0: the start is what it found. A search that has no verdict
+    for any other reason has no gain, and counts for nothing.
 
     Attributes:
         outcomes: how each search has ended, as ``outcome`` says.
     """
 
-    outcomes: Sequence[Comparison | NoComparison]
+    outcomes: Sequence[Verdict | NoVerdict]
 
     @property
     def gains(self) -> list[float]:
@@ -33,16 +33,21 @@ class SeedsSummary:
         return [gain for found in self.outcomes if (gain := _gain(found)) is not None]
 
     @property
-    def standard_error(self) -> float:
-        """Of the mean gain; NaN for fewer than two gains."""
-        gains = self.gains
-        return stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else math.nan
+    def gain(self) -> Interval | None:
+        """Mean gain with its 95 % interval over searches; None where no search has one."""
+        return mean_interval(self.gains) if self.gains else None
 
     def parts(self) -> Iterator[RenderableType]:
         """Yield a table, what some searches lack, and the mean gain."""
+        ways = {found.columns[0].name for found in self.outcomes if isinstance(found, Verdict)}
+        how = (
+            f", trained {'from scratch' if ways == {'from scratch'} else 'alike from fresh warm starts'}"
+            if ways
+            else ""
+        )
         table = make_table(
-            (*numbers("search"), Column("winner"), *numbers("start", "winner", "gain", "seed noise", "mult-adds")),
-            title="Winner of each search against its start, at equal age, on test images",
+            (*numbers("search"), Column("winner"), *numbers("start", "winner", "gain", "95 % interval", "mult-adds")),
+            title=f"Winner of each search against its start{how}, on test images",
         )
         for place, found in enumerate(self.outcomes, 1):
             table.add_row(str(place), *_cells(found))
@@ -51,45 +56,46 @@ class SeedsSummary:
         yield self._mean()
 
     def _lacking(self) -> Iterator[str]:
-        """Say of which searches there is no comparison, and why."""
+        """Say of which searches there is no verdict, and why."""
         by_reason: dict[str, list[str]] = {}
         for place, found in enumerate(self.outcomes, 1):
-            if isinstance(found, NoComparison) and not found.start_won:
+            if isinstance(found, NoVerdict) and not found.start_won:
                 by_reason.setdefault(found.reason, []).append(str(place))
         for reason, places in by_reason.items():
             yield f"Search {', '.join(places)}: {reason}"
 
     def _mean(self) -> str:
-        gains, searches = self.gains, len(self.outcomes)
-        if not gains:
-            return f"The gain is unknown: none of the {searches} searches has a comparison on test images."
-        counted = "" if len(gains) == searches else f" of {len(gains)} of {searches} searches"
-        mean, error = fmean(gains), self.standard_error
-        if math.isnan(error):
-            return f"Gain {number(mean, signed=True)}{counted or ' in one search'}: its standard error is unknown."
-        relation = "more" if mean > 2 * error else "not more"
-        return (
-            f"Mean gain {number(mean, signed=True)} ± {number(error)} (standard error){counted}: "
-            f"{relation} than two standard errors above zero."
-        )
+        gain, searches = self.gain, len(self.outcomes)
+        if gain is None:
+            return f"The gain is unknown: none of the {searches} searches has a verdict on test images."
+        counted = f"{searches} searches" if gain.count == searches else f"{gain.count} of {searches} searches"
+        size = number(gain.mean, signed=True)
+        if not gain.is_known:
+            return f"The winner differs by {size} in one search: what another search would find cannot be said."
+        interval = f"95 % interval {number(gain.low, signed=True)} … {number(gain.high, signed=True)}, {counted}"
+        if gain.excludes_zero:
+            return f"The searches find {'better' if gain.mean > 0 else 'worse'} architectures: {size} ({interval})."
+        return f"Whether the searches find better architectures cannot be told: {size} ({interval})."
 
 
-def _gain(found: Comparison | NoComparison) -> float | None:
-    if isinstance(found, Comparison):
-        return found.gain
+def _gain(found: Verdict | NoVerdict) -> float | None:
+    if isinstance(found, Verdict):
+        return found.gain.mean
     return 0.0 if found.start_won else None
 
 
-def _cells(found: Comparison | NoComparison) -> tuple[str, ...]:
-    if isinstance(found, NoComparison):
+def _cells(found: Verdict | NoVerdict) -> tuple[str, ...]:
+    if isinstance(found, NoVerdict):
         if found.start_won:
             return "none beat the start", "", "", number(0.0, signed=True), "", "1.00x"
-        return "no comparison", *[number(None)] * 5
+        return "no verdict", *[number(None)] * 5
+    gain, column = found.gain, found.columns[0]
+    interval = f"{number(gain.low, signed=True)} … {number(gain.high, signed=True)}" if gain.is_known else number(None)
     return (
         str(found.winner.architecture),
-        number(fmean(found.start_scores)),
-        number(fmean(found.winner_scores)),
-        number(found.gain, signed=True),
-        number(found.noise),
+        number(fmean(column.start)),
+        number(fmean(column.winner)),
+        number(gain.mean, signed=True),
+        interval,
         cost_ratio(found),
     )

@@ -8,14 +8,14 @@ from rich.console import RenderableType
 
 from spnas_search.archive import Archive, Candidate
 from spnas_search.monitors.wording import duration, number
-from spnas_search.reports.tables import comparison_table, pareto_table
+from spnas_search.reports.tables import pareto_table, verdict_tables
 from spnas_search.run import ENDED, Run
-from spnas_search.search.comparison import Comparison, missing_parts, outcome
 from spnas_search.search.rounds import why_ended
+from spnas_search.search.verdict import Column, Verdict, outcome
 
 
 def summary(run: Run) -> Iterator[RenderableType]:
-    """Yield what is printed when a search has ended, the comparison last but for the hints."""
+    """Yield what is printed when a search has ended, the verdict last but for the hints."""
     archive, settings = run.archive, run.settings.run
     failed = sum(candidate.status == "failed" for candidate in archive)
     yield (
@@ -26,19 +26,40 @@ def summary(run: Run) -> Iterator[RenderableType]:
     yield pareto_table(archive)
     if without := unranked(archive):
         yield without
+    yield from _finalists(archive)
     found = outcome(archive, settings)
-    if isinstance(found, Comparison):
-        yield comparison_table(found, archive.objective.name)
-        yield verdict(found, archive.objective.name)
-        if missing := missing_parts(archive, settings):
-            yield f"The comparison is incomplete: {'; '.join(missing)}."
+    if isinstance(found, Verdict):
+        yield from verdict_tables(found, archive.objective.name)
+        for column in found.columns:
+            yield sentence(column, archive.objective.name)
+        if found.searched is not None:
+            of_start, of_winner = map(number, found.searched)
+            yield (
+                f"The weights that the search has left, on test images: winner {of_winner}, start {of_start} "
+                f"{archive.objective.name}; that is what the search saw of these weights, not the architectures' merit."
+            )
+        if found.missing:
+            yield f"The verdict is incomplete: {'; '.join(found.missing)}."
     else:
         yield found.reason
-    best = archive.best(1)
-    winner = best[0].id if best else 0
-    architecture = archive[winner].architecture if best else archive.start.architecture
-    yield f"Everything is in {run.folder}: run.toml, archive.db, weights/{winner}.safetensors (the winner's weights)."
-    yield f"Next: spnas show {architecture}   or   spnas candidates {run.folder} --pareto"
+    winner = archive.winner or archive.start
+    weights = f"weights/{winner.id}.safetensors (the winner's weights)"
+    yield f"Everything is in {run.folder}: run.toml, archive.db, {weights}."
+    yield f"Next: spnas show {winner.architecture}   or   spnas candidates {run.folder} --pareto"
+
+
+def _finalists(archive: Archive) -> Iterator[str]:
+    """Say what scoring the finalists again has changed."""
+    finalists, winner = archive.finalists, archive.winner
+    if not finalists or winner is None:
+        return
+    scored = sum(len(archive.rescores(finalist)) for finalist in finalists)
+    ties = [str(one.id) for one in finalists if archive.tied(one)]
+    tied = f"; as good as it, as far as can be told: {', '.join(ties)}" if ties else ""
+    yield (
+        f"{len(finalists)} finalists were scored again by {scored} trainings: "
+        f"the winner is {winner.kind} {winner.id}, {winner.architecture}{tied}."
+    )
 
 
 def unranked(archive: Archive) -> str:
@@ -57,19 +78,23 @@ def unranked(archive: Archive) -> str:
 def _why_unranked(archive: Archive, child: Candidate) -> str:
     if not math.isfinite(archive.score(child)):
         return f"whose {archive.objective.name} is undefined"
-    if archive.gain(child) is None:
+    if archive.rule.needs_controls and archive.gain(child) is None:
         return "whose control has no score"
     return "whose parent has no merit"
 
 
-def verdict(comparison: Comparison, objective: str) -> str:
-    """Say whether the gain exceeds the seed noise."""
-    gain, noise = comparison.gain, comparison.noise
-    if noise is None:
-        return f"The gain of {number(gain, signed=True)} {objective} comes from one seed each: its noise is unknown."
-    relation = "exceeds" if comparison.exceeds_noise else "does not exceed"
-    seeds = len(comparison.winner_scores)
-    return (
-        f"The gain of {number(gain, signed=True)} {objective} {relation} the seed noise "
-        f"(standard deviation {number(noise)} over {seeds} seeds each)."
-    )
+def sentence(column: Column, objective: str) -> str:
+    """Say what the trainings of a column show, and no more than that."""
+    gain = column.gain
+    size = f"{number(gain.mean, signed=True)} {objective}"
+    how = "from scratch" if not column.paired else "from fresh warm starts"
+    if not gain.is_known:
+        return (
+            f"Trained {how}, the winner differs from the start by {size} in a single comparison: whether that is more "
+            "than chance cannot be said (final.seeds = 2 or more gives an interval)."
+        )
+    interval = f"95 % interval {number(gain.low, signed=True)} … {number(gain.high, signed=True)}, {gain.count} seeds"
+    if gain.excludes_zero:
+        relation = "better" if gain.mean > 0 else "worse"
+        return f"Trained {how}, the winner is {relation} than the start: {size} ({interval})."
+    return f"Trained {how}, winner and start cannot be told apart: {size} ({interval})."

@@ -9,18 +9,20 @@ from spnas_core.commands.columns import Column, format_columns, numbers
 from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import UNDEFINED
 from spnas_search.archive import Archive, Candidate
-from spnas_search.monitors.wording import amount, duration, merit_of, number, origin
-from spnas_search.search.comparison import Comparison
+from spnas_search.monitors.wording import amount, duration, merit_of, number, origin, with_error
+from spnas_search.search.verdict import Column as Trained
+from spnas_search.search.verdict import Verdict
 
 
 def candidate_lines(archive: Archive, candidates: Iterable[Candidate]) -> Iterator[str]:
     """Yield headings, and a line per candidate: where it comes from, what it inherited, what it scored, what it costs.
 
-    Merits are in the objective's own direction; gains are improvements, so positive is better whatever that is.
+    Leads, with their standard errors, are improvements over the start, so positive is better whatever the objective is;
+    merits are in its own direction. ``=`` marks what is as good as the best as far as can be told.
     """
     columns = (
         *(*numbers("id"), Column("kind"), *numbers("parent"), Column("architecture"), Column("morphisms")),
-        *numbers("inherited", archive.objective.name, "gain", "merit", "mult-adds", "params", "age", "time"),
+        *numbers("inherited", archive.objective.name, "gain", "lead", "merit", "mult-adds", "params", "age", "time"),
         Column("status"),
     )
     return format_columns(columns, (_cells(archive, candidate) for candidate in candidates))
@@ -37,6 +39,7 @@ def _cells(archive: Archive, candidate: Candidate) -> tuple[str, ...]:
         f"{percent:.1f} %" if isinstance(percent, float) else "",
         number(candidate.metrics.get(archive.objective.name)),
         number(archive.gain(candidate), signed=True),
+        lead_of(archive, candidate),
         number(merit_of(archive, candidate)),
         amount(candidate.cost.get("multiply_adds")),
         amount(candidate.cost.get("parameters")),
@@ -46,25 +49,45 @@ def _cells(archive: Archive, candidate: Candidate) -> tuple[str, ...]:
     )
 
 
+def lead_of(archive: Archive, candidate: Candidate) -> str:
+    """Show a lead with its standard error, and ``=`` where the candidate and the best are tied."""
+    lead = archive.lead(candidate)
+    if lead is None:
+        return number(None)
+    return with_error(lead, archive.lead_error(candidate)) + (" =" if archive.tied(candidate) else "")
+
+
 def candidate_json(archive: Archive, candidate: Candidate) -> dict[str, object]:
     """Return everything that the archive knows of a candidate, for ``to_json``.
 
-    The merit is in the objective's own direction; the gain is an improvement, so positive is better whatever that is.
+    The merit is in the objective's own direction; gain and lead are improvements, so positive is better whatever that
+    is.
     """
     return {
         "id": candidate.id,
+        "round": candidate.round,
+        "phase": candidate.phase,
         "kind": candidate.kind,
+        "subject": candidate.subject,
         "parent": candidate.parent,
+        "source": candidate.source,
         "architecture": str(candidate.architecture),
         "morphisms": [{"name": step.morphism, "detail": step.detail} for step in candidate.rewrite.steps],
         "block_map": candidate.rewrite.block_map,
         "receipt": candidate.receipt,
         "metrics": candidate.metrics,
         "gain": archive.gain(candidate),
+        "lead": archive.lead(candidate),
+        "lead_error": archive.lead_error(candidate),
+        "tied": archive.tied(candidate),
         "merit": merit_of(archive, candidate),
         "cost": candidate.cost,
         "split": candidate.split,
         "epochs": candidate.epochs,
+        "image_size": candidate.fidelity.image_size,
+        "share": candidate.fidelity.share,
+        "rung": candidate.fidelity.rung,
+        "preference": candidate.preference,
         "age": candidate.age,
         "seed": candidate.seed,
         "seconds": candidate.seconds,
@@ -75,30 +98,37 @@ def candidate_json(archive: Archive, candidate: Candidate) -> dict[str, object]:
 
 def pareto_table(archive: Archive) -> Table:
     """The candidates that no other beats in merit and multiply-adds, cheapest first."""
-    columns = *numbers("id"), Column("architecture"), *numbers("merit", "mult-adds", "params")
+    columns = *numbers("id"), Column("architecture"), *numbers("merit", "lead", "mult-adds", "params")
     table = make_table(columns, title="Pareto front: merit against multiply-adds")
     for candidate in archive.pareto():
         table.add_row(
             str(candidate.id),
             str(candidate.architecture),
             number(merit_of(archive, candidate)),
+            lead_of(archive, candidate),
             amount(candidate.cost.get("multiply_adds")),
             amount(candidate.cost.get("parameters")),
         )
     return table
 
 
-def comparison_table(comparison: Comparison, objective: str) -> Table:
-    """Winner beside start at equal age, on test images; the gain is positive where the winner is better."""
-    counts = sorted({len(comparison.start_scores), len(comparison.winner_scores)})
-    seeds = f"{counts[0]} seeds each" if len(counts) == 1 else f"{counts[0]} and {counts[1]} seeds"
+def verdict_tables(verdict: Verdict, objective: str) -> Iterator[Table]:
+    """Winner beside start, trained alike, on test images: a table for each way of training."""
+    for column in verdict.columns:
+        yield _column_table(verdict, column, objective)
+
+
+def _column_table(verdict: Verdict, column: Trained, objective: str) -> Table:
+    counts = sorted({len(column.start), len(column.winner)})
+    often = f"{counts[0]} times" if len(counts) == 1 else f"{counts[0]} and {counts[1]} times"
+    how = "trained from scratch" if not column.paired else "trained on from fresh warm starts"
     table = make_table(
-        (Column(""), Column("architecture"), *numbers(objective, "per seed", "mult-adds", "params")),
-        title=f"Winner and start, both trained for {comparison.age} epochs, on test images ({seeds})",
+        (Column(""), Column("architecture"), *numbers(objective, "per training", "mult-adds", "params")),
+        title=f"Winner and start, {how} for {column.epochs} epochs, {often}, on test images",
     )
     for name, candidate, scores in (
-        ("start", comparison.start, comparison.start_scores),
-        ("winner", comparison.winner, comparison.winner_scores),
+        ("start", verdict.start, column.start),
+        ("winner", verdict.winner, column.winner),
     ):
         table.add_row(
             name,
@@ -108,12 +138,14 @@ def comparison_table(comparison: Comparison, objective: str) -> Table:
             amount(candidate.cost.get("multiply_adds")),
             amount(candidate.cost.get("parameters")),
         )
-    table.add_row("gain", "", number(comparison.gain, signed=True), "", cost_ratio(comparison), "")
+    gain = column.gain
+    interval = f"{number(gain.low, signed=True)} … {number(gain.high, signed=True)}" if gain.is_known else ""
+    table.add_row("gain", "", number(gain.mean, signed=True), interval, cost_ratio(verdict), "")
     return table
 
 
-def cost_ratio(comparison: Comparison) -> str:
+def cost_ratio(verdict: Verdict) -> str:
     """Say how many times the start's multiply-adds the winner takes."""
-    winner, start = (side.cost.get("multiply_adds", 0) for side in (comparison.winner, comparison.start))
+    winner, start = (side.cost.get("multiply_adds", 0) for side in (verdict.winner, verdict.start))
     ratio = number(winner / start) if start else UNDEFINED
     return ratio if ratio == UNDEFINED else f"{winner / start:.2f}x"

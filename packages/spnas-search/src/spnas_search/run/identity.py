@@ -21,7 +21,7 @@ MAY_CHANGE = ("budget.", "executor.", "alike_failures", "task.data")
 lies, as long as the data's content is the same."""
 
 ENDED = "ended"
-"""The fact that says why the search ended, once its final comparison has begun."""
+"""The fact that says why the search ended, once its finalists are scored again or its verdict has begun."""
 
 PACKAGES = ("spnas-core", "spnas-detect", "spnas-kernels", "spnas-search", "torch", "torchvision")
 """Distributions whose code decides a score; those of plugins come on top."""

@@ -10,11 +10,12 @@ from spnas_core.errors import ConfigError, suggestion
 from spnas_core.plugins import registry
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import MetricSpec, Report, Task, data_fingerprint
-from spnas_search.archive import Archive, Candidate, RunLock, WeightStore
+from spnas_search.archive import Archive, RunLock, WeightStore
 from spnas_search.executors import Executor, executor_factory
 from spnas_search.run.folder import Prepare, RunFolder
 from spnas_search.run.identity import Identity, check_init, installed_versions
 from spnas_search.run.initial_weights import import_weights
+from spnas_search.screens import ScreenedStrategy, screen_plugin
 from spnas_search.settings import ResolvedSettings
 from spnas_search.strategies import CheckedStrategy, strategy_plugin
 
@@ -45,8 +46,8 @@ class Run:
         start = Architecture.parse(settings.run.start)
         self.space: SearchSpace = settings.run.space.build(start, self.task.image_size)
         self.space.check(start)
-        name = settings.strategy.model_dump()["name"]
-        self.strategy = CheckedStrategy(name, strategy_plugin(name).build(settings.strategy, self.space), self.space)
+        self.strategy = _strategy(settings, self.space)
+        self._check_settings()
         self._workers, self._cores = self._resources()
         self.objective = _objective(self.task, settings.run.objective)
         self.notes = self.task.prepare(files.cache, prepare)
@@ -75,8 +76,15 @@ class Run:
         if not path.exists():
             if self.settings.run.init is not None and not self.files.init.exists():
                 import_weights(self.settings.run.init, Architecture.parse(self.settings.run.start), self.files.init)
-            facts = self.identity().facts()
-            Archive.create(path, objective=self.objective, run_seed=self.settings.run.seed, facts=facts).close()
+            settings = self.settings.run
+            Archive.create(
+                path,
+                objective=self.objective,
+                run_seed=settings.seed,
+                ranking=settings.ranking,
+                inherit=settings.inherit,
+                facts=self.identity().facts(),
+            ).close()
         self.archive = Archive.open(path)
         self.weights = WeightStore(self.files.weights)
         self.weights.clean()
@@ -110,22 +118,6 @@ class Run:
         """Epochs of the controls that measure the noise."""
         return self.strategy.control_epochs
 
-    def needed_weights(self) -> frozenset[int]:
-        """Candidates whose weights something may still ask for."""
-        archive = self.archive
-        if not len(archive):
-            return frozenset()
-        kept = {archive.start.id, *self.strategy.may_use(archive)}
-        kept.update(candidate.id for candidate in archive.best(1))
-        kept.update(candidate.id for candidate in archive.pareto())
-        kept.update(candidate.parent for candidate in archive.pending() if candidate.parent is not None)
-        # The start is brought to the winner's age through these.
-        kept.update(control.id for control in archive.of_kind("control") if self._ages_start(control))
-        return frozenset(kept)
-
-    def _ages_start(self, control: Candidate) -> bool:
-        return control.architecture == self.archive.start.architecture
-
     def out_of_time(self) -> bool:
         """Whether the budget's hours are used up; once said, it stays so."""
         hours = self.settings.run.budget.hours
@@ -149,6 +141,21 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _check_settings(self) -> None:
+        """Refuse weights that nobody would inherit, and a budget that ends before a first child is known."""
+        epochs, settings = self.settings.run.budget.epochs, self.settings.run
+        if settings.inherit == "none" and settings.init is not None:
+            raise ConfigError(
+                "init names weights, and inherit = 'none' trains everything from fresh ones: leave one of them out"
+            )
+        least = settings.least_epochs(self.control_epochs)
+        if epochs is not None and epochs < least:
+            raise ConfigError(
+                f"budget.epochs is {epochs}, and the warm start, {settings.noise_seeds} noise_seeds, a first child and "
+                f"the re-scoring of {settings.final.finalists} finalists take {least}: raise it to more than that, or "
+                "lower warm_start_epochs, noise_seeds or final.finalists"
+            )
 
     def _resources(self) -> tuple[int, int]:
         """Return (evaluations at a time, CPU cores to share among them)."""
@@ -178,6 +185,17 @@ class Run:
             )
             return most, cores
         return settings.workers, cores
+
+
+def _strategy(settings: ResolvedSettings, space: SearchSpace) -> CheckedStrategy:
+    """Build the strategy, and the screen that chooses among its children where there is one."""
+    name = settings.strategy.model_dump()["name"]
+    strategy = strategy_plugin(name).build(settings.strategy, space)
+    if settings.screen is None:
+        return CheckedStrategy(name, strategy, space)
+    values = settings.screen.model_dump()
+    screen = screen_plugin(values["name"]).build(settings.screen, space)
+    return ScreenedStrategy(name, strategy, space, screen, values["name"], values["draws"])
 
 
 def _objective(task: Task, name: str | None) -> MetricSpec:

@@ -3,10 +3,13 @@
 import math
 import re
 
-from spnas_search.archive import Archive, Candidate
+from spnas_search.archive import Archive, Candidate, Kind
 
 TRIES = 3
 """A control or final that fails this often in a row ends the search until somebody looks after it."""
+
+
+_NEEDED: tuple[Kind, ...] = ("control", "replicate", "warm", "final")
 
 
 def failing_alike(archive: Archive) -> tuple[Candidate, ...]:
@@ -27,11 +30,12 @@ def failing_alike(archive: Archive) -> tuple[Candidate, ...]:
 
 
 def beyond_hope(archive: Archive) -> Candidate | None:
-    """Return the last of ``TRIES`` controls of one parent, or finals of one candidate, that gave no score in a row."""
-    groups: dict[tuple[str, int | None, int], list[Candidate]] = {}
-    for kind in ("control", "final"):
+    """Return the last of ``TRIES`` evaluations, alike and needed, that gave no score in a row."""
+    groups: dict[tuple[object, ...], list[Candidate]] = {}
+    for kind in _NEEDED:
         for candidate in archive.of_kind(kind):
-            groups.setdefault((kind, candidate.parent, candidate.epochs), []).append(candidate)
+            key = (kind, candidate.subject, candidate.parent, candidate.fidelity)
+            groups.setdefault(key, []).append(candidate)
     for group in groups.values():
         last = [candidate for candidate in group if candidate.status != "proposed"][-TRIES:]
         if len(last) == TRIES and not any(_has_score(archive, candidate) for candidate in last):
@@ -41,7 +45,7 @@ def beyond_hope(archive: Archive) -> Candidate | None:
 
 def _has_score(archive: Archive, candidate: Candidate) -> bool:
     # An undefined score on test images says something of the images; a control without one is of no use.
-    if candidate.kind == "final":
+    if candidate.kind in {"final", "warm"}:
         return candidate.status == "done"
     return math.isfinite(archive.score(candidate))
 

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from spnas_core.errors import EvaluationError, SpnasError, WeightsError
@@ -14,7 +15,11 @@ from spnas_search.executors import Executor, Outcome
 from spnas_search.monitors import Monitor
 from spnas_search.run import ENDED, Run
 from spnas_search.search.failures import TRIES, beyond_hope, failing_alike
-from spnas_search.search.rounds import next_round, phase_of, why_ended
+from spnas_search.search.rounds import next_round, why_ended
+from spnas_search.search.weights import needed_weights
+
+_WITHOUT_WEIGHTS = frozenset({"final", "replicate"})
+"""Kinds whose weights nobody inherits."""
 
 
 class SearchStoppedError(SpnasError):
@@ -44,27 +49,22 @@ def run_search(run: Run, monitor: Monitor) -> None:
     with run.make_executor(monitor.progress) as executor:
         listeners.tell("spnas_run_started", run=run)
         if resumed := run.archive.pending():
-            monitor.round_started(phase_of(run.archive), resumed)
+            monitor.round_started(run.archive.phase, resumed)
         while True:
             candidates = run.archive.pending()
             if not candidates:
                 _check_start(run)
-                decided = next_round(
-                    run.archive,
-                    run.settings.run,
-                    run.strategy,
-                    control_epochs=run.control_epochs,
-                    out_of_time=run.out_of_time(),
-                )
-                if (decided is None or decided.phase == "final") and run.archive.recall(ENDED) is None:
+                decided = next_round(run.archive, run.settings.run, run.strategy, out_of_time=run.out_of_time())
+                if (decided is None or decided.phase in {"finalists", "verdict"}) and not run.archive.recall(ENDED):
                     run.archive.remember(ENDED, _why_ended(run))
                 if decided is None:
                     break
-                candidates = run.archive.commit_round(decided.proposals, threads=run.threads(executor))
+                threads = run.threads(executor)
+                candidates = run.archive.commit_round(decided.proposals, threads=threads, phase=decided.phase)
                 monitor.round_started(decided.phase, candidates)
             _evaluate(run, executor, candidates, monitor, listeners)
             _stop_if_beyond_hope(run)
-            run.weights.keep_only(run.needed_weights())
+            run.weights.keep_only(needed_weights(run))
         listeners.tell("spnas_run_finished", run=run)
 
 
@@ -98,8 +98,8 @@ def _evaluate(
     run: Run, executor: Executor, candidates: Sequence[Candidate], monitor: Monitor, listeners: _Listeners
 ) -> None:
     for candidate in candidates:
-        if candidate.parent is not None:
-            _restore_weights(run, executor, run.archive[candidate.parent], monitor)
+        if candidate.source is not None:
+            _restore_weights(run, executor, run.archive[candidate.source], monitor)
     since = time.monotonic()
     for outcome in executor.run([_request(run, candidate) for candidate in candidates]):
         now = time.monotonic()
@@ -112,14 +112,20 @@ def _evaluate(
 
 
 def _request(run: Run, candidate: Candidate) -> EvaluationRequest:
-    parent = run.start_weights() if candidate.parent is None else run.weights.path(candidate.parent)
-    keeps_weights = candidate.kind != "final"
+    """Say what to inherit: another candidate's weights, those that the run was given, or none.
+
+    The start and the verdict's warm starts begin with the weights that the run was given; from scratch is without.
+    """
+    if candidate.source is not None:
+        inherited: Path | None = run.weights.path(candidate.source)
+    else:
+        inherited = run.start_weights() if candidate.kind in {"start", "warm"} else None
     return EvaluationRequest(
         candidate.id,
-        candidate.rewrite,
-        parent,
-        run.weights.temporary(candidate.id) if keeps_weights else None,
-        candidate.epochs,
+        run.archive.rewrite_from_source(candidate),
+        inherited,
+        None if candidate.kind in _WITHOUT_WEIGHTS else run.weights.temporary(candidate.id),
+        candidate.fidelity,
         candidate.seed,
         candidate.threads,
         candidate.split,
@@ -180,8 +186,8 @@ def _restore_weights(run: Run, executor: Executor, candidate: Candidate, monitor
     """
     if candidate.checksum is not None and run.weights.verify(candidate.id, candidate.checksum):
         return
-    if candidate.parent is not None:
-        _restore_weights(run, executor, run.archive[candidate.parent], monitor)
+    if candidate.source is not None:
+        _restore_weights(run, executor, run.archive[candidate.source], monitor)
     monitor.message(f"weights of candidate {candidate.id} are missing or damaged: evaluating it again")
     for outcome in executor.run([_request(run, candidate)]):
         if outcome.evaluation is None or outcome.request.weights is None:

@@ -11,6 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.space import SearchSpace
+from spnas_search.archive import Inherit
+from spnas_search.ranking import RuleName
 
 
 def _check_ratio(text: str) -> str:
@@ -24,32 +26,55 @@ Ratio = Annotated[str, AfterValidator(_check_ratio)]
 Limit = Bound | Literal["none"] | Ratio
 
 
+CANDIDATES = 16
+"""Children of a search whose budget has no bound."""
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class BudgetSettings(_Table):
-    """When the search ends.
+    """When the search ends: at the first bound that is reached. Without any, after ``CANDIDATES`` children.
 
     Attributes:
-        candidates: children to evaluate.
+        candidates: children to evaluate; None for no bound.
+        epochs: of training, all evaluations of the search together: warm start, controls, replicates and the finalists'
+            re-scoring included, the verdict on test images not; None for no bound.
         hours: wall-clock time of evaluation after which no further round begins; None for no bound.
     """
 
-    candidates: int = Field(16, ge=0)
+    candidates: int | None = Field(None, ge=0)
+    epochs: int | None = Field(None, ge=1)
     hours: float | None = Field(None, gt=0)
+
+    @property
+    def children(self) -> int | None:
+        """Most children; None for no bound."""
+        is_bound = self.candidates is not None or self.epochs is not None or self.hours is not None
+        return self.candidates if is_bound else CANDIDATES
 
 
 class FinalSettings(_Table):
-    """The comparison on test images that ends a search.
+    """How a search is brought to its verdict.
 
     Attributes:
-        epochs: that winner and start are trained on, after the start has been brought to the winner's age.
-        seeds: repetitions of that last training, for the spread; 0 leaves the comparison out.
+        finalists: the best so many children are scored again on validation images before one of them is called the
+            winner; 0 takes the best as it is.
+        rescores: trainings of each finalist with other seeds; 0 takes the best as it is.
+        seeds: fresh warm starts of the verdict, each of which start and winner are trained on from; 2 or more give an
+            interval, 1 gives none, 0 leaves the verdict out.
+        epochs: that both are trained after a fresh warm start; None for as many as the winner was in the search.
+        from_scratch: whether both are also trained from fresh weights, as often.
+        scratch_epochs: of these trainings; None for the winner's age.
     """
 
-    epochs: int = Field(3, ge=0)
-    seeds: int = Field(3, ge=0)
+    finalists: int = Field(3, ge=0)
+    rescores: int = Field(2, ge=0)
+    seeds: int = Field(4, ge=0)
+    epochs: int | None = Field(None, ge=0)
+    from_scratch: bool = False
+    scratch_epochs: int | None = Field(None, ge=0)
 
 
 class SpaceSettings(_Table):
@@ -119,15 +144,19 @@ class RunSettings(_Table):
         start: code of the architecture that the search starts from.
         init: weights to start from: ``torchvision:FILE`` or ``FILE.safetensors``; None for fresh ones.
         warm_start_epochs: that the start is trained before anything is compared.
-        noise_seeds: controls of the start that measure the seed noise.
+        inherit: what children begin with: ``parent``, their parent's weights; ``warm-start``, those of the start after
+            its warm start, through the composed rewrite; ``none``, fresh ones.
+        ranking: rule that says from all scores which candidate is better; see ``spnas_search.ranking``.
+        noise_seeds: trainings of the start, alike but for their seed, that measure the noise of a score.
         alike_failures: the run stops after this many evaluations in a row that fail for the same reason; they stay
             proposed, so that a resumed run tries them again.
         objective: metric to rank by; None for the task's first.
         budget: when the search ends.
-        final: the comparison on test images.
+        final: how it is brought to its verdict.
         space: bounds of the search.
         executor: where evaluations run.
         strategy: the strategy's own table.
+        screen: the table of a screen, which chooses among more children than are trained; None has none.
         task: the task's own table.
     """
 
@@ -135,7 +164,9 @@ class RunSettings(_Table):
     start: str = "b@8_11-21-21-21"
     init: str | None = None
     warm_start_epochs: int = Field(14, ge=0)
-    noise_seeds: int = Field(2, ge=1)
+    inherit: Inherit = "parent"
+    ranking: RuleName = "prediction"
+    noise_seeds: int = Field(4, ge=1)
     alike_failures: int = Field(3, ge=1)
     objective: str | None = None
     budget: BudgetSettings = BudgetSettings()
@@ -143,4 +174,29 @@ class RunSettings(_Table):
     space: SpaceSettings = SpaceSettings()
     executor: ExecutorSettings = ExecutorSettings()
     strategy: dict[str, Any] = Field(default_factory=lambda: {"name": "serial"})
+    screen: dict[str, Any] | None = None
     task: dict[str, Any] = Field(default_factory=lambda: {"name": "detection"})
+
+    def start_epochs(self, epochs: int) -> int:
+        """Epochs of the start: its warm start, or, where nobody inherits from it, those of the others.
+
+        Args:
+            epochs: of a child.
+        """
+        return epochs if self.inherit == "none" else self.warm_start_epochs
+
+    def reserved_epochs(self, epochs: int) -> int:
+        """Epochs that a search leaves for the re-scoring of its finalists.
+
+        Args:
+            epochs: of a child.
+        """
+        return self.final.finalists * self.final.rescores * epochs
+
+    def least_epochs(self, epochs: int) -> int:
+        """Epochs of training before a first child is known: warm start, noise, that child, and the re-scoring.
+
+        Args:
+            epochs: of a child.
+        """
+        return self.start_epochs(epochs) + (self.noise_seeds + 1) * epochs + self.reserved_epochs(epochs)

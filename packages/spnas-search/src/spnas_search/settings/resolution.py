@@ -23,17 +23,20 @@ class ResolvedSettings:
         run: the search's own settings.
         strategy: settings of the strategy, an instance of its model.
         task: settings of the task, an instance of its model.
+        screen: settings of the screen, an instance of its model; None where there is none.
     """
 
     run: RunSettings
     strategy: BaseModel
     task: BaseModel
+    screen: BaseModel | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything, defaults included, as plain values without None."""
         values = self.run.model_dump(mode="json")
         values["strategy"] = self.strategy.model_dump(mode="json")
         values["task"] = self.task.model_dump(mode="json")
+        values["screen"] = None if self.screen is None else self.screen.model_dump(mode="json")
         return cast("dict[str, Any]", without_none(values))
 
 
@@ -51,8 +54,16 @@ def resolve(values: Mapping[str, Any]) -> ResolvedSettings:
     strategy = strategy_plugin(_named(run.strategy, "strategy", "serial"))
     task = registry("tasks").get(_named(run.task, "task", "detection"))
     return ResolvedSettings(
-        run, validate(strategy.settings, run.strategy, "strategy."), validate(task.settings, run.task, "task.")
+        run,
+        validate(strategy.settings, run.strategy, "strategy."),
+        validate(task.settings, run.task, "task."),
+        None if run.screen is None else _screen(run.screen),
     )
+
+
+def _screen(table: Mapping[str, Any]) -> BaseModel:
+    screen = registry("screens").get(_named(table, "screen", "prediction"))
+    return cast("BaseModel", validate(screen.settings, table, "screen."))
 
 
 def _named(table: Mapping[str, Any], what: str, default: str) -> str:

@@ -2,13 +2,21 @@
 
 from spnas_search.strategies._base import Strategy, StrategyPlugin, strategy_plugin
 from spnas_search.strategies.checked import CheckedStrategy
-from spnas_search.strategies.random_walk import RandomSettings, RandomWalk
+from spnas_search.strategies.hill_climb import HillClimb, HillClimbSettings
+from spnas_search.strategies.random_search import RandomSearch, RandomSettings
+from spnas_search.strategies.regularized_evolution import RegularizedEvolution, RegularizedEvolutionSettings
+from spnas_search.strategies.sampling import Sampler
 from spnas_search.strategies.serial import Serial, SerialSettings, parent_odds
 
 __all__ = [
     "CheckedStrategy",
+    "HillClimb",
+    "HillClimbSettings",
+    "RandomSearch",
     "RandomSettings",
-    "RandomWalk",
+    "RegularizedEvolution",
+    "RegularizedEvolutionSettings",
+    "Sampler",
     "Serial",
     "SerialSettings",
     "Strategy",

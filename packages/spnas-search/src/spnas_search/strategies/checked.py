@@ -142,9 +142,11 @@ class CheckedStrategy:
         if proposal.kind != "child":
             yield f"is of kind {proposal.kind!r}: a strategy proposes children, all else is the search's matter"
         if proposal.split != "validation":
-            yield f"is scored on {proposal.split} images: only the final comparison may look at those"
-        if proposal.epochs < 0:
-            yield f"asks for {proposal.epochs} epochs: it must be 0 or more"
+            yield f"is scored on {proposal.split} images: only the verdict may look at those"
+        if proposal.fidelity.rung:
+            yield f"is of rung {proposal.fidelity.rung}: a child begins at rung 0"
+        if proposal.subject is not None:
+            yield f"has subject {proposal.subject}: a child is its own"
         if proposal.parent is None or not 0 <= proposal.parent < len(archive):
             yield f"has parent {proposal.parent}: it must be one of the {len(archive)} candidates of the archive"
             return

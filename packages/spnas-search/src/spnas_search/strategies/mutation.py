@@ -1,13 +1,38 @@
 """Drawing a child: a composition of random morphisms that is new and inside the search space."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from spnas_core.encoding import Architecture
-from spnas_core.morphisms import Morphism, Rewrite, identity
+from spnas_core.errors import ConfigError
+from spnas_core.morphisms import Morphism, Rewrite, Swap, identity, morphism
 from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive, Candidate
+
+Odds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+DEFAULT_ODDS = {"swap": 1.0, "expand": 0.4, "add-stage": 0.1}
+"""Relative weights of the morphisms, the same for every strategy: so strategies differ in what they choose alone."""
+
+
+def weighted_morphisms(odds: Mapping[str, float], max_step: int) -> dict[Morphism, float]:
+    """Look up the morphisms that settings name.
+
+    Args:
+        odds: relative weight of each, by name.
+        max_step: most blocks by which a swap moves a border.
+
+    Raises:
+        PluginError: the odds name an unknown morphism.
+        ConfigError: all odds are zero.
+    """
+    if not any(odds.values()):
+        raise ConfigError("strategy.odds are all zero: at least one morphism must have odds above zero")
+    named = ((morphism(name), weight) for name, weight in odds.items())
+    return {replace(found, max_step=max_step) if isinstance(found, Swap) else found: weight for found, weight in named}
 
 
 def draw_rewrite(
@@ -52,6 +77,7 @@ def draw_round(
     archive: Archive,
     space: SearchSpace,
     max_redraws: int,
+    taken: Collection[Architecture] = (),
 ) -> list[tuple[Candidate, Rewrite]]:
     """Draw parents and morphisms until a round of children is new and inside the space.
 
@@ -62,6 +88,7 @@ def draw_round(
         archive: knows what has been proposed before.
         space: bounds of the search.
         max_redraws: tries for each child.
+        taken: other children of the same round.
 
     Returns:
         Parents and rewrites to different children; fewer than ``count`` where no new architecture was found.
@@ -72,7 +99,7 @@ def draw_round(
             parent = draw_parent()
             rewrite = mutate(parent.architecture)
             child = rewrite.child
-            if child not in drawn and not archive.contains(child) and child in space:
+            if child not in drawn and child not in taken and not archive.contains(child) and child in space:
                 drawn[child] = parent, rewrite
                 break
         else:

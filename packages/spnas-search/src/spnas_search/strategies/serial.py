@@ -4,20 +4,19 @@ Jiang et al., "SP-NAS: Serial-to-Parallel Backbone Search for Object Detection",
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from spnas_core.errors import ConfigError
-from spnas_core.morphisms import Rewrite, Swap, morphism
+from spnas_core.morphisms import Rewrite
 from spnas_core.space import SearchSpace
-from spnas_search.archive import Archive, Candidate, Proposal
-from spnas_search.strategies.mutation import draw_rewrite, draw_round
+from spnas_core.tasks import Fidelity
+from spnas_search.archive import Archive, Proposal
+from spnas_search.strategies.mutation import DEFAULT_ODDS, Odds, draw_rewrite, draw_round, weighted_morphisms
+from spnas_search.strategies.progress import why_stuck
 
 COST = "multiply_adds"
-Odds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class SerialSettings(BaseModel):
@@ -35,7 +34,8 @@ class SerialSettings(BaseModel):
         max_step: most blocks by which a swap moves a border.
         odds: relative weight of each morphism; what a table of one's own does not name is never drawn, while
             ``--set strategy.odds.swap=2`` changes this one.
-        n_stuck: the search ends after this many children in a row without a gain above the noise.
+        n_stuck: the search ends after this many children in a row without progress.
+        alpha: probability, at most, that among so many children without any effect one passes for progress.
         max_redraws: tries to find a new architecture before the strategy says that it is exhausted.
     """
 
@@ -50,8 +50,9 @@ class SerialSettings(BaseModel):
     cost_power: float = Field(0.5, ge=0)
     max_mutations: int = Field(1, ge=1)
     max_step: int = Field(2, ge=1)
-    odds: dict[str, Odds] = Field(default={"swap": 1.0, "expand": 0.4, "add-stage": 0.1}, min_length=1)
+    odds: dict[str, Odds] = Field(default=DEFAULT_ODDS, min_length=1)
     n_stuck: int = Field(30, ge=1)
+    alpha: float = Field(0.1, gt=0, lt=1)
     max_redraws: int = Field(500, ge=1)
 
 
@@ -90,14 +91,9 @@ class Serial:
     """
 
     def __init__(self, settings: SerialSettings, space: SearchSpace) -> None:
-        if not any(settings.odds.values()):
-            raise ConfigError("strategy.odds are all zero: at least one morphism must have odds above zero")
         self.settings = settings
         self.space = space
-        self._odds = {
-            replace(found, max_step=settings.max_step) if isinstance(found, Swap) else found: weight
-            for found, weight in ((morphism(name), weight) for name, weight in settings.odds.items())
-        }
+        self._odds = weighted_morphisms(settings.odds, settings.max_step)
 
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
         """Draw parents from the best ``pool`` candidates and mutate them."""
@@ -119,33 +115,16 @@ class Serial:
             self.space,
             self.settings.max_redraws,
         )
-        return [Proposal("child", parent.id, rewrite, self._epochs(rewrite)) for parent, rewrite in drawn]
+        return [Proposal("child", parent.id, rewrite, Fidelity(self._epochs(rewrite))) for parent, rewrite in drawn]
 
     def _epochs(self, rewrite: Rewrite) -> int:
         swaps = any(step.morphism == "swap" for step in rewrite.steps)
         return self.settings.swap_epochs if swaps and self.settings.swap_epochs else self.settings.epochs
 
     def stuck(self, archive: Archive) -> str | None:
-        """Say so after ``n_stuck`` children in a row without a gain above the noise."""
-        noise = archive.noise() or 0.0
-        seen = 0
-        for number in range(len(archive) - 1, -1, -1):
-            candidate = archive[number]
-            if candidate.kind != "child":
-                continue
-            if improves(archive, candidate, noise):
-                return None
-            seen += 1
-            if seen >= self.settings.n_stuck:
-                return f"no child exceeded its control by more than the noise ({noise:.3f}) for {seen} proposals"
-        return None
+        """Say so after ``n_stuck`` children in a row of which none was progress."""
+        return why_stuck(archive, self.settings.n_stuck, self.settings.alpha)
 
     def may_use(self, archive: Archive) -> frozenset[int]:
         """The pool: only its members become parents."""
         return frozenset(candidate.id for candidate in archive.best(self.settings.pool))
-
-
-def improves(archive: Archive, candidate: Candidate, noise: float) -> bool:
-    """Say whether a child exceeded its control by more than the noise."""
-    gain = archive.gain(candidate)
-    return gain is not None and gain > noise

@@ -27,6 +27,7 @@ class NullSettings(BaseModel):
     Attributes:
         name: the task's name.
         noise: standard deviation of the score over seeds.
+        differences: factor of the differences in quality; 0 makes all architectures equally good.
         half_life: epochs after which half of the quality shows.
         duration: seconds that each evaluation sleeps.
         image_size: (width, height) in pixels, for the cost.
@@ -37,6 +38,7 @@ class NullSettings(BaseModel):
 
     name: Literal["null"] = "null"
     noise: float = Field(0.0, ge=0)
+    differences: float = Field(1.0, ge=0)
     half_life: float = Field(4.0, gt=0)
     duration: float = Field(0.0, ge=0)
     image_size: tuple[int, int] = (64, 64)
@@ -44,7 +46,7 @@ class NullSettings(BaseModel):
 
     def build(self) -> "NullTask":
         """Make the task."""
-        return NullTask(self.noise, self.half_life, self.duration, self.image_size, self.behaviour)
+        return NullTask(self.noise, self.half_life, self.duration, self.image_size, self.behaviour, self.differences)
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class NullTask:
         behaviour: by candidate number, what goes wrong with it. ``raise``: a mistake in the task's code;
             ``diverge``: an EvaluationError; ``nan``: undefined metrics; ``kill``: its process is killed by
             SIGKILL; ``hang``: it never comes back; ``user-error``: a DataError.
+        differences: factor of the differences in quality; 0 makes all architectures equally good.
     """
 
     noise: float = 0.0
@@ -71,6 +74,7 @@ class NullTask:
     duration: float = 0.0
     image_size: tuple[int, int] = (64, 64)
     behaviour: Mapping[int, Behaviour] = field(default_factory=dict, hash=False)
+    differences: float = 1.0
 
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
@@ -117,7 +121,7 @@ class NullTask:
         depth = sum(digit in "12" for digit in serial)
         # Python's own hash differs from process to process.
         chance = int.from_bytes(hashlib.blake2b(code.encode(), digest_size=4).digest()) / 2**32
-        quality = 0.8 * depth / (depth + 8) + 0.2 * chance
+        quality = 0.5 + self.differences * (0.8 * depth / (depth + 8) + 0.2 * chance - 0.5)
         trained = 1 - 2 ** (-age / self.half_life)
         return quality * trained + self.noise * random.Random(seed).gauss(0, 1)  # noqa: S311 - no secrets here
 

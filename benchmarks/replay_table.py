@@ -1,0 +1,167 @@
+"""Trains every architecture of a small space several times, and keeps the table that the task `replay` answers from.
+
+    python benchmarks/replay_table.py [--data small] [--data large] [--repetitions 3] [--minutes N] [--work FOLDER]
+
+The space is what swap and one expand make of `b@8_11-21-21-21`: 259 codes of 8 and 9 blocks in 4 stages. Trainings
+that are in the table already are left out, so the command goes on where it was stopped, on another machine too. It
+trains one repetition of everything before the next. Per core a training takes about half a minute.
+"""
+
+import argparse
+import itertools
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from spnas_core.encoding import Architecture
+from spnas_core.morphisms import identity
+from spnas_core.tasks import Fidelity, Progress
+from spnas_search.replay.table import COSTS, Row, read_rows, write_table
+from spnas_search.settings import resolve
+from spnas_search.studies import Job, Study, Training, TrainingKey, build_task, fill, resume_study, start_study
+
+TABLE = Path(__file__).resolve().parent / "data" / "shapes-replay.csv.gz"
+START = "b@8_11-21-21-21"
+EPOCHS = 8
+METRICS = ("AP", "AP50", "AP75")
+IMAGES = {"train": 512, "validation": 300, "test": 1}
+DATA = {
+    "small": {"min_size": 6, "max_size": 16},
+    "large": {"min_size": 16, "max_size": 56, "objects": [3, 6]},
+}
+"""Options of the generated images by the name of the data."""
+SAVED_EVERY = 10
+
+Rows = list[Row]
+
+
+def codes(start: str = START) -> list[str]:
+    """Return the codes that swap, and at most one expand, reach from the start, sorted."""
+    digits = "".join(Architecture.parse(start).stages)
+    longer = {f"{digits[:place]}1{digits[place:]}" for place in range(1, len(digits) + 1)}
+    stages = len(Architecture.parse(start).stages)
+    found = set()
+    for sequence in {digits, *longer}:
+        for borders in itertools.combinations(range(1, len(sequence)), stages - 1):
+            ends = zip((0, *borders), (*borders, len(sequence)), strict=True)
+            found.add("-".join(sequence[low:high] for low, high in ends))
+    prefix = start.partition("_")[0]
+    return sorted(str(Architecture.parse(f"{prefix}_{code}")) for code in found)
+
+
+def settings_of(data: str) -> dict[str, object]:
+    """Return the configuration of the trainings on one kind of data."""
+    task = {"name": "detection", "data": "shapes", "data_options": {**IMAGES, **DATA[data]}}
+    return {"seed": 0, "start": START, "task": task, "executor": {"workers": "auto"}}
+
+
+def key(code: str, repetition: int) -> TrainingKey:
+    """Name a training."""
+    return TrainingKey(code, "scratch", EPOCHS, repetition)
+
+
+def job(code: str, repetition: int) -> Job:
+    """Describe a training from fresh weights."""
+    return Job(key(code, repetition), identity(Architecture.parse(code)), Fidelity(EPOCHS))
+
+
+class OutOfTimeError(Exception):
+    """The minutes are over."""
+
+
+class Collector:
+    """Takes finished trainings into the table.
+
+    Args:
+        rows: of the table so far; grows.
+        path: of the table.
+        data: name of the data.
+        until: moment, on the monotonic clock, after which no further training is waited for.
+    """
+
+    def __init__(self, rows: Rows, path: Path, data: str, until: float) -> None:
+        self._rows, self._path, self._data, self._until = rows, path, data, until
+        self._unsaved = 0
+
+    def message(self, text: str) -> None:
+        """Print it."""
+        print(text, flush=True)
+
+    def progress(self, progress: Progress) -> None:
+        """Ignore it."""
+
+    def finished(self, training: Training) -> None:
+        """Enter a training, and save the table now and then.
+
+        Raises:
+            OutOfTimeError: the minutes are over.
+        """
+        if training.has_failed:
+            print(f"{training.key} failed: {training.reason}", flush=True)
+            return
+        self._rows.append(row(self._data, training))
+        self._unsaved += 1
+        if self._unsaved >= SAVED_EVERY:
+            self.save()
+        if time.monotonic() > self._until:
+            raise OutOfTimeError
+
+    def save(self) -> None:
+        """Write the table."""
+        write_table(self._path, self._rows, METRICS)
+        self._unsaved = 0
+        print(f"{time.strftime('%H:%M:%S')} {len(self._rows)} trainings in {self._path.name}", flush=True)
+
+
+def row(data: str, training: Training) -> Row:
+    """Make a line of the table of a training."""
+    own = training.key
+    fields = {"data": data, "code": own.code, "repetition": own.repetition, "epochs": own.epochs}
+    costs = {name: int(training.cost[name]) for name in COSTS}
+    return {**fields, **costs, **{name: training.metrics[name] for name in METRICS}}
+
+
+def open_study(folder: Path, data: str) -> Study:
+    """Open the folder of the trainings on one kind of data."""
+    kind = "replay"
+    if (folder / "study.toml").exists():
+        return resume_study(folder, kind, lambda *_: None)
+    settings = resolve(settings_of(data))
+    return start_study(folder, kind, settings, build_task(settings), lambda *_: None, own={"data": data})
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", action="append", choices=DATA, help="kind of data; all where none is named")
+    parser.add_argument("--repetitions", type=int, default=3, help="independent trainings of each code")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="after which no more is waited for")
+    parser.add_argument("--work", type=Path, default=Path("runs/replay-table"), help="folder for caches and results")
+    parser.add_argument("--out", type=Path, default=TABLE, help="the table")
+    given = parser.parse_args(arguments)
+    until = time.monotonic() + 60 * given.minutes
+    wanted, names = codes(), given.data or list(DATA)
+    rows: Rows = list(read_rows(given.out)) if given.out.exists() else []
+    done = {(one["data"], one["code"], one["repetition"]) for one in rows}
+    print(f"{len(wanted)} codes x {given.repetitions} repetitions x {len(names)} kinds of data; {len(rows)} are done")
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    for repetition, data in itertools.product(range(given.repetitions), names):
+        jobs = [job(code, repetition) for code in wanted if (data, code, repetition) not in done]
+        if not jobs:
+            continue
+        collector = Collector(rows, given.out, data, until)
+        try:
+            with open_study(given.work / data, data) as study:
+                for known in [study.results.trainings.get(one.key) for one in jobs]:
+                    if known is not None and not known.has_failed:
+                        rows.append(row(data, known))
+                fill(study, jobs, collector)
+        except OutOfTimeError:
+            print("out of time")
+            return
+        finally:
+            collector.save()
+
+
+if __name__ == "__main__":
+    main()

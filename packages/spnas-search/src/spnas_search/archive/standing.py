@@ -1,0 +1,221 @@
+"""Where candidates stand: scores, gains, leads, ranks and noise, from whatever has been scored so far.
+
+Every number depends only on which candidates are done, never on the order in which they came in: a reopened archive
+ranks exactly as the running one did.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spnas_core.tasks import Fidelity, MetricSpec
+from spnas_search.archive.candidate import Candidate
+from spnas_search.archive.pareto import Point, front
+from spnas_search.ranking import Merits, PredictedMerit, RankingRule, Scores
+from spnas_search.statistics import Spread, pooled_spread
+
+WORST = -math.inf
+Group = tuple[int, Fidelity]
+"""(parent, fidelity) of controls, and of the children that they are the measure of."""
+
+
+@dataclass
+class _Observed:
+    """Validation scores as columns; a row per score."""
+
+    nodes: list[int] = field(default_factory=list)
+    ages: list[int] = field(default_factory=list)
+    settings: list[tuple[tuple[int, int], float]] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    own: list[bool] = field(default_factory=list)
+    epochs: list[int] = field(default_factory=list)
+
+
+class Standing:
+    """Candidates by merit.
+
+    Args:
+        objective: metric by which candidates are ranked.
+        rule: turns scores into leads over the start.
+    """
+
+    def __init__(self, objective: MetricSpec, rule: RankingRule) -> None:
+        self._objective = objective
+        self._rule = rule
+        self._nodes: list[int] = []
+        self._place: dict[int, int] = {}
+        self._parents: list[int] = []
+        self._steps: list[tuple[str, ...]] = []
+        self._group_of: dict[int, Group] = {}
+        self._observed = _Observed()
+        self._scores: dict[int, float] = {}
+        self._controls: dict[Group, list[float]] = defaultdict(list)
+        self._alike: dict[tuple[int, int | None, Fidelity], list[float]] = defaultdict(list)
+        self._costs: dict[int, Mapping[str, float]] = {}
+        self._cost_names: dict[str, None] = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        self._merits: Merits | None = None
+        self._ranked: tuple[int, ...] | None = None
+        self._fronts: dict[str, tuple[int, ...]] = {}
+        self._noise: dict[int | None, Spread | None] = {}
+
+    def score(self, metrics: Mapping[str, float]) -> float:
+        """The objective, turned so that higher is better; minus infinity where it is undefined."""
+        value = metrics.get(self._objective.name, math.nan)
+        if not math.isfinite(value):
+            return WORST
+        return float(value if self._objective.higher_is_better else -value)
+
+    def propose(self, candidate: Candidate) -> None:
+        """Learn where a start or child stands in the tree."""
+        if not candidate.is_node:
+            return
+        self._place[candidate.id] = len(self._nodes)
+        self._nodes.append(candidate.id)
+        self._parents.append(-1 if candidate.parent is None else self._place[candidate.parent])
+        self._steps.append(tuple(step.morphism for step in candidate.rewrite.steps))
+        if candidate.parent is not None:
+            self._group_of[candidate.id] = (candidate.parent, candidate.fidelity)
+        self._forget()
+
+    def finish(self, candidate: Candidate) -> None:
+        """Learn the score of a done candidate; one that is undefined ranks nothing and compares nothing."""
+        self._cost_names.update(dict.fromkeys(candidate.cost))
+        score = self.score(candidate.metrics)
+        if candidate.is_node:
+            self._scores[candidate.id] = score
+            self._costs[candidate.id] = candidate.cost
+        if candidate.split == "validation" and score != WORST:
+            self._observe(candidate, score)
+            self._forget()
+
+    def _observe(self, candidate: Candidate, score: float) -> None:
+        fidelity = candidate.fidelity
+        self._alike[candidate.subject, candidate.source, fidelity].append(score)
+        if candidate.kind == "control" and candidate.parent is not None:
+            self._controls[candidate.parent, fidelity].append(score)
+        if candidate.kind == "warm":
+            return  # of weights that no candidate inherits
+        observed = self._observed
+        observed.nodes.append(self._place[candidate.subject])
+        observed.ages.append(candidate.age)
+        observed.settings.append((fidelity.image_size or (0, 0), fidelity.share))
+        observed.values.append(score)
+        observed.own.append(candidate.is_node)
+        observed.epochs.append(candidate.epochs)
+
+    def control_score(self, group: Group) -> float | None:
+        """Mean score of the done controls of a parent at a fidelity."""
+        scores = self._controls.get(group)
+        # fsum rounds once, so the mean does not depend on the order in which replicates came in.
+        return math.fsum(scores) / len(scores) if scores else None
+
+    def controls(self, group: Group) -> int:
+        """How many controls of a parent at a fidelity have a score."""
+        return len(self._controls.get(group, ()))
+
+    def gain(self, candidate: int) -> float | None:
+        """A child's score minus its control's; minus infinity where the child's is undefined."""
+        group = self._group_of.get(candidate)
+        control = None if group is None else self.control_score(group)
+        score = self._scores.get(candidate)
+        return None if score is None or control is None else score - control
+
+    def lead(self, candidate: int) -> float | None:
+        """Quality above the start's by the rule; None while the rule can say nothing, and without a score."""
+        if self._scores.get(candidate, WORST) == WORST:
+            return None
+        lead = float(self._judged().leads[self._place[candidate]])
+        return None if math.isnan(lead) else lead
+
+    def error(self, candidate: int) -> float | None:
+        """Standard error of the lead; None where there is no lead, or nothing to tell it from."""
+        if self.lead(candidate) is None:
+            return None
+        error = float(self._judged().errors[self._place[candidate]])
+        return None if math.isnan(error) else error
+
+    def difference_error(self, one: int, other: int) -> float:
+        """Standard error of the difference of two candidates' leads; NaN where nothing tells it."""
+        return self._judged().difference_error(self._place[one], self._place[other])
+
+    def merit(self, candidate: int) -> float | None:
+        """Start's score plus the lead."""
+        lead = self.lead(candidate)
+        start = self._scores.get(self._nodes[0], WORST) if self._nodes else WORST
+        return None if lead is None or start == WORST else start + lead
+
+    def best(self, count: int) -> tuple[int, ...]:
+        """Candidates of the highest merit, best first, older first among equals."""
+        if self._ranked is None:
+            has_score = np.array([self._scores.get(node, WORST) != WORST for node in self._nodes], np.bool_)
+            known: list[int] = []
+            if len(has_score) and has_score[0]:  # without the start's score there is nothing to lead
+                merits = self._scores[self._nodes[0]] + self._judged().leads
+                ranked = np.argsort(-merits, kind="stable")
+                known = ranked[has_score[ranked] & ~np.isnan(merits[ranked])].tolist()
+            self._ranked = tuple(self._nodes[place] for place in known)
+        return self._ranked[: max(count, 0)]
+
+    @property
+    def cost_names(self) -> tuple[str, ...]:
+        """Costs that any done candidate has."""
+        return tuple(self._cost_names)
+
+    def pareto(self, cost: str) -> tuple[int, ...]:
+        """Candidates that no other beats, cheapest first; those without that cost are left out."""
+        if cost not in self._fronts:
+            self._fronts[cost] = front(self._points(cost))
+        return self._fronts[cost]
+
+    def _points(self, cost: str) -> list[Point]:
+        points = []
+        for node in self.best(len(self._nodes)):
+            price, merit = self._costs.get(node, {}).get(cost), self.merit(node)
+            if price is not None and merit is not None and not math.isnan(price):
+                points.append((float(price), -merit, node))
+        return points
+
+    def noise(self, epochs: int | None) -> Spread | None:
+        """Pooled standard deviation of evaluations that are alike but for their seed."""
+        if epochs not in self._noise:
+            groups = (scores for key, scores in self._alike.items() if epochs is None or key[2].epochs == epochs)
+            self._noise[epochs] = pooled_spread(groups)
+        return self._noise[epochs]
+
+    def predict(
+        self, parents: Sequence[int], steps: Sequence[tuple[str, ...]]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Leads and standard errors of children that do not exist yet, whatever the rule.
+
+        Args:
+            parents: start or children.
+            steps: names of the morphisms that lead to each of them.
+        """
+        fit = PredictedMerit().fit(self._table())
+        return fit.predict_children(np.array([self._place[parent] for parent in parents], np.int64), steps)
+
+    def _judged(self) -> Merits:
+        if self._merits is None:
+            self._merits = self._rule.rank(self._table())
+        return self._merits
+
+    def _table(self) -> Scores:
+        observed = self._observed
+        settings = {setting: number for number, setting in enumerate(sorted(set(observed.settings)))}
+        return Scores(
+            parents=np.array(self._parents, np.int64),
+            steps=tuple(self._steps),
+            nodes=np.array(observed.nodes, np.int64),
+            ages=np.array(observed.ages, np.float64),
+            groups=np.array([settings[setting] for setting in observed.settings], np.int64),
+            values=np.array(observed.values, np.float64),
+            own=np.array(observed.own, np.bool_),
+            epochs=np.array(observed.epochs, np.int64),
+        )

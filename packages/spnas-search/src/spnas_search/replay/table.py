@@ -1,0 +1,137 @@
+"""A table of independent trainings: every architecture of a small space, several times.
+
+A gzipped CSV file with a line per training and the columns ``data``, ``code``, ``repetition``, ``epochs``,
+``multiply_adds``, ``parameters``, ``activation_bytes``, and one column per metric. All trainings began with fresh
+weights.
+"""
+
+import csv
+import gzip
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from spnas_core.errors import ConfigError, suggestion
+
+KEYS = ("data", "code", "repetition", "epochs")
+COSTS = ("multiply_adds", "parameters", "activation_bytes")
+
+Trained = dict[str, dict[int, list[dict[str, float]]]]
+"""Metrics of each repetition, in their order, by code and epochs."""
+
+
+@dataclass(frozen=True)
+class ReplayTable:
+    """Trainings on one kind of data.
+
+    Attributes:
+        data: its name in the file.
+        metrics: names of what was measured.
+        trained: metrics of each repetition by code and epochs.
+        costs: by code.
+    """
+
+    data: str
+    metrics: tuple[str, ...]
+    trained: Trained
+    costs: Mapping[str, Mapping[str, float]]
+
+    @property
+    def ages(self) -> tuple[int, ...]:
+        """Epochs after which there are scores, ascending."""
+        return tuple(sorted({epochs for by_epochs in self.trained.values() for epochs in by_epochs}))
+
+    def repetitions(self, code: str, epochs: int) -> Sequence[Mapping[str, float]]:
+        """Return the metrics of each training of a code.
+
+        Raises:
+            ConfigError: the table has no such training; it says what it has.
+        """
+        if code not in self.trained:
+            raise ConfigError(
+                f"{code} is not among the {len(self.trained)} architectures of the replay table "
+                f"{self.data!r}{suggestion(code, self.trained)}: keep the search in its space by [space]"
+            )
+        if epochs not in self.trained[code]:
+            ages = ", ".join(map(str, sorted(self.trained[code])))
+            raise ConfigError(f"the replay table {self.data!r} has {code} after {ages} epochs, not after {epochs}")
+        return self.trained[code][epochs]
+
+
+Row = dict[str, str | int | float]
+
+
+@lru_cache(maxsize=8)
+def read_table(path: Path, data: str) -> ReplayTable:
+    """Read the trainings on one kind of data.
+
+    Args:
+        path: of the file.
+        data: which of the kinds of data in it.
+
+    Raises:
+        ConfigError: there is no such file, it is no replay table, or it has no such data.
+    """
+    rows = read_rows(path)
+    known = {str(row["data"]) for row in rows}
+    if data not in known:
+        raise ConfigError(f"the replay table {path} has no data {data!r}{suggestion(data, known)}")
+    metrics = tuple(name for name in rows[0] if name not in {*KEYS, *COSTS})
+    trained: Trained = {}
+    costs: dict[str, dict[str, float]] = {}
+    for row in sorted((row for row in rows if row["data"] == data), key=lambda row: row["repetition"]):
+        code = str(row["code"])
+        found = {name: float(row[name]) for name in metrics}
+        trained.setdefault(code, {}).setdefault(int(row["epochs"]), []).append(found)
+        costs[code] = {name: float(row[name]) for name in COSTS}
+    return ReplayTable(data, metrics, trained, costs)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read all trainings of a table.
+
+    Raises:
+        ConfigError: there is no such file, or it is no replay table.
+    """
+    try:
+        with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            columns = tuple(reader.fieldnames or ())
+            if not {*KEYS, *COSTS} < set(columns):
+                raise ConfigError(
+                    f"{path} is no replay table: its columns must be {', '.join((*KEYS, *COSTS))} and metrics"
+                )
+            return [_typed(row) for row in reader]
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error, TypeError, ValueError) as error:
+        raise ConfigError(f"the replay table {path} cannot be read: {error}") from error
+
+
+def _typed(row: Mapping[str, str]) -> Row:
+    texts, whole = {"data", "code"}, {"repetition", "epochs", *COSTS}
+    return {
+        name: value if name in texts else int(value) if name in whole else float(value or math.nan)
+        for name, value in row.items()
+    }
+
+
+def write_table(path: Path, rows: Iterable[Mapping[str, object]], metrics: Sequence[str]) -> None:
+    """Write trainings; the same trainings give the same bytes, in whatever order they come.
+
+    Args:
+        path: of the file.
+        rows: each with all of ``KEYS``, ``COSTS`` and metrics.
+        metrics: names of what was measured.
+    """
+    names = (*KEYS, *COSTS, *metrics)
+    ordered = sorted(rows, key=lambda row: tuple(str(row[key]).rjust(40) for key in KEYS))
+    with path.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, filename="") as packed:
+        lines = [",".join(names), *(",".join(_cell(row[name]) for name in names) for row in ordered)]
+        packed.write(("\n".join(lines) + "\n").encode())
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.5g}" if abs(value) < 1 else f"{value:.10g}"
+    return str(value)

@@ -1,0 +1,125 @@
+"""The task that trains nothing and knows everything: it answers from a table of trainings that were done before."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from spnas_core.errors import ConfigError
+from spnas_core.tasks import Evaluation, EvaluationRequest, MetricSpec, Report
+from spnas_search.replay.table import ReplayTable, read_table
+
+
+class ReplaySettings(BaseModel):
+    """The ``[task]`` table of the replay task; see ``ReplayTask``.
+
+    Attributes:
+        name: the task's name.
+        table: file of trainings, as ``spnas_search.replay.table`` describes it.
+        data: which of the kinds of data in it.
+        objective: the metric that comes first.
+        view: decides which repetition of each code is hidden from the search.
+        image_size: (width, height) in pixels at which the table counts costs.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["replay"] = "replay"
+    table: str
+    data: str = "small"
+    objective: str = "AP"
+    view: int = Field(0, ge=0)
+    image_size: tuple[int, int] = (128, 128)
+
+    def build(self) -> "ReplayTask":
+        """Make the task."""
+        return ReplayTask(Path(self.table), self.data, self.objective, self.view, self.image_size)
+
+
+@dataclass(frozen=True)
+class ReplayTask:
+    """Answers from a table in microseconds.
+
+    One repetition of every code is hidden from the search: validation scores are those of another one, drawn by the
+    evaluation's seed; the hidden one's is the test score. So a search sees what independent trainings are like, and
+    what its choice is worth is measured by trainings that it never saw.
+
+    Attributes:
+        path: of the table.
+        data: which of the kinds of data in it.
+        objective: the metric that comes first.
+        view: decides which repetition is hidden; for each code another one.
+        image_size: (width, height) in pixels at which the table counts costs.
+    """
+
+    path: Path
+    data: str
+    objective: str = "AP"
+    view: int = 0
+    image_size: tuple[int, int] = (128, 128)
+
+    @property
+    def table(self) -> ReplayTable:
+        """The trainings; read once per process."""
+        return read_table(self.path, self.data)
+
+    @property
+    def metrics(self) -> tuple[MetricSpec, ...]:
+        """What the table has, the objective first."""
+        names = self.table.metrics
+        if self.objective not in names:
+            raise ConfigError(f"the replay table {self.path} has no metric {self.objective!r}: {', '.join(names)}")
+        return tuple(MetricSpec(name) for name in sorted(names, key=lambda name: name != self.objective))
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the table."""
+        return hashlib.blake2b(self.path.read_bytes(), digest_size=16).hexdigest()
+
+    def prepare(self, cache: Path, report: Callable[[str, int, int], None]) -> tuple[str, ...]:
+        """Read the table.
+
+        Raises:
+            ConfigError: it cannot be read, or lacks something.
+        """
+        del cache
+        table = self.table
+        report("replay table", 1, 1)
+        return (f"{len(table.trained)} architectures after {', '.join(map(str, table.ages))} epochs",)
+
+    def evaluate(self, request: EvaluationRequest, report: Report) -> Evaluation:
+        """Look a training up.
+
+        Raises:
+            ConfigError: a code or a number of epochs that the table does not have, or weights to inherit: the table
+                holds trainings from fresh weights.
+        """
+        del report
+        if request.parent_weights is not None:
+            raise ConfigError("a replay table holds trainings from fresh weights: set inherit = 'none'")
+        code = str(request.rewrite.child)
+        trainings = self.table.repetitions(code, request.epochs)
+        if request.weights is not None:
+            request.weights.touch()
+        return Evaluation(self._seen(code, trainings, request), self.table.costs[code])
+
+    def truth(self, code: str, epochs: int) -> float:
+        """Return the objective of the training of a code that is hidden from the search."""
+        trainings = self.table.repetitions(code, epochs)
+        return trainings[self._hidden(code, len(trainings))][self.objective]
+
+    def _seen(
+        self, code: str, trainings: Sequence[Mapping[str, float]], request: EvaluationRequest
+    ) -> dict[str, float]:
+        hidden = self._hidden(code, len(trainings))
+        if request.split == "test":
+            return dict(trainings[hidden])
+        visible = [training for place, training in enumerate(trainings) if place != hidden] or list(trainings)
+        return dict(visible[request.seed % len(visible)])
+
+    def _hidden(self, code: str, count: int) -> int:
+        digest = hashlib.blake2b(f"{self.view} {code}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest) % count

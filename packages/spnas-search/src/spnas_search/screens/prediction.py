@@ -1,0 +1,45 @@
+"""The screen that is built in: the ranking model, extended to children that do not exist yet."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from spnas_core.space import SearchSpace
+from spnas_search.archive import Archive, Proposal
+
+
+class PredictionScreenSettings(BaseModel):
+    """The ``[screen]`` table of the built-in screen.
+
+    Attributes:
+        name: the screen's name.
+        draws: rounds of children that are drawn for one that is trained.
+        optimism: standard errors that are added to a prediction: more explores more.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["prediction"] = "prediction"
+    draws: int = Field(4, ge=1)
+    optimism: float = Field(0.0, ge=0, le=10)
+
+
+class PredictionScreen:
+    """Prefers children by their predicted lead.
+
+    A child's lead is its parent's, and what its morphisms, its cost and the places of its blocks have meant so far.
+
+    Args:
+        settings: the ``[screen]`` table.
+        space: bounds of the search; not needed.
+    """
+
+    def __init__(self, settings: PredictionScreenSettings, space: SearchSpace) -> None:
+        del space
+        self.settings = settings
+
+    def preferences(self, archive: Archive, proposals: Sequence[Proposal]) -> Sequence[float]:
+        """Predict the leads of children."""
+        leads, errors = archive.predict(proposals)
+        return [float(value) for value in leads + self.settings.optimism * errors]

@@ -1,0 +1,64 @@
+"""A strategy whose children a screen has chosen."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from spnas_core.encoding import Architecture
+from spnas_core.errors import PluginError
+from spnas_core.plugins import plugin_origins, registry
+from spnas_search.archive import Archive, Proposal
+from spnas_search.archive.intake import plain_reason
+from spnas_search.screens._base import Screen
+from spnas_search.strategies import CheckedStrategy
+
+
+@dataclass(frozen=True)
+class ScreenedStrategy(CheckedStrategy):
+    """Asks a strategy for several rounds of children, and proposes those that a screen prefers.
+
+    Attributes:
+        screen: prefers.
+        screen_name: under which it is registered.
+        draws: rounds to draw for one that is trained, 1 or more.
+    """
+
+    screen: Screen
+    screen_name: str
+    draws: int
+
+    def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
+        """Propose the children that the screen prefers, best first; see ``Strategy``.
+
+        Raises:
+            PluginError: strategy or screen raised, or broke a rule.
+        """
+        drawn: dict[Architecture, Proposal] = {}
+        for _ in range(self.draws):
+            for proposal in super().propose(archive, rng):
+                drawn.setdefault(proposal.rewrite.child, proposal)
+        proposals = list(drawn.values())
+        preferences = self._preferences(archive, proposals)
+        chosen = np.argsort(-preferences, kind="stable")[: self.round_size]
+        return [replace(proposals[place], preference=float(preferences[place])) for place in chosen.tolist()]
+
+    def _preferences(self, archive: Archive, proposals: list[Proposal]) -> np.ndarray:
+        try:
+            found = np.asarray(self.screen.preferences(archive, proposals), float)
+        except Exception as error:
+            reason = plain_reason(f"{type(error).__name__}: {error}")
+            raise PluginError(f"{self._whose} raised {reason}") from error
+        if found.shape != (len(proposals),):
+            raise PluginError(
+                f"{self._whose} returned values of shape {found.shape} for {len(proposals)} children: it must be one "
+                "number for each"
+            )
+        if not np.isfinite(found).all():
+            child = proposals[int(np.argmin(np.isfinite(found)))].rewrite.child
+            raise PluginError(f"{self._whose} returned what is no number for {child}: it must be finite")
+        return found
+
+    @property
+    def _whose(self) -> str:
+        plugin = registry("screens").plugins.get(self.screen_name, "?")
+        return f"screen {self.screen_name!r} of plugin {plugin!r} ({plugin_origins().get(plugin, '?')})"

@@ -1,0 +1,173 @@
+"""The verdict: whether the winner is a better architecture than the start, or why nothing can be said."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from spnas_search.archive import Archive, Candidate
+from spnas_search.search.verdict_rounds import (
+    branch_epochs,
+    branches,
+    scratch_epochs,
+    scratches,
+    searched,
+)
+from spnas_search.settings import RunSettings
+from spnas_search.statistics import Interval, difference_interval, mean_interval
+
+_NAMED = 3
+"""Evaluations of a group that messages name one by one."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One way of training both architectures alike.
+
+    Attributes:
+        name: how both were trained, for headings.
+        epochs: of each training, the warm start not counted.
+        start: test scores of the start, one per seed, in the metric's own direction.
+        winner: the same of the winner.
+        paired: whether scores of the same place come from the same warm start.
+        higher_is_better: the metric's direction.
+    """
+
+    name: str
+    epochs: int
+    start: tuple[float, ...]
+    winner: tuple[float, ...]
+    paired: bool
+    higher_is_better: bool = True
+
+    @property
+    def gain(self) -> Interval:
+        """Mean improvement of the winner over the start with its 95 % interval; positive is better."""
+        sign = 1 if self.higher_is_better else -1
+        start, winner = ([sign * score for score in scores] for scores in (self.start, self.winner))
+        if self.paired:
+            return mean_interval([one - other for one, other in zip(winner, start, strict=True)])
+        return difference_interval(winner, start)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What independent trainings say of a search's winner.
+
+    Attributes:
+        start: the architecture that the search began with.
+        winner: the one that it chose.
+        columns: the ways of training that were compared; the first is the verdict's own.
+        searched: test scores of the weights that the search has left, of start and winner; None where one is undefined.
+        missing: what the comparison lacks, in words; empty where it is complete.
+    """
+
+    start: Candidate
+    winner: Candidate
+    columns: tuple[Column, ...]
+    searched: tuple[float, float] | None
+    missing: tuple[str, ...] = field(default=())
+
+    @property
+    def gain(self) -> Interval:
+        """Of the first column."""
+        return self.columns[0].gain
+
+
+@dataclass(frozen=True)
+class NoVerdict:
+    """Why a search has no verdict.
+
+    Attributes:
+        reason: a sentence for people.
+        start_won: no child beat the start, so that the winner is the start: there is no gain, and its size is known.
+    """
+
+    reason: str
+    start_won: bool = False
+
+
+def outcome(archive: Archive, settings: RunSettings) -> Verdict | NoVerdict:
+    """Read off the archive how a search that is over has ended.
+
+    Args:
+        archive: of the search.
+        settings: of the search.
+    """
+    winner = archive.winner
+    if winner is None:
+        return NoVerdict(f"No candidate has a defined {archive.objective.name}: there is nothing to compare.")
+    if not settings.final.seeds:
+        return NoVerdict("No verdict on test images was asked for (final.seeds = 0).")
+    if winner.kind == "start":
+        reason = f"No child beat the start {winner.architecture}: there is nothing to compare it with."
+        return NoVerdict(reason, start_won=True)
+    columns = tuple(column for column in _columns(archive, settings, winner) if column.start and column.winner)
+    missing = missing_parts(archive, settings, winner)
+    if not columns:
+        return NoVerdict(f"There is no verdict on test images: {'; '.join(missing)}.")
+    left = [_scores(archive, _finite(archive, searched(archive, side))) for side in (archive.start, winner)]
+    return Verdict(archive.start, winner, columns, (left[0][0], left[1][0]) if all(left) else None, missing)
+
+
+def _columns(archive: Archive, settings: RunSettings, winner: Candidate) -> list[Column]:
+    start, higher_is_better = archive.start, archive.objective.higher_is_better
+    columns = []
+    if archive.inherit != "none":
+        pairs = []
+        for warm in archive.of_kind("warm"):
+            sides = [_finite(archive, branches(archive, warm, side)) for side in (start, winner)]
+            if all(sides):
+                pairs.append(tuple(_scores(archive, side)[0] for side in sides))
+        epochs = branch_epochs(archive, settings, winner)
+        ones, others = (tuple(pair[place] for pair in pairs) for place in (0, 1))
+        columns.append(Column("fresh warm starts", epochs, ones, others, True, higher_is_better))
+    if archive.inherit == "none" or settings.final.from_scratch:
+        ones, others = (_scores(archive, _finite(archive, scratches(archive, side))) for side in (start, winner))
+        columns.append(Column("from scratch", scratch_epochs(settings, winner), ones, others, False, higher_is_better))
+    return columns
+
+
+def missing_parts(archive: Archive, settings: RunSettings, winner: Candidate) -> tuple[str, ...]:
+    """Say what the comparison of winner and start lacks, and why; nothing where it is complete."""
+    wanted, parts = settings.final.seeds, []
+    warms = archive.of_kind("warm")
+    if archive.inherit != "none" and sum(warm.status == "done" for warm in warms) < wanted:
+        parts.append(f"{_of(warms, wanted)} fresh warm starts ended ({_why(archive, warms)})")
+    for name, side in (("start", archive.start), ("winner", winner)):
+        groups = []
+        if archive.inherit != "none":
+            groups.append([one for warm in warms for one in branches(archive, warm, side)])
+        if archive.inherit == "none" or settings.final.from_scratch:
+            groups.append(list(scratches(archive, side)))
+        for group in groups:
+            scored = len(_finite(archive, group))
+            if scored < wanted:
+                parts.append(f"the {name} has scores of {scored} of {wanted} trainings ({_why(archive, group)})")
+    return tuple(parts)
+
+
+def _of(candidates: Sequence[Candidate], wanted: int) -> str:
+    return f"{sum(one.status == 'done' for one in candidates)} of {wanted}"
+
+
+def _finite(archive: Archive, candidates: Sequence[Candidate]) -> list[Candidate]:
+    return [one for one in candidates if math.isfinite(archive.score(one))]
+
+
+def _why(archive: Archive, candidates: Sequence[Candidate]) -> str:
+    """Say of evaluations why they gave no score."""
+    reasons = []
+    for candidate in candidates:
+        name = f"{candidate.kind} {candidate.id}"
+        if candidate.status == "failed":
+            reasons.append(f"{name} failed: {candidate.reason}")
+        elif candidate.status == "proposed":
+            reasons.append(f"{name} was not evaluated")
+        elif not math.isfinite(archive.score(candidate)) and candidate.kind != "warm":
+            reasons.append(f"{name} has no defined {archive.objective.name}")
+    more = len(reasons) - _NAMED
+    return ", ".join(reasons[:_NAMED] + [f"and {more} more"] * (more > 0)) or "they were not evaluated"
+
+
+def _scores(archive: Archive, candidates: Sequence[Candidate]) -> tuple[float, ...]:
+    return tuple(candidate.metrics[archive.objective.name] for candidate in candidates)

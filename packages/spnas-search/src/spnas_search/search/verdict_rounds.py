@@ -1,0 +1,161 @@
+"""The evaluations that end a search: its finalists once more, then start and winner alike from fresh warm starts."""
+
+import math
+from collections.abc import Sequence
+
+from spnas_core.morphisms import Rewrite, identity
+from spnas_core.tasks import Fidelity
+from spnas_search.archive import Archive, Candidate, Proposal
+from spnas_search.settings import RunSettings
+
+
+def finalist_proposals(archive: Archive, settings: RunSettings) -> tuple[Proposal, ...]:
+    """Return the trainings of the finalists that are still missing.
+
+    The finalists are the best children when the search ended; where none is better than the start, nobody is one.
+    """
+    wanted = settings.final.rescores
+    if not wanted or not settings.final.finalists:
+        return ()
+    known = archive.finalists
+    if not known:
+        best = archive.best(settings.final.finalists + 1)
+        known = tuple(one for one in best if one.kind == "child")[: settings.final.finalists]
+        if not best or best[0].kind == "start":
+            return ()
+    return tuple(
+        Proposal("replicate", finalist.parent, finalist.rewrite, finalist.fidelity, subject=finalist.id)
+        for finalist in known
+        for _ in range(wanted - _scored(archive, archive.rescores(finalist)))
+    )
+
+
+def verdict_proposals(archive: Archive, settings: RunSettings) -> tuple[Proposal, ...]:
+    """Return the evaluations of the verdict that are still missing, those first from which others begin.
+
+    The winner's kept weights are scored as they are, beside the start's at the greatest age that it was brought to.
+    Then, for each seed: a fresh warm start, and both architectures trained on from it; both from fresh weights, where
+    that is asked for, and where children inherit nothing.
+    """
+    winner, final = archive.winner, settings.final
+    if winner is None or winner.kind == "start" or not final.seeds:
+        return ()
+    if archive.inherit == "none":
+        return _from_scratch(archive, settings, winner)
+    fresh = [one for one in archive.of_kind("warm") if one.status == "done"]
+    if len(fresh) >= final.seeds:
+        others = _from_scratch(archive, settings, winner) if final.from_scratch else ()
+        return (*_branched(archive, settings, winner, fresh[: final.seeds]), *others)
+    start = archive.start
+    warm = Proposal("warm", None, identity(start.architecture), Fidelity(settings.warm_start_epochs), subject=start.id)
+    return (warm,) * (final.seeds - len(fresh)) + _as_they_are(archive, winner)
+
+
+def _as_they_are(archive: Archive, winner: Candidate) -> tuple[Proposal, ...]:
+    """Score the weights that the search has left."""
+    return tuple(
+        _test(weights.id, identity(side.architecture), 0, side.id)
+        for side, weights in ((archive.start, oldest_start(archive)), (winner, winner))
+        if not _ended(searched(archive, side))
+    )
+
+
+def _branched(
+    archive: Archive, settings: RunSettings, winner: Candidate, fresh: Sequence[Candidate]
+) -> tuple[Proposal, ...]:
+    """Train both on from each fresh warm start."""
+    epochs = branch_epochs(archive, settings, winner)
+    sides = (archive.start, identity(archive.start.architecture)), (winner, rewrite_from_start(archive, winner))
+    return tuple(
+        _test(warm.id, rewrite, epochs, side.id)
+        for warm in fresh
+        for side, rewrite in sides
+        if not _ended(branches(archive, warm, side))
+    )
+
+
+def branch_epochs(archive: Archive, settings: RunSettings, winner: Candidate) -> int:
+    """Epochs that both are trained after a fresh warm start: as many as the winner was, unless the settings say."""
+    if settings.final.epochs is not None:
+        return settings.final.epochs
+    return winner.age - archive.start.age
+
+
+def scratch_epochs(settings: RunSettings, winner: Candidate) -> int:
+    """Epochs of the trainings from fresh weights."""
+    return winner.age if settings.final.scratch_epochs is None else settings.final.scratch_epochs
+
+
+def rewrite_from_start(archive: Archive, candidate: Candidate) -> Rewrite:
+    """Compose the rewrites of a lineage: what leads from the start to the candidate at once."""
+    composed = identity(archive.start.architecture)
+    for step in archive.lineage(candidate)[1:]:
+        composed = composed.then(step.rewrite)
+    return composed
+
+
+def oldest_start(archive: Archive) -> Candidate:
+    """The start at the greatest age to which the search has brought it."""
+    scored = [
+        one
+        for one in archive.evaluations(archive.start.id)
+        if one.kind in {"start", "control"} and math.isfinite(archive.score(one))
+    ]
+    return max(scored, key=lambda one: (one.age, -one.id), default=archive.start)
+
+
+def searched(archive: Archive, side: Candidate) -> tuple[Candidate, ...]:
+    """Test scores of a start's or child's weights as the search has left them."""
+    return tuple(
+        one
+        for one in archive.of_kind("final")
+        if one.subject == side.id and one.parent is not None and archive[one.parent].kind != "warm"
+    )
+
+
+def branches(archive: Archive, warm: Candidate, side: Candidate) -> tuple[Candidate, ...]:
+    """Test scores of a start or child that was trained from one fresh warm start."""
+    return tuple(one for one in archive.of_kind("final") if one.parent == warm.id and one.subject == side.id)
+
+
+def scratches(archive: Archive, side: Candidate) -> tuple[Candidate, ...]:
+    """Test scores of a start or child that was trained from fresh weights."""
+    return tuple(one for one in archive.of_kind("final") if one.parent is None and one.subject == side.id)
+
+
+def needed_for_end(archive: Archive, settings: RunSettings) -> frozenset[int]:
+    """Candidates whose weights finalists and verdict will ask for, as things stand."""
+    likely = archive.finalists or archive.best(settings.final.finalists)
+    needed = {one.source for one in likely if one.source is not None}
+    if (winner := archive.winner) is not None:
+        needed.add(winner.id)
+        needed.update(
+            warm.id
+            for warm in archive.of_kind("warm")
+            if not all(_ended(branches(archive, warm, side)) for side in (archive.start, winner))
+        )
+    return frozenset(needed)
+
+
+def _from_scratch(archive: Archive, settings: RunSettings, winner: Candidate) -> tuple[Proposal, ...]:
+    """Train both from fresh weights."""
+    epochs = scratch_epochs(settings, winner)
+    return tuple(
+        _test(None, identity(side.architecture), epochs, side.id)
+        for seed in range(settings.final.seeds)
+        for side in (archive.start, winner)
+        if seed >= _ended(scratches(archive, side))
+    )
+
+
+def _test(parent: int | None, rewrite: Rewrite, epochs: int, subject: int) -> Proposal:
+    return Proposal("final", parent, rewrite, Fidelity(epochs), "test", subject)
+
+
+def _scored(archive: Archive, candidates: Sequence[Candidate]) -> int:
+    return sum(math.isfinite(archive.score(one)) for one in candidates)
+
+
+def _ended(candidates: Sequence[Candidate]) -> int:
+    """How many have a result; an undefined score on test images is one."""
+    return sum(one.status == "done" for one in candidates)

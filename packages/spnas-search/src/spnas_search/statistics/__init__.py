@@ -1,0 +1,29 @@
+"""Statistics that decide what may be said of scores: spread, intervals, shares of variance, correlations of ranks."""
+
+from spnas_search.statistics.correlation import (
+    RESAMPLES,
+    RankCorrelation,
+    RankStatistic,
+    expected_rank_correlation,
+    rank_correlation,
+)
+from spnas_search.statistics.heritability import Heritability, heritability, heritability_in_blocks
+from spnas_search.statistics.intervals import Interval, difference_interval, mean_interval
+from spnas_search.statistics.spread import Spread, pooled_spread, progress_threshold
+
+__all__ = [
+    "RESAMPLES",
+    "Heritability",
+    "Interval",
+    "RankCorrelation",
+    "RankStatistic",
+    "Spread",
+    "difference_interval",
+    "expected_rank_correlation",
+    "heritability",
+    "heritability_in_blocks",
+    "mean_interval",
+    "pooled_spread",
+    "progress_threshold",
+    "rank_correlation",
+]

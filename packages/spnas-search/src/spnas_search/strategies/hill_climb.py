@@ -1,0 +1,113 @@
+"""Hill climbing by network morphisms: a round of neighbours, and on from the best of them.
+
+Elsken, Metzen & Hutter, "Simple And Efficient Architecture Search for Convolutional Neural Networks", 2017,
+algorithm 1.
+"""
+
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from spnas_core.space import SearchSpace
+from spnas_core.tasks import Fidelity
+from spnas_search.archive import Archive, Candidate, Proposal
+from spnas_search.strategies.mutation import DEFAULT_ODDS, Odds, draw_rewrite, draw_round, weighted_morphisms
+
+
+class HillClimbSettings(BaseModel):
+    """The ``[strategy]`` table of a hill climb.
+
+    Attributes:
+        name: the strategy's name.
+        round: neighbours per round; the paper takes 8, the network itself among them.
+        epochs: that a child is trained after inheriting.
+        max_mutations: most morphisms between neighbours; the paper's always lie 5 apart.
+        max_step: most blocks by which a swap moves a border.
+        odds: relative weight of each morphism; what a table of one's own does not name is never drawn.
+        max_redraws: tries to find a new architecture before the strategy says that it is exhausted.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["hill-climb"] = "hill-climb"
+    round: int = Field(4, ge=1)
+    epochs: int = Field(4, ge=1)
+    max_mutations: int = Field(1, ge=1)
+    max_step: int = Field(2, ge=1)
+    odds: dict[str, Odds] = Field(default=DEFAULT_ODDS, min_length=1)
+    max_redraws: int = Field(500, ge=1)
+
+
+class HillClimb:
+    """Draws neighbours of one network, the current one, until one of a round is better and takes its place.
+
+    Where the climb stands follows from the archive. It begins at the start. All children of a round have one parent,
+    the current network when they were drawn; so the current one now is the best of the last round's children and their
+    parent. The best is the one of the highest merit; the parent stays unless a child exceeds it, and the older child
+    comes first among equals. Children without a merit, failed or not yet comparable, do not count, and a round without
+    a better child is followed by other neighbours of the same network. Earlier rounds are not judged again: where new
+    scores change merits, the climb goes on from where it is.
+
+    Merit is what compares. In the paper the network itself is trained on beside its neighbours. Under a rule with
+    controls this is the control: a child exceeds its parent's merit where its score exceeds the control's. Under the
+    other rules age is a part of the model. One thing differs: a network that stays keeps the weights it had, not those
+    of its control.
+
+    Example: the start (merit 0.50) had children of 0.48 and 0.53; that of 0.53 had children of 0.51 and 0.52. It is
+    still the current one, and its next neighbours are drawn.
+
+    The climb ends at a local optimum: where no new neighbour is found.
+
+    Args:
+        settings: the ``[strategy]`` table.
+        space: bounds of the search.
+
+    Raises:
+        PluginError: the odds name an unknown morphism.
+        ConfigError: all odds are zero.
+    """
+
+    def __init__(self, settings: HillClimbSettings, space: SearchSpace) -> None:
+        self.settings = settings
+        self.space = space
+        self._odds = weighted_morphisms(settings.odds, settings.max_step)
+
+    def current(self, archive: Archive) -> Candidate | None:
+        """Where the climb stands; None where nothing has a merit."""
+        ranked = [(archive.merit(candidate), candidate) for candidate in _contenders(archive)]
+        known = [(merit, candidate) for merit, candidate in ranked if merit is not None]
+        return max(known, key=lambda found: found[0])[1] if known else None
+
+    def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
+        """Draw neighbours of the current network that are new."""
+        current = self.current(archive)
+        if current is None:
+            return []
+        drawn = draw_round(
+            self.settings.round,
+            lambda: current,
+            lambda architecture: draw_rewrite(architecture, self._odds, self.settings.max_mutations, rng),
+            archive,
+            self.space,
+            self.settings.max_redraws,
+        )
+        return [Proposal("child", parent.id, rewrite, Fidelity(self.settings.epochs)) for parent, rewrite in drawn]
+
+    def stuck(self, archive: Archive) -> str | None:
+        """Never before the neighbours are used up."""
+        return None
+
+    def may_use(self, archive: Archive) -> frozenset[int]:
+        """The last round's children and their parent: a control that comes late can still decide between them."""
+        return frozenset(candidate.id for candidate in _contenders(archive) if candidate.status == "done")
+
+
+def _contenders(archive: Archive) -> list[Candidate]:
+    """The current network of the last round and the children that were drawn from it; the start before the first."""
+    children = archive.of_kind("child")
+    if not children:
+        return [archive.start]
+    last = children[-1]
+    neighbours = [child for child in children if (child.round, child.parent) == (last.round, last.parent)]
+    return [archive[last.parent or 0], *neighbours]

@@ -1,0 +1,61 @@
+"""Random search: codes drawn from the whole space, whatever has been found. The baseline of every comparison.
+
+Li & Talwalkar, "Random Search and Reproducibility for Neural Architecture Search", UAI 2019.
+"""
+
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from spnas_core.space import SearchSpace
+from spnas_core.tasks import Fidelity
+from spnas_search.archive import Archive, Proposal
+from spnas_search.strategies.sampling import draw_samples
+
+
+class RandomSettings(BaseModel):
+    """The ``[strategy]`` table of a random search.
+
+    Attributes:
+        name: the strategy's name.
+        round: children per round.
+        epochs: that a child is trained after inheriting.
+        max_redraws: tries to find a new architecture inside the space before the strategy says that it is exhausted.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["random"] = "random"
+    round: int = Field(2, ge=1)
+    epochs: int = Field(4, ge=1)
+    max_redraws: int = Field(2000, ge=1)
+
+
+class RandomSearch:
+    """Rewrites the start to codes drawn from the whole space; see ``Sampler`` for their odds.
+
+    Every child inherits from the start, so all are equally old, and none depends on what another scored.
+
+    Args:
+        settings: the ``[strategy]`` table.
+        space: bounds of the search.
+    """
+
+    def __init__(self, settings: RandomSettings, space: SearchSpace) -> None:
+        self.settings = settings
+        self.space = space
+
+    def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
+        """Draw new codes; none where the start has failed."""
+        samples = draw_samples(self.settings.round, archive, self.space, self.settings.max_redraws, rng)
+        fidelity = Fidelity(self.settings.epochs)
+        return [Proposal("child", archive.start.id, rewrite, fidelity) for rewrite in samples]
+
+    def stuck(self, archive: Archive) -> str | None:
+        """Never: chance has no memory."""
+        return None
+
+    def may_use(self, archive: Archive) -> frozenset[int]:
+        """The start."""
+        return frozenset({archive.start.id} if archive.start.status == "done" else ())

@@ -1,0 +1,121 @@
+"""Regularized evolution: tournaments in a population of which the oldest dies, however good it is.
+
+Real, Aggarwal, Huang & Le, "Regularized Evolution for Image Classifier Architecture Search", AAAI 2019, algorithm 1.
+"""
+
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from spnas_core.space import SearchSpace
+from spnas_core.tasks import Fidelity
+from spnas_search.archive import Archive, Candidate, Proposal
+from spnas_search.strategies.mutation import DEFAULT_ODDS, Odds, draw_rewrite, draw_round, weighted_morphisms
+from spnas_search.strategies.sampling import draw_samples
+
+
+class RegularizedEvolutionSettings(BaseModel):
+    """The ``[strategy]`` table of a regularized evolution.
+
+    The paper has a population of 100 and samples of 25 for 20 000 candidates; these defaults are for tens of them.
+
+    Attributes:
+        name: the strategy's name.
+        round: children per round; a round sees only what earlier rounds have found.
+        epochs: that a child is trained after inheriting.
+        population: P, candidates that may become parents: the youngest so many that have a score.
+        sample: S, members drawn for a tournament, with replacement; 1 ignores the scores.
+        initial: the first so many children are drawn from the whole space, as those of ``random`` are; None for as many
+            as the population, as in the paper; 0 lets all descend from the start step by step.
+        max_mutations: most morphisms in one child; the paper's mutations are single ones.
+        max_step: most blocks by which a swap moves a border.
+        odds: relative weight of each morphism; what a table of one's own does not name is never drawn.
+        max_redraws: tries to find a new architecture inside the space before the strategy says that it is exhausted.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["regularized-evolution"] = "regularized-evolution"
+    round: int = Field(2, ge=1)
+    epochs: int = Field(4, ge=1)
+    population: int = Field(10, ge=1)
+    sample: int = Field(5, ge=1)
+    initial: int | None = Field(None, ge=0)
+    max_mutations: int = Field(1, ge=1)
+    max_step: int = Field(2, ge=1)
+    odds: dict[str, Odds] = Field(default=DEFAULT_ODDS, min_length=1)
+    max_redraws: int = Field(2000, ge=1)
+
+
+class RegularizedEvolution:
+    """Mutates the winners of tournaments among the youngest candidates.
+
+    The population follows from the archive: the youngest ``population`` of the candidates with a finite score, by their
+    numbers; the start counts as the oldest. So each scored child adds itself and removes the oldest member, and a child
+    that failed does neither. A tournament draws ``sample`` members, each from the whole population, and the one of the
+    highest score becomes the parent, the oldest among equals.
+
+    Example: population 3, and the start (0) and children 1, 2, 3, 4 scored 0.9, 0.5, failed, 0.7, 0.6: members are 1, 3
+    and 4; the start is too old, though it is the best.
+
+    Scores are compared as they are, as in the paper, where all networks are trained alike from fresh weights. Where
+    children inherit from their parents (``inherit = "parent"``), those of a longer lineage are trained for longer and
+    win tournaments for that, too; ``"warm-start"`` and ``"none"`` compare at equal ages.
+
+    Args:
+        settings: the ``[strategy]`` table.
+        space: bounds of the search.
+
+    Raises:
+        PluginError: the odds name an unknown morphism.
+        ConfigError: all odds are zero.
+    """
+
+    def __init__(self, settings: RegularizedEvolutionSettings, space: SearchSpace) -> None:
+        self.settings = settings
+        self.space = space
+        self._odds = weighted_morphisms(settings.odds, settings.max_step)
+        self._initial = settings.population if settings.initial is None else settings.initial
+
+    def population(self, archive: Archive) -> tuple[Candidate, ...]:
+        """The candidates that may become parents, oldest first."""
+        scored = [
+            candidate
+            for candidate in (archive.start, *archive.of_kind("child"))
+            if candidate.status == "done" and np.isfinite(archive.score(candidate))
+        ]
+        return tuple(scored[-self.settings.population :])
+
+    def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
+        """Draw the initial children from the space, all others from tournaments."""
+        settings, population = self.settings, self.population(archive)
+        wanted = min(settings.round, max(0, self._initial - archive.children))
+        samples = draw_samples(wanted, archive, self.space, settings.max_redraws, rng)
+        bred = draw_round(
+            settings.round - len(samples) if population else 0,
+            lambda: self._tournament(archive, population, rng),
+            lambda architecture: draw_rewrite(architecture, self._odds, settings.max_mutations, rng),
+            archive,
+            self.space,
+            settings.max_redraws,
+            taken=[rewrite.child for rewrite in samples],
+        )
+        drawn = [*((archive.start, rewrite) for rewrite in samples), *bred]
+        return [Proposal("child", parent.id, rewrite, Fidelity(settings.epochs)) for parent, rewrite in drawn]
+
+    def _tournament(self, archive: Archive, population: tuple[Candidate, ...], rng: np.random.Generator) -> Candidate:
+        """Draw members with replacement, and return the best, the oldest among equals."""
+        places: list[int] = rng.integers(len(population), size=self.settings.sample).tolist()
+        return max((population[place] for place in sorted(places)), key=archive.score)
+
+    def stuck(self, archive: Archive) -> str | None:
+        """Never: the population always turns over."""
+        return None
+
+    def may_use(self, archive: Archive) -> frozenset[int]:
+        """The population, whose later members are its own children; and the start while children begin with it."""
+        initial = archive.children < self._initial and archive.start.status == "done"
+        return frozenset(
+            [*(member.id for member in self.population(archive)), *([archive.start.id] if initial else [])]
+        )

@@ -1,0 +1,160 @@
+"""Drawing from the whole search space: random codes that the morphisms reach from a start, whatever has been found."""
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from spnas_core.encoding import Architecture
+from spnas_core.morphisms import Rewrite, chain, identity
+from spnas_core.space import SearchSpace
+from spnas_search.archive import Archive
+from spnas_search.strategies.mutation import draw_round
+
+PROBES = 100
+"""Draws that tell whether so many blocks can keep the cost bounds."""
+GROWTH = 1.25
+"""Factor between the numbers of blocks that are probed."""
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Draws codes that swap, expand and add stage reach from a start.
+
+    These morphisms keep the start's blocks in order, insert blocks ``1`` anywhere but in front, and move stage borders
+    freely; each new stage comes with a ``1`` at the end of the sequence. So a code is drawn in four steps, each uniform
+    over what the bounds allow:
+
+    1. its number of blocks n, up to ``most_blocks``;
+    2. its number of stages k, the start's or more;
+    3. how many of the blocks to insert go to each place between doublings: codes with n blocks and k stages differ in
+       these numbers and in the borders alone, so they are all alike; which of the equal blocks there are the new ones
+       is drawn, too;
+    4. the k - 1 borders among the n - 1 places between blocks.
+
+    Example: from ``b_11-21`` with 5 blocks in 2 stages, one block is inserted, before the doubling or behind it, and
+    the border stands at one of 4 places: 8 codes with odds of 1/8 each.
+
+    Cost bounds are not looked at, but in ``most_blocks``: draws outside them are to be drawn again, which leaves the
+    odds of those inside as they are to each other.
+
+    Attributes:
+        start: where every rewrite begins.
+        space: bounds of the search.
+    """
+
+    start: Architecture
+    space: SearchSpace
+
+    @cached_property
+    def stages(self) -> range:
+        """Numbers of stages that may be drawn; empty where the start has too many."""
+        return range(max(self.space.min_stages, len(self.start.stages)), self.space.max_stages + 1)
+
+    @cached_property
+    def least_blocks(self) -> int:
+        """Fewest blocks that may be drawn; each new stage needs one."""
+        new_stages = self.stages[0] - len(self.start.stages) if self.stages else 0
+        return max(self.space.min_blocks, len(self.start.digits) + new_stages)
+
+    @cached_property
+    def blocks(self) -> range:
+        """Numbers of blocks that may be drawn; empty where the start has too many."""
+        return range(self.least_blocks, most_blocks(self) + 1) if self.stages else range(0)
+
+    def draw(self, rng: np.random.Generator) -> Rewrite:
+        """Draw one code.
+
+        Args:
+            rng: source of chance.
+
+        Returns:
+            The rewrite from the start, without steps (``chain`` finds them); the identity where there is no code.
+        """
+        if not self.blocks:
+            return identity(self.start)
+        return self.draw_of(self.blocks[int(rng.integers(len(self.blocks)))], rng)
+
+    def draw_of(self, blocks: int, rng: np.random.Generator) -> Rewrite:
+        """Draw a code of so many blocks: one of ``blocks``, or more."""
+        inserted = blocks - len(self.start.digits)
+        stages = range(self.stages[0], min(self.stages[-1], len(self.start.stages) + inserted) + 1)
+        count = stages[int(rng.integers(len(stages)))]
+        appended = count - len(self.start.stages)
+        block_map = self._block_map(inserted - appended, appended, rng)
+        digits = "".join("1" if source is None else self.start.digits[source] for source in block_map)
+        borders = np.sort(rng.choice(blocks - 1, count - 1, replace=False)) + 1
+        child = Architecture.from_borders(self.start, digits, tuple(borders.tolist()))
+        return Rewrite(self.start, child, block_map)
+
+    def _block_map(self, inserted: int, appended: int, rng: np.random.Generator) -> tuple[int | None, ...]:
+        """Draw where blocks are inserted; ``appended`` more end the sequence."""
+        digits = self.start.digits
+        # The first block of the start stays in front, so runs of equal blocks begin behind it.
+        runs = digits[1:].split("2")
+        counts = _shares(inserted, len(runs), rng)
+        block_map: list[int | None] = [0]
+        old = 1
+        for number, (run, count) in enumerate(zip(runs, counts, strict=True)):
+            if number:
+                block_map.append(old)
+                old += 1
+            new = set(rng.choice(len(run) + count, count, replace=False).tolist())
+            for at in range(len(run) + count):
+                block_map.append(None if at in new else old)
+                old += at not in new
+        return (*block_map, *[None] * appended)
+
+
+def _shares(total: int, parts: int, rng: np.random.Generator) -> list[int]:
+    """Split a number into parts of 0 or more, every way alike, by bars between stars."""
+    places = total + parts - 1
+    bars = np.sort(rng.choice(places, parts - 1, replace=False))
+    shares: list[int] = (np.diff(bars, prepend=-1, append=places) - 1).tolist()
+    return shares
+
+
+@lru_cache(maxsize=64)
+def most_blocks(sampler: Sampler) -> int:
+    """Return the most blocks that a code is drawn with, at most ``max_blocks``.
+
+    Where cost bounds allow far fewer blocks than that, almost every draw would be rejected. So numbers of blocks are
+    probed, each 25 % above the one before, up to the first at which none of 100 draws keeps the bounds: with more
+    blocks hardly a draw could. The probes are the same each time. Where nothing bounds the cost it is ``max_blocks``.
+    """
+    space = sampler.space
+    if all(bound is None for bound in (space.max_parameters, space.max_multiply_adds, space.max_activation_bytes)):
+        return space.max_blocks
+    rng = np.random.default_rng(0)
+    most = sampler.least_blocks + len(sampler.stages) - 1  # from here on every number of stages can be had
+    while most < space.max_blocks and any(sampler.draw_of(most, rng).child in space for _ in range(PROBES)):
+        most = int(most * GROWTH) + 1
+    return min(most, space.max_blocks)
+
+
+def draw_samples(
+    count: int,
+    archive: Archive,
+    space: SearchSpace,
+    max_redraws: int,
+    rng: np.random.Generator,
+) -> list[Rewrite]:
+    """Draw codes from the whole space that are new and inside it, independent of all scores.
+
+    Args:
+        count: codes wanted.
+        archive: knows the start, and what has been proposed before.
+        space: bounds of the search.
+        max_redraws: tries for each code, those outside the space included.
+        rng: source of chance.
+
+    Returns:
+        Rewrites from the start to different children; fewer than ``count`` where no new architecture was found, none
+        where the start has no weights to inherit from.
+    """
+    start = archive.start
+    if start.status != "done":
+        return []
+    sampler = Sampler(start.architecture, space)
+    drawn = draw_round(count, lambda: start, lambda _: sampler.draw(rng), archive, space, max_redraws)
+    return [chain(rewrite) for _, rewrite in drawn]

@@ -1,0 +1,213 @@
+"""The report of a signal study: a table of the ways to score codes, one of the codes, and what both say."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from rich.console import RenderableType
+
+from spnas_core.commands.columns import Column, numbers
+from spnas_core.commands.tables import make_table
+from spnas_core.commands.wording import UNDEFINED, amount, number
+from spnas_search.statistics import RESAMPLES, Heritability, RankCorrelation
+from spnas_search.studies.signal import SHARING
+from spnas_search.studies.signal_results import ArmResult, SignalResults
+
+ORDER = ("scratch", "none", "warm-start", "parent", "inherited")
+"""Ways in the order of the table."""
+
+SHARED_MARK = "*"
+"""Says that a way's trainings of one repetition share a warm start."""
+
+
+def signal_parts(results: SignalResults) -> Iterator[RenderableType]:
+    """Yield what is printed: two tables, and sentences."""
+    for title, columns, rows in _tables(results):
+        table = make_table(columns, title=title)
+        for row in rows:
+            table.add_row(*row)
+        yield table
+    yield from signal_sentences(results)
+
+
+def signal_markdown(results: SignalResults, *, plot: str) -> str:
+    """Return the same as a page of Markdown.
+
+    Args:
+        results: of the study.
+        plot: name of the image that belongs to it.
+    """
+    lines = [f"# Signal of {results.objective.name}: {results.plan.codes[0]}", ""]
+    for sentence in signal_sentences(results):
+        lines += [_escaped(sentence), ""]
+    lines += [f"![scores of each code, and rank correlations of each way with the truth]({plot})", ""]
+    for title, columns, rows in _tables(results):
+        lines += [f"**{title}**", ""]
+        lines.append(_markdown_row([column.heading for column in columns]))
+        lines.append(_markdown_row(["--:" if column.side == "right" else ":--" for column in columns]))
+        lines += [*map(_markdown_row, rows), ""]
+    return "\n".join(lines)
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(map(_escaped, cells))} |"
+
+
+def _escaped(text: str) -> str:
+    """Escape what Markdown, and a table of it, would obey."""
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*")
+
+
+def signal_sentences(results: SignalResults) -> Iterator[str]:
+    """Say what the study has found, and how far it goes."""
+    plan, truth = results.plan, results.of(results.plan.truth)
+    settings, name = plan.settings, results.objective.name
+    yield (
+        f"The truth: {settings.codes} codes × {settings.trainings} trainings from scratch for {settings.epochs} "
+        f"epochs, {name} on {settings.split} images."
+    )
+    if results.done + results.left_out < len(plan.jobs):
+        yield f"So far: {results.done} of {len(plan.jobs)} trainings are in, and the numbers are those of what is in."
+    if truth is not None and truth.heritability is not None:
+        yield _truth_sentence(truth.heritability, name)
+    if results.doubling is not None:
+        yield _doubling_sentence(results)
+    if results.ceiling is not None and math.isfinite(results.ceiling):
+        yield (
+            f"The truth's means have luck in them, too: a score without any would correlate with them by "
+            f"{results.ceiling:.2f} on average. No number here is corrected for that."
+        )
+    yield (
+        "Ways: scratch and none begin with fresh weights; warm-start with the start's warm start, through the composed "
+        f"rewrite; parent with a chain of {settings.links} links from the warm start, the last ones the code's "
+        "rewrites one by one, the others the start trained on; inherited is warm-start, trained on as long as the "
+        f"truth. Per score: epochs, those of warm starts and chains shared among {settings.codes} codes. Within, "
+        "between: standard deviations of trainings of one code, and of codes."
+    )
+    yield (
+        "Correlations are Spearman's, of one training's scores with the means of the truth's trainings (without those "
+        "that share luck with it), averaged over repetitions. Intervals are 95 %: of heritability from the F "
+        f"distribution, of correlations from {RESAMPLES} bootstrap samples of the codes."
+    )
+    if any(result.arm.how in SHARING for result in results.arms):
+        yield (
+            f"{SHARED_MARK} Trainings of one repetition share a warm start of {plan.warm_epochs} epochs: what it adds "
+            "to all codes alike is taken out of the variances, since a search compares codes within it."
+        )
+    if any(result.with_inherited is not None for result in results.arms):
+        yield (
+            f"The 2nd truth is another question: which code ends best if it inherits from a warm start and is trained "
+            f"on for {settings.epochs} epochs."
+        )
+    if results.failed:
+        yield (
+            f"Trainings that failed and count nowhere: {len(results.failed)}"
+            f"{f', and {results.left_out} that would inherit from them' if results.left_out else ''}; the first is "
+            f"{results.failed[0].key}: {results.failed[0].reason}"
+        )
+
+
+def _truth_sentence(found: Heritability, name: str) -> str:
+    if not math.isfinite(found.low):
+        return f"All trainings of the truth have the same {name}: there is nothing to tell codes apart by."
+    doubt = "" if found.low > 0 else "; that codes differ at all is not shown"
+    sigma, tau = number(math.sqrt(found.within)), number(math.sqrt(found.between_clipped))
+    return (
+        f"Heritability of one training is {_interval(found.share, found.low, found.high)}: trainings of one code "
+        f"differ by σ = {sigma} {name}, codes by τ = {tau} "
+        f"(p = {_probability(found.p_value)} if they did not differ{doubt})."
+    )
+
+
+def _doubling_sentence(results: SignalResults) -> str:
+    plan, found = results.plan, results.doubling
+    expected = results.doubling_by_luck
+    by_luck = (
+        f"; if doubling changed nothing but luck, about {expected:.2f} would be expected"
+        if expected is not None and math.isfinite(expected)
+        else ""
+    )
+    return (
+        f"Is the truth long enough? Kendall's τ of the codes' means after {plan.truth.epochs} and after "
+        f"{plan.doubled.epochs} epochs is {_correlation(found)}{by_luck}."
+    )
+
+
+def _tables(results: SignalResults) -> Iterator[tuple[str, Sequence[Column], list[tuple[str, ...]]]]:
+    """Yield title, columns and rows of each table."""
+    name = results.objective.name
+    columns = (
+        Column("way, epochs"),
+        *numbers("per score", "scores", name, "within", "between", "heritability", "p", "with truth", "with 2nd truth"),
+    )
+    ordered = sorted(results.arms, key=lambda result: (ORDER.index(result.arm.how), result.arm.epochs))
+    yield "Ways to score a code", columns, [_way_row(result) for result in ordered]
+    columns = Column("code"), *numbers("mult-adds", f"truth: {name}", "each training", *_other_truths(results))
+    yield "Codes, the best of the truth first", columns, _code_rows(results)
+
+
+def _way_row(result: ArmResult) -> tuple[str, ...]:
+    found = result.heritability
+    return (
+        f"{result.arm.how}{SHARED_MARK if result.arm.how in SHARING else ''} {result.arm.epochs}",
+        f"{result.epochs_per_evaluation:.1f}",
+        str(result.count),
+        number(result.mean),
+        number(None if found is None else math.sqrt(found.within)),
+        _between(found),
+        UNDEFINED if found is None else _interval(found.share, found.low, found.high),
+        UNDEFINED if found is None else _probability(found.p_value),
+        _correlation(result.with_truth),
+        _correlation(result.with_inherited),
+    )
+
+
+def _other_truths(results: SignalResults) -> list[str]:
+    names = []
+    if results.of(results.plan.doubled) is not None:
+        names.append(f"after {results.plan.doubled.epochs}")
+    if results.of(results.plan.inherited) is not None:
+        names.append("2nd truth")
+    return names
+
+
+def _code_rows(results: SignalResults) -> list[tuple[str, ...]]:
+    plan = results.plan
+    others = [found for arm in (plan.doubled, plan.inherited) if (found := results.of(arm)) is not None]
+    truth = results.of(plan.truth)
+    means = truth.code_means() if truth is not None else []
+    sign = -1 if results.objective.higher_is_better else 1
+    order = sorted(range(len(means)), key=lambda place: (math.isnan(means[place]), sign * means[place], place))
+    return [
+        (
+            plan.codes[place] + (" (start)" if place == 0 else ""),
+            amount(results.costs.get(plan.codes[place])),
+            number(means[place]),
+            " ".join(number(score) for score in (truth.scores[place] if truth else ())),
+            *(number(other.code_means()[place]) for other in others),
+        )
+        for place in order
+    ]
+
+
+def _between(found: Heritability | None) -> str:
+    if found is None:
+        return UNDEFINED
+    if found.between < 0:
+        return f"0 (τ² {found.between:.0e})"
+    return number(math.sqrt(found.between))
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    if not math.isfinite(value):
+        return UNDEFINED
+    return f"{value:.2f}" if not math.isfinite(low) else f"{value:.2f} ({low:.2f}…{high:.2f})"
+
+
+def _correlation(found: RankCorrelation | None) -> str:
+    return UNDEFINED if found is None else _interval(found.value, found.low, found.high)
+
+
+def _probability(value: float) -> str:
+    if not math.isfinite(value):
+        return UNDEFINED
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"

@@ -1,0 +1,198 @@
+"""A signal study in its folder: start it, go on with it, read it, and write its report."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from spnas_core.commands.wording import duration
+from spnas_core.configuration import validate
+from spnas_core.durable import write_durably
+from spnas_core.encoding import Architecture
+from spnas_core.errors import ConfigError
+from spnas_search.run.folder import Prepare
+from spnas_search.settings import ResolvedSettings, resolve
+from spnas_search.studies.description import Description
+from spnas_search.studies.filling import Listener, fill
+from spnas_search.studies.forecast import seconds_left, total_epochs
+from spnas_search.studies.paths import Path as CodePath
+from spnas_search.studies.paths import draw_paths, plain_path, read_path
+from spnas_search.studies.signal import SignalPlan, SignalSettings, plan_signal
+from spnas_search.studies.signal_plot import draw_signal
+from spnas_search.studies.signal_report import signal_markdown
+from spnas_search.studies.signal_results import SignalResults, measure
+from spnas_search.studies.study import Study, build_task, read_study, resume_study, start_study
+
+KIND = "signal"
+REPORT, PLOT = "signal.md", "signal.png"
+_PATHS = "paths"
+
+
+@dataclass(frozen=True)
+class SignalStudy:
+    """A signal study that can go on; a context manager.
+
+    Attributes:
+        study: its folder, held by this process.
+        plan: what is trained.
+    """
+
+    study: Study
+    plan: SignalPlan
+
+    def fill(self, listener: Listener, *, retry_failed: bool = False) -> None:
+        """Train whatever is missing; see ``spnas_search.studies.filling.fill``."""
+        fill(self.study, self.plan.jobs, listener, retry_failed=retry_failed)
+
+    @property
+    def results(self) -> SignalResults:
+        """What the trainings say that are in."""
+        return measure(self.plan, self.study.results.trainings, self.study.description.objective)
+
+    @property
+    def compute(self) -> str:
+        """Say what the study computes, how much of it is in, and how long the rest will take, where that is known."""
+        jobs, known = self.plan.jobs, self.study.results.trainings
+        missing = [job for job in jobs if job.key not in known]
+        settings = self.plan.settings
+        text = (
+            f"{settings.codes} codes × {settings.trainings} trainings in each way: {len(jobs):,} trainings with "
+            f"{total_epochs(jobs):,} epochs in all"
+        )
+        if not missing:
+            return f"{text}; all are in"
+        if len(missing) < len(jobs):
+            text += f", of which {len(missing):,} with {total_epochs(missing):,} epochs are to be done"
+        return text + (f"; about {duration(left)} left" if (left := self.seconds_left()) is not None else "")
+
+    def seconds_left(self) -> float | None:
+        """Estimate the time that is left; None before a few trainings are in."""
+        known = self.study.results.trainings
+        missing = [job for job in self.plan.jobs if job.key not in known]
+        return seconds_left(known.values(), missing, self.study.resources.workers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.study.close()
+
+
+def start_signal_study(
+    folder: Path, values: Mapping[str, Any], prepare: Prepare, *, chosen: Mapping[str, Any]
+) -> SignalStudy:
+    """Make a new signal study; nothing is trained yet.
+
+    Args:
+        folder: new, or without any trace of a run or study.
+        values: the configuration, as of a run; ``seed``, ``start``, ``warm_start_epochs``, ``space``, ``objective``,
+            ``executor``, ``alike_failures`` and ``task`` are heeded.
+        prepare: told how far reading the data is.
+        chosen: fields of ``SignalSettings``; without ``epochs`` the truth takes twice the warm start's.
+
+    Raises:
+        SpnasError: whatever is wrong, in one line.
+    """
+    _check_fresh(values)
+    settings = resolve(values)
+    task = build_task(settings)
+    signal = _signal_settings({"epochs": 2 * settings.run.warm_start_epochs, **chosen})
+    paths = _paths(settings, task.image_size, signal)
+    plan = _plan(settings, paths, signal)
+    own = _own(signal, paths)
+    return SignalStudy(start_study(folder, KIND, settings, task, prepare, own=own), plan)
+
+
+def resume_signal_study(
+    folder: Path,
+    prepare: Prepare,
+    *,
+    chosen: Mapping[str, Any],
+    changes: Mapping[str, Any] | None = None,
+    accept_versions: bool = False,
+) -> SignalStudy:
+    """Go on with a signal study, or extend it; what is trained already stays as it is.
+
+    Args:
+        folder: of the study.
+        prepare: told how far reading the data is.
+        chosen: fields of ``SignalSettings`` that are new, such as more codes; others stay. The split must stay.
+        changes: settings that are given anew; see ``resume_study``.
+        accept_versions: whether other versions of the packages are taken.
+
+    Raises:
+        SpnasError: whatever is wrong, in one line.
+    """
+    _check_fresh(changes or {})
+    before = Description.read(folder, KIND)
+    known, stored = _read_own(before.study)
+    signal = _signal_settings({**stored.model_dump(), **chosen})
+    if signal.split != stored.split:
+        raise ConfigError(
+            f"the study in {folder} is scored on {stored.split} images, not {signal.split}: start another one with "
+            "--out elsewhere"
+        )
+    settings = resolve(before.settings)
+    paths = known if len(known) >= signal.codes else _paths(settings, build_task(settings).image_size, signal, known)
+    plan = _plan(settings, paths, signal)
+    own = _own(signal, paths)
+    study = resume_study(folder, KIND, prepare, own=own, changes=changes, accept_versions=accept_versions)
+    return SignalStudy(study, plan)
+
+
+def read_signal_results(folder: Path) -> SignalResults:
+    """Read what a study has found so far; another process may be at it.
+
+    Raises:
+        ArchiveError: there is no such study in the folder, or it is damaged.
+    """
+    description, lines = read_study(folder, KIND)
+    paths, signal = _read_own(description.study)
+    start, warm_epochs = description.settings["start"], description.settings["warm_start_epochs"]
+    plan = plan_signal(Architecture.parse(start), paths[: signal.codes], signal, warm_epochs=warm_epochs)
+    return measure(plan, lines.trainings, description.objective)
+
+
+def write_signal_report(results: SignalResults, folder: Path) -> tuple[Path, Path]:
+    """Write ``signal.md`` and ``signal.png`` into a folder, each complete or as it was; return their paths."""
+    page, plot = folder / REPORT, folder / PLOT
+    draw_signal(results, plot)
+    write_durably(page, signal_markdown(results, plot=PLOT))
+    return page, plot
+
+
+def _check_fresh(values: Mapping[str, Any]) -> None:
+    if values.get("init") is not None:
+        raise ConfigError(f"init is {values['init']!r}, and a signal study trains from fresh weights: leave it out")
+
+
+def _signal_settings(values: Mapping[str, Any]) -> SignalSettings:
+    try:
+        return validate(SignalSettings, values)
+    except ConfigError as error:
+        raise ConfigError(f"signal study: {error}") from None
+
+
+def _paths(
+    settings: ResolvedSettings, image_size: tuple[int, int], signal: SignalSettings, known: tuple[CodePath, ...] = ()
+) -> tuple[CodePath, ...]:
+    start = Architecture.parse(settings.run.start)
+    space = settings.run.space.build(start, image_size)
+    return draw_paths(start, space, signal.codes, seed=settings.run.seed, known=known, most_steps=signal.links)
+
+
+def _plan(settings: ResolvedSettings, paths: tuple[CodePath, ...], signal: SignalSettings) -> SignalPlan:
+    start = Architecture.parse(settings.run.start)
+    return plan_signal(start, paths[: signal.codes], signal, warm_epochs=settings.run.warm_start_epochs)
+
+
+def _own(signal: SignalSettings, paths: tuple[CodePath, ...]) -> dict[str, Any]:
+    return {**signal.model_dump(mode="json"), _PATHS: [plain_path(path) for path in paths]}
+
+
+def _read_own(values: Mapping[str, Any]) -> tuple[tuple[CodePath, ...], SignalSettings]:
+    own = dict(values)
+    return tuple(read_path(path) for path in own.pop(_PATHS, ())), _signal_settings(own)

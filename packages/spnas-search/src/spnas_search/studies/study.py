@@ -1,0 +1,247 @@
+"""A study's folder, held by this process: settings, task, results, weights."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from spnas_core.errors import ConfigError, DataError, suggestion
+from spnas_core.lock import FolderLock
+from spnas_core.plugins import registry
+from spnas_core.tasks import MetricSpec, Report, Task, data_fingerprint
+from spnas_search.archive import WeightStore
+from spnas_search.executors import Executor, executor_factory
+from spnas_search.run import RunFolder
+from spnas_search.run.folder import Made, Prepare
+from spnas_search.run.identity import installed_versions
+from spnas_search.settings import ResolvedSettings, resolve
+from spnas_search.studies.description import CONFIG, Description
+from spnas_search.studies.resources import Resources, study_resources
+from spnas_search.studies.trainings import TrainingFile, TrainingLines, read_trainings
+
+TRAININGS = "trainings.jsonl"
+HEEDED = ("seed", "start", "warm_start_epochs", "alike_failures", "space", "executor", "task")
+"""Keys of ``run.toml`` that a study heeds unless it says otherwise; what else a configuration has is left out."""
+
+
+class Study:
+    """A folder of trainings that can be added to; a context manager. Use ``start_study`` or ``resume_study``.
+
+    Attributes:
+        folder: where everything is: ``study.toml``, ``trainings.jsonl``, ``weights/``, ``cache/``.
+        settings: the resolved configuration.
+        description: what the trainings are computed from.
+        task: prepared.
+        resources: what trainings compute with.
+        notes: what the data set had to say.
+        remarks: what else a user should know.
+        results: all trainings so far, open for appending.
+        weights: files that other trainings inherit, by the key's number.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: ResolvedSettings,
+        description: Description,
+        task: Task,
+        resources: Resources,
+        notes: tuple[str, ...],
+        lock: FolderLock,
+    ) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.description = description
+        self.task = task
+        self.resources = resources
+        self.notes = notes
+        self.results = TrainingFile(folder / TRAININGS)
+        self.remarks = [remark for remark in (resources.remark, self.results.note) if remark]
+        self.weights = WeightStore(folder / "weights")
+        self.weights.clean()
+        self._lock = lock
+
+    @property
+    def seed(self) -> int:
+        """Seed of the study."""
+        return self.settings.run.seed
+
+    def make_executor(self, report: Report) -> Executor:
+        """Make the executor that the settings ask for."""
+        settings = self.settings.run.executor
+        factory = executor_factory(settings.name)
+        return factory(task=self.task, workers=self.resources.workers, timeout=settings.timeout, report=report)
+
+    def close(self) -> None:
+        """Close the results and let others in."""
+        self.results.close()
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def build_task(settings: ResolvedSettings) -> Task:
+    """Make the task of a configuration; its data is not read yet."""
+    task: Task = registry("tasks").get(settings.task.model_dump()["name"]).build(settings.task)
+    return task
+
+
+def start_study(
+    folder: Path,
+    kind: str,
+    settings: ResolvedSettings,
+    task: Task,
+    prepare: Prepare,
+    *,
+    own: Mapping[str, Any],
+    heeded: Sequence[str] = HEEDED,
+) -> Study:
+    """Make a new study.
+
+    Everything is checked before ``study.toml`` is written: a study that cannot start leaves nothing behind, and removes
+    nothing that it has not made.
+
+    Args:
+        folder: new, or without any trace of a run or study.
+        kind: of study.
+        settings: the resolved configuration.
+        task: made from it, not yet prepared.
+        prepare: told how far reading the data is.
+        own: the study's own settings, plain values that TOML can say.
+        heeded: keys of ``run.toml`` that the study heeds; others are not stored.
+
+    Raises:
+        SpnasError: whatever is wrong, in one line.
+    """
+    _check_new(folder)
+    objective, resources = _objective(task, settings.run.objective), study_resources(settings.run.executor)
+    lock = FolderLock(folder, f"the study in {folder}")
+    files = RunFolder(folder)
+    made = Made(files)
+    try:
+        lock.acquire()
+    except BaseException:
+        made.remove_folders()
+        raise
+    ours = False
+    try:
+        _check_new(folder)  # again: somebody else may have begun before we had the lock
+        ours = True
+        notes = task.prepare(files.cache, prepare)
+        description = _describe(kind, own, settings, heeded, objective, task)
+        description.write(folder)
+        return Study(folder, settings, description, task, resources, notes, lock)
+    except BaseException:
+        if ours:
+            made.remove()
+            for name in (CONFIG, TRAININGS):
+                (folder / name).unlink(missing_ok=True)
+        lock.release(remove=ours)
+        made.remove_folders()
+        raise
+
+
+def resume_study(
+    folder: Path,
+    kind: str,
+    prepare: Prepare,
+    *,
+    own: Mapping[str, Any] | None = None,
+    changes: Mapping[str, Any] | None = None,
+    accept_versions: bool = False,
+) -> Study:
+    """Go on with a study.
+
+    Args:
+        folder: of the study.
+        kind: that it must have.
+        prepare: told how far reading the data is.
+        own: its own settings from now on; None leaves them.
+        changes: settings that are given anew, nested; what decides a score must be as it was, and so must the content
+            of the data, wherever it lies now. Another objective is taken: all metrics are stored.
+        accept_versions: whether other versions of the packages than those which it began with are taken.
+
+    Raises:
+        ArchiveError: there is no such study in the folder, or another process holds it.
+        ConfigError: its settings, its data or the packages are not what they were; which, and the way out.
+    """
+    Description.read(folder, kind)  # no lock where there is no study
+    lock = FolderLock(folder, f"the study in {folder}")
+    lock.acquire()
+    try:
+        before = Description.read(folder, kind)
+        settings = resolve(_merged(before.settings, changes or {}))
+        task, resources = build_task(settings), study_resources(settings.run.executor)
+        objective = _objective(task, settings.run.objective or before.objective.name)
+        try:
+            notes = task.prepare(RunFolder(folder).cache, prepare)
+        except DataError as error:
+            raise DataError(f"{error}; if the data has moved, say where it lies now by --resume --data") from error
+        now = _describe(kind, before.study if own is None else own, settings, tuple(before.settings), objective, task)
+        before.check(now, folder, accept_versions=accept_versions)
+        if now != before:
+            now.write(folder)
+        return Study(folder, settings, now, task, resources, notes, lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def read_study(folder: Path, kind: str) -> tuple[Description, TrainingLines]:
+    """Read a study's description and results, without the task and its data; another process may be at it.
+
+    Raises:
+        ArchiveError: there is no such study in the folder, or its results are damaged.
+    """
+    return Description.read(folder, kind), read_trainings(folder / TRAININGS)
+
+
+def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with some of them changed; tables are changed key by key."""
+    merged = dict(values)
+    for name, value in changes.items():
+        known = merged.get(name)
+        if isinstance(known, Mapping) and isinstance(value, Mapping):
+            merged[name] = _merged(known, value)
+        else:
+            merged[name] = value
+    return merged
+
+
+def _describe(
+    kind: str,
+    own: Mapping[str, Any],
+    settings: ResolvedSettings,
+    heeded: Sequence[str],
+    objective: MetricSpec,
+    task: Task,
+) -> Description:
+    values = settings.as_dict()
+    kept = {name: values[name] for name in heeded if name in values}
+    return Description(kind, own, kept, objective, data_fingerprint(task), installed_versions())
+
+
+def _objective(task: Task, name: str | None) -> MetricSpec:
+    metrics = {metric.name: metric for metric in task.metrics}
+    if name is None:
+        return task.metrics[0]
+    if name not in metrics:
+        raise ConfigError(f"objective {name!r} is no metric of the task{suggestion(name, metrics)}")
+    return metrics[name]
+
+
+def _check_new(folder: Path) -> None:
+    if (folder / CONFIG).exists():
+        raise ConfigError(f"{folder} holds a study already: continue it with --resume, or choose another --out")
+    if (folder / TRAININGS).exists():
+        raise ConfigError(
+            f"{folder} holds {TRAININGS} of an earlier study, without its {CONFIG}: restore that, or choose another "
+            "--out"
+        )
+    RunFolder(folder).check_new()

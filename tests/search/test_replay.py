@@ -1,0 +1,131 @@
+"""A search over trainings that were done before: what it sees, what is hidden from it, and what it is refused."""
+
+import gzip
+import itertools
+import statistics
+
+import pytest
+
+import spnas_search
+from spnas_core.encoding import Architecture
+from spnas_core.errors import ConfigError
+from spnas_core.morphisms import identity
+from spnas_core.tasks import EvaluationRequest, Fidelity
+from spnas_search.replay import ReplayTask, read_table
+from spnas_search.replay.table import read_rows, write_table
+
+DIGITS = ("1121", "11121", "11211")
+CODES = [f"b@8_{digits[:at]}-{digits[at:]}" for digits in DIGITS for at in range(1, len(digits))]
+"""Everything that swap and one expand make of the first, short ones before long ones."""
+
+
+def rows(data="small", repetitions=3, epochs=(4,)):
+    """Scores that grow with the code's number, differ between repetitions, and cost as much as the number says."""
+    return [
+        {
+            "data": data,
+            "code": code,
+            "repetition": repetition,
+            "epochs": age,
+            "multiply_adds": 1000 + number,
+            "parameters": 10,
+            "activation_bytes": 5,
+            "AP": round(0.1 * number + 0.01 * repetition + 0.001 * age, 4),
+            "AP50": 0.5,
+        }
+        for (number, code), repetition, age in itertools.product(enumerate(CODES), range(repetitions), epochs)
+    ]
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "table.csv.gz"
+    write_table(path, [*rows(), *rows("large", 2)], ["AP", "AP50"])
+    return path
+
+
+def asked(task, code, *, seed=0, epochs=4, split="validation", parent=None):
+    rewrite = identity(Architecture.parse(code))
+    request = EvaluationRequest(0, rewrite, parent, None, Fidelity(epochs), seed, split=split)
+    return task.evaluate(request, lambda progress: None)
+
+
+def test_a_table_is_read_back_and_its_bytes_do_not_depend_on_the_order(table, tmp_path):
+    assert sorted(map(str, read_rows(table))) == sorted(map(str, [*rows(), *rows("large", 2)]))
+    again = tmp_path / "again.csv.gz"
+    write_table(again, [*rows("large", 2), *reversed(rows())], ["AP", "AP50"])
+    assert again.read_bytes() == table.read_bytes()
+    small = read_table(table, "small")
+    assert (small.ages, small.metrics, len(small.trained)) == ((4,), ("AP", "AP50"), len(CODES))
+    assert small.costs[CODES[2]]["multiply_adds"] == 1002
+
+
+def test_one_repetition_is_hidden_and_is_the_test_score(table):
+    task = ReplayTask(table, "small", view=3)
+    for number, code in enumerate(CODES):
+        seen = {asked(task, code, seed=seed).metrics["AP"] for seed in range(20)}
+        hidden = asked(task, code, split="test").metrics["AP"]
+        assert len(seen) == 2
+        assert hidden not in seen
+        assert hidden == pytest.approx(task.truth(code, 4))
+        everything = [0.1 * number + 0.01 * repetition + 0.004 for repetition in range(3)]
+        assert sorted([*seen, hidden]) == pytest.approx(everything)
+    assert asked(task, CODES[1]).cost["multiply_adds"] == 1001
+
+
+def test_the_hidden_repetition_depends_on_the_view_and_the_code_alone(table):
+    places = []
+    for view in range(60):
+        task = ReplayTask(table, "small", view=view)
+        places += [round((task.truth(code, 4) - 0.1 * n - 0.004) / 0.01) for n, code in enumerate(CODES)]
+        assert task.truth(CODES[0], 4) == ReplayTask(table, "small", view=view).truth(CODES[0], 4)
+    shares = [places.count(place) / len(places) for place in range(3)]
+    assert statistics.stdev(shares) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        ({"code": "b@8_11-11"}, "b@8_11-11 is not among the 11 architectures of the replay table 'small'"),
+        ({"code": CODES[0], "epochs": 3}, "has b@8_1-121 after 4 epochs, not after 3"),
+        ({"code": CODES[0], "parent": "weights"}, "set inherit = 'none'"),
+    ],
+)
+def test_what_the_table_does_not_have_is_refused_in_one_line(table, question, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        asked(ReplayTask(table, "small"), **question)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_no_table_are_refused(table, tmp_path):
+    with pytest.raises(ConfigError, match="has no data 'medium'"):
+        read_table(table, "medium")
+    with pytest.raises(ConfigError, match=r"cannot be read: .*No such file"):
+        read_table(tmp_path / "none.csv.gz", "small")
+    other = tmp_path / "other.csv.gz"
+    with gzip.open(other, "wt") as file:
+        file.write("a,b\n1,2\n")
+    with pytest.raises(ConfigError, match="is no replay table: its columns must be"):
+        read_table(other, "small")
+    other.write_bytes(table.read_bytes()[:-20])
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_table(other, "small")
+    with pytest.raises(ConfigError, match="has no metric 'AR'"):
+        _ = ReplayTask(table, "small", objective="AR").metrics
+
+
+def test_a_search_replays_and_stays_in_the_table(table, tmp_path):
+    settings = {
+        "task": {"name": "replay", "table": str(table)},
+        "strategy": {"name": "serial", "epochs": 4, "odds": {"swap": 1.0, "expand": 1.0}},
+        "start": CODES[0],
+        "inherit": "none",
+        "space": {"min_blocks": 4, "max_blocks": 5, "min_stages": 2, "max_stages": 2, "max_multiply_adds": "none"},
+        "executor": {"name": "inline"},
+        "final": {"finalists": 2, "rescores": 1, "seeds": 2},
+    }
+    with spnas_search.search(**settings, budget=6, out=tmp_path / "run") as run:
+        assert run.archive.children == 6
+        assert str(run.archive.winner.architecture) in CODES[6:]
+        found = spnas_search.outcome(run.archive, run.settings.run)
+        assert found.columns[0].name == "from scratch"

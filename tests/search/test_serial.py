@@ -1,0 +1,103 @@
+"""What the serial phase proposes: its parents, its epochs, and when it is stuck."""
+
+import itertools
+from collections import Counter
+
+import pytest
+from filled import WIDE, Filled, populated, proposals
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spnas_search.strategies import Serial, SerialSettings, parent_odds
+from spnas_search.strategies.progress import why_stuck
+
+
+@pytest.fixture
+def filled(tmp_path):
+    made = Filled(tmp_path)
+    with made.archive:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def population(tmp_path_factory):
+    with populated(tmp_path_factory.mktemp("population")) as archive:
+        yield archive
+
+
+# Parents
+
+
+def test_parent_odds_equal_the_documented_example():
+    assert parent_odds([0.5, 0.4], [20, 10], 1, 0.5) == pytest.approx([0.586, 0.414], abs=5e-4)
+    assert parent_odds([0.3, 0.3, 0.1], [5, 5, 5], 1, 1) == pytest.approx([3 / 7, 3 / 7, 1 / 7])
+    assert parent_odds([0.7], [3], 1, 1) == pytest.approx([1])
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=9),
+    st.floats(0, 4),
+    st.floats(0, 4),
+)
+def test_parent_odds_sum_to_one_and_fall_with_merit_and_cost_ranks(members, merit_power, cost_power):
+    merits, costs = zip(*members, strict=True)
+    odds = parent_odds(merits, costs, merit_power, cost_power)
+    assert odds.sum() == pytest.approx(1)
+    assert (odds > 0).all()
+    for i, j in itertools.permutations(range(len(members)), 2):
+        if merits[i] >= merits[j] and costs[i] <= costs[j]:
+            assert odds[i] >= odds[j] * (1 - 1e-12)
+        if merits[i] > merits[j] and costs[i] <= costs[j] and merit_power > 0.01:
+            assert odds[i] > odds[j]
+        if merits[i] >= merits[j] and costs[i] < costs[j] and cost_power > 0.01:
+            assert odds[i] > odds[j]
+    assert parent_odds(merits, costs, 0, 0) == pytest.approx([1 / len(members)] * len(members))
+
+
+def test_serial_draws_parents_from_the_pool_by_their_odds(population):
+    pool = [candidate.id for candidate in population.best(3)]
+    strategy = Serial(SerialSettings(round=1, pool=3, max_mutations=3), WIDE)
+    assert strategy.may_use(population) == frozenset(pool)
+    drawn = Counter(proposal.parent for proposal in proposals(strategy, population, range(600)))
+    assert drawn.keys() == set(pool)
+    merits = [population.merit(population[number]) for number in pool]
+    costs = [population[number].cost["multiply_adds"] for number in pool]
+    expected = parent_odds(merits, costs, 1.0, 0.5)
+    for number, share in zip(pool, expected, strict=True):
+        assert drawn[number] / 600 == pytest.approx(share, abs=0.08)
+
+
+def test_serials_powers_choose_the_best_or_the_cheapest(population):
+    best = Serial(SerialSettings(round=1, merit_power=60), WIDE)
+    assert {p.parent for p in proposals(best, population, range(30))} == {population.best(1)[0].id}
+    cheapest = Serial(SerialSettings(round=1, pool=9, merit_power=0, cost_power=60), WIDE)
+    costs = {candidate.id: candidate.cost["multiply_adds"] for candidate in population.best(9)}
+    assert {p.parent for p in proposals(cheapest, population, range(30))} == {min(costs, key=costs.get)}
+
+
+# Serial's own settings
+
+
+def test_swap_epochs_are_for_children_with_a_swap(population):
+    strategy = Serial(SerialSettings(round=2, epochs=2, swap_epochs=7, max_mutations=3), WIDE)
+    found = set()
+    for proposal in proposals(strategy, population, range(40)):
+        swaps = "swap" in {step.morphism for step in proposal.rewrite.steps}
+        assert proposal.epochs == (7 if swaps else 2)
+        found.add(swaps)
+    assert found == {True, False}
+    same = Serial(SerialSettings(round=2, epochs=2), WIDE)
+    assert {proposal.epochs for proposal in proposals(same, population, range(20))} == {2}
+
+
+def test_serial_is_stuck_after_n_stuck_children_without_progress(filled):
+    for score in (0.4, 0.5, 0.6):
+        filled.control(0, score)
+    strategies = {alpha: Serial(SerialSettings(n_stuck=3, alpha=alpha), WIDE) for alpha in (0.01, 0.5)}
+    for score in (0.8, None):
+        filled.child(score)
+        assert [strategy.stuck(filled.archive) for strategy in strategies.values()] == [None, None]
+    filled.child(0.1)
+    reasons = {alpha: strategy.stuck(filled.archive) for alpha, strategy in strategies.items()}
+    assert reasons == {0.01: why_stuck(filled.archive, 3, 0.01), 0.5: None}
+    assert reasons[0.01]
