@@ -46,6 +46,17 @@ def test_a_setting_that_was_edited_is_refused_by_name(half):
     assert "told to find no images" in refused("run", "--out", half, "--resume")
 
 
+def test_a_run_of_an_earlier_version_is_not_gone_on_with_by_other_rules(half):
+    with Archive.open(half / "archive.db") as archive:
+        settings = json.loads(archive.recall("settings"))
+        del settings["ranking"], settings["inherit"]
+        archive.remember("settings", json.dumps(settings))
+    message = refused("run", "--out", half, "--resume")
+    assert "was begun by an earlier spnas-search, which ranked and compared otherwise" in message
+    assert f"--from {half}" in message
+    assert len(rows(half)) > 3
+
+
 def test_a_lost_configuration_is_written_anew(half):
     text = (half / "run.toml").read_text()
     (half / "run.toml").unlink()

@@ -1,15 +1,24 @@
 """How candidates and durations read, in every view alike."""
 
+from collections import Counter
+
 from spnas_core.commands.wording import amount, duration, number
 from spnas_search.archive import Archive, Candidate
 
 __all__ = ["amount", "duration", "merit_of", "number", "origin", "outcome", "with_error"]
 
 
+MOST_STEPS = 4
+"""Morphisms of one child that are told one by one; of more, how many of each kind there are."""
+
+
 def origin(candidate: Candidate) -> str:
     """Say where a candidate comes from: its morphisms, or what it is for."""
-    if candidate.rewrite.steps:
-        return "; ".join(map(str, candidate.rewrite.steps))
+    steps = candidate.rewrite.steps
+    if len(steps) > MOST_STEPS:
+        return ", ".join(f"{count} {name}" for name, count in Counter(step.morphism for step in steps).items())
+    if steps:
+        return "; ".join(map(str, steps))
     if candidate.kind == "final":
         return _final_origin(candidate)
     wordings = {

@@ -78,7 +78,13 @@ def check_settings(archive: Archive, settings: Mapping[str, Any], folder: Path) 
     stored = archive.recall("settings")
     if stored is None:
         return
-    for key, then, now in differences(json.loads(stored), settings):
+    before = json.loads(stored)
+    if "ranking" not in before:
+        raise ConfigError(
+            f"{folder} was begun by an earlier spnas-search, which ranked and compared otherwise: finish it with that "
+            f"version, or start another run with --from {folder}"
+        )
+    for key, then, now in differences(before, settings):
         if not _may_change(key):
             raise ConfigError(
                 f"run.toml of {folder} has {key} = {_shown(now)}, and the run was made with {_shown(then)}: put that "
