@@ -61,7 +61,7 @@ def curve_columns(ages, groups):
     return np.column_stack(levels), np.column_stack(rises) if rises else np.zeros((len(ages), 0))
 
 
-def dense_prediction(parents, steps, nodes, ages, groups, values, increment_deviation=math.inf):
+def dense_prediction(parents, steps, nodes, ages, groups, values, increment_deviation=math.inf, traits=None):
     """Predict all leads; arguments as the fields of ``Scores``."""
     kinds = sorted({name for edge in steps for name in edge})
     n, m, k = len(parents), len(nodes), len(kinds)
@@ -74,13 +74,17 @@ def dense_prediction(parents, steps, nodes, ages, groups, values, increment_devi
     between = lineages(list(map(int, parents)))
     lengths = np.array([max(1.0, len(edge)) for edge in steps])
     sums = between @ np.array([[edge.count(kind) for kind in kinds] for edge in steps], float).reshape(n, k)
-    prior_of_effects = np.eye(k) / 4 + 4 * np.ones((k, k))
+    t = np.zeros((n, 0)) if traits is None else np.asarray(traits, float) - np.asarray(traits, float)[0]
+    r = t.shape[1]
+    prior_of_effects = np.eye(r + k) / 4
+    prior_of_effects[r:, r:] += 4 * np.ones((k, k))
+    sums = np.hstack((t, sums))
     freedom = m - x.shape[1]
     # Of levels, increments, effects and deviations of the edges: what a score, and what a lead or effect adds up to.
     regression = np.hstack((x, h, z @ sums, (z @ between)[:, 1:]))
     wanted = np.zeros((n + k, regression.shape[1]))
     wanted[:n, x.shape[1] + h.shape[1] :] = np.hstack((sums, between[:, 1:]))
-    wanted[n:, x.shape[1] + h.shape[1] :][:, :k] = np.eye(k)
+    wanted[n:, x.shape[1] + h.shape[1] :][:, r : r + k] = np.eye(k)
     found = []
     for ratio in GRID:
         leads = ratio**2 * (between * lengths @ between.T + sums @ prior_of_effects @ sums.T)

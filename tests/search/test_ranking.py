@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spnas_core.errors import ConfigError
-from spnas_search.ranking import RULES, Merits, PredictedMerit, RuleName, Scores, ranking_rule
+from spnas_search.ranking import RULES, Merits, PredictedMerit, RuleName, Scores, TraitPrediction, ranking_rule
 from spnas_search.ranking import descent as descent_module
 from spnas_search.ranking.curves import curve_design
 
@@ -226,8 +226,8 @@ class TestAgainstDenseMatrices:
     """Leads, errors and estimates equal those of generalised least squares on whole covariance matrices."""
 
     @staticmethod
-    def agree(scores, pairs, **changes):
-        fit = PredictedMerit().fit(scores)
+    def agree(scores, pairs, rule=PredictedMerit(), **changes):  # noqa: B008 - rules keep no state
+        fit = rule.fit(scores)
         if not np.isfinite(fit.noise):
             design = curve_design(scores.ages, scores.groups)
             assert len(scores.values) <= np.count_nonzero(design.precisions == 0)
@@ -252,6 +252,12 @@ class TestAgainstDenseMatrices:
     def test_a_lineage_of_some_hundred_generations(self):
         self.agree(drawn(300, "chain", 1), [(1, 299), (150, 151)])
 
+    @pytest.mark.parametrize("seed", range(8))
+    def test_traits(self, seed):
+        scores = drawn(40, ("random", "star", "deep", "chain")[seed % 4], seed)
+        traits = np.random.default_rng(seed).integers(0, 4, (40, 1 + seed % 3)).astype(float)
+        self.agree(replace(scores, traits=traits), [(3, 30), (0, 7)], rule=TraitPrediction(), traits=traits)
+
     @pytest.mark.parametrize("seed", range(5))
     def test_curves_whose_increments_have_a_prior(self, seed, monkeypatch):
         monkeypatch.setattr("spnas_search.ranking.curves.INCREMENT_DEVIATION", 20.0)
@@ -271,6 +277,14 @@ class TestAgainstDenseMatrices:
         means, errors = PredictedMerit().fit(scores).predict_children(*zip(*new, strict=True))
         np.testing.assert_allclose(means, expected.leads[40:], rtol=1e-8)
         np.testing.assert_allclose(errors, expected.errors[40:], rtol=1e-8)
+        traits = np.random.default_rng(0).normal(size=(44, 2))
+        expected = TraitPrediction().rank(replace(grown, traits=traits))
+        fit = TraitPrediction().fit(replace(scores, traits=traits[:40]))
+        means, errors = fit.predict_children(*zip(*new, strict=True), traits=traits[40:])
+        np.testing.assert_allclose(means, expected.leads[40:], rtol=1e-8)
+        np.testing.assert_allclose(errors, expected.errors[40:], rtol=1e-8)
+        with pytest.raises(ValueError, match="traits have shape"):
+            fit.predict_children(*zip(*new, strict=True))
 
 
 class TestPredictedMerit:

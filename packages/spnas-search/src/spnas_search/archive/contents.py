@@ -167,17 +167,23 @@ class Contents:
         """Start and children of the highest merit, best first, older first among equals."""
         return tuple(self._candidates[number] for number in self._standing.best(count))
 
-    def predict(self, proposals: Sequence[Proposal]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Predict the leads of children that are not trained yet, by the model of predicted merit.
+    def predict(
+        self, proposals: Sequence[Proposal], costs: Sequence[float | None] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Predict the leads of children that are not trained yet, by descent and traits, whatever the ranking rule.
 
         Args:
             proposals: children of start or children of the archive.
+            costs: multiply-adds of each, at the image size of the archive's; None where they are not known.
 
         Returns:
             A lead and its standard error for each; errors are NaN where there are too few scores to tell.
         """
-        steps = [tuple(step.morphism for step in proposal.rewrite.steps) for proposal in proposals]
-        return self._standing.predict([proposal.parent or 0 for proposal in proposals], steps)
+        return self._standing.predict(
+            [proposal.parent or 0 for proposal in proposals],
+            [proposal.rewrite for proposal in proposals],
+            costs or [None] * len(proposals),
+        )
 
     @property
     def finalists(self) -> tuple[Candidate, ...]:

@@ -7,18 +7,22 @@ ranks exactly as the running one did.
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spnas_core.encoding import Architecture
+from spnas_core.morphisms import Rewrite
 from spnas_core.tasks import Fidelity, MetricSpec
 from spnas_search.archive.candidate import Candidate
 from spnas_search.archive.pareto import Point, front
-from spnas_search.ranking import Merits, PredictedMerit, RankingRule, Scores
+from spnas_search.archive.traits import traits_of
+from spnas_search.ranking import Merits, RankingRule, Scores, TraitPrediction
 from spnas_search.statistics import Spread, pooled_spread
 
 WORST = -math.inf
+COST = "multiply_adds"
 Group = tuple[int, Fidelity]
 """(parent, fidelity) of controls, and of the children that they are the measure of."""
 
@@ -50,6 +54,7 @@ class Standing:
         self._place: dict[int, int] = {}
         self._parents: list[int] = []
         self._steps: list[tuple[str, ...]] = []
+        self._architectures: list[Architecture] = []
         self._group_of: dict[int, Group] = {}
         self._observed = _Observed()
         self._scores: dict[int, float] = {}
@@ -80,6 +85,7 @@ class Standing:
         self._nodes.append(candidate.id)
         self._parents.append(-1 if candidate.parent is None else self._place[candidate.parent])
         self._steps.append(tuple(step.morphism for step in candidate.rewrite.steps))
+        self._architectures.append(candidate.architecture)
         if candidate.parent is not None:
             self._group_of[candidate.id] = (candidate.parent, candidate.fidelity)
         self._forget()
@@ -190,16 +196,33 @@ class Standing:
         return self._noise[epochs]
 
     def predict(
-        self, parents: Sequence[int], steps: Sequence[tuple[str, ...]]
+        self, parents: Sequence[int], rewrites: Sequence[Rewrite], costs: Sequence[float | None]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Leads and standard errors of children that do not exist yet, whatever the rule.
 
         Args:
             parents: start or children.
-            steps: names of the morphisms that lead to each of them.
+            rewrites: from them to the children.
+            costs: the children's multiply-adds; None where they are not known.
         """
-        fit = PredictedMerit().fit(self._table())
-        return fit.predict_children(np.array([self._place[parent] for parent in parents], np.int64), steps)
+        places = np.array([self._place[parent] for parent in parents], np.int64)
+        known = self._priced()
+        priced = [known[place] if cost is None else cost for place, cost in zip(places.tolist(), costs, strict=True)]
+        children = [rewrite.child for rewrite in rewrites]
+        traits = traits_of([*self._architectures, *children], [*known, *priced])
+        table, count = self._table(), len(self._nodes)
+        fit = TraitPrediction().fit(replace(table, traits=traits[:count]))
+        steps = [tuple(step.morphism for step in rewrite.steps) for rewrite in rewrites]
+        return fit.predict_children(places, steps, traits[count:])
+
+    def _priced(self) -> list[float]:
+        """Multiply-adds of each node; where they are not known, those of its parent, and 1 without one."""
+        prices: list[float] = []
+        for node, parent in zip(self._nodes, self._parents, strict=True):
+            price = self._costs.get(node, {}).get(COST, math.nan)
+            known = math.isfinite(price) and price > 0
+            prices.append(float(price) if known else prices[parent] if parent >= 0 else 1.0)
+        return prices
 
     def _judged(self) -> Merits:
         if self._merits is None:
@@ -218,4 +241,5 @@ class Standing:
             values=np.array(observed.values, np.float64),
             own=np.array(observed.own, np.bool_),
             epochs=np.array(observed.epochs, np.int64),
+            traits=traits_of(self._architectures, self._priced()) if self._rule.name == TraitPrediction.name else None,
         )

@@ -11,11 +11,13 @@ from spnas_search.ranking._base import Merits, RankingRule, Scores
 from spnas_search.ranking.equal_age import EqualAgeLead
 from spnas_search.ranking.gains import SumOfGains
 from spnas_search.ranking.posterior import DescentFit
-from spnas_search.ranking.prediction import PredictedMerit
+from spnas_search.ranking.prediction import PredictedMerit, TraitPrediction
 
-RuleName = Literal["prediction", "lead", "gains"]
+RuleName = Literal["prediction", "traits", "lead", "gains"]
 """By which settings choose a rule."""
-RULES: dict[str, type[RankingRule]] = {rule.name: rule for rule in (PredictedMerit, EqualAgeLead, SumOfGains)}
+RULES: dict[str, type[RankingRule]] = {
+    rule.name: rule for rule in (PredictedMerit, TraitPrediction, EqualAgeLead, SumOfGains)
+}
 """By name."""
 
 
@@ -40,5 +42,6 @@ __all__ = [
     "RuleName",
     "Scores",
     "SumOfGains",
+    "TraitPrediction",
     "ranking_rule",
 ]

@@ -31,6 +31,8 @@ class Scores:
         own: [m] whether it is the node's own first evaluation; others are controls (the node trained on) and
             replicates.
         epochs: [m] epochs of that last training alone.
+        traits: [n, r] numbers that describe each node's architecture, such as blocks per stage; None has none. Rules may
+            take them into account.
 
     Raises:
         ValueError: shapes that do not fit together, a parent that does not come before its child, a score of a node
@@ -45,6 +47,7 @@ class Scores:
     values: Floats
     own: Booleans
     epochs: Integers
+    traits: Floats | None = None
 
     def __post_init__(self) -> None:
         for name in ("parents", "nodes", "groups", "epochs"):
@@ -54,6 +57,11 @@ class Scores:
         self._take("own", np.bool_)
         _check_tree(self.parents, self.steps)
         _check_scores(self)
+        if self.traits is not None:
+            traits = np.asarray(self.traits, np.float64)
+            if traits.ndim != 2 or len(traits) != len(self) or not np.isfinite(traits).all():
+                raise ValueError(f"traits have shape {traits.shape}: a row of finite numbers for each node is needed")
+            object.__setattr__(self, "traits", traits)
 
     def _take(self, name: str, kind: type[Any]) -> None:
         values = np.asarray(getattr(self, name))

@@ -7,7 +7,8 @@ Model of the scores, all variances in units of the noise variance σ²::
 
 b is a learning curve per group (``curves``), F_c the number of steps of each kind of morphism on the edge, m their mean
 effects, s_c = max(1, number of steps). The prior m ~ N(0, ρ² σ² (I/4 + 4 J)), J all ones, shrinks effects to a common
-mean that is itself vague. Henderson, "Best linear unbiased estimation and prediction under a selection model",
+mean that is itself vague. Where architectures are described by traits (blocks per stage, cost, …), F_c has the
+differences of the traits, too, each with an effect of its own, N(0, ρ² σ² / 4) for each unit. Henderson, "Best linear unbiased estimation and prediction under a selection model",
 Biometrics 1975.
 
 ρ takes the values of a grid, weighted by a log-normal prior and the restricted likelihood (Patterson & Thompson,
@@ -56,23 +57,24 @@ def fit_descent(scores: Scores) -> DescentFit:
     """
     tree = Tree(scores.parents)
     kinds, counts, lengths = count_steps(scores.steps)
-    paths = tree.sums_from_start(counts[tree.order])
+    traits = np.zeros((len(tree), 0)) if scores.traits is None else scores.traits[tree.order]
+    paths = np.column_stack((traits - traits[0], tree.sums_from_start(counts[tree.order])))
     design = _design(scores, tree, paths) if len(scores.nodes) else None
     if design is None or design.freedom < 1:
-        return DescentFit.ignorant(tree, kinds)
+        return DescentFit.ignorant(tree, kinds, traits)
     weights = 1 / (lengths[tree.order, None] * RATIOS**2)  # [n, g]
     state = np.empty((len(tree), len(RATIOS), design.sums.shape[1]))  # [n, g, 2 + p]
     state[:] = design.sums[:, None]
     shares = _eliminate(tree, state, weights)
     moments = design.moments - _eliminated(state, weights)
-    regression, kept = _regress(design, moments, 0.5 * np.log(shares).sum(axis=0), len(kinds))
+    regression, kept = _regress(design, moments, 0.5 * np.log(shares).sum(axis=0), len(kinds), traits.shape[1])
     state, shares = state[:, kept], shares[:, kept]
     deviations = _substitute(tree, state, shares, weights[:, kept])
     # lead = v + G m, where the scores' v shrinks by what curves and effects explain of them.
     directions = np.negative(state[:, :, 2:], out=state[:, :, 2:])
-    directions[:, :, directions.shape[2] - len(kinds) :] += paths[:, None]
+    directions[:, :, directions.shape[2] - paths.shape[1] :] += paths[:, None]
     means = state[:, :, 1] + np.einsum("ngp,gp->ng", directions, regression.coefficients)
-    return DescentFit(tree, kinds, regression, means, shares, deviations, directions)
+    return DescentFit(tree, kinds, traits, regression, means, shares, deviations, directions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +155,7 @@ def _eliminated(state: Floats, weights: Floats) -> Floats:
     return _moments(state[1:, :, 1:], state[1:, :, 0] + weights[1:])
 
 
-def _regress(design: _Design, moments: Floats, log_shares: Floats, kinds: int) -> tuple[Regression, slice]:
+def _regress(design: _Design, moments: Floats, log_shares: Floats, kinds: int, traits: int) -> tuple[Regression, slice]:
     """Solve the regression for every ρ, and weight what comes out.
 
     Args:
@@ -161,6 +163,7 @@ def _regress(design: _Design, moments: Floats, log_shares: Floats, kinds: int) -
         moments: [g, 1 + p, 1 + p] [y X]'V⁻¹[y X].
         log_shares: [g] -½ log|V|.
         kinds: of morphisms, whose columns come last.
+        traits: of architectures, whose columns come before these.
 
     Returns:
         The regression for the points of the grid that have weight; which points these are.
@@ -168,13 +171,13 @@ def _regress(design: _Design, moments: Floats, log_shares: Floats, kinds: int) -
     curves = len(design.precisions)
     precision = np.zeros_like(moments[:, 1:, 1:])
     precision[:, :curves, :curves] = np.diag(design.precisions)
-    precision[:, curves:, curves:] = effect_precision(kinds) / RATIOS[:, None, None] ** 2
+    precision[:, curves:, curves:] = effect_precision(kinds, traits) / RATIOS[:, None, None] ** 2
     roots = np.linalg.inv(np.linalg.cholesky(moments[:, 1:, 1:] + precision))
     projected = np.einsum("gij,gj->gi", roots, moments[:, 1:, 0])
     squares = np.maximum(moments[:, 0, 0] - np.sum(projected**2, axis=1), 0)
     # Scores without noise leave a sum of squares of 0, known to the rounding error of the moments.
     known = np.maximum(squares, np.finfo(float).eps * float(design.moments[0, 0] or 1))
-    log_likelihood = log_shares - kinds * np.log(RATIOS) - 0.5 * design.freedom * np.log(known)
+    log_likelihood = log_shares - (kinds + traits) * np.log(RATIOS) - 0.5 * design.freedom * np.log(known)
     log_likelihood += np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
     log_posterior = log_likelihood - 0.5 * (np.log(RATIOS / RATIO_MEDIAN) / RATIO_LOG_DEVIATION) ** 2
     weights = np.exp(log_posterior - log_posterior.max())

@@ -69,7 +69,8 @@ class DescentFit:
     Attributes:
         tree: of the n nodes. All arrays below are by place in it.
         kinds: k names of morphisms, sorted.
-        regression: curves and effects.
+        traits: [n, r] that describe each architecture.
+        regression: curves, effects of traits, effects of kinds.
         means: [n, g] leads given ρ, in units of the regression's scale.
         shares: [n, g] of a node's deviation that its parent explains, given scores and regression.
         deviations: [n, g] variances of the deviations given the regression, over the noise variance.
@@ -78,6 +79,7 @@ class DescentFit:
 
     tree: Tree
     kinds: tuple[str, ...]
+    traits: Floats
     regression: Regression
     means: Floats
     shares: Floats
@@ -85,12 +87,12 @@ class DescentFit:
     directions: Floats
 
     @classmethod
-    def ignorant(cls, tree: Tree, kinds: tuple[str, ...]) -> "DescentFit":
+    def ignorant(cls, tree: Tree, kinds: tuple[str, ...], traits: Floats) -> "DescentFit":
         """Return what is known without scores: leads of 0, errors of NaN."""
-        size, width, unknown = len(tree), len(kinds), np.full(1, np.nan)
+        size, width, unknown = len(tree), traits.shape[1] + len(kinds), np.full(1, np.nan)
         regression = Regression(1.0, np.ones(1), unknown, unknown, np.zeros((1, width)), np.zeros((1, width, width)))
         nothing = np.zeros((size, 1))
-        return cls(tree, kinds, regression, nothing, nothing, nothing, np.zeros((size, 1, width)))
+        return cls(tree, kinds, traits, regression, nothing, nothing, nothing, np.zeros((size, 1, width)))
 
     @cached_property
     def merits(self) -> Merits:
@@ -118,7 +120,9 @@ class DescentFit:
         pairs = zip(*(column.tolist() for column in regression.mix(means, covariances)), strict=True)
         return dict(zip(self.kinds, pairs, strict=True))
 
-    def predict_children(self, parents: Integers, steps: Sequence[Sequence[str]]) -> tuple[Floats, Floats]:
+    def predict_children(
+        self, parents: Integers, steps: Sequence[Sequence[str]], traits: Floats | None = None
+    ) -> tuple[Floats, Floats]:
         """Predict the leads of children that do not exist yet.
 
         A child's lead is its parent's and its steps' effects; what a step does beyond its kind's effect has mean 0 and
@@ -127,26 +131,32 @@ class DescentFit:
         Args:
             parents: [q] node numbers.
             steps: names of the morphisms of each of the q children.
+            traits: [q, r] that describe them; None where the scores had none.
 
         Returns:
             [q] expected leads and [q] standard errors.
 
         Raises:
-            ValueError: a parent that is no node, or numbers of parents and children that differ.
+            ValueError: a parent that is no node, numbers of parents and children that differ, or other traits than
+                those of the scores.
         """
         nodes = np.asarray(parents, np.int64).reshape(-1)
         if len(nodes) != len(steps):
             raise ValueError(f"{len(nodes)} parents for {len(steps)} children: there must be one for each")
         if len(nodes) and not 0 <= nodes.min() <= nodes.max() < len(self.tree):
             raise ValueError(f"parents {nodes.min()}…{nodes.max()}: nodes are numbered 0…{len(self.tree) - 1}")
-        regression, count = self.regression, len(self.kinds)
+        described = np.zeros((len(nodes), 0)) if traits is None else np.asarray(traits, float)
+        if described.shape != (len(nodes), self.traits.shape[1]):
+            raise ValueError(f"traits have shape {described.shape}: {(len(nodes), self.traits.shape[1])} is needed")
+        regression = self.regression
         _, counts, lengths = count_steps(steps, self.kinds)
         counts, unseen = add_unseen(steps, self.kinds, counts)
         at = self.tree.places[nodes]
+        changes = np.column_stack((described - self.traits[at], counts))
         directions = self.directions[at]
-        first = directions.shape[2] - count
-        directions[:, :, first:] += counts[:, None]
-        means = self.means[at] + counts @ regression.coefficients[:, first:].T
+        first = directions.shape[2] - changes.shape[1]
+        directions[:, :, first:] += changes[:, None]
+        means = self.means[at] + changes @ regression.coefficients[:, first:].T
         own = (lengths + unseen)[:, None] * regression.ratios**2
         return regression.mix(means, self.deviations[at] + regression.spread(directions) + own)
 

@@ -1,12 +1,14 @@
 """Predicted merit: the posterior mean of every candidate's lead, given all scores at once."""
 
+from dataclasses import replace
+
 from spnas_search.ranking._base import Merits, Scores
 from spnas_search.ranking.descent import fit_descent
 from spnas_search.ranking.posterior import DescentFit
 
 
 class PredictedMerit:
-    """Best linear unbiased prediction; the model is that of ``descent``.
+    """Best linear unbiased prediction; the model is that of ``descent``, without traits.
 
     A lead is pulled towards what is to be expected of the candidate's lineage and its morphisms, the more so the less
     was measured of it, and its descendants' scores count too. Candidates without a score have a lead as well.
@@ -23,8 +25,23 @@ class PredictedMerit:
 
     def fit(self, scores: Scores) -> DescentFit:
         """Return leads together with the estimates behind them; it also predicts children that do not exist yet."""
-        return fit_descent(scores)
+        return fit_descent(replace(scores, traits=None))
 
     def rank(self, scores: Scores) -> Merits:
         """Return leads and their errors; where there are not more scores than groups, leads of 0 and errors of NaN."""
         return self.fit(scores).merits
+
+
+class TraitPrediction(PredictedMerit):
+    """Predicted merit that also knows what the architectures have in common, whether or not they are related.
+
+    Blocks per stage, where channels double, and the cost have effects of their own, so that a score says something of
+    every architecture that is alike.
+    """
+
+    name = "traits"
+    summary = "prediction from descent and from traits: blocks per stage, doublings, cost"
+
+    def fit(self, scores: Scores) -> DescentFit:
+        """Return leads together with the estimates behind them; it also predicts children that do not exist yet."""
+        return fit_descent(scores)

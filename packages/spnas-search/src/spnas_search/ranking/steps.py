@@ -31,9 +31,14 @@ def count_steps(
     return known, counts.reshape(len(numbers), len(known))[edges], lengths[edges]
 
 
-def effect_precision(kinds: int) -> Floats:
-    """Return the [k, k] prior precision of k kinds' effects, in units of 1 / (ρ² σ²): the inverse of I/4 + 4 J."""
-    return (np.eye(kinds) - EFFECT_MEAN / (EFFECT_SPREAD + kinds * EFFECT_MEAN)) / EFFECT_SPREAD
+def effect_precision(kinds: int, traits: int = 0) -> Floats:
+    """Return the [r + k, r + k] prior precision of effects, in units of 1 / (ρ² σ²).
+
+    Those of r traits are independent, of variance 1/4; those of k kinds have the covariance I/4 + 4 J.
+    """
+    precision: Floats = np.eye(traits + kinds) / EFFECT_SPREAD
+    precision[traits:, traits:] -= EFFECT_MEAN / (EFFECT_SPREAD + kinds * EFFECT_MEAN) / EFFECT_SPREAD
+    return precision
 
 
 def add_unseen(steps: Sequence[Sequence[str]], kinds: Sequence[str], counts: Floats) -> tuple[Floats, Floats]:

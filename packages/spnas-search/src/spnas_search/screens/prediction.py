@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from spnas_core.cost import backbone_cost
 from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive, Proposal
 
@@ -32,14 +33,17 @@ class PredictionScreen:
 
     Args:
         settings: the ``[screen]`` table.
-        space: bounds of the search; not needed.
+        space: bounds of the search; knows the image size at which costs are counted.
     """
 
     def __init__(self, settings: PredictionScreenSettings, space: SearchSpace) -> None:
-        del space
         self.settings = settings
+        self.space = space
 
     def preferences(self, archive: Archive, proposals: Sequence[Proposal]) -> Sequence[float]:
         """Predict the leads of children."""
-        leads, errors = archive.predict(proposals)
+        costs = [backbone_cost(one.rewrite.child, *self.space.image_size).multiply_adds for one in proposals]
+        leads, errors = archive.predict(proposals, costs)
+        if not self.settings.optimism:  # errors may be unknown yet
+            return [float(lead) for lead in leads]
         return [float(value) for value in leads + self.settings.optimism * errors]
