@@ -31,8 +31,8 @@ class Scores:
         own: [m] whether it is the node's own first evaluation; others are controls (the node trained on) and
             replicates.
         epochs: [m] epochs of that last training alone.
-        traits: [n, r] numbers that describe each node's architecture, such as blocks per stage; None has none. Rules may
-            take them into account.
+        traits: [n, r] numbers that describe each node's architecture, such as blocks per stage; None has none. Rules
+            may take them into account.
 
     Raises:
         ValueError: shapes that do not fit together, a parent that does not come before its child, a score of a node

@@ -8,8 +8,8 @@ Model of the scores, all variances in units of the noise variance σ²::
 b is a learning curve per group (``curves``), F_c the number of steps of each kind of morphism on the edge, m their mean
 effects, s_c = max(1, number of steps). The prior m ~ N(0, ρ² σ² (I/4 + 4 J)), J all ones, shrinks effects to a common
 mean that is itself vague. Where architectures are described by traits (blocks per stage, cost, …), F_c has the
-differences of the traits, too, each with an effect of its own, N(0, ρ² σ² / 4) for each unit. Henderson, "Best linear unbiased estimation and prediction under a selection model",
-Biometrics 1975.
+differences of the traits, too, each with an effect of its own, N(0, ρ² σ² / 4) for each unit. Henderson, "Best linear
+unbiased estimation and prediction under a selection model", Biometrics 1975.
 
 ρ takes the values of a grid, weighted by a log-normal prior and the restricted likelihood (Patterson & Thompson,
 "Recovery of inter-block information when block sizes are unequal", Biometrika 1971) with σ² integrated out under the

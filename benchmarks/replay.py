@@ -1,0 +1,209 @@
+"""How close strategies and ranking rules come to the best architecture of a space, at equal numbers of trainings.
+
+    python benchmarks/replay.py [--searches 200] [--budgets 25,50,100] [--data small] [--data large]
+
+Every search replays trainings from fresh weights (`benchmarks/replay_table.py` made them): it sees some of each code's
+repetitions, and its winner is judged by one that was hidden from it. A budget counts all trainings: the start, the
+replicates that measure the noise, children, controls, and the re-scoring of finalists.
+"""
+
+import argparse
+import itertools
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+import spnas_search
+from spnas_search.replay import read_table
+from spnas_search.replay.task import ReplayTask
+from spnas_search.statistics import mean_interval
+
+TITLE = "Regret of searches over a replay table"
+FOLDER = Path(__file__).resolve().parent
+TABLE = FOLDER / "data" / "shapes-replay.csv.gz"
+METRIC, EPOCHS, START = "AP", 8, "b@8_11-21-21-21"
+SPACE = {"min_blocks": 8, "max_blocks": 9, "min_stages": 4, "max_stages": 4, "max_multiply_adds": "none"}
+ODDS = {"swap": 1.0, "expand": 0.4}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A way to search.
+
+    Attributes:
+        strategy: its settings.
+        ranking: the rule.
+        screen: settings of the screen; None has none.
+    """
+
+    strategy: Mapping[str, Any]
+    ranking: str
+    screen: Mapping[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """For tables."""
+        screen = " + screen" if self.screen else ""
+        return f"{self.strategy['name']}{screen}, {self.ranking}"
+
+
+def arms() -> list[Arm]:
+    """Return what is compared."""
+    serial = {"name": "serial", "epochs": EPOCHS, "odds": ODDS, "max_step": 8}
+    evolution = {"name": "regularized-evolution", "epochs": EPOCHS, "odds": ODDS}
+    climb = {"name": "hill-climb", "epochs": EPOCHS, "odds": ODDS}
+    sampled = {"name": "random", "epochs": EPOCHS}
+    return [
+        *(Arm(serial, rule) for rule in ("prediction", "traits", "lead", "gains")),
+        *(Arm(serial, rule, {"name": "prediction", "draws": 8}) for rule in ("prediction", "traits")),
+        *(Arm(sampled, rule) for rule in ("prediction", "traits")),
+        *(Arm(evolution, rule) for rule in ("prediction", "traits")),
+        *(Arm(climb, rule) for rule in ("prediction", "traits")),
+    ]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One search.
+
+    Attributes:
+        arm: number of the way to search.
+        data: kind of data.
+        budget: trainings.
+        seed: of the search; decides, too, which repetitions are hidden.
+    """
+
+    arm: int
+    data: str
+    budget: int
+    seed: int
+
+
+def regret(question: Question) -> float:
+    """Search, and return by how much the winner is worse than the best code of the table."""
+    arm = arms()[question.arm]
+    task = ReplayTask(TABLE, question.data, METRIC, question.seed)
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+        settings = {
+            "seed": question.seed,
+            "start": START,
+            "task": {"name": "replay", "table": str(TABLE), "data": question.data, "view": question.seed},
+            "strategy": {**arm.strategy, **({"n_stuck": 10**6} if arm.strategy["name"] == "serial" else {})},
+            "ranking": arm.ranking,
+            "inherit": "none",
+            "space": SPACE,
+            "executor": {"name": "inline"},
+            "budget": {"epochs": question.budget * EPOCHS},
+            "final": {"finalists": 3, "rescores": 2, "seeds": 0},
+            **({"screen": arm.screen} if arm.screen else {}),
+        }
+        with spnas_search.search(**settings, out=Path(folder) / "run") as run:
+            winner = run.archive.winner
+            assert winner is not None
+            assert run.archive.epochs <= question.budget * EPOCHS
+            return best(question.data) - task.truth(str(winner.architecture), EPOCHS)
+
+
+@cache
+def best(data: str) -> float:
+    """Return the mean of the best code: the highest mean over all repetitions."""
+    return max(fmean(one[METRIC] for one in ages[EPOCHS]) for ages in read_table(TABLE, data).trained.values())
+
+
+def answers(questions: Sequence[Question], cached: Path, workers: int) -> dict[Question, float]:
+    """Return the regret of every search; those that are in the file are not searched again."""
+    found: dict[Question, float] = {}
+    if cached.exists():
+        for line in cached.read_text(encoding="utf-8").splitlines():
+            *fields, value = json.loads(line)
+            found[Question(*fields)] = value
+    missing = [question for question in questions if question not in found]
+    with ProcessPoolExecutor(workers) as pool, cached.open("a", encoding="utf-8") as file:
+        for question, value in zip(missing, pool.map(regret, missing, chunksize=4), strict=True):
+            found[question] = value
+            fields = [question.arm, question.data, question.budget, question.seed, value]
+            file.write(json.dumps(fields) + "\n")
+            file.flush()
+    return found
+
+
+def table(found: Mapping[Question, float], data: str, budgets: Sequence[int], searches: int) -> Iterator[str]:
+    """Yield a table of mean regrets with 95 % intervals, and of what Mann and Whitney say of each arm and random."""
+    ways = arms()
+    plain = next(number for number, arm in enumerate(ways) if arm.strategy["name"] == "random")
+
+    def of(number: int, budget: int) -> list[float]:
+        return [found[Question(number, data, budget, seed)] for seed in range(searches)]
+
+    yield f"| {data} | " + " | ".join(f"{budget} trainings" for budget in budgets) + " |"
+    yield "|---|" + "---|" * len(budgets)
+    for number, arm in enumerate(ways):
+        cells = []
+        for budget in budgets:
+            interval = mean_interval(of(number, budget))
+            test = stats.mannwhitneyu(of(number, budget), of(plain, budget), alternative="less").pvalue
+            cells.append(f"{interval.mean:.4f} ± {interval.high - interval.mean:.4f} (p {test:.2g})")
+        yield f"| {arm.name} | " + " | ".join(cells) + " |"
+
+
+def plot(found: Mapping[Question, float], names: Sequence[str], budgets: Sequence[int], searches: int) -> Path:
+    """Draw mean regrets with their 95 % bands against the budget."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, len(names), figsize=(6 * len(names), 5), squeeze=False)
+    for axis, data in zip(axes[0], names, strict=True):
+        for number, arm in enumerate(arms()):
+            rows = [
+                mean_interval([found[Question(number, data, budget, seed)] for seed in range(searches)])
+                for budget in budgets
+            ]
+            (line,) = axis.plot(budgets, [row.mean for row in rows], marker="o", label=arm.name)
+            band = [row.low for row in rows], [row.high for row in rows]
+            axis.fill_between(budgets, *band, alpha=0.12, color=line.get_color())
+        axis.set(title=f"{data} objects", xlabel="trainings", ylabel=f"regret ({METRIC})", xscale="log")
+        axis.set_xticks(budgets, [str(budget) for budget in budgets])
+    axes[0][-1].legend(fontsize=8)
+    path = FOLDER.parent / "docs" / "replay.png"
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return path
+
+
+def main(arguments: Sequence[str] | None = None) -> str:
+    """Search, print and return the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--searches", type=int, default=200, help="searches of each arm")
+    parser.add_argument("--budgets", default="25,50,100", help="trainings of a search")
+    parser.add_argument("--data", action="append", choices=("small", "large"))
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--work", type=Path, default=Path("runs/replay.jsonl"), help="results so far")
+    given = parser.parse_args(arguments)
+    budgets = [int(part) for part in given.budgets.split(",")]
+    names = given.data or ["small", "large"]
+    given.work.parent.mkdir(parents=True, exist_ok=True)
+    questions = [
+        Question(*parts) for parts in itertools.product(range(len(arms())), names, budgets, range(given.searches))
+    ]
+    found = answers(questions, given.work, given.workers)
+    text = "\n\n".join("\n".join(table(found, data, budgets, given.searches)) for data in names)
+    print(text)
+    print(plot(found, names, budgets, given.searches))
+    return text
+
+
+if __name__ == "__main__":
+    np.seterr(all="raise", under="ignore")
+    main()
