@@ -162,19 +162,23 @@ def plot(found: Mapping[Question, float], names: Sequence[str], budgets: Sequenc
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, len(names), figsize=(6 * len(names), 5), squeeze=False)
+    figure, axes = plt.subplots(1, len(names), figsize=(5.5 * len(names) + 3, 5), squeeze=False)
+    strategies = list(dict.fromkeys(str(arm.strategy["name"]) + " +" * bool(arm.screen) for arm in arms()))
     for axis, data in zip(axes[0], names, strict=True):
         for number, arm in enumerate(arms()):
             rows = [
                 mean_interval([found[Question(number, data, budget, seed)] for seed in range(searches)])
                 for budget in budgets
             ]
-            (line,) = axis.plot(budgets, [row.mean for row in rows], marker="o", label=arm.name)
+            colour = f"C{strategies.index(str(arm.strategy['name']) + ' +' * bool(arm.screen))}"
+            style = {"prediction": "-", "traits": "--", "lead": "-.", "gains": ":"}[arm.ranking]
+            axis.plot(budgets, [row.mean for row in rows], style, color=colour, marker="o", label=arm.name)
             band = [row.low for row in rows], [row.high for row in rows]
-            axis.fill_between(budgets, *band, alpha=0.12, color=line.get_color())
+            axis.fill_between(budgets, *band, alpha=0.08, color=colour)
         axis.set(title=f"{data} objects", xlabel="trainings", ylabel=f"regret ({METRIC})", xscale="log")
         axis.set_xticks(budgets, [str(budget) for budget in budgets])
-    axes[0][-1].legend(fontsize=8)
+        axis.minorticks_off()
+    axes[0][-1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
     path = FOLDER.parent / "docs" / "replay.png"
     figure.tight_layout()
     figure.savefig(path, dpi=110)

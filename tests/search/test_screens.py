@@ -10,6 +10,7 @@ import spnas_search
 from spnas_core.errors import ConfigError, PluginError
 from spnas_core.morphisms import Step
 from spnas_search.archive import Archive
+from spnas_search.reports import summary
 from spnas_search.screens import ScreenedStrategy
 from spnas_search.screens.prediction import PredictionScreen, PredictionScreenSettings
 from spnas_search.settings import resolve
@@ -101,8 +102,10 @@ def test_settings_of_screens_are_checked():
 def test_a_search_stores_what_its_screen_said(tmp_path):
     settings = {"task": "null", "executor": {"name": "inline"}, "screen": {"draws": 3}, "final": {"seeds": 0}}
     with spnas_search.search(**settings, budget=6, out=tmp_path / "run") as run:
-        children = run.archive.of_kind("child")
+        children, printed = run.archive.of_kind("child"), list(summary(run))
     assert len(children) == 6
     assert all(child.preference is not None for child in children)
+    text = " ".join(part for part in printed if isinstance(part, str))
+    assert "The screen's preferences and the scores of the 6 children that it chose have a rank correlation of" in text
     with spnas_search.read_archive(tmp_path / "run") as archive:
         assert [child.preference for child in archive.of_kind("child")] == [child.preference for child in children]

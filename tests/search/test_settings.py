@@ -60,7 +60,7 @@ def test_an_unknown_key_with_a_bracket_is_refused_too():
         ({"budget": {"candidates": "many"}}, "budget.candidates is 'many': input should be a valid integer"),
         ({"budget": {"hours": 0}}, "budget.hours is 0: input should be greater than 0"),
         ({"final": {"seeds": 1.5}}, "final.seeds is 1.5: input should be a valid integer"),
-        ({"noise_seeds": 0}, "noise_seeds is 0: input should be greater than or equal to 1"),
+        ({"noise_seeds": 1}, "noise_seeds is 1: input should be greater than or equal to 2"),
         ({"space": {"min_blocks": 0}}, "space.min_blocks is 0: input should be greater than or equal to 1"),
         ({"space": {"block_types": ["b", 3]}}, "space.block_types is 3: input should be a valid string"),
         ({"space": {"max_parameters": 0}}, "space.max_parameters is 0: input should be greater than or equal to 1"),

@@ -1,10 +1,12 @@
 """The end of a search: the best beside the start, the Pareto front, what is missing, and what to type next."""
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from statistics import fmean
 
 from rich.console import RenderableType
+from scipy import stats
 
 from spnas_search.archive import Archive, Candidate
 from spnas_search.monitors.wording import duration, number
@@ -12,6 +14,9 @@ from spnas_search.reports.tables import pareto_table, verdict_tables
 from spnas_search.run import ENDED, Run
 from spnas_search.search.rounds import why_ended
 from spnas_search.search.verdict import Column, Verdict, outcome
+
+_FEWEST = 5
+"""Children from which a rank correlation is told."""
 
 
 def summary(run: Run) -> Iterator[RenderableType]:
@@ -26,6 +31,7 @@ def summary(run: Run) -> Iterator[RenderableType]:
     yield pareto_table(archive)
     if without := unranked(archive):
         yield without
+    yield from _screen(archive)
     yield from _finalists(archive)
     found = outcome(archive, settings)
     if isinstance(found, Verdict):
@@ -46,6 +52,34 @@ def summary(run: Run) -> Iterator[RenderableType]:
     weights = f"weights/{winner.id}.safetensors (the winner's weights)"
     yield f"Everything is in {run.folder}: run.toml, archive.db, {weights}."
     yield f"Next: spnas show {winner.architecture}   or   spnas candidates {run.folder} --pareto"
+
+
+def _screen(archive: Archive) -> Iterator[str]:
+    """Say how well the screen has ranked the children that it let through, by their scores at equal age."""
+    chosen = [
+        child
+        for child in archive.of_kind("child")
+        if child.preference is not None and math.isfinite(archive.score(child))
+    ]
+    if not chosen:
+        return
+    ages: dict[tuple[object, ...], list[float]] = defaultdict(list)
+    for child in chosen:
+        ages[_comparable(child)].append(archive.score(child))
+    scores = [archive.score(child) - fmean(ages[_comparable(child)]) for child in chosen]
+    preferences = [child.preference or 0.0 for child in chosen]
+    if len(set(preferences)) < 2 or len(set(scores)) < 2 or len(chosen) < _FEWEST:
+        yield f"How well the screen ranked cannot be told from {len(chosen)} children that it chose."
+        return
+    found = stats.spearmanr(preferences, scores)
+    yield (
+        f"The screen's preferences and the scores of the {len(chosen)} children that it chose have a rank correlation "
+        f"of {number(float(found.statistic), signed=True)} (p {float(found.pvalue):.2g} for none)."
+    )
+
+
+def _comparable(child: Candidate) -> tuple[object, ...]:
+    return child.age, child.fidelity.image_size, child.fidelity.share
 
 
 def _finalists(archive: Archive) -> Iterator[str]:

@@ -147,7 +147,8 @@ class RunSettings(_Table):
         inherit: what children begin with: ``parent``, their parent's weights; ``warm-start``, those of the start after
             its warm start, through the composed rewrite; ``none``, fresh ones.
         ranking: rule that says from all scores which candidate is better; see ``spnas_search.ranking``.
-        noise_seeds: trainings of the start, alike but for their seed, that measure the noise of a score.
+        noise_seeds: trainings of the start, alike but for their seed, that measure the noise of a score; two may be off
+            by a factor of ten, four by two.
         alike_failures: the run stops after this many evaluations in a row that fail for the same reason; they stay
             proposed, so that a resumed run tries them again.
         objective: metric to rank by; None for the task's first.
@@ -166,7 +167,7 @@ class RunSettings(_Table):
     warm_start_epochs: int = Field(14, ge=0)
     inherit: Inherit = "parent"
     ranking: RuleName = "prediction"
-    noise_seeds: int = Field(4, ge=1)
+    noise_seeds: int = Field(4, ge=2)
     alike_failures: int = Field(3, ge=1)
     objective: str | None = None
     budget: BudgetSettings = BudgetSettings()

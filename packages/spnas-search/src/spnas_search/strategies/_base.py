@@ -17,8 +17,10 @@ class Strategy(Protocol):
     That is what makes a resumed search take the same decisions as an undisturbed one.
 
     Its settings (or the strategy itself, as attributes) have ``round``, the children per round, and ``epochs``, that
-    its children are trained: the controls that measure the noise are trained alike. What it returns is checked, see
-    ``CheckedStrategy``.
+    its children are trained: the start is trained on by as many to measure the noise. Children may have any
+    ``Fidelity``: only scores of equal fidelity and age compare directly, so the search trains the start at each
+    fidelity that children have, too, and, where the ranking rule wants controls, their parents. What a strategy returns
+    is checked, see ``CheckedStrategy``.
     """
 
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
@@ -29,8 +31,9 @@ class Strategy(Protocol):
             rng: seeded by the run's seed and the number of candidates so far; the only source of chance.
 
         Returns:
-            Proposals of kind ``child``, new in the archive, different from each other, inside the space, scored on
-            validation images; fewer than a full round where no more can be found, none where the strategy is exhausted.
+            Proposals of kind ``child`` and rung 0, new in the archive, different from each other, inside the space,
+            scored on validation images; fewer than a full round where no more can be found, none where the strategy is
+            exhausted.
         """
 
     def stuck(self, archive: Archive) -> str | None:
