@@ -65,9 +65,10 @@ def test_only_weights_that_may_be_asked_for_are_kept(tmp_path):
     strategy = {"name": "serial", "pool": 2}
     with spnas_search.search(**NULL, strategy=strategy, budget=12, out=tmp_path / "run") as run:
         kept = {int(path.stem) for path in run.weights.folder.glob("[0-9]*.safetensors")}
-        assert kept == {number for number in needed_weights(run) if run.archive[number].checksum}
+        # What was let go may rank higher later: then it is made again where the search itself needs it.
+        assert kept <= needed_weights(run)
+        assert {run.archive.start.id, run.archive.winner.id} <= kept
         assert len(kept) < len(run.archive)
-        assert {candidate.id for candidate in run.archive.pareto()} <= kept
 
 
 def test_resume_of_a_complete_run_evaluates_nothing(tmp_path, events):
