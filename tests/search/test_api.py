@@ -63,11 +63,12 @@ def test_event_hooks_hear_every_candidate_between_start_and_finish(tmp_path, eve
 
 def test_only_weights_that_may_be_asked_for_are_kept(tmp_path):
     strategy = {"name": "serial", "pool": 2}
-    with spnas_search.search(**NULL, strategy=strategy, budget=12, out=tmp_path / "run") as run:
+    with spnas_search.search(**NULL, strategy=strategy, budget=40, out=tmp_path / "run") as run:
         kept = {int(path.stem) for path in run.weights.folder.glob("[0-9]*.safetensors")}
         # What was let go may rank higher later: then it is made again where the search itself needs it.
         assert kept <= needed_weights(run)
         assert {run.archive.start.id, run.archive.winner.id} <= kept
+        assert {candidate.id for candidate in run.archive.pareto()} <= kept
         assert len(kept) < len(run.archive)
 
 

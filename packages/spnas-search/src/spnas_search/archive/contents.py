@@ -185,6 +185,13 @@ class Contents:
             costs or [None] * len(proposals),
         )
 
+    def likely(self, count: int) -> tuple[Candidate, ...]:
+        """Start and children whose leads are highest if they are right by one standard error, best first.
+
+        Leads change while relatives are scored: one of these may rank high tomorrow.
+        """
+        return tuple(self._candidates[number] for number in self._standing.likely(count))
+
     @property
     def finalists(self) -> tuple[Candidate, ...]:
         """Children that were chosen to be scored again at the end of the search, oldest first."""

@@ -169,6 +169,14 @@ class Standing:
             self._ranked = tuple(self._nodes[place] for place in known)
         return self._ranked[: max(count, 0)]
 
+    def likely(self, count: int) -> tuple[int, ...]:
+        """Candidates whose leads are highest if they are right by one standard error, older first among equals."""
+        known = np.sort([self._place[node] for node in self.best(len(self._nodes))]).astype(np.int64)
+        if not len(known):
+            return ()
+        hopes = self._judged().leads[known] + np.nan_to_num(self._judged().errors[known])
+        return tuple(self._nodes[place] for place in known[np.argsort(-hopes, kind="stable")[:count]].tolist())
+
     @property
     def cost_names(self) -> tuple[str, ...]:
         """Costs that any done candidate has."""

@@ -3,6 +3,9 @@
 from spnas_search.run import Run
 from spnas_search.search.verdict_rounds import needed_for_end, oldest_start
 
+LIKELY = 16
+"""Candidates that are kept since they may yet turn out to be among the best."""
+
 
 def needed_weights(run: Run) -> frozenset[int]:
     """Candidates whose weights something may still ask for, or somebody would like to have."""
@@ -14,4 +17,5 @@ def needed_weights(run: Run) -> frozenset[int]:
     kept.update(candidate.id for candidate in archive.pareto())
     kept.update(candidate.source for candidate in archive.pending() if candidate.source is not None)
     kept.add(oldest_start(archive).id)
+    kept.update(candidate.id for candidate in archive.likely(LIKELY))
     return frozenset(kept)
