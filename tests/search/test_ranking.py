@@ -238,6 +238,7 @@ class TestAgainstDenseMatrices:
         np.testing.assert_allclose(merits.leads, expected.leads, rtol=1e-8, atol=1e-8 * size)
         np.testing.assert_allclose(merits.errors, expected.errors, rtol=1e-8, atol=1e-8 * size)
         for i, j in pairs:
+            assert merits.difference_errors(i)[j] == pytest.approx(merits.difference_error(i, j), 1e-8, 1e-9 * size)
             assert merits.difference_error(i, j) == pytest.approx(expected.difference_error(i, j), 1e-8, 1e-8 * size)
         assert (fit.noise, fit.ratio) == pytest.approx((expected.noise, expected.ratio), rel=1e-8)
         assert list(fit.effects) == list(expected.effects)

@@ -214,11 +214,7 @@ class Contents:
 
         Its lead is less than the standard error of their difference below the best one's.
         """
-        leader, lead = self.best(1), self.lead(candidate)
-        if not leader or lead is None or leader[0].id == candidate.id:
-            return False
-        best = self.lead(leader[0]) or 0.0
-        return best - lead < self.difference_error(leader[0], candidate)
+        return self._standing.is_tied(candidate.id)
 
     def noise(self, epochs: int | None = None) -> float | None:
         """Standard deviation of a score over seeds, measured on evaluations that are alike but for their seed.

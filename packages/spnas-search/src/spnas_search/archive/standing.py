@@ -67,6 +67,7 @@ class Standing:
     def _forget(self) -> None:
         self._merits: Merits | None = None
         self._ranked: tuple[int, ...] | None = None
+        self._from_leader: NDArray[np.float64] | None = None
         self._fronts: dict[str, tuple[int, ...]] = {}
         self._noise: dict[int | None, Spread | None] = {}
 
@@ -150,6 +151,16 @@ class Standing:
     def difference_error(self, one: int, other: int) -> float:
         """Standard error of the difference of two candidates' leads; NaN where nothing tells it."""
         return self._judged().difference_error(self._place[one], self._place[other])
+
+    def is_tied(self, candidate: int) -> bool:
+        """Whether the best one's lead is above a candidate's by less than the standard error of the difference."""
+        leader, lead = self.best(1), self.lead(candidate)
+        if not leader or lead is None or leader[0] == candidate:
+            return False
+        if self._from_leader is None:
+            self._from_leader = self._judged().difference_errors(self._place[leader[0]])
+        gap = (self.lead(leader[0]) or 0.0) - lead
+        return bool(gap < self._from_leader[self._place[candidate]])
 
     def merit(self, candidate: int) -> float | None:
         """Start's score plus the lead."""

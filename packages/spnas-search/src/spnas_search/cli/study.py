@@ -14,6 +14,7 @@ from spnas_core.commands.wording import duration, number
 from spnas_core.errors import ConfigError
 from spnas_core.tasks import Progress
 from spnas_search.cli.run import INTERRUPTED, SIGNAL_CODE
+from spnas_search.run.folder import Prepare
 from spnas_search.settings import read_toml, set_key, set_value
 from spnas_search.studies import (
     SignalResults,
@@ -182,7 +183,9 @@ class _Lines:
         )
 
 
-def _reading(console: PlainConsole) -> Any:
+def _reading(console: PlainConsole) -> Prepare:
+    """Say when reading the data is done."""
+
     def show(what: str, done: int, total: int) -> None:
         if done == total:
             console.show(f"{what}: {total} done")

@@ -126,11 +126,13 @@ class Merits:
         leads: [n] quality above the start's, in units of the score; 0 for the start, NaN where the rule says nothing.
         errors: [n] standard errors of the leads; 0 for the start, NaN where nothing tells them.
         differences: standard error of the difference of two nodes' leads.
+        rows: [n] the same of one node and each, all at once; None where the rule has nothing faster than one by one.
     """
 
     leads: Floats
     errors: Floats
     differences: Callable[[int, int], float] = field(repr=False)
+    rows: Callable[[int], Floats] | None = field(default=None, repr=False)
 
     @cached_property
     def ranked(self) -> tuple[int, ...]:
@@ -149,6 +151,14 @@ class Merits:
         if np.isnan(self.leads[i]) or np.isnan(self.leads[j]):
             return float("nan")
         return 0.0 if i == j else self.differences(i, j)
+
+    def difference_errors(self, i: int) -> Floats:
+        """Return [n] standard errors of ``leads[i] - leads``; NaN where ``difference_error`` has it."""
+        if self.rows is None or np.isnan(self.leads[i]):
+            return np.array([self.difference_error(i, j) for j in range(len(self.leads))])
+        errors = np.where(np.isnan(self.leads), np.nan, self.rows(i))
+        errors[i] = 0.0
+        return errors
 
 
 class RankingRule(Protocol):

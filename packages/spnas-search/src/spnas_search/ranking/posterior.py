@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 
 import numpy as np
 
@@ -99,7 +100,9 @@ class DescentFit:
         """Leads and errors by node."""
         leads, errors = self.regression.mix(self.means, self.deviations + self.regression.spread(self.directions))
         errors[0] = 0
-        return Merits(leads[self.tree.places], errors[self.tree.places], self._difference_error)
+        return Merits(
+            leads[self.tree.places], errors[self.tree.places], self._difference_error, self._difference_errors
+        )
 
     @property
     def ratio(self) -> float:
@@ -159,6 +162,32 @@ class DescentFit:
         means = self.means[at] + changes @ regression.coefficients[:, first:].T
         own = (lengths + unseen)[:, None] * regression.ratios**2
         return regression.mix(means, self.deviations[at] + regression.spread(directions) + own)
+
+    def _difference_errors(self, node: int) -> Floats:
+        """Return [n] standard errors of the differences between one node's lead and each, by node.
+
+        The covariance of two deviations is known along the way from the node up to the start; elsewhere a deviation
+        shares with the node only what its parent shares.
+        """
+        at = int(self.tree.places[node])
+        shared = np.zeros_like(self.deviations)
+        way, passed = [], np.ones(self.deviations.shape[1])
+        here = at
+        while here >= 0:
+            way.append(here)
+            shared[here] = passed * self.deviations[here]
+            passed = passed * self.shares[here]
+            here = int(self.tree.parents[here])
+        known = dict(zip(way, shared[way], strict=True))
+        # The start is known, so its children share nothing with each other; of each depth below, one is on the way.
+        for level, place in zip_longest(self.tree.levels[1:], way[-3::-1]):
+            shared[level.nodes] = self.shares[level.nodes] * shared[level.parents]
+            if place is not None:
+                shared[place] = known[place]
+        deviations = np.maximum(self.deviations + self.deviations[at] - 2 * shared, 0)
+        spread = self.regression.spread(self.directions[at] - self.directions)
+        _, errors = self.regression.mix(self.means[at] - self.means, deviations + spread)
+        return errors[self.tree.places]
 
     def _difference_error(self, i: int, j: int) -> float:
         one, other = int(self.tree.places[i]), int(self.tree.places[j])

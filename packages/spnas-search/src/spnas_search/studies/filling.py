@@ -13,8 +13,8 @@ from spnas_search.studies.study import Study
 from spnas_search.studies.trainings import Training
 
 BATCH = 16
-"""Jobs that are handed out together. When a batch ends, workers wait for its last job; about twice as many weights files
-as jobs of a batch lie around at a time, and those of warm starts."""
+"""Jobs that are handed out together. When a batch ends, workers wait for its last job; in return few weights files lie
+around at a time: about two per job of a batch, and those of warm starts."""
 
 
 class Listener(Protocol):
