@@ -22,6 +22,7 @@ from spnas_core import Architecture
 from spnas_core.errors import ArchiveError, ConfigError, DataError, HeldError, MachineError
 from spnas_core.morphisms import Expand, Rewrite, identity
 from spnas_core.tasks import Fidelity, MetricSpec
+from spnas_search.executors.resources import share_cores
 from spnas_search.settings import resolve
 from spnas_search.studies import (
     Job,
@@ -38,7 +39,6 @@ from spnas_search.studies import (
 from spnas_search.studies.description import CONFIG
 from spnas_search.studies.forecast import seconds_left
 from spnas_search.studies.jobs import Schedule
-from spnas_search.studies.resources import study_resources
 from spnas_search.studies.trainings import TrainingFile, read_trainings
 from spnas_search.testing.null_task import NullTask
 
@@ -643,21 +643,21 @@ class TestResources:
         return resolve({"task": {"name": "null"}, "executor": values}).run.executor
 
     def test_cores_are_shared(self):
-        found = study_resources(self.settings(cores=4))
+        found = share_cores(self.settings(cores=4))
         assert (found.workers, found.threads) == (4, 1)
-        found = study_resources(self.settings(cores=5, workers=2))
+        found = share_cores(self.settings(cores=5, workers=2))
         assert (found.workers, found.threads, found.remark) == (2, 2, "")
-        found = study_resources(self.settings(name="inline", cores=4))
+        found = share_cores(self.settings(name="inline", cores=4))
         assert (found.workers, found.threads, found.remark) == (1, 4, "")
 
     def test_what_an_executor_cannot_do_is_said(self):
-        found = study_resources(self.settings(name="inline", cores=4, workers=3))
+        found = share_cores(self.settings(name="inline", cores=4, workers=3))
         assert (found.workers, found.threads) == (1, 4)
         assert "the executor 'inline' has at most 1" in found.remark
         with pytest.raises(ConfigError, match=r"executor.workers is 3, on 2 CPU"):
-            study_resources(self.settings(cores=2, workers=3))
-        with pytest.raises(ConfigError, match="cannot end a training"):
-            study_resources(self.settings(name="inline", timeout=3))
+            share_cores(self.settings(cores=2, workers=3))
+        with pytest.raises(ConfigError, match="cannot end an evaluation"):
+            share_cores(self.settings(name="inline", timeout=3))
 
 
 class TestTheForecast:

@@ -1,9 +1,7 @@
 """``spnas run``: search."""
 
-import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import click
 from spnas_core.commands.console import PlainConsole, make_console
 from spnas_core.configuration import read_assignment
 from spnas_core.errors import ConfigError
+from spnas_search.cli.stopping import INTERRUPTED, stopping_like_ctrl_c
 from spnas_search.monitors.lines import Lines
 from spnas_search.monitors.live import LiveView
 from spnas_search.monitors.state import SearchState
@@ -22,9 +21,6 @@ from spnas_search.search import NoVerdict, Verdict, outcome, run_search
 from spnas_search.series import Series, resume_series, start_series
 from spnas_search.settings import read_toml, resolve, set_key, set_value
 from spnas_search.starting_points import starting_point
-
-SIGNAL_CODE = 128
-INTERRUPTED = SIGNAL_CODE + signal.SIGINT
 
 
 @click.command()
@@ -148,7 +144,7 @@ def _search(run: Run, console: PlainConsole, go_on: str | None = None) -> Verdic
             console.show(f"data: {note}")
         state = SearchState(run.settings.run, run.archive)
         try:
-            with _stopping_like_ctrl_c():
+            with stopping_like_ctrl_c():
                 if console.is_terminal:
                     with LiveView(state, console) as view:
                         run_search(run, view)
@@ -161,20 +157,6 @@ def _search(run: Run, console: PlainConsole, go_on: str | None = None) -> Verdic
         for part in summary(run):
             console.show(part)
         return outcome(run.archive, run.settings.run)
-
-
-@contextmanager
-def _stopping_like_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM stop the search as Ctrl-C does: with word of how to go on."""
-
-    def stop(number: int, _frame: object) -> None:
-        raise KeyboardInterrupt(SIGNAL_CODE + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class _Reading:

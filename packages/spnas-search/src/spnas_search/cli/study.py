@@ -1,9 +1,7 @@
 """``spnas study``: what a score is worth."""
 
-import signal as signals
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ from spnas_core.commands.console import PlainConsole, make_console
 from spnas_core.commands.wording import duration, number
 from spnas_core.errors import ConfigError
 from spnas_core.tasks import Progress
-from spnas_search.cli.run import INTERRUPTED, SIGNAL_CODE
+from spnas_search.cli.stopping import INTERRUPTED, stopping_like_ctrl_c
 from spnas_search.run.folder import Prepare
 from spnas_search.settings import read_toml, set_key, set_value
 from spnas_search.studies import (
@@ -130,7 +128,7 @@ def _run(opened: SignalStudy, console: PlainConsole, *, retry_failed: bool) -> N
         for line in (*study.remarks, *(f"data: {note}" for note in study.notes), opened.compute):
             console.show(line)
         try:
-            with _stopping_like_ctrl_c():
+            with stopping_like_ctrl_c():
                 opened.fill(_Lines(opened, console), retry_failed=retry_failed)
         except KeyboardInterrupt as stop:
             console.show(
@@ -191,17 +189,3 @@ def _reading(console: PlainConsole) -> Prepare:
             console.show(f"{what}: {total} done")
 
     return show
-
-
-@contextmanager
-def _stopping_like_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM stop the study as Ctrl-C does: with word of how to go on."""
-
-    def stop(code: int, _frame: object) -> None:
-        raise KeyboardInterrupt(SIGNAL_CODE + code)
-
-    before = signals.signal(signals.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signals.signal(signals.SIGTERM, before)

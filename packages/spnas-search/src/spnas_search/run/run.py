@@ -1,6 +1,5 @@
 """A run: a folder with the resolved configuration, the archive, the weights and the cache."""
 
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,6 +11,7 @@ from spnas_core.space import SearchSpace
 from spnas_core.tasks import MetricSpec, Report, Task, data_fingerprint
 from spnas_search.archive import Archive, RunLock, WeightStore
 from spnas_search.executors import Executor, executor_factory
+from spnas_search.executors.resources import share_cores
 from spnas_search.run.folder import Prepare, RunFolder
 from spnas_search.run.identity import Identity, check_init, installed_versions
 from spnas_search.run.initial_weights import import_weights
@@ -48,7 +48,9 @@ class Run:
         self.space.check(start)
         self.strategy = _strategy(settings, self.space)
         self._check_settings()
-        self._workers, self._cores = self._resources()
+        self._resources = share_cores(settings.run.executor, self.round_size)
+        if self._resources.remark:
+            self.remarks.append(self._resources.remark)
         self.objective = _objective(self.task, settings.run.objective)
         self.notes = self.task.prepare(files.cache, prepare)
         self.archive: Archive
@@ -93,11 +95,11 @@ class Run:
         """Make the executor that the settings ask for."""
         settings = self.settings.run.executor
         factory = executor_factory(settings.name)
-        return factory(task=self.task, workers=self._workers, timeout=settings.timeout, report=report)
+        return factory(task=self.task, workers=self._resources.workers, timeout=settings.timeout, report=report)
 
     def threads(self, executor: Executor) -> int:
         """CPU threads of each evaluation: the cores, shared evenly among those that run side by side."""
-        return max(1, self._cores // executor.workers)
+        return max(1, self._resources.cores // executor.workers)
 
     def start_weights(self) -> Path | None:
         """Return the file of the weights that the start inherits; None for a fresh start.
@@ -156,35 +158,6 @@ class Run:
                 f"the re-scoring of {settings.final.finalists} finalists take {least}: raise it to more than that, or "
                 "lower warm_start_epochs, noise_seeds or final.finalists"
             )
-
-    def _resources(self) -> tuple[int, int]:
-        """Return (evaluations at a time, CPU cores to share among them)."""
-        import torch
-
-        settings = self.settings.run.executor
-        factory = executor_factory(settings.name)
-        cores = len(os.sched_getaffinity(0)) if settings.cores == "auto" else settings.cores
-        most = getattr(factory, "most_workers", None)
-        if settings.timeout is not None and not getattr(factory, "can_time_out", True):
-            raise ConfigError(
-                f"executor.timeout is {settings.timeout:g}, and the executor {settings.name!r} cannot end an "
-                "evaluation: leave it out, or choose another executor"
-            )
-        if settings.workers == "auto":
-            wanted = torch.cuda.device_count() or min(cores, self.round_size)
-            return (wanted if most is None else min(wanted, most)), cores
-        if settings.workers > max(cores, torch.cuda.device_count()):
-            raise ConfigError(
-                f"executor.workers is {settings.workers}, on {cores} CPU core(s): an evaluation needs one of its own; "
-                "lower it, or say how many cores there are by executor.cores"
-            )
-        if most is not None and settings.workers > most:
-            self.remarks.append(
-                f"executor.workers is {settings.workers}, and the executor {settings.name!r} has at most {most}: so "
-                f"many evaluations run at a time, with {cores // most} CPU core(s) each"
-            )
-            return most, cores
-        return settings.workers, cores
 
 
 def _strategy(settings: ResolvedSettings, space: SearchSpace) -> CheckedStrategy:

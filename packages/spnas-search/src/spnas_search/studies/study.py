@@ -11,12 +11,12 @@ from spnas_core.plugins import registry
 from spnas_core.tasks import MetricSpec, Report, Task, data_fingerprint
 from spnas_search.archive import WeightStore
 from spnas_search.executors import Executor, executor_factory
+from spnas_search.executors.resources import Resources, share_cores
 from spnas_search.run import RunFolder
 from spnas_search.run.folder import Made, Prepare
 from spnas_search.run.identity import installed_versions
 from spnas_search.settings import ResolvedSettings, resolve
 from spnas_search.studies.description import CONFIG, Description
-from spnas_search.studies.resources import Resources, study_resources
 from spnas_search.studies.trainings import TrainingFile, TrainingLines, read_trainings
 
 TRAININGS = "trainings.jsonl"
@@ -120,7 +120,7 @@ def start_study(
         SpnasError: whatever is wrong, in one line.
     """
     _check_new(folder)
-    objective, resources = _objective(task, settings.run.objective), study_resources(settings.run.executor)
+    objective, resources = _objective(task, settings.run.objective), share_cores(settings.run.executor)
     lock = FolderLock(folder, f"the study in {folder}")
     files = RunFolder(folder)
     made = Made(files)
@@ -177,7 +177,7 @@ def resume_study(
     try:
         before = Description.read(folder, kind)
         settings = resolve(_merged(before.settings, changes or {}))
-        task, resources = build_task(settings), study_resources(settings.run.executor)
+        task, resources = build_task(settings), share_cores(settings.run.executor)
         objective = _objective(task, settings.run.objective or before.objective.name)
         try:
             notes = task.prepare(RunFolder(folder).cache, prepare)

@@ -1,0 +1,23 @@
+"""Ending a long command early, with word of how to go on."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SIGNAL_CODE = 128
+INTERRUPTED = SIGNAL_CODE + signal.SIGINT
+"""Exit code after Ctrl-C."""
+
+
+@contextmanager
+def stopping_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM raise KeyboardInterrupt as Ctrl-C does; its argument is then the exit code."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise KeyboardInterrupt(SIGNAL_CODE + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,68 @@
+"""How many evaluations run at a time, and with how many threads: what the settings ask for, on this machine."""
+
+import os
+from dataclasses import dataclass
+
+from spnas_core.errors import ConfigError
+from spnas_search.executors import executor_factory
+from spnas_search.settings.models import ExecutorSettings
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What evaluations compute with.
+
+    Attributes:
+        workers: evaluations at a time.
+        cores: CPU cores that are shared evenly among them.
+        remark: what a user should know of it; empty where it is as asked for.
+    """
+
+    workers: int
+    cores: int
+    remark: str = ""
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of each evaluation where all workers are busy."""
+        return max(1, self.cores // self.workers)
+
+
+def share_cores(settings: ExecutorSettings, side_by_side: int | None = None) -> Resources:
+    """Share the cores among evaluations.
+
+    Args:
+        settings: ``workers = "auto"`` is one per CUDA device, else one per core.
+        side_by_side: how many evaluations there are at a time, which ``auto`` does not exceed; None for no bound.
+
+    Raises:
+        PluginError: an unknown executor.
+        ConfigError: more workers than cores, or a time-out that the executor cannot keep.
+    """
+    import torch
+
+    factory = executor_factory(settings.name)
+    cores = len(os.sched_getaffinity(0)) if settings.cores == "auto" else settings.cores
+    devices = torch.cuda.device_count()
+    if settings.timeout is not None and not getattr(factory, "can_time_out", True):
+        raise ConfigError(
+            f"executor.timeout is {settings.timeout:g}, and the executor {settings.name!r} cannot end an evaluation: "
+            "leave it out, or choose another executor"
+        )
+    most = getattr(factory, "most_workers", None)
+    if settings.workers == "auto":
+        wanted = devices or min(cores, side_by_side or cores)
+        return Resources(min(wanted, most or wanted), cores)
+    wanted = settings.workers
+    if wanted > max(cores, devices):
+        raise ConfigError(
+            f"executor.workers is {wanted}, on {cores} CPU core(s): an evaluation needs one of its own; lower it, or "
+            "say how many cores there are by executor.cores"
+        )
+    if most is not None and wanted > most:
+        remark = (
+            f"executor.workers is {wanted}, and the executor {settings.name!r} has at most {most}: so many evaluations "
+            f"run at a time, with {cores // most} CPU core(s) each"
+        )
+        return Resources(most, cores, remark)
+    return Resources(wanted, cores)
