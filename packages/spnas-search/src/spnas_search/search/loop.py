@@ -171,7 +171,7 @@ def _stop_if_beyond_hope(run: Run) -> None:
         return
     reason = candidate.reason or f"its {run.objective.name} is undefined"
     raise SearchStoppedError(
-        f"the {candidate.kind} of candidate {candidate.parent} ({candidate.architecture}) failed {TRIES} times in a "
+        f"the {candidate.kind} of candidate {candidate.subject} ({candidate.architecture}) failed {TRIES} times in a "
         f"row: {reason}; without it nothing can be compared: mend that, and go on with --resume, which tries again"
     )
 
