@@ -30,6 +30,7 @@ def run_settings(**values) -> RunSettings:
         inherit=given["inherit"],
         ranking=given["ranking"],
         budget=limits,
+        rungs=given.get("rungs", {}),
         final=final,
     )
 

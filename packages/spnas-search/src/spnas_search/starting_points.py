@@ -19,8 +19,8 @@ def starting_point(origin: str) -> dict[str, Any]:
     Raises:
         ArchiveError: no such run, no such candidate, or its weights are gone.
     """
-    folder, candidate = _find(origin)
-    weights = _weights(folder, candidate)
+    folder, candidate, trained = _find(origin)
+    weights = _weights(folder, trained)
     if weights is None:
         raise ArchiveError(
             f"the weights of candidate {candidate.id} of {folder} were not kept: "
@@ -39,10 +39,10 @@ def resolve_candidate(reference: str) -> ResolvedCandidate | None:
     folder, _ = _split(reference)
     if not (folder / CONFIG).is_file():
         return None
-    folder, candidate = _find(reference)
+    folder, candidate, trained = _find(reference)
     # As the run has written it, defaults included: no plugin of the run's strategy is needed to read its task.
     settings = read_toml(folder / CONFIG).get("task", {})
-    return ResolvedCandidate(str(candidate.architecture), _weights(folder, candidate), settings)
+    return ResolvedCandidate(str(candidate.architecture), _weights(folder, trained), settings)
 
 
 def _split(reference: str) -> tuple[Path, int | None]:
@@ -52,17 +52,18 @@ def _split(reference: str) -> tuple[Path, int | None]:
     return Path(reference), None
 
 
-def _find(reference: str) -> tuple[Path, Candidate]:
+def _find(reference: str) -> tuple[Path, Candidate, Candidate]:
+    """Return the run's folder, the candidate, and whose weights are its own: its newest rung's, or itself's."""
     folder, number = _split(reference)
     with read_archive(folder) as archive:
         if number is not None:
             if number >= len(archive):
                 raise ArchiveError(f"{folder} has {len(archive)} candidates: there is no candidate {number}")
-            return folder, archive[number]
+            return folder, archive[number], archive.trained(archive[number])
         winner = archive.winner
         if winner is None:
             raise ArchiveError(f"{folder} has no scored candidate yet: name one as {folder}:ID")
-        return folder, winner
+        return folder, winner, archive.trained(winner)
 
 
 def _weights(folder: Path, candidate: Candidate) -> Path | None:

@@ -1,7 +1,7 @@
 """From proposals to candidates: numbers, ages, seeds, and what a proposal must satisfy."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,9 +13,9 @@ from spnas_search.archive.intake import plain_proposal
 PARENTS: dict[Kind, frozenset[Kind | None]] = {
     "start": frozenset({None}),
     "child": frozenset({"start", "child"}),
-    "control": frozenset({"start", "child", "control"}),
+    "control": frozenset({"start", "child", "control", "rung"}),
     "replicate": frozenset({None, "start", "child"}),
-    "rung": frozenset({"start", "child", "rung"}),
+    "rung": frozenset({"start", "child", "control", "rung"}),
     "warm": frozenset({None}),
     "final": frozenset({None, "start", "child", "control", "rung", "warm"}),
 }
@@ -32,10 +32,12 @@ class Admission:
     Attributes:
         run_seed: the candidates' seeds follow from it.
         inherit: what children begin with.
+        newest: by child, its newest done rung, whose weights its children inherit; none where it has none.
     """
 
     run_seed: int
     inherit: Inherit
+    newest: Mapping[int, int] = field(default_factory=dict)
 
     def admit(
         self,
@@ -90,8 +92,10 @@ class Admission:
         """Whose weights the evaluation inherits."""
         if proposal.kind == "replicate":
             return known[subject].source
-        if parent is None or proposal.kind in {"rung", "final"} or self.inherit == "parent":
+        if parent is None or proposal.kind in {"rung", "final"}:
             return proposal.parent
+        if self.inherit == "parent":
+            return self.newest.get(parent.id, parent.id)
         if self.inherit == "none":
             return None
         return next(candidate.id for candidate in known if candidate.kind == "start")

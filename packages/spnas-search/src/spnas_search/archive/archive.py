@@ -178,7 +178,7 @@ class Archive(Contents):
                 that does not begin at the parent, a control that rewrites something, or a file that cannot be
                 written.
         """
-        admission = Admission(self.run_seed, self.inherit)
+        admission = Admission(self.run_seed, self.inherit, self._newest)
         entered = admission.admit(self._candidates, proposals, round_number=self.rounds, phase=phase, threads=threads)
         starts = [candidate for candidate in entered if candidate.kind == "start"]
         if len(starts) + len(self._kinds["start"]) > 1:

@@ -44,6 +44,7 @@ class Contents:
         self._kinds: dict[Kind, list[int]] = defaultdict(list)
         self._controls: dict[tuple[int, Fidelity], list[int]] = defaultdict(list)
         self._of: dict[int, list[int]] = defaultdict(list)
+        self._newest: dict[int, int] = {}
         self._architectures: set[Architecture] = set()
         self._standing = Standing(self.objective, self.rule)
 
@@ -110,6 +111,10 @@ class Contents:
         """Epochs of training of everything that was proposed, controls and replicates included, but for the verdict."""
         return self._epochs
 
+    def trained(self, candidate: Candidate) -> Candidate:
+        """Return the evaluation that has trained a start or child longest: its newest done rung, or itself."""
+        return self._candidates[self._newest.get(candidate.id, candidate.id)]
+
     def lineage(self, candidate: Candidate) -> tuple[Candidate, ...]:
         """A candidate and its ancestors, start first."""
         line = [self[candidate.id]]
@@ -126,8 +131,10 @@ class Contents:
         if candidate.source is None:
             return identity(candidate.architecture)
         composed = candidate.rewrite
-        at = candidate.parent
-        while at is not None and at != candidate.source:
+        at, source = candidate.parent, self._candidates[candidate.source]
+        # A rung's weights are those of the child that it has trained on.
+        ends = {source.id, source.subject} if source.kind == "rung" else {source.id}
+        while at is not None and at not in ends:
             composed = self._candidates[at].rewrite.then(composed)
             at = self._candidates[at].parent
         return composed
@@ -272,11 +279,18 @@ class Contents:
         if candidate.status == "proposed":
             self._pending[candidate.id] = None
         elif candidate.status == "done":
-            self._standing.finish(candidate)
+            self._finish(candidate)
 
     def _settle(self, candidate: Candidate) -> None:
         """Take in how a proposed candidate has ended."""
         self._candidates[candidate.id] = candidate
         del self._pending[candidate.id]
         if candidate.status == "done":
-            self._standing.finish(candidate)
+            self._finish(candidate)
+
+    def _finish(self, candidate: Candidate) -> None:
+        if candidate.kind == "rung" and self._candidates[candidate.subject].kind == "child":
+            known = self._candidates[self._newest.get(candidate.subject, candidate.subject)]
+            if candidate.fidelity.rung > known.fidelity.rung:
+                self._newest[candidate.subject] = candidate.id
+        self._standing.finish(candidate)

@@ -49,7 +49,7 @@ def summary(run: Run) -> Iterator[RenderableType]:
     else:
         yield found.reason
     winner = archive.winner or archive.start
-    weights = f"weights/{winner.id}.safetensors (the winner's weights)"
+    weights = f"weights/{archive.trained(winner).id}.safetensors (the winner's weights)"
     yield f"Everything is in {run.folder}: run.toml, archive.db, {weights}."
     yield f"Next: spnas show {winner.architecture}   or   spnas candidates {run.folder} --pareto"
 

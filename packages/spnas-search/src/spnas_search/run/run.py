@@ -147,6 +147,11 @@ class Run:
     def _check_settings(self) -> None:
         """Refuse weights that nobody would inherit, and a budget that ends before a first child is known."""
         epochs, settings = self.settings.run.budget.epochs, self.settings.run
+        if settings.rungs.epochs and settings.ranking in {"gains", "lead"}:
+            raise ConfigError(
+                f"rungs.epochs are {list(settings.rungs.epochs)}, and the ranking rule {settings.ranking!r} compares "
+                "children with controls of one age: choose 'prediction' or 'traits', or leave the rungs out"
+            )
         if settings.inherit == "none" and settings.init is not None:
             raise ConfigError(
                 "init names weights, and inherit = 'none' trains everything from fresh ones: leave one of them out"

@@ -22,6 +22,7 @@ from spnas_core.encoding import Architecture
 from spnas_core.morphisms import identity
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import Archive, Phase, Proposal
+from spnas_search.search.rungs import rung_proposals
 from spnas_search.search.verdict_rounds import finalist_proposals, oldest_start, verdict_proposals
 from spnas_search.settings import RunSettings
 from spnas_search.strategies import CheckedStrategy
@@ -65,7 +66,7 @@ def next_round(
             children = _children(archive, settings, strategy)
             if children:
                 return Round("search", children)
-        if owed := _owed(archive):
+        if owed := [*_owed(archive), *_affordable_rungs(archive, settings, epochs)]:
             return Round("search", tuple(owed))
     if archive.phase != "verdict" and (finalists := finalist_proposals(archive, settings)):
         return Round("finalists", finalists)
@@ -113,12 +114,23 @@ def _children(archive: Archive, settings: RunSettings, strategy: CheckedStrategy
     children = strategy.propose(archive, rng)[:left]
     if not children:
         return ()
-    proposals = _owed(archive)
+    proposals = [*_owed(archive), *rung_proposals(archive, settings.rungs)]
     if archive.rule.needs_controls:
         _add_controls(archive, proposals, children)
     if archive.rule.needs_ages:
         proposals += _ageing(archive, proposals, children)
     return _within((*proposals, *children), _left(archive, settings, strategy.control_epochs))
+
+
+def _affordable_rungs(archive: Archive, settings: RunSettings, epochs: int) -> list[Proposal]:
+    """The last rungs of a search that proposes no further children."""
+    left, taken = _left(archive, settings, epochs), []
+    for proposal in rung_proposals(archive, settings.rungs):
+        left -= proposal.epochs
+        if left < 0:
+            break
+        taken.append(proposal)
+    return taken
 
 
 def _within(proposals: Sequence[Proposal], epochs: float) -> tuple[Proposal, ...]:

@@ -123,7 +123,9 @@ def _columns(archive: Archive, settings: RunSettings, winner: Candidate) -> list
         columns.append(Column("fresh warm starts", epochs, ones, others, True, higher_is_better))
     if archive.inherit == "none" or settings.final.from_scratch:
         ones, others = (_scores(archive, _finite(archive, scratches(archive, side))) for side in (start, winner))
-        columns.append(Column("from scratch", scratch_epochs(settings, winner), ones, others, False, higher_is_better))
+        columns.append(
+            Column("from scratch", scratch_epochs(archive, settings, winner), ones, others, False, higher_is_better)
+        )
     return columns
 
 

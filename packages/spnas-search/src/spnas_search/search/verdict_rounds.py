@@ -55,7 +55,7 @@ def _as_they_are(archive: Archive, winner: Candidate) -> tuple[Proposal, ...]:
     """Score the weights that the search has left."""
     return tuple(
         _test(weights.id, identity(side.architecture), 0, side.id)
-        for side, weights in ((archive.start, oldest_start(archive)), (winner, winner))
+        for side, weights in ((archive.start, oldest_start(archive)), (winner, archive.trained(winner)))
         if not _ended(searched(archive, side))
     )
 
@@ -78,12 +78,12 @@ def branch_epochs(archive: Archive, settings: RunSettings, winner: Candidate) ->
     """Epochs that both are trained after a fresh warm start: as many as the winner was, unless the settings say."""
     if settings.final.epochs is not None:
         return settings.final.epochs
-    return winner.age - archive.start.age
+    return archive.trained(winner).age - archive.start.age
 
 
-def scratch_epochs(settings: RunSettings, winner: Candidate) -> int:
+def scratch_epochs(archive: Archive, settings: RunSettings, winner: Candidate) -> int:
     """Epochs of the trainings from fresh weights."""
-    return winner.age if settings.final.scratch_epochs is None else settings.final.scratch_epochs
+    return archive.trained(winner).age if settings.final.scratch_epochs is None else settings.final.scratch_epochs
 
 
 def rewrite_from_start(archive: Archive, candidate: Candidate) -> Rewrite:
@@ -99,7 +99,7 @@ def oldest_start(archive: Archive) -> Candidate:
     scored = [
         one
         for one in archive.evaluations(archive.start.id)
-        if one.kind in {"start", "control"} and math.isfinite(archive.score(one))
+        if one.kind in {"start", "control", "rung"} and math.isfinite(archive.score(one))
     ]
     return max(scored, key=lambda one: (one.age, -one.id), default=archive.start)
 
@@ -128,7 +128,7 @@ def needed_for_end(archive: Archive, settings: RunSettings) -> frozenset[int]:
     likely = archive.finalists or archive.best(settings.final.finalists)
     needed = {one.source for one in likely if one.source is not None}
     if (winner := archive.winner) is not None:
-        needed.add(winner.id)
+        needed.update({winner.id, archive.trained(winner).id})
         needed.update(
             warm.id
             for warm in archive.of_kind("warm")
@@ -139,7 +139,7 @@ def needed_for_end(archive: Archive, settings: RunSettings) -> frozenset[int]:
 
 def _from_scratch(archive: Archive, settings: RunSettings, winner: Candidate) -> tuple[Proposal, ...]:
     """Train both from fresh weights."""
-    epochs = scratch_epochs(settings, winner)
+    epochs = scratch_epochs(archive, settings, winner)
     return tuple(
         _test(None, identity(side.architecture), epochs, side.id)
         for seed in range(settings.final.seeds)

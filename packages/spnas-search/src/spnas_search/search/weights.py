@@ -18,4 +18,4 @@ def needed_weights(run: Run) -> frozenset[int]:
     kept.update(candidate.source for candidate in archive.pending() if candidate.source is not None)
     kept.add(oldest_start(archive).id)
     kept.update(candidate.id for candidate in archive.likely(LIKELY))
-    return frozenset(kept)
+    return frozenset({*kept, *(archive.trained(archive[number]).id for number in kept)})

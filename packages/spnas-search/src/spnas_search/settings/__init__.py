@@ -4,6 +4,7 @@ from spnas_search.settings.models import (
     BudgetSettings,
     ExecutorSettings,
     FinalSettings,
+    RungSettings,
     RunSettings,
     SpaceSettings,
 )
@@ -15,6 +16,7 @@ __all__ = [
     "FinalSettings",
     "ResolvedSettings",
     "RunSettings",
+    "RungSettings",
     "SpaceSettings",
     "read_toml",
     "resolve",

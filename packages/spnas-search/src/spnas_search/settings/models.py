@@ -77,6 +77,19 @@ class FinalSettings(_Table):
     scratch_epochs: int | None = Field(None, ge=0)
 
 
+class RungSettings(_Table):
+    """Training the promising children longer, and stopping the others early.
+
+    Attributes:
+        epochs: of each further rung: a child that may still turn out best is trained on by as many. None where empty.
+        chance: least probability, as the ranking model has it, that a child is as good as the best one; below it the
+            child is stopped.
+    """
+
+    epochs: tuple[Bound, ...] = ()
+    chance: float = Field(0.2, gt=0, le=0.5)
+
+
 class SpaceSettings(_Table):
     """Bounds of the search; see ``spnas_core.space.SearchSpace``.
 
@@ -154,6 +167,7 @@ class RunSettings(_Table):
         objective: metric to rank by; None for the task's first.
         budget: when the search ends.
         final: how it is brought to its verdict.
+        rungs: further training of promising children.
         space: bounds of the search.
         executor: where evaluations run.
         strategy: the strategy's own table.
@@ -172,6 +186,7 @@ class RunSettings(_Table):
     objective: str | None = None
     budget: BudgetSettings = BudgetSettings()
     final: FinalSettings = FinalSettings()
+    rungs: RungSettings = RungSettings()
     space: SpaceSettings = SpaceSettings()
     executor: ExecutorSettings = ExecutorSettings()
     strategy: dict[str, Any] = Field(default_factory=lambda: {"name": "serial"})

@@ -1,0 +1,71 @@
+"""Which children are trained on: those that may still turn out best, as the ranking model has it."""
+
+import math
+
+from scipy import stats
+
+from spnas_core.morphisms import identity
+from spnas_core.tasks import Fidelity
+from spnas_search.archive import Archive, Candidate, Proposal
+from spnas_search.settings import RungSettings
+
+
+def rung_proposals(archive: Archive, settings: RungSettings) -> list[Proposal]:
+    """Return the next rungs of all children that deserve them, and of the start, which they are compared with.
+
+    Args:
+        archive: of the search; everything in it has ended.
+        settings: of the rungs.
+    """
+    best = archive.best(1)
+    if not settings.epochs or not best:
+        return []
+    proposals: list[Proposal] = []
+    for child in archive.best(len(archive)):
+        rung = archive.trained(child).fidelity.rung
+        if child.kind != "child" or rung >= len(settings.epochs):
+            continue
+        if _tried(archive, child, rung + 1) or chance(archive, child, best[0]) < settings.chance:
+            continue
+        proposals.append(_next(archive, archive.trained(child), settings))
+    return [*_of_start(archive, proposals, settings), *proposals]
+
+
+def chance(archive: Archive, child: Candidate, best: Candidate) -> float:
+    """Return the probability that a child is as good as the best one, as the ranking rule has it."""
+    if child.id == best.id:
+        return 1.0
+    error = archive.difference_error(child, best)
+    behind = (archive.lead(best) or 0.0) - (archive.lead(child) or 0.0)
+    if math.isnan(error) or not error:
+        return 1.0 if math.isnan(error) or behind <= 0 else 0.0
+    return float(stats.norm.sf(behind / error))
+
+
+def _tried(archive: Archive, subject: Candidate, rung: int) -> bool:
+    return any(one.kind == "rung" and one.fidelity.rung == rung for one in archive.evaluations(subject.id))
+
+
+def _next(archive: Archive, trained: Candidate, settings: RungSettings) -> Proposal:
+    """Train on what was trained longest so far."""
+    before = trained.fidelity
+    fidelity = Fidelity(settings.epochs[before.rung], before.image_size, before.share, before.rung + 1)
+    return Proposal("rung", trained.id, identity(archive[trained.id].architecture), fidelity)
+
+
+def _of_start(archive: Archive, proposals: list[Proposal], settings: RungSettings) -> list[Proposal]:
+    """The start's own rungs, at the fidelities at which children are about to be scored, up from its first one."""
+    wanted: list[Proposal] = []
+    for fidelity in dict.fromkeys(one.fidelity for one in proposals):
+        here = [
+            one
+            for one in archive.evaluations(archive.start.id)
+            if one.status == "done"
+            and (one.fidelity.image_size, one.fidelity.share) == (fidelity.image_size, fidelity.share)
+            and one.fidelity.rung == fidelity.rung - 1
+            and (one.kind == "rung" or one.source in {None, archive.start.id})
+            and (one.kind != "start" or archive.inherit == "none")
+        ]
+        if here and not _tried(archive, archive.start, fidelity.rung):
+            wanted.append(_next(archive, here[0], settings))
+    return wanted

@@ -1,0 +1,102 @@
+"""Promising children are trained on, the others are stopped early, and the start is compared with them at every age."""
+
+import pytest
+from driving import Scripted, run_settings, scores
+
+import spnas_search
+from spnas_core.errors import ConfigError
+from spnas_search.archive import Archive
+from spnas_search.search.rungs import chance
+from spnas_search.settings import RungSettings
+from spnas_search.starting_points import starting_point
+
+CHILDREN, NOISE = {3: 0.9, 4: 0.1}, {1: 0.49, 2: 0.51}
+GOOD_AND_BAD = scores(child=CHILDREN, rung={5: 0.5, 6: 0.95, 7: 0.5, 8: 0.97}, control=NOISE)
+PAIR = [(0, 2), (0, 2)]
+
+
+def searched(drive, script, evaluate, **values):
+    rungs = {"epochs": [3, 5], "chance": 0.2}
+    run = drive(run_settings(ranking="prediction", rungs=rungs, **values), script, evaluate)
+    return run, run.to_the_end()
+
+
+@pytest.mark.parametrize("inherit", ["parent", "warm-start", "none"])
+def test_what_may_still_turn_out_best_is_trained_on_and_the_rest_is_stopped(drive, inherit):
+    run, rounds = searched(drive, Scripted(PAIR), GOOD_AND_BAD, inherit=inherit)
+    first = 0 if inherit == "none" else 1  # the start's own first training at a child's fidelity
+    assert rounds[3:5] == [
+        [("rung", first, 3), ("rung", 3, 3)],
+        [("rung", 5, 5), ("rung", 6, 5)],
+    ]
+    archive = run.archive
+    rungs = archive.of_kind("rung")
+    assert [(one.subject, one.fidelity.rung) for one in rungs] == [(0, 1), (3, 1), (0, 2), (3, 2)]
+    assert [one.source for one in rungs] == [first, 3, 5, 6]
+    warm = 0 if inherit == "none" else 4
+    assert [one.age for one in rungs] == [warm + 5, warm + 5, warm + 10, warm + 10]
+    assert archive.trained(archive[3]).id == 8
+    assert archive.trained(archive[4]).id == 4
+    assert archive.winner.id == 3
+    assert run.phases[:5] == ["start", "noise", "search", "search", "search"]
+
+
+def test_children_inherit_from_the_newest_rung(drive):
+    run, _ = searched(drive, Scripted(PAIR, [(3, 2)], [(3, 2)]), GOOD_AND_BAD, candidates=4)
+    archive = run.archive
+    first, second = archive.of_kind("child")[2:]
+    assert (first.parent, first.source) == (3, 3)
+    assert second.parent == 3
+    assert archive[second.source].kind == "rung"
+    assert second.age == archive[second.source].age + 2
+    assert archive.rewrite_from_source(second) == second.rewrite
+
+
+def test_the_verdict_trains_both_to_the_winners_whole_age(drive):
+    run, _ = searched(drive, Scripted(PAIR), GOOD_AND_BAD)
+    archive = run.archive
+    branches = [one for one in archive.of_kind("final") if one.epochs]
+    assert {one.epochs for one in branches} == {archive[8].age - archive.start.age}
+    kept = next(one for one in archive.of_kind("final") if one.subject == 3 and not one.epochs)
+    assert kept.parent == 8
+
+
+def test_rungs_count_against_the_budget_of_epochs(drive):
+    run, _ = searched(drive, Scripted(PAIR), GOOD_AND_BAD, candidates=None, budget_epochs=20)
+    assert run.archive.epochs <= 20
+    assert len(run.archive.of_kind("rung")) == 2
+
+
+def test_a_rung_that_failed_is_not_tried_again(drive):
+    run, rounds = searched(drive, Scripted(PAIR), scores(child=CHILDREN, rung=None, control=NOISE))
+    with_rungs = [entered for entered in rounds if any(kind == "rung" for kind, *_ in entered)]
+    assert with_rungs == [[("rung", 1, 3), ("rung", 3, 3)]]
+    assert run.archive.winner.id == 3
+
+
+def test_a_chance_is_that_of_the_difference(drive):
+    run = drive(run_settings(ranking="prediction"), Scripted(PAIR), GOOD_AND_BAD)
+    for _ in range(3):
+        run.round()
+    archive = run.archive
+    best = archive.best(1)[0]
+    assert chance(archive, best, best) == 1.0
+    assert 0 <= chance(archive, archive[4], best) < 0.2
+    assert RungSettings().epochs == ()
+
+
+def test_rungs_need_a_rule_without_controls(tmp_path):
+    settings = {"task": "null", "executor": {"name": "inline"}, "rungs": {"epochs": [2]}, "ranking": "gains"}
+    with pytest.raises(ConfigError, match=r"rungs\.epochs are \[2\], and the ranking rule 'gains'"):
+        spnas_search.search(**settings, budget=4, out=tmp_path / "run")
+
+
+def test_a_whole_search_with_rungs_and_its_winners_weights(tmp_path):
+    settings = {"task": {"name": "null", "noise": 0.02}, "executor": {"name": "inline"}, "rungs": {"epochs": [2, 4]}}
+    with spnas_search.search(**settings, budget=8, out=tmp_path / "run") as run:
+        winner, trained = run.archive.winner, run.archive.trained(run.archive.winner)
+        assert run.archive.of_kind("rung")
+        assert run.weights.path(trained.id).exists()
+    assert starting_point(str(tmp_path / "run"))["init"].endswith(f"{trained.id}.safetensors")
+    with Archive.open(tmp_path / "run" / "archive.db") as archive:
+        assert archive.trained(archive[winner.id]) == trained
