@@ -1,11 +1,13 @@
 """The folder of a run: its files by name, and what may be made of what lies in it."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from spnas_core.errors import ConfigError, MachineError
+from spnas_core.lock import FolderLock
 from spnas_search.archive.weights import file_checksum
 
 CONFIG = "run.toml"
@@ -85,7 +87,42 @@ class RunFolder:
             )
 
 
-class Made:
+@contextmanager
+def begun(files: RunFolder, lock: FolderLock, check_new: Callable[[], None], *own: Path) -> Iterator[None]:
+    """Let something begin in a new folder: whoever fails inside leaves nothing behind, and removes only what he made.
+
+    The lock is held inside and, unless that fails, afterwards.
+
+    Args:
+        files: of the folder.
+        lock: of the folder, free.
+        check_new: refuses a folder that is none; asked before the lock is taken, and again under it.
+        own: files that are made inside, besides those of a run.
+
+    Raises:
+        SpnasError: the folder is not new, cannot be made, or is held by another process.
+    """
+    check_new()
+    made = _Made(files)
+    try:
+        lock.acquire()
+    except BaseException:
+        made.remove_folders()
+        raise
+    ours = False
+    try:
+        check_new()  # again: somebody else may have begun, and ended, before we had the lock
+        ours = True
+        yield
+    except BaseException:
+        if ours:
+            made.remove(own)
+        lock.release(remove=ours)
+        made.remove_folders()
+        raise
+
+
+class _Made:
     """What a starter has made in a folder, so that one who fails removes that and nothing else.
 
     Args:
@@ -101,23 +138,21 @@ class Made:
         try:
             files.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            self._remove_folders()
+            self.remove_folders()
             raise MachineError(f"folder {files.path} cannot be made: {error.strerror}; choose another --out") from error
         self._had_cache = files.cache.exists()
 
-    def remove(self) -> None:
+    def remove(self, own: Iterable[Path]) -> None:
         """Remove it, but for a folder into which somebody else has put something."""
         files = self._files
-        for file in (files.config, files.init, files.archive, *files.path.glob(".*.new*"), *_journals(files.archive)):
+        of_run = (files.config, files.init, files.archive, *files.path.glob(".*.new*"), *_journals(files.archive))
+        for file in (*of_run, *own):
             file.unlink(missing_ok=True)
         for folder in (files.weights,) if self._had_cache else (files.weights, files.cache):
             shutil.rmtree(folder, ignore_errors=True)
 
     def remove_folders(self) -> None:
         """Remove the folders that were made, where they are empty by now."""
-        self._remove_folders()
-
-    def _remove_folders(self) -> None:
         for folder in self._folders:
             try:
                 folder.rmdir()

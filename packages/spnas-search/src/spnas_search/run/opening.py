@@ -8,7 +8,7 @@ from typing import Any
 from spnas_core.errors import ArchiveError, DataError
 from spnas_core.tasks import data_fingerprint
 from spnas_search.archive import Archive, RunLock
-from spnas_search.run.folder import Made, Prepare, RunFolder
+from spnas_search.run.folder import Prepare, RunFolder, begun
 from spnas_search.run.identity import (
     check_budget,
     check_data,
@@ -37,27 +37,11 @@ def start_run(folder: Path, values: Mapping[str, Any], prepare: Prepare) -> Run:
     """
     settings = resolve(values)
     files = RunFolder(folder)
-    files.check_new()
-    made = Made(files)
     lock = RunLock(folder)
-    try:
-        lock.acquire()
-    except BaseException:
-        made.remove_folders()
-        raise
-    ours = False
-    try:
-        files.check_new()  # again: somebody else may have begun, and ended, before we had the lock
-        ours = True
+    with begun(files, lock, files.check_new):
         run = Run(files, settings, lock, prepare)
         write_toml(settings.as_dict(), files.config)
         run.open_stores()
-    except BaseException:
-        if ours:
-            made.remove()
-        lock.release(remove=ours)
-        made.remove_folders()
-        raise
     return run
 
 

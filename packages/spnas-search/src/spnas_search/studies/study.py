@@ -13,7 +13,7 @@ from spnas_search.archive import WeightStore
 from spnas_search.executors import Executor, executor_factory
 from spnas_search.executors.resources import Resources, share_cores
 from spnas_search.run import RunFolder
-from spnas_search.run.folder import Made, Prepare
+from spnas_search.run.folder import Prepare, begun
 from spnas_search.run.identity import installed_versions
 from spnas_search.settings import ResolvedSettings, resolve
 from spnas_search.studies.description import CONFIG, Description
@@ -119,32 +119,13 @@ def start_study(
     Raises:
         SpnasError: whatever is wrong, in one line.
     """
-    _check_new(folder)
     objective, resources = _objective(task, settings.run.objective), share_cores(settings.run.executor)
-    lock = FolderLock(folder, f"the study in {folder}")
-    files = RunFolder(folder)
-    made = Made(files)
-    try:
-        lock.acquire()
-    except BaseException:
-        made.remove_folders()
-        raise
-    ours = False
-    try:
-        _check_new(folder)  # again: somebody else may have begun before we had the lock
-        ours = True
+    lock, files = FolderLock(folder, f"the study in {folder}"), RunFolder(folder)
+    with begun(files, lock, lambda: _check_new(folder), folder / CONFIG, folder / TRAININGS):
         notes = task.prepare(files.cache, prepare)
         description = _describe(kind, own, settings, heeded, objective, task)
         description.write(folder)
         return Study(folder, settings, description, task, resources, notes, lock)
-    except BaseException:
-        if ours:
-            made.remove()
-            for name in (CONFIG, TRAININGS):
-                (folder / name).unlink(missing_ok=True)
-        lock.release(remove=ours)
-        made.remove_folders()
-        raise
 
 
 def resume_study(
