@@ -7,36 +7,26 @@ algorithm 1.
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import Archive, Candidate, Proposal
-from spnas_search.strategies.mutation import DEFAULT_ODDS, Odds, draw_rewrite, draw_round, weighted_morphisms
+from spnas_search.strategies.mutation import MutationSettings, Mutator
 
 
-class HillClimbSettings(BaseModel):
-    """The ``[strategy]`` table of a hill climb.
+class HillClimbSettings(MutationSettings):
+    """The ``[strategy]`` table of a hill climb; see ``MutationSettings`` for the rest of it.
+
+    The paper takes rounds of 8, the network itself among them, and its neighbours always lie 5 morphisms apart.
 
     Attributes:
         name: the strategy's name.
-        round: neighbours per round; the paper takes 8, the network itself among them.
-        epochs: that a child is trained after inheriting.
-        max_mutations: most morphisms between neighbours; the paper's always lie 5 apart.
-        max_step: most blocks by which a swap moves a border.
-        odds: relative weight of each morphism; what a table of one's own does not name is never drawn.
-        max_redraws: tries to find a new architecture before the strategy says that it is exhausted.
+        round: neighbours per round.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["hill-climb"] = "hill-climb"
     round: int = Field(4, ge=1)
-    epochs: int = Field(4, ge=1)
-    max_mutations: int = Field(1, ge=1)
-    max_step: int = Field(2, ge=1)
-    odds: dict[str, Odds] = Field(default=DEFAULT_ODDS, min_length=1)
-    max_redraws: int = Field(500, ge=1)
 
 
 class HillClimb:
@@ -71,7 +61,7 @@ class HillClimb:
     def __init__(self, settings: HillClimbSettings, space: SearchSpace) -> None:
         self.settings = settings
         self.space = space
-        self._odds = weighted_morphisms(settings.odds, settings.max_step)
+        self._mutator = Mutator(settings, space)
 
     def current(self, archive: Archive) -> Candidate | None:
         """Where the climb stands; None where nothing has a merit."""
@@ -84,14 +74,7 @@ class HillClimb:
         current = self.current(archive)
         if current is None:
             return []
-        drawn = draw_round(
-            self.settings.round,
-            lambda: current,
-            lambda architecture: draw_rewrite(architecture, self._odds, self.settings.max_mutations, rng),
-            archive,
-            self.space,
-            self.settings.max_redraws,
-        )
+        drawn = self._mutator.children(self.settings.round, lambda: current, archive, rng)
         return [Proposal("child", parent.id, rewrite, Fidelity(self.settings.epochs)) for parent, rewrite in drawn]
 
     def stuck(self, archive: Archive) -> str | None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
@@ -105,3 +105,60 @@ def draw_round(
         else:
             break
     return list(drawn.values())
+
+
+class MutationSettings(BaseModel):
+    """What the ``[strategy]`` tables of all strategies have that mutate earlier candidates.
+
+    Attributes:
+        round: children per round; a round sees only what earlier rounds have found.
+        epochs: that a child is trained after inheriting.
+        max_mutations: most morphisms in one child.
+        max_step: most blocks by which a swap moves a border.
+        odds: relative weight of each morphism; what a table of one's own does not name is never drawn, while
+            ``--set strategy.odds.swap=2`` changes this one.
+        max_redraws: tries to find a new architecture before the strategy says that it is exhausted.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    round: int = Field(2, ge=1)
+    epochs: int = Field(4, ge=1)
+    max_mutations: int = Field(1, ge=1)
+    max_step: int = Field(2, ge=1)
+    odds: dict[str, Odds] = Field(default=DEFAULT_ODDS, min_length=1)
+    max_redraws: int = Field(500, ge=1)
+
+
+class Mutator:
+    """Draws children by mutation, as settings say.
+
+    Args:
+        settings: of the strategy.
+        space: bounds of the search.
+
+    Raises:
+        PluginError: the odds name an unknown morphism.
+        ConfigError: all odds are zero.
+    """
+
+    def __init__(self, settings: MutationSettings, space: SearchSpace) -> None:
+        self._settings = settings
+        self._space = space
+        self._odds = weighted_morphisms(settings.odds, settings.max_step)
+
+    def children(
+        self,
+        count: int,
+        draw_parent: Callable[[], Candidate],
+        archive: Archive,
+        rng: np.random.Generator,
+        taken: Collection[Architecture] = (),
+    ) -> list[tuple[Candidate, Rewrite]]:
+        """Draw up to ``count`` children that are new and inside the space; see ``draw_round``."""
+        settings = self._settings
+
+        def mutate(architecture: Architecture) -> Rewrite:
+            return draw_rewrite(architecture, self._odds, settings.max_mutations, rng)
+
+        return draw_round(count, draw_parent, mutate, archive, self._space, settings.max_redraws, taken)

@@ -6,45 +6,33 @@ Real, Aggarwal, Huang & Le, "Regularized Evolution for Image Classifier Architec
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import Archive, Candidate, Proposal
-from spnas_search.strategies.mutation import DEFAULT_ODDS, Odds, draw_rewrite, draw_round, weighted_morphisms
+from spnas_search.strategies.mutation import MutationSettings, Mutator
 from spnas_search.strategies.sampling import draw_samples
 
 
-class RegularizedEvolutionSettings(BaseModel):
-    """The ``[strategy]`` table of a regularized evolution.
+class RegularizedEvolutionSettings(MutationSettings):
+    """The ``[strategy]`` table of a regularized evolution; see ``MutationSettings`` for the rest of it.
 
     The paper has a population of 100 and samples of 25 for 20 000 candidates; these defaults are for tens of them.
 
     Attributes:
         name: the strategy's name.
-        round: children per round; a round sees only what earlier rounds have found.
-        epochs: that a child is trained after inheriting.
         population: P, candidates that may become parents: the youngest so many that have a score.
         sample: S, members drawn for a tournament, with replacement; 1 ignores the scores.
         initial: the first so many children are drawn from the whole space, as those of ``random`` are; None for as many
             as the population, as in the paper; 0 lets all descend from the start step by step.
-        max_mutations: most morphisms in one child; the paper's mutations are single ones.
-        max_step: most blocks by which a swap moves a border.
-        odds: relative weight of each morphism; what a table of one's own does not name is never drawn.
         max_redraws: tries to find a new architecture inside the space before the strategy says that it is exhausted.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     name: Literal["regularized-evolution"] = "regularized-evolution"
-    round: int = Field(2, ge=1)
-    epochs: int = Field(4, ge=1)
     population: int = Field(10, ge=1)
     sample: int = Field(5, ge=1)
     initial: int | None = Field(None, ge=0)
-    max_mutations: int = Field(1, ge=1)
-    max_step: int = Field(2, ge=1)
-    odds: dict[str, Odds] = Field(default=DEFAULT_ODDS, min_length=1)
     max_redraws: int = Field(2000, ge=1)
 
 
@@ -75,7 +63,7 @@ class RegularizedEvolution:
     def __init__(self, settings: RegularizedEvolutionSettings, space: SearchSpace) -> None:
         self.settings = settings
         self.space = space
-        self._odds = weighted_morphisms(settings.odds, settings.max_step)
+        self._mutator = Mutator(settings, space)
         self._initial = settings.population if settings.initial is None else settings.initial
 
     def population(self, archive: Archive) -> tuple[Candidate, ...]:
@@ -92,13 +80,11 @@ class RegularizedEvolution:
         settings, population = self.settings, self.population(archive)
         wanted = min(settings.round, max(0, self._initial - archive.children))
         samples = draw_samples(wanted, archive, self.space, settings.max_redraws, rng)
-        bred = draw_round(
+        bred = self._mutator.children(
             settings.round - len(samples) if population else 0,
             lambda: self._tournament(archive, population, rng),
-            lambda architecture: draw_rewrite(architecture, self._odds, settings.max_mutations, rng),
             archive,
-            self.space,
-            settings.max_redraws,
+            rng,
             taken=[rewrite.child for rewrite in samples],
         )
         drawn = [*((archive.start, rewrite) for rewrite in samples), *bred]

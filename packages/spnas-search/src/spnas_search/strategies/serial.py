@@ -7,53 +7,38 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from spnas_core.morphisms import Rewrite
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import Archive, Proposal
-from spnas_search.strategies.mutation import DEFAULT_ODDS, Odds, draw_rewrite, draw_round, weighted_morphisms
+from spnas_search.strategies.mutation import MutationSettings, Mutator
 from spnas_search.strategies.progress import why_stuck
 
 COST = "multiply_adds"
 
 
-class SerialSettings(BaseModel):
-    """The ``[strategy]`` table of a serial search.
+class SerialSettings(MutationSettings):
+    """The ``[strategy]`` table of a serial search; see ``MutationSettings`` for the rest of it.
 
     Attributes:
         name: the strategy's name.
-        round: children per round; a round sees only what earlier rounds have found.
-        epochs: that a child is trained after inheriting.
-        swap_epochs: the same where a swap is among its morphisms; 0 means as many as ``epochs``.
+        swap_epochs: epochs of a child with a swap among its morphisms; 0 means as many as ``epochs``.
         pool: how many of the best candidates may become parents.
         merit_power: how steeply a parent's odds fall with its rank by merit.
         cost_power: how steeply they fall with its rank by multiply-adds.
-        max_mutations: most morphisms in one child.
-        max_step: most blocks by which a swap moves a border.
-        odds: relative weight of each morphism; what a table of one's own does not name is never drawn, while
-            ``--set strategy.odds.swap=2`` changes this one.
         n_stuck: the search ends after this many children in a row without progress.
         alpha: probability, at most, that among so many children without any effect one passes for progress.
-        max_redraws: tries to find a new architecture before the strategy says that it is exhausted.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     name: Literal["serial"] = "serial"
-    round: int = Field(2, ge=1)
-    epochs: int = Field(4, ge=1)
     swap_epochs: int = Field(0, ge=0)
     pool: int = Field(4, ge=1)
     merit_power: float = Field(1.0, ge=0)
     cost_power: float = Field(0.5, ge=0)
-    max_mutations: int = Field(1, ge=1)
-    max_step: int = Field(2, ge=1)
-    odds: dict[str, Odds] = Field(default=DEFAULT_ODDS, min_length=1)
     n_stuck: int = Field(30, ge=1)
     alpha: float = Field(0.1, gt=0, lt=1)
-    max_redraws: int = Field(500, ge=1)
 
 
 def parent_odds(merits: Sequence[float], costs: Sequence[float], merit_power: float, cost_power: float) -> np.ndarray:
@@ -93,7 +78,7 @@ class Serial:
     def __init__(self, settings: SerialSettings, space: SearchSpace) -> None:
         self.settings = settings
         self.space = space
-        self._odds = weighted_morphisms(settings.odds, settings.max_step)
+        self._mutator = Mutator(settings, space)
 
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
         """Draw parents from the best ``pool`` candidates and mutate them."""
@@ -106,15 +91,7 @@ class Serial:
             self.settings.merit_power,
             self.settings.cost_power,
         )
-
-        drawn = draw_round(
-            self.settings.round,
-            lambda: pool[rng.choice(len(pool), p=odds)],
-            lambda architecture: draw_rewrite(architecture, self._odds, self.settings.max_mutations, rng),
-            archive,
-            self.space,
-            self.settings.max_redraws,
-        )
+        drawn = self._mutator.children(self.settings.round, lambda: pool[rng.choice(len(pool), p=odds)], archive, rng)
         return [Proposal("child", parent.id, rewrite, Fidelity(self._epochs(rewrite))) for parent, rewrite in drawn]
 
     def _epochs(self, rewrite: Rewrite) -> int:
