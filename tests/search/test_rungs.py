@@ -2,6 +2,7 @@
 
 import pytest
 from driving import Scripted, run_settings, scores
+from scipy import stats
 
 import spnas_search
 from spnas_core.errors import ConfigError
@@ -80,8 +81,13 @@ def test_a_chance_is_that_of_the_difference(drive):
         run.round()
     archive = run.archive
     best = archive.best(1)[0]
-    assert chance(archive, best, best) == 1.0
-    assert 0 <= chance(archive, archive[4], best) < 0.2
+    assert chance(archive, best) == 1.0
+    gap, error = archive.behind(archive[4])
+    assert gap == archive.lead(best) - archive.lead(archive[4])
+    assert error == pytest.approx(archive.difference_error(best, archive[4]))
+    assert chance(archive, archive[4]) == pytest.approx(1 - stats.norm.cdf(gap / error), abs=1e-12)
+    assert chance(archive, archive[4]) < 0.2
+    assert not archive.tied(best)
     assert RungSettings().epochs == ()
 
 

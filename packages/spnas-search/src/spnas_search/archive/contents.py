@@ -216,12 +216,17 @@ class Contents:
         ranked = (self._candidates[number] for number in self._standing.best(len(self)))
         return next((one for one in ranked if not finalists or one.kind == "start" or one.id in finalists), None)
 
-    def tied(self, candidate: Candidate) -> bool:
-        """Whether a candidate is as good as the best, as far as can be told.
+    def behind(self, candidate: Candidate) -> tuple[float, float] | None:
+        """By how much the best one's lead is above a candidate's, and the standard error of that difference.
 
-        Its lead is less than the standard error of their difference below the best one's.
+        Both are 0 for the best one; the error is NaN where nothing tells it. None where the candidate has no lead.
         """
-        return self._standing.is_tied(candidate.id)
+        return self._standing.behind(candidate.id)
+
+    def tied(self, candidate: Candidate) -> bool:
+        """Whether a candidate is as good as the best, as far as can be told: behind by less than the error of that."""
+        behind = self.behind(candidate)
+        return behind is not None and behind[0] < behind[1]
 
     def noise(self, epochs: int | None = None) -> float | None:
         """Standard deviation of a score over seeds, measured on evaluations that are alike but for their seed.

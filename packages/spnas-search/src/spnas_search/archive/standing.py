@@ -152,15 +152,17 @@ class Standing:
         """Standard error of the difference of two candidates' leads; NaN where nothing tells it."""
         return self._judged().difference_error(self._place[one], self._place[other])
 
-    def is_tied(self, candidate: int) -> bool:
-        """Whether the best one's lead is above a candidate's by less than the standard error of the difference."""
+    def behind(self, candidate: int) -> tuple[float, float] | None:
+        """By how much the best one's lead is above a candidate's, and its standard error; None without a lead.
+
+        The errors of all candidates are computed together, when the first is asked for.
+        """
         leader, lead = self.best(1), self.lead(candidate)
-        if not leader or lead is None or leader[0] == candidate:
-            return False
+        if not leader or lead is None:
+            return None
         if self._from_leader is None:
             self._from_leader = self._judged().difference_errors(self._place[leader[0]])
-        gap = (self.lead(leader[0]) or 0.0) - lead
-        return bool(gap < self._from_leader[self._place[candidate]])
+        return (self.lead(leader[0]) or 0.0) - lead, float(self._from_leader[self._place[candidate]])
 
     def merit(self, candidate: int) -> float | None:
         """Start's score plus the lead."""

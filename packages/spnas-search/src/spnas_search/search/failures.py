@@ -6,8 +6,7 @@ import re
 from spnas_search.archive import Archive, Candidate, Kind
 
 TRIES = 3
-"""A control or final that fails this often in a row ends the search until somebody looks after it."""
-
+"""What is needed and fails this often in a row ends the search until somebody looks after it."""
 
 _NEEDED: tuple[Kind, ...] = ("control", "replicate", "warm", "final")
 

@@ -17,29 +17,31 @@ def rung_proposals(archive: Archive, settings: RungSettings) -> list[Proposal]:
         archive: of the search; everything in it has ended.
         settings: of the rungs.
     """
-    best = archive.best(1)
-    if not settings.epochs or not best:
+    if not settings.epochs:
         return []
     proposals: list[Proposal] = []
     for child in archive.best(len(archive)):
         rung = archive.trained(child).fidelity.rung
         if child.kind != "child" or rung >= len(settings.epochs):
             continue
-        if _tried(archive, child, rung + 1) or chance(archive, child, best[0]) < settings.chance:
+        if _tried(archive, child, rung + 1) or chance(archive, child) < settings.chance:
             continue
         proposals.append(_next(archive, archive.trained(child), settings))
     return [*_of_start(archive, proposals, settings), *proposals]
 
 
-def chance(archive: Archive, child: Candidate, best: Candidate) -> float:
-    """Return the probability that a child is as good as the best one, as the ranking rule has it."""
-    if child.id == best.id:
+def chance(archive: Archive, child: Candidate) -> float:
+    """Return the probability that a child is as good as the best one, as the ranking rule has it; 1 for the best.
+
+    Where nothing tells the error of the difference yet, nothing is ruled out: 1.
+    """
+    behind = archive.behind(child)
+    if behind is None:
+        return 0.0
+    gap, error = behind
+    if math.isnan(error) or gap <= 0:
         return 1.0
-    error = archive.difference_error(child, best)
-    behind = (archive.lead(best) or 0.0) - (archive.lead(child) or 0.0)
-    if math.isnan(error) or not error:
-        return 1.0 if math.isnan(error) or behind <= 0 else 0.0
-    return float(stats.norm.sf(behind / error))
+    return float(stats.norm.sf(gap / error)) if error else 0.0
 
 
 def _tried(archive: Archive, subject: Candidate, rung: int) -> bool:
