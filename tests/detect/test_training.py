@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from spnas_core.errors import ConfigError, DataError, EvaluationError, WeightsEr
 from spnas_core.morphisms import AddStage, Swap, identity
 from spnas_core.tasks import EvaluationRequest, Fidelity
 from spnas_detect.data import ShapesOptions
+from spnas_detect.detectors.loading import load_detector
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.task import DetectionTask
 from spnas_detect.training import learning_rate_factor, load_weights, save_weights
@@ -164,3 +166,36 @@ def test_an_unprepared_task_and_a_missing_device_are_refused(tmp_path):
 
 def test_the_default_shapes_fill_the_default_canvas():
     assert DetectionSettings().image_size == (ShapesOptions().image_size,) * 2
+
+
+# Fidelity
+
+
+def test_a_smaller_fidelity_is_a_smaller_training_of_the_same_data(task, cache, tmp_path):
+    weights = tmp_path / "small.safetensors"
+    steps = []
+    less = replace(request(epochs=2, weights=weights), fidelity=Fidelity(2, image_size=(32, 32), share=0.5))
+    scores = task.evaluate(less, lambda progress: steps.append(progress.total)).metrics
+    _, description = load_detector(weights, "cpu")
+    assert description.image_size == (32, 32)
+    whole = []
+    task.evaluate(request(epochs=2), lambda progress: whole.append(progress.total))
+    assert (max(steps), max(whole)) == (2 * (12 // 8), 2 * (24 // 8)), "batches of 8 of half the images, and of all"
+    own = settings()
+    own = own.model_copy(
+        update={"image_size": (32, 32), "training": own.training.model_copy(update={"share": own.training.share * 0.5})}
+    )
+    small = DetectionTask(own)
+    small.prepare(cache, lambda *_: None)
+    alone = small.evaluate(request(epochs=2, weights=tmp_path / "alone.safetensors"), lambda _: None)
+    assert alone.metrics == pytest.approx(scores, nan_ok=True)
+    once, again = load_weights(weights), load_weights(tmp_path / "alone.safetensors")
+    assert once.keys() == again.keys()
+    assert all(torch.equal(once[name], again[name]) for name in once)
+
+
+def test_the_annotations_of_another_image_size_are_read_once(task, monkeypatch):
+    less = replace(request(epochs=0), fidelity=Fidelity(0, image_size=(32, 32)))
+    task.evaluate(less, lambda _: None)
+    monkeypatch.setattr("spnas_detect.preparation.open_data", None)
+    task.evaluate(less, lambda _: None)

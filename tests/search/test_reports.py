@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 import sys
 
 import pytest
@@ -399,6 +400,9 @@ def test_the_summary_says_what_is_missing(tmp_path):
     assert "Trained from fresh warm starts, " in complete
     assert "The weights that the search has left, on test images: winner " in complete
     assert "finalists were scored again by" in complete
+    assert re.search(
+        r"Scores that differ by their seed alone spread by \d\.\d+ \(standard deviation, \d+ degrees", complete
+    )
     assert "incomplete" not in complete
     null["behaviour"] = {finals[2]: "nan"}
     text, _ = summary_of(tmp_path / "incomplete", task=null)

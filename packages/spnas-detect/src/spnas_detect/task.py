@@ -44,6 +44,7 @@ class DetectionTask:
     def __init__(self, settings: DetectionSettings) -> None:
         self.settings = settings
         self._cache: Path | None = None
+        self._other_caches: dict[tuple[int, int], Path] = {}
         self._content = ""
 
     @property
@@ -168,9 +169,12 @@ class DetectionTask:
         """Open the cache, or make the one of another image size beside it."""
         if self._cache is None:
             raise ConfigError("the task has no data yet: call prepare() before evaluate()")
-        if settings.image_size == self.settings.image_size:
+        size = settings.image_size
+        if size == self.settings.image_size:
             return open_cache(self._cache)
-        return prepare_data(settings, self._cache.parent, lambda *_: None)
+        if size not in self._other_caches:  # the annotations are read once per process, the images once per run
+            self._other_caches[size] = prepare_data(settings, self._cache.parent, lambda *_: None).folder
+        return open_cache(self._other_caches[size])
 
 
 def _backbone_before(rewrite: Rewrite, parent: Mapping[str, Tensor], device: torch.device) -> nn.Module:

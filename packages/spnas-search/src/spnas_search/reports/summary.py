@@ -28,6 +28,11 @@ def summary(run: Run) -> Iterator[RenderableType]:
         f"{f', {failed} evaluations failed' if failed else ''}: "
         f"{archive.recall(ENDED) or why_ended(archive, settings, run.strategy, out_of_time=run.out_of_time())}."
     )
+    if (spread := archive.spread()) is not None:
+        yield (
+            f"Scores that differ by their seed alone spread by {number(spread.deviation)} "
+            f"(standard deviation, {spread.freedom} degrees of freedom)."
+        )
     yield pareto_table(archive)
     if without := unranked(archive):
         yield without
