@@ -392,6 +392,11 @@ class TestSimulatedSearches:
         assert (winners > 3).sum() <= 1
         assert abs(means.mean()) < 0.3
 
+    def test_without_any_effect_summed_gains_praise_the_luckiest_lineage(self):
+        noise = 0.012
+        found = [simulate("gains", seed, gain=lambda *_: 0.0, children=60, noise=noise)[1] for seed in range(20)]
+        assert 10 < np.mean([np.nanmax(merits.leads) / noise for merits in found]) < 20
+
     def test_one_true_improvement_is_found(self):
         for seed in range(10):
             quality, merits, _ = simulate("prediction", seed, gain=lambda _, child: 0.07 * (child == 20), children=40)
