@@ -10,7 +10,7 @@ from spnas_core.morphisms import identity
 from spnas_core.tasks import EvaluationRequest, Fidelity
 from spnas_search.archive import Archive, Candidate, Proposal
 from spnas_search.search.rounds import why_ended
-from spnas_search.search.verdict_rounds import oldest_start
+from spnas_search.search.verdict_rounds import needed_for_end, oldest_start
 from spnas_search.strategies import CheckedStrategy, Serial, SerialSettings
 from spnas_search.testing import NullTask
 
@@ -269,3 +269,46 @@ def test_a_child_of_another_fidelity_finds_the_start_at_that_fidelity(drive):
         ("control", (64, 64), 0.5),
         ("child", (64, 64), 0.5),
     ]
+
+
+def test_finalists_are_scored_again_and_the_winner_is_one_of_them_or_the_start(drive):
+    # Child 3 is first and turns out to be worse than child 5, which was no finalist, has ever scored.
+    evaluate = scores(child={3: 0.9, 4: 0.2, 5: 0.85}, control={1: 0.49, 2: 0.51}, replicate=0.5)
+    settings = run_settings(ranking="prediction", candidates=3, rescores=3, finalists=1)
+    run = drive(settings, Scripted([(0, 2)] * 3), evaluate)
+    for _ in range(3):
+        run.round()
+    assert [one.id for one in run.archive.best(2)] == [3, 5]
+    run.to_the_end()
+    archive = run.archive
+    assert [one.id for one in archive.finalists] == [3]
+    assert [(one.kind, one.subject, one.parent) for one in archive.rescores(archive[3])] == [("replicate", 3, 0)] * 3
+    assert archive.best(1)[0].id == 5
+    assert archive.winner.id in {0, 3}
+
+
+def test_the_verdict_changes_no_lead(drive):
+    run = drive(run_settings(ranking="prediction"), SCRIPT, scores(child={4: 0.6, 5: 0.5, 8: 0.7}, warm=0.9, final=0.1))
+    leads = {}
+    while run.round() is not None:
+        if run.archive.phase == "search":
+            leads = {one.id: run.archive.lead(one) for one in run.archive}
+    assert run.archive.phase == "verdict"
+    assert {number: run.archive.lead(run.archive[number]) for number in leads} == leads
+
+
+def test_what_the_end_will_ask_for_is_kept(drive):
+    run = drive(
+        run_settings(rescores=1, finalists=1), Scripted([(0, 2)], [(3, 2)], [(0, 2)]), scores(child={3: 0.6, 5: 0.9})
+    )
+    needed = set()
+    while run.round() is not None:
+        if run.archive.winner is not None:
+            needed = needed_for_end(run.archive, run.settings)
+        if run.archive.children == 3 and run.archive.phase == "search":
+            best = run.archive.best(1)[0]
+            assert best.source != run.archive.start.id
+            assert {best.id, best.source} <= needed, "finalists are scored again from what they began with"
+        if run.archive.phase == "verdict" and not any(one.parent for one in run.archive.of_kind("final") if one.epochs):
+            assert {one.id for one in run.archive.of_kind("warm")} <= needed
+    assert not {one.id for one in run.archive.of_kind("warm")} & needed, "both were trained from every warm start"

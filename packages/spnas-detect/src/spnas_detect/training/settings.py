@@ -24,8 +24,8 @@ class TrainingSettings(BaseModel):
         weight_decay: of convolution and linear weights; norms and biases have none.
         schedule: of the learning rate after the warm-up: ``cosine`` falls to zero, ``step`` divides by ten after two
             thirds and after eight ninths of the steps.
-        warmup_steps: over which the learning rate rises linearly; at most a fifth of the training. A short one lets
-            AdamW switch off a tenth of the box head's units in some trainings, which then tell classes apart late.
+        warmup_steps: over which the learning rate rises linearly; at most a fifth of the training. After a short one
+            some trainings tell classes apart late, with more of the box head's units silent (docs/benchmarks.md).
         clip_norm: largest norm of the gradient; 0 does not clip.
         ema_decay: share that the moving average of the weights keeps in each step; 0 has no average. Where there is
             one, it is what is scored and saved.
