@@ -26,7 +26,7 @@ EPOCHS = 8
 METRICS = ("AP", "AP50", "AP75")
 IMAGES = {"train": 512, "validation": 300, "test": 1}
 DATA = {
-    "small": {"min_size": 6, "max_size": 16},
+    "small": {"min_size": 8, "max_size": 32},
     "large": {"min_size": 16, "max_size": 56, "objects": [3, 6]},
 }
 """Options of the generated images by the name of the data."""

@@ -15,7 +15,18 @@ from pathlib import Path
 
 import torch
 
-NAMES = ("materialise", "proposals", "loop", "kernels", "detect", "metrics", "inheritance", "passthrough", "warmup")
+NAMES = (
+    "materialise",
+    "proposals",
+    "loop",
+    "kernels",
+    "detect",
+    "metrics",
+    "inheritance",
+    "passthrough",
+    "warmup",
+    "ranking",
+)
 WITH_DATA = ("bccd",)  # run only where they are named, for they need --data
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks

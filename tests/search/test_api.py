@@ -67,6 +67,7 @@ def test_only_weights_that_may_be_asked_for_are_kept(tmp_path):
         kept = {int(path.stem) for path in run.weights.folder.glob("[0-9]*.safetensors")}
         # What was let go may rank higher later: then it is made again where the search itself needs it.
         assert kept <= needed_weights(run)
+        assert {candidate.id for candidate in run.archive.likely(16)} <= needed_weights(run)
         assert {run.archive.start.id, run.archive.winner.id} <= kept
         assert {candidate.id for candidate in run.archive.pareto()} <= kept
         assert len(kept) < len(run.archive)
@@ -120,3 +121,29 @@ def test_a_pickle_with_code_in_it_is_not_executed(tmp_path):
     with pytest.raises(ValueError, match="loads without executing code"):
         import_weights(f"torchvision:{tmp_path / 'bad.pth'}", architecture, tmp_path / "init.safetensors")
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"init": "weights.safetensors", "inherit": "none"},
+            "inherit = 'none' trains everything from fresh",
+        ),
+        (
+            {"budget": {"epochs": 49}},
+            "budget.epochs is 49, and the warm start, 2 noise_seeds, .* take 50",
+        ),
+    ],
+)
+def test_settings_under_which_nothing_could_be_compared_are_refused(tmp_path, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        spnas_search.search(**NULL, **settings, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_least_budget_has_a_first_child(tmp_path):
+    # 14 epochs of warm start, 2 x 4 of noise, 4 of a child, 3 x 2 x 4 of the finalists.
+    with spnas_search.search(**NULL, budget={"epochs": 50}, out=tmp_path / "run") as run:
+        assert run.archive.children == 1
+        assert run.archive.epochs <= 50

@@ -62,3 +62,28 @@ def test_results_that_bricked_an_archive_can_be_read(tmp_path, changes, status, 
     with Archive.open(old_archive(tmp_path / "archive.db", **changes)) as archive:
         assert (archive[0].status, str(archive[0].metrics)) == (status, metrics)
         assert archive.pareto() == ()
+
+
+def test_an_archive_of_the_second_schema_learns_what_its_rounds_were_for(tmp_path):
+    """Start, two replicates, a child with its control, the start brought to its age, and two finals."""
+    path = tmp_path / "archive.db"
+    connection = sqlite3.connect(path, isolation_level=None)
+    for migration in schema.MIGRATIONS[:2]:
+        migration(connection)
+    meta = {"objective": "score", "higher_is_better": "1", "seed": "7", "created": "2026-01-01T00:00:00+00:00"}
+    connection.executemany(schema.STORE_META, [schema.meta_row(key, value) for key, value in meta.items()])
+    kinds = ["start", "control", "control", "control", "child", "control", "final", "final"]
+    parents, rounds = [None, 0, 0, 0, 0, 1, 5, 4], [0, 1, 1, 2, 2, 3, 4, 4]
+    for number, (kind, parent, round_number) in enumerate(zip(kinds, parents, rounds, strict=True)):
+        split = "test" if kind == "final" else "validation"
+        row = (number, round_number, kind, parent, *OLD_ROW[4:9], split, *OLD_ROW[10:])
+        values = (*row, schema.row_digest(row[1:]))
+        connection.execute(f"INSERT INTO candidates VALUES ({', '.join('?' * len(values))})", values)
+    connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    with Archive.open(path) as archive:
+        assert [one.phase for one in archive] == ["start", *["noise"] * 2, *["search"] * 2, *["verdict"] * 3]
+        assert [one.subject for one in archive] == [0, 0, 0, 0, 4, 0, 0, 4]
+        assert [one.source for one in archive] == parents
+        assert {one.fidelity for one in archive} == {Fidelity(2)}
+        assert (archive.rule.name, archive.inherit, archive.phase) == ("gains", "parent", "verdict")

@@ -9,6 +9,7 @@ from driving import SPACE, START, Scripted, run_settings, scores
 from spnas_core.morphisms import identity
 from spnas_core.tasks import EvaluationRequest, Fidelity
 from spnas_search.archive import Archive, Candidate, Proposal
+from spnas_search.search.failures import beyond_hope
 from spnas_search.search.rounds import why_ended
 from spnas_search.search.verdict_rounds import needed_for_end, oldest_start
 from spnas_search.strategies import CheckedStrategy, Serial, SerialSettings
@@ -312,3 +313,24 @@ def test_what_the_end_will_ask_for_is_kept(drive):
         if run.archive.phase == "verdict" and not any(one.parent for one in run.archive.of_kind("final") if one.epochs):
             assert {one.id for one in run.archive.of_kind("warm")} <= needed
     assert not {one.id for one in run.archive.of_kind("warm")} & needed, "both were trained from every warm start"
+
+
+@pytest.mark.parametrize("kind", ["control", "replicate", "warm", "final"])
+def test_what_is_needed_and_fails_again_and_again_is_found(drive, kind):
+    good = scores(child=0.9)
+
+    def evaluate(candidate: Candidate) -> dict | None:
+        return None if candidate.kind == kind and candidate.epochs != 2 else good(candidate)  # noise has 2 epochs
+
+    run = drive(run_settings(rescores=1, finalists=1), Scripted([(0, 3)]), evaluate)
+    for _ in range(12):
+        if (found := beyond_hope(run.archive)) is not None:
+            break
+        assert run.round() is not None
+    assert (found.kind, found.status) == (kind, "failed")
+
+
+def test_a_child_that_fails_is_nothing_that_is_needed(drive):
+    run = drive(run_settings(), Scripted([(0, 2)] * 2, [(0, 2)] * 2), scores(child=None))
+    run.to_the_end()
+    assert beyond_hope(run.archive) is None
