@@ -16,7 +16,7 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from spnas_core.hookspecs import Register, hookimpl
 from spnas_core.inheritance import Init
-from spnas_core.networks import FeatureInfo, SerialBackbone
+from spnas_core.networks import Backbone, FeatureInfo
 from spnas_detect.data import Targets
 from spnas_detect.detectors import Detections, DetectorSettings
 from spnas_detect.detectors.assembly import two_stage_initial
@@ -58,7 +58,7 @@ def image_list(images: Tensor, sizes: Tensor | None) -> ImageList:
 class TorchvisionFasterRCNN(nn.Module):
     """torchvision's proposal network and box heads."""
 
-    def __init__(self, backbone: SerialBackbone, neck: nn.Module, classes: int, settings: DetectorSettings) -> None:
+    def __init__(self, backbone: Backbone, neck: nn.Module, classes: int, settings: DetectorSettings) -> None:
         super().__init__()
         self.backbone, self.neck, self.settings = backbone, neck, settings
         info, channels = backbone.feature_info, settings.neck_channels
@@ -120,7 +120,7 @@ class TorchvisionFasterRCNN(nn.Module):
 class TorchvisionRetinaNet(nn.Module):
     """torchvision's RetinaNet head, losses and selection."""
 
-    def __init__(self, backbone: SerialBackbone, neck: nn.Module, classes: int, settings: DetectorSettings) -> None:
+    def __init__(self, backbone: Backbone, neck: nn.Module, classes: int, settings: DetectorSettings) -> None:
         super().__init__()
         self.backbone, self.neck, self.settings = backbone, neck, settings
         anchors = anchors_of(backbone.feature_info, settings)

@@ -6,21 +6,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.networks import convolution_outputs
 from torch.utils.flop_counter import FlopCounterMode
 
-from spnas_core import Architecture, SerialBackbone, backbone_cost, build_backbone
+from spnas_core import Architecture, Backbone, backbone_cost, build_backbone
 from spnas_core.testing import architectures, serial_architectures
 
 SIZES = st.integers(1, 75)
-
-
-def convolution_outputs(backbone: torch.nn.Module) -> list[int]:
-    """A list that grows by the number of elements of every convolution's output."""
-    elements: list[int] = []
-    for module in backbone.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            module.register_forward_hook(lambda *arguments: elements.append(arguments[-1].numel()))
-    return elements
 
 
 @torch.no_grad()
@@ -28,13 +20,13 @@ def convolution_outputs(backbone: torch.nn.Module) -> list[int]:
 @given(serial_architectures(), SIZES, SIZES)
 def test_cost_is_counted_as_the_built_network_has_it(architecture, width, height):
     backbone = build_backbone(architecture).eval()
-    elements = convolution_outputs(backbone)
+    outputs, _ = convolution_outputs(backbone, width, height)
     with FlopCounterMode(display=False) as counter:
         features = backbone(torch.zeros(1, 3, height, width))
     cost = backbone_cost(architecture, width, height)
     assert cost.multiply_adds * 2 == counter.get_total_flops()
     assert cost.parameters == sum(parameter.numel() for parameter in backbone.parameters())
-    assert cost.activation_bytes == 4 * sum(elements)
+    assert cost.activation_bytes == 4 * sum(outputs)
     assert [stage.name for stage in cost.stages] == ["stem", *features]
     for stage in cost.stages[1:]:
         assert (1, stage.channels, stage.height, stage.width) == tuple(features[stage.name].shape)
@@ -43,7 +35,7 @@ def test_cost_is_counted_as_the_built_network_has_it(architecture, width, height
 @settings(max_examples=40)
 @given(architectures().filter(lambda architecture: not architecture.rows))
 def test_parameters_of_any_serial_code_are_those_of_its_modules(architecture):
-    backbone = SerialBackbone(architecture)
+    backbone = Backbone(architecture)
     cost = backbone_cost(architecture, 224, 224)
     assert cost.parameters == sum(parameter.numel() for parameter in backbone.parameters())
     for number, stage in enumerate(cost.stages[1:]):
@@ -75,12 +67,6 @@ def test_every_stage_halves_the_feature_size_rounded_up(architecture, width, hei
     assert (stages[0].width, stages[0].height) == (-(-width // 4), -(-height // 4))
     for finer, coarser in pairwise(stages[1:]):
         assert (coarser.width, coarser.height) == (-(-finer.width // 2), -(-finer.height // 2))
-
-
-@given(architectures())
-def test_a_parallel_code_leaves_the_main_paths_cost(architecture):
-    serial = Architecture(architecture.block, architecture.stages, architecture.base, architecture.stem)
-    assert backbone_cost(architecture, 64, 48) == backbone_cost(serial, 64, 48)
 
 
 def test_cost_of_a_small_network_counted_by_hand():

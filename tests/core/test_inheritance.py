@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from spnas_core import Architecture, SerialBackbone, build_backbone, materialise
+from spnas_core import Architecture, Backbone, build_backbone, materialise
 from spnas_core.inheritance import (
     InheritancePlan,
     Init,
@@ -60,7 +60,7 @@ def test_a_plan_that_misses_tensors_is_refused():
     plan = InheritancePlan(fills=(TensorFill("weight", ONES),))
     with pytest.raises(ValueError, match="the plan leaves 1 tensors without values, 'bias' among them"):
         fill_module(module, plan, {})
-    backbone = SerialBackbone(Architecture.parse("b@4_1-1"))
+    backbone = Backbone(Architecture.parse("b@4_1-1"))
     whole = fresh_plan(backbone)
     with pytest.raises(ValueError, match="leaves 3 tensors"):
         fill_module(backbone, InheritancePlan(fills=whole.fills[3:]), {})

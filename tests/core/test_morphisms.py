@@ -3,34 +3,28 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.networks import images, trained_looking
 
 from spnas_core import Architecture, build_backbone, materialise
 from spnas_core.errors import CodeError
 from spnas_core.inheritance import calibrate_pass_through, output_change
 from spnas_core.inheritance.plan import plan_inheritance, tensor_shapes
-from spnas_core.morphisms import AddStage, Expand, Rewrite, Swap, identity, morphism, morphisms
-from spnas_core.testing import architectures, serial_architectures
+from spnas_core.morphisms import (
+    AddRow,
+    AddStage,
+    Expand,
+    Narrow,
+    Rewrite,
+    Swap,
+    Widen,
+    identity,
+    morphism,
+    morphisms,
+)
+from spnas_core.testing import architectures, parallel_architectures, serial_architectures
 
 SEEDS = st.integers(0, 2**31 - 1)
 MORPHISMS = (Swap(), Expand(), AddStage())
-
-
-def trained_looking(architecture: Architecture, seed: int) -> torch.nn.Module:
-    """A backbone whose norm layers are as uneven as training leaves them."""
-    generator = torch.Generator().manual_seed(seed)
-    backbone = build_backbone(architecture, generator=generator)
-    for module in backbone.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            with torch.no_grad():
-                module.weight.uniform_(0.3, 1.2, generator=generator)
-                module.bias.normal_(0, 0.2, generator=generator)
-                module.running_mean.normal_(0, 0.2, generator=generator)
-                module.running_var.uniform_(0.5, 1.5, generator=generator)
-    return backbone.eval()
-
-
-def images(seed: int, count: int = 2) -> torch.Tensor:
-    return torch.randn(count, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
 
 
 def drawn(options, seed: int) -> Rewrite:
@@ -39,7 +33,7 @@ def drawn(options, seed: int) -> Rewrite:
 
 @torch.no_grad()
 @settings(max_examples=30)
-@given(serial_architectures(), SEEDS)
+@given(parallel_architectures(), SEEDS)
 def test_expand_keeps_outputs(architecture, seed):
     parent = trained_looking(architecture, seed)
     rewrite = drawn(Expand().options(architecture), seed)
@@ -54,7 +48,7 @@ def test_expand_keeps_outputs(architecture, seed):
 
 @torch.no_grad()
 @settings(max_examples=30)
-@given(serial_architectures(), SEEDS)
+@given(parallel_architectures(), SEEDS)
 def test_add_stage_keeps_all_earlier_outputs_exactly(architecture, seed):
     parent = trained_looking(architecture, seed)
     (rewrite,) = AddStage().options(architecture)
@@ -198,7 +192,7 @@ def test_a_rewrite_with_an_impossible_block_map_is_refused():
 
 
 def test_built_in_morphisms_are_registered_by_their_names():
-    assert {m.name: m for m in MORPHISMS} == dict(morphisms())
+    assert {m.name: m for m in (*MORPHISMS, Widen(), Narrow(), AddRow())} == dict(morphisms())
     with pytest.raises(ValueError, match="did you mean 'swap'"):
         morphism("swp")
 

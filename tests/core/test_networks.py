@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spnas_core import Architecture, SerialBackbone, build_backbone
+from spnas_core import Architecture, Backbone, build_backbone
 from spnas_core.errors import CodeError
 from spnas_core.morphisms import Swap
 from spnas_core.networks import block_placements
@@ -50,7 +50,7 @@ def test_features_of_odd_sizes_round_up_and_are_not_negative(architecture, width
 @settings(max_examples=40)
 @given(architectures().filter(lambda architecture: not architecture.rows))
 def test_blocks_stand_in_one_flat_list(architecture):
-    backbone = SerialBackbone(architecture)
+    backbone = Backbone(architecture)
     names = {".".join(name.split(".")[:2]) for name in backbone.state_dict() if not name.startswith("stem.")}
     assert names == {f"blocks.{index}" for index in range(len(architecture.digits))}
 
@@ -93,15 +93,8 @@ def test_chosen_stages_are_the_same_tensors_and_later_blocks_are_not_computed(ar
 )
 def test_an_unknown_stage_suggests_the_nearest(name, hint):
     with pytest.raises(CodeError) as caught:
-        SerialBackbone(Architecture.parse("b@4_1-1-1"), ["s1", name])
+        Backbone(Architecture.parse("b@4_1-1-1"), ["s1", name])
     assert str(caught.value).startswith(f"b@4_1-1-1 has no stage {name!r}{hint}")
-
-
-def test_a_parallel_code_is_refused_and_named():
-    with pytest.raises(CodeError) as caught:
-        build_backbone("b@4_1-1_0-2s")
-    assert "b@4_1-1_0-2s has parallel rows" in str(caught.value)
-    assert "leave out the parallel code '0-2'" in str(caught.value)
 
 
 @settings(max_examples=50)
@@ -110,14 +103,14 @@ def test_a_swap_renames_and_reshapes_no_tensor_but_projections(architecture, see
     options = Swap().options(architecture)
     if not options:
         return
-    before = SerialBackbone(architecture).state_dict()
-    after = SerialBackbone(options[seed % len(options)].child).state_dict()
+    before = Backbone(architecture).state_dict()
+    after = Backbone(options[seed % len(options)].child).state_dict()
     assert all(".projection." in name for name in before.keys() ^ after.keys())
     assert all(before[name].shape == after[name].shape for name in before.keys() & after.keys())
 
 
 def test_a_backbone_is_reproduced_by_its_generators_seed_and_by_nothing_else():
-    def build(seed: int, code: Architecture | str = "r@8+deep_11-21") -> SerialBackbone:
+    def build(seed: int, code: Architecture | str = "r@8+deep_11-21") -> Backbone:
         return build_backbone(code, generator=torch.Generator().manual_seed(seed))
 
     one = build(5)

@@ -12,8 +12,13 @@ from spnas_core.stems import stem_spec
 class Counting:
     """A block type that says how often it was built."""
 
+    name, silent_norm = "counting", None
+
     def __init__(self):
         self.calls = []
+
+    def layers(self, in_channels, planes, stride):
+        return ()
 
     def build(self, in_channels, planes, stride):
         self.calls.append((in_channels, planes, stride))

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from spnas_core import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.morphisms import AddStage, Expand, Rewrite, Swap, identity
-from spnas_core.networks import FeatureInfo, SerialBackbone
+from spnas_core.networks import Backbone, FeatureInfo
 from spnas_core.networks.features import StageInfo
 from spnas_core.plugins import registry
 from spnas_detect.detectors import DetectorSettings, build_detector
@@ -351,7 +351,7 @@ def test_the_costs_in_the_documentation_are_those_of_the_necks():
     assert [row[3] for row in rows] == 2 * ["fpn", "pafpn", "bifpn", "nas-fpn"]
     for code, size, channels, name, cells, parameters, multiply_adds in rows:
         if code:
-            backbone = SerialBackbone(Architecture.parse(code))
+            backbone = Backbone(Architecture.parse(code))
             width, height = map(int, size.split("×"))
             features = backbone(torch.empty(1, 3, height, width, device="meta"))
             out_channels = int(channels)

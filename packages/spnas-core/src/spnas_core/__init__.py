@@ -6,18 +6,18 @@ from spnas_core.errors import SpnasError
 from spnas_core.hookspecs import hookimpl
 from spnas_core.inheritance import Receipt, materialise
 from spnas_core.morphisms import Rewrite
-from spnas_core.networks import SerialBackbone, build_backbone
+from spnas_core.networks import Backbone, build_backbone
 from spnas_core.space import SearchSpace
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Architecture",
+    "Backbone",
     "Cost",
     "Receipt",
     "Rewrite",
     "SearchSpace",
-    "SerialBackbone",
     "SpnasError",
     "backbone_cost",
     "build_backbone",

@@ -23,8 +23,8 @@ def spnas_register_stems(register: Register) -> None:
 
 @hookimpl
 def spnas_register_morphisms(register: Register) -> None:
-    """Swap, expand and add stage."""
-    from spnas_core.morphisms import AddStage, Expand, Swap
+    """The morphisms of both phases."""
+    from spnas_core.morphisms import AddRow, AddStage, Expand, Narrow, Swap, Widen
 
-    for morphism in (Swap(), Expand(), AddStage()):
+    for morphism in (Swap(), Expand(), AddStage(), Widen(), Narrow(), AddRow()):
         register(morphism.name, morphism)

@@ -16,7 +16,7 @@ from spnas_core.morphisms import Rewrite, identity
 from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity, MetricSpec, Progress, Report
 from spnas_detect.data import CachedData, normalize, open_cache
 from spnas_detect.detectors import build_detector
-from spnas_detect.detectors.building import BACKBONE
+from spnas_detect.detectors.building import BACKBONE, detector_maps
 from spnas_detect.devices import choose_device
 from spnas_detect.metrics import metric_factory
 from spnas_detect.preparation import (
@@ -135,7 +135,12 @@ class DetectionTask:
     ) -> tuple[nn.Module, Receipt]:
         generator = torch.Generator().manual_seed(request.seed)
         detector, plan, receipt = build_detector(
-            request.rewrite, len(data.classes), self.settings.detector, parent, generator=generator
+            request.rewrite,
+            len(data.classes),
+            self.settings.detector,
+            parent,
+            generator=generator,
+            seed=request.seed,
         )
         norm = self.settings.training.norm
         convert_norms(detector, norm)
@@ -154,7 +159,8 @@ class DetectionTask:
             convert_norms(before, norm)
             if channels_last:  # the same kernels on both sides, or the last bits differ
                 before.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            change = output_change(before.eval(), backbone.eval(), images[:CHANGE_IMAGES])
+            maps = detector_maps(request.rewrite, request.seed, parent)
+            change = output_change(before.eval(), backbone.eval(), images[:CHANGE_IMAGES], maps)
             receipt = replace(receipt, output_change=change)
         return detector, receipt
 

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from spnas_core.blocks._base import ConvLayer
+from spnas_core.blocks._base import PROJECTION, ConvLayer
 from spnas_core.blocks.layers import Convolution, Norm
 from spnas_core.errors import CodeError
-
-PROJECTION = "projection"
 
 
 def projects(in_channels: int, out_channels: int, stride: int) -> bool:
@@ -45,8 +43,8 @@ class ResidualBlock(nn.Module):
             if layer.name == PROJECTION:
                 self.projection = nn.Sequential(OrderedDict(conv=convolution, bn=norm))
             else:
-                self.add_module(layer.name, convolution)
-                self.add_module(layer.name.replace("conv", "bn"), norm)
+                self.add_module(layer.module, convolution)
+                self.add_module(layer.norm, norm)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:

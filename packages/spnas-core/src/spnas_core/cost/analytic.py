@@ -6,13 +6,13 @@ in Dollár et al., "Fast and Accurate Model Scaling" (2021), here in bytes of fl
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from spnas_core.blocks import ConvLayer
-from spnas_core.blocks.residual import PROJECTION
+from spnas_core.blocks._base import PROJECTION
 from spnas_core.encoding import Architecture
-from spnas_core.networks.layout import block_placements
+from spnas_core.networks.layout import stage_placements
 from spnas_core.stems import stem_spec
 
 BYTES_PER_ACTIVATION = 4
@@ -21,11 +21,12 @@ NORM_PARAMETERS_PER_CHANNEL = 2
 
 @dataclass(frozen=True)
 class StageCost:
-    """Cost of the stem or of one stage for one image.
+    """Cost of the stem or of one stage, its rows and fusions included, for one image.
 
     Attributes:
         name: ``stem``, ``s1``, ….
-        blocks: residual blocks; 0 for the stem.
+        blocks: residual blocks of the main path; 0 for the stem.
+        rows: extra rows beside it.
         channels: channels that leave.
         width: feature width in pixels.
         height: feature height in pixels.
@@ -36,6 +37,7 @@ class StageCost:
 
     name: str
     blocks: int
+    rows: int
     channels: int
     width: int
     height: int
@@ -81,25 +83,32 @@ class _Counter:
         self.width, self.height = width, height
         self.parameters = self.multiply_adds = self.activations = 0
 
-    def add(self, layers: Iterable[ConvLayer]) -> None:
-        """Count a chain of layers; a projection starts from the size at which the chain began."""
+    def add(self, layers: Iterable[ConvLayer], *, is_stored: bool = True) -> None:
+        """Count a chain of layers; a projection starts from the size at which the chain began.
+
+        Args:
+            layers: in order.
+            is_stored: whether their parameters count, or are those of another place.
+        """
         start = self.width, self.height
         width, height = start
         for layer in layers:
             inputs = start if layer.name == PROJECTION else (width, height)
             out_width, out_height = layer.out_size(inputs[0]), layer.out_size(inputs[1])
             pixels = out_width * out_height
-            self.parameters += layer.weights + NORM_PARAMETERS_PER_CHANNEL * layer.out_channels
+            if is_stored:
+                self.parameters += layer.weights + NORM_PARAMETERS_PER_CHANNEL * layer.out_channels
             self.multiply_adds += layer.weights * pixels
             self.activations += layer.out_channels * pixels
             width, height = out_width, out_height
         self.width, self.height = width, height
 
-    def stage(self, name: str, blocks: int, channels: int) -> StageCost:
+    def stage(self, name: str, channels: int, blocks: int = 0, rows: int = 0) -> StageCost:
         """Close a stage and begin the next one."""
         closed = StageCost(
             name,
             blocks,
+            rows,
             channels,
             self.width,
             self.height,
@@ -113,18 +122,36 @@ class _Counter:
 
 @lru_cache(maxsize=4096)
 def backbone_cost(architecture: Architecture, width: int, height: int) -> Cost:
-    """Count the main path of an architecture for one image of ``width`` × ``height`` pixels."""
+    """Count an architecture, rows included, for one image of ``width`` × ``height`` pixels.
+
+    A row costs what its stage costs, and its fusion besides; where rows share the main path's weights, only one fusion
+    of each stage adds parameters.
+    """
     counter = _Counter(width, height)
     stem = stem_spec(architecture.stem)
     counter.add(stem.layers(architecture.base))
     if stem.pools:
         counter.width, counter.height = (counter.width - 1) // 2 + 1, (counter.height - 1) // 2 + 1
-    stages = [counter.stage("stem", 0, architecture.base)]
-    placements = block_placements(architecture)
-    for number, digits in enumerate(architecture.stages, 1):
-        for placement in placements:
-            if placement.stage == number:
-                counter.add(placement.layers)
-                channels = placement.out_channels
-        stages.append(counter.stage(f"s{number}", len(digits), channels))
+    stages = [counter.stage("stem", architecture.base)]
+    for stage in stage_placements(architecture):
+        start = counter.width, counter.height
+        for row in range(stage.rows, -1, -1):  # 0 is the main path
+            counter.width, counter.height = start
+            for block in stage.blocks:
+                counter.add(block.layers, is_stored=row == 0 or not architecture.shares_rows)
+            if row > 0:
+                counter.add([stage.fusion], is_stored=row == 1 or not architecture.shares_rows)
+        stages.append(counter.stage(f"s{stage.number}", stage.out_channels, len(stage.blocks), stage.rows))
     return Cost(tuple(stages))
+
+
+def row_costs(architecture: Architecture, width: int, height: int) -> tuple[Cost, ...]:
+    """Count, for each stage, the architecture with one more row beside that stage.
+
+    What the row itself costs is the difference to ``backbone_cost(architecture, …)``.
+    """
+    rows = architecture.rows or (0,) * len(architecture.stages)
+    return tuple(
+        backbone_cost(replace(architecture, rows=(*rows[:at], rows[at] + 1, *rows[at + 1 :])), width, height)
+        for at in range(len(rows))
+    )

@@ -1,6 +1,7 @@
 """How a child comes to its weights: plan, receipt, materialisation from the meta device."""
 
 from spnas_core.inheritance.calibration import calibrate_pass_through
+from spnas_core.inheritance.channels import ChannelMap, ChannelMaps, Route, norm_scales
 from spnas_core.inheritance.copying import WeightCopier, copy_weights_
 from spnas_core.inheritance.initialisation import Init, fill_
 from spnas_core.inheritance.materialisation import fill_module, materialise
@@ -9,9 +10,12 @@ from spnas_core.inheritance.plan import InheritancePlan, TensorCopy, TensorFill,
 from spnas_core.inheritance.receipt import Receipt, write_receipt
 
 __all__ = [
+    "ChannelMap",
+    "ChannelMaps",
     "InheritancePlan",
     "Init",
     "Receipt",
+    "Route",
     "TensorCopy",
     "TensorFill",
     "WeightCopier",
@@ -21,6 +25,7 @@ __all__ = [
     "fill_module",
     "fresh_plan",
     "materialise",
+    "norm_scales",
     "output_change",
     "plan_inheritance",
     "write_receipt",

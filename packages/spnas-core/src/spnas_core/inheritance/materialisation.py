@@ -5,12 +5,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from spnas_core.inheritance.channels import ChannelMaps, norm_scales
 from spnas_core.inheritance.copying import WeightCopier, copy_weights_
 from spnas_core.inheritance.initialisation import fill_
 from spnas_core.inheritance.plan import InheritancePlan, plan_inheritance, tensor_shapes
 from spnas_core.inheritance.receipt import Receipt, write_receipt
 from spnas_core.morphisms import Rewrite
-from spnas_core.networks.serial import SerialBackbone
+from spnas_core.networks.backbone import Backbone
 
 
 def fill_module(
@@ -40,10 +41,15 @@ def fill_module(
     if unnamed:
         raise ValueError(f"the plan leaves {len(unnamed)} tensors without values, {min(unnamed)!r} among them")
     for fill in plan.fills:
-        fill_(state[fill.target], fill.init, generator)
+        if fill.route is None:
+            fill_(state[fill.target], fill.init, generator)
+        else:
+            state[fill.target].copy_(fill.route.pass_through(state[fill.target]))
     destinations, sources = [], []
     for copy in plan.copies:
         destination, source = state[copy.target], tensors[copy.source]
+        if copy.route is not None:
+            source = copy.route.apply(source)
         if copy.overlap:
             region = tuple(slice(min(a, b)) for a, b in zip(destination.shape, source.shape, strict=True))
             destination, source = destination[region], source[region]
@@ -81,7 +87,8 @@ def materialise(
     generator: torch.Generator | None = None,
     device: torch.device | str = "cpu",
     copier: WeightCopier = copy_weights_,
-) -> tuple[SerialBackbone, Receipt]:
+    seed: int = 0,
+) -> tuple[Backbone, Receipt]:
     """Build a child backbone with the weights that it inherits.
 
     Args:
@@ -90,9 +97,11 @@ def materialise(
         generator: source of first values of new tensors.
         device: where the child's weights shall live.
         copier: what executes the copies.
+        seed: of the channel maps; see ``ChannelMaps``.
     """
-    backbone = SerialBackbone(rewrite.child)
+    backbone = Backbone(rewrite.child)
     parent_shapes = {name: tensor.shape for name, tensor in parent_tensors.items()}
-    plan = plan_inheritance(rewrite, tensor_shapes(backbone), parent_shapes)
+    maps = ChannelMaps(rewrite, seed, norm_scales(parent_tensors))
+    plan = plan_inheritance(rewrite, tensor_shapes(backbone), parent_shapes, maps)
     fill_module(backbone, plan, parent_tensors, generator=generator, device=device, copier=copier)
     return backbone, write_receipt(backbone, plan)

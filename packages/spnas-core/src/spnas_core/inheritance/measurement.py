@@ -5,24 +5,39 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from spnas_core.inheritance.channels import ChannelMaps
+
 Features = Callable[[Tensor], Mapping[str, Tensor]]
 
 
 @torch.no_grad()
-def output_change(parent: Features, child: Features, images: Tensor) -> dict[str, float]:
+def output_change(
+    parent: Features, child: Features, images: Tensor, maps: ChannelMaps | None = None
+) -> dict[str, float]:
     """Measure ‖child − parent‖ / ‖parent‖ per feature level.
 
     Args:
         parent: the parent backbone, in evaluation mode.
         child: the child backbone, in evaluation mode.
         images: Tensor[N, 3, H, W] on the backbones' device.
+        maps: of the channels; a level whose channels differ is compared through its map.
 
     Returns:
-        One number per level that both have in the same shape.
+        One number per level that both have in the same size, and whose channels are equally many or have a map.
     """
     before, after = parent(images), child(images)
-    return {
-        level: float((after[level] - before[level]).norm() / before[level].norm().clamp_min(1e-12))
-        for level in before
-        if level in after and after[level].shape == before[level].shape
-    }
+    found: dict[str, float] = {}
+    for number, (level, features) in enumerate(before.items()):
+        if level in after and after[level].shape[-2:] == features.shape[-2:]:
+            expected = _expected(number, features, after[level].shape[1], maps)
+            if expected is not None:
+                found[level] = float((after[level] - expected).norm() / expected.norm().clamp_min(1e-12))
+    return found
+
+
+def _expected(level: int, features: Tensor, channels: int, maps: ChannelMaps | None) -> Tensor | None:
+    """The parent's features in the child's channels."""
+    if features.shape[1] == channels:
+        return features
+    route = None if maps is None else maps.stage_output(level, level)
+    return None if route is None else features[:, torch.from_numpy(route.indices).to(features.device)]

@@ -1,15 +1,18 @@
 """The table of tensor copies that makes a child out of its parent."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
 
 from spnas_core.blocks import block_spec
+from spnas_core.blocks._base import PROJECTION
+from spnas_core.inheritance.channels import ChannelMaps, Route
 from spnas_core.inheritance.initialisation import DIRAC, HE_NORMAL, ONES, ZEROS, Init
 from spnas_core.morphisms import Rewrite
 from spnas_core.networks.layout import block_placements
+from spnas_core.networks.units import Unit, split_name
 
 Shapes = Mapping[str, torch.Size]
 InitRule = Callable[[str, torch.Size], Init]
@@ -23,19 +26,28 @@ class TensorCopy:
         target: name in the child.
         source: name in the parent.
         overlap: shapes differ; only the leading part that both have is copied, over a filled tensor.
+        route: shapes differ, and every channel of the child continues one of the parent's; None for a plain copy.
     """
 
     target: str
     source: str
     overlap: bool = False
+    route: Route | None = None
 
 
 @dataclass(frozen=True)
 class TensorFill:
-    """One child tensor that starts from first values."""
+    """One child tensor that starts from first values.
+
+    Attributes:
+        target: name in the child.
+        init: the values.
+        route: of a 1×1 convolution that passes its input through, where its channels differ from its input's.
+    """
 
     target: str
     init: Init
+    route: Route | None = None
 
 
 @dataclass(frozen=True)
@@ -91,69 +103,102 @@ def fresh_plan(module: nn.Module, init: InitRule = standard_init) -> Inheritance
     )
 
 
-def plan_inheritance(rewrite: Rewrite, child_shapes: Shapes, parent_shapes: Shapes) -> InheritancePlan:
-    """Plan the inheritance of a backbone; it follows from the block map alone, whatever the morphisms were.
+def plan_inheritance(
+    rewrite: Rewrite, child_shapes: Shapes, parent_shapes: Shapes, maps: ChannelMaps | None = None
+) -> InheritancePlan:
+    """Plan the inheritance of a backbone; it follows from the origins of its units, whatever the morphisms were.
 
-    - A child tensor whose block has a parent block inherits the same-named tensor of that block.
-    - A block that needs a projection its parent did not have gets a pass-through one: Dirac 1×1, norm to calibrate.
+    - A tensor of a unit with a source inherits the same-named tensor of it; where channels differ, through their maps.
+    - A block that needs a projection its source did not have gets a pass-through one: a 1×1 convolution that gives each
+      channel to those that continue it, and a norm to calibrate.
     - A new block starts as its shortcut: the last norm of its residual branch has γ = β = 0.
-    - A projection that the child does not need is dropped, and listed.
+    - A new fusion adds nothing: its norm has γ = β = 0.
+    - What the child does not need, such as a projection, is dropped and listed.
 
     Args:
         rewrite: parent, child and block map.
         child_shapes: shapes of the child's tensors by name.
         parent_shapes: shapes of the parent's tensors by name; names that are missing are filled anew.
+        maps: of the rewrite's channels; by default those of seed 0.
     """
-    silent_norm = block_spec(rewrite.child.block).silent_norm
-    projecting = {
-        placement.index for placement in block_placements(rewrite.child) if placement.layers[-1].name == "projection"
-    }
-    copies: list[TensorCopy] = []
-    fills: list[TensorFill] = []
-    for name, shape in child_shapes.items():
-        source = _source_name(name, rewrite.block_map)
-        if source is not None and parent_shapes.get(source) == shape:
-            copies.append(TensorCopy(name, source))
-        else:
-            fills.append(TensorFill(name, _new_tensor_init(name, shape, rewrite, silent_norm)))
-    used = {copy.source for copy in copies}
-    pass_through = tuple(
-        fill.target.removesuffix(".weight")
-        for fill in fills
-        if fill.target.endswith("projection.bn.weight") and _block_of(fill.target) in projecting
-    )
+    planner = _Planner(rewrite, parent_shapes, maps or ChannelMaps(rewrite))
+    steps = [planner.step(name, shape) for name, shape in child_shapes.items()]
+    copies = tuple(step for step in steps if isinstance(step, TensorCopy))
     # A network that inherits nothing at all is a fresh one: silent residuals and pass-throughs are for heirs.
     if not copies:
         fresh = tuple(TensorFill(n, standard_init(n, s)) for n, s in child_shapes.items())
         return InheritancePlan(fills=fresh, dropped=tuple(parent_shapes))
-    return InheritancePlan(
-        tuple(copies), tuple(fills), tuple(name for name in parent_shapes if name not in used), pass_through
-    )
+    fills = tuple(step for step in steps if isinstance(step, TensorFill))
+    used = {copy.source for copy in copies}
+    dropped = tuple(name for name in parent_shapes if name not in used)
+    return InheritancePlan(copies, fills, dropped, planner.pass_through_norms(fills))
 
 
-def _block_of(name: str) -> int | None:
-    parts = name.split(".")
-    return int(parts[1]) if parts[0] == "blocks" else None
+class _Planner:
+    """Decides what happens to each tensor of a backbone."""
 
+    def __init__(self, rewrite: Rewrite, parent_shapes: Shapes, maps: ChannelMaps) -> None:
+        self._rewrite, self._parent_shapes, self._maps = rewrite, parent_shapes, maps
+        self._silent_norm = block_spec(rewrite.child.block).silent_norm
+        self._blocks = block_placements(rewrite.child)
+        self._first_of_stage = (0, *rewrite.child.borders)
 
-def _source_name(name: str, block_map: tuple[int | None, ...]) -> str | None:
-    block = _block_of(name)
-    if block is None:
-        return name
-    source = block_map[block]
-    return None if source is None else f"blocks.{source}." + name.split(".", 2)[2]
+    def step(self, name: str, shape: torch.Size) -> TensorCopy | TensorFill:
+        """Plan one tensor."""
+        unit, inner = split_name(name)
+        for source in self._rewrite.origins[unit].sources:
+            found = f"{source.module}.{inner}"
+            if self._parent_shapes.get(found) == shape:
+                return TensorCopy(name, found)
+            if found in self._parent_shapes and (route := self._route(unit, source, inner)) is not None:
+                return TensorCopy(name, found, route=route)
+        return self._fill(unit, inner, name, shape)
 
+    def pass_through_norms(self, fills: Sequence[TensorFill]) -> tuple[str, ...]:
+        """Name the norms of all projections that are new."""
+        new = {fill.target for fill in fills}
+        found = []
+        for unit, origin in self._rewrite.origins.items():
+            block = self._block(unit)
+            layer = None if block is None or origin.shares else self._blocks[block].layers[-1]
+            if layer is not None and layer.name == PROJECTION and f"{unit.module}.{layer.module}.weight" in new:
+                found.append(f"{unit.module}.{layer.norm}")
+        return tuple(found)
 
-def _new_tensor_init(name: str, shape: torch.Size, rewrite: Rewrite, silent_norm: str) -> Init:
-    block = _block_of(name)
-    if block is not None:
-        inner = name.split(".", 2)[2]
-        if inner == "projection.conv.weight" and _passes_through(shape):
-            return DIRAC
-        if rewrite.block_map[block] is None and inner in {f"{silent_norm}.weight", f"{silent_norm}.bias"}:
-            return ZEROS
-    return standard_init(name, shape)
+    def _block(self, unit: Unit) -> int | None:
+        """Index, on the main path, of the block that a unit is or stands beside."""
+        match unit.kind, unit.at:
+            case "main", (index,):
+                return index
+            case "row", (stage, _, position):
+                return self._first_of_stage[stage - 1] + position
+        return None
 
+    def _route(self, unit: Unit, source: Unit, inner: str) -> Route | None:
+        if self._rewrite.child.block != self._rewrite.parent.block:
+            return None
+        if unit.kind == "fusion":
+            return self._maps.fusion_route(unit.at[0], inner)
+        block = self._block(unit)
+        before = None if block is None else self._rewrite.block_map[block]
+        return None if block is None or before is None else self._maps.block_route(block, before, inner)
 
-def _passes_through(shape: torch.Size) -> bool:
-    return shape[0] == shape[1]
+    def _fill(self, unit: Unit, inner: str, name: str, shape: torch.Size) -> TensorFill:
+        origin, block = self._rewrite.origins[unit], self._block(unit)
+        if unit.kind == "fusion":
+            is_silent = origin.is_new and inner in {"bn.weight", "bn.bias"}
+            return TensorFill(name, ZEROS if is_silent else standard_init(name, shape))
+        if block is not None and inner == f"{PROJECTION}.conv.weight":
+            return self._shortcut(block, name, shape)
+        if origin.is_new and inner in {f"{self._silent_norm}.weight", f"{self._silent_norm}.bias"}:
+            return TensorFill(name, ZEROS)
+        return TensorFill(name, standard_init(name, shape))
+
+    def _shortcut(self, block: int, name: str, shape: torch.Size) -> TensorFill:
+        """A projection that the parent's block does not have stands in for its identity."""
+        source = self._rewrite.block_map[block]
+        had = source is not None and block_placements(self._rewrite.parent)[source].layers[-1].name == PROJECTION
+        route = None if source is None or had else self._maps.shortcut_route(block, source)
+        if shape[0] == shape[1] and (route is None or route.is_identity):
+            return TensorFill(name, DIRAC)
+        return TensorFill(name, standard_init(name, shape) if route is None else DIRAC, route)

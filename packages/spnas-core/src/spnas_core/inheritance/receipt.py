@@ -14,7 +14,7 @@ class Receipt:
 
     Attributes:
         copied: parameters taken over unchanged.
-        expanded: parameters of tensors whose shape changed and that took over the part which fits.
+        expanded: parameters of tensors whose shape changed, and that took over channels or the part which fits.
         new: parameters that started anew.
         added: modules with new tensors.
         dropped: parent tensors that nothing inherited.
@@ -48,9 +48,9 @@ def write_receipt(
 ) -> Receipt:
     """Count what a plan did to a module's parameters."""
     sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
-    overlapping = {copy.target for copy in plan.copies if copy.overlap}
-    copied = sum(sizes.get(copy.target, 0) for copy in plan.copies if not copy.overlap)
-    expanded = sum(sizes.get(name, 0) for name in overlapping)
-    new = [fill.target for fill in plan.fills if fill.target in sizes and fill.target not in overlapping]
+    reshaped = {copy.target for copy in plan.copies if copy.overlap or copy.route is not None}
+    copied = sum(sizes.get(copy.target, 0) for copy in plan.copies if copy.target not in reshaped)
+    expanded = sum(sizes.get(name, 0) for name in reshaped)
+    new = [fill.target for fill in plan.fills if fill.target in sizes and fill.target not in reshaped]
     added = dict.fromkeys(name.rpartition(".")[0] for name in new)
     return Receipt(copied, expanded, sum(sizes[name] for name in new), tuple(added), plan.dropped, output_change or {})

@@ -10,7 +10,7 @@ from torch import Tensor
 from spnas_core.encoding import Architecture
 from spnas_core.errors import WeightsError
 from spnas_core.interchange.torchvision import from_torchvision
-from spnas_core.networks import SerialBackbone
+from spnas_core.networks import Backbone
 
 BACKBONE = "backbone."
 
@@ -68,7 +68,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _check_fits(source: str, architecture: Architecture, tensors: dict[str, Tensor]) -> None:
-    expected = SerialBackbone(architecture).state_dict()
+    expected = Backbone(architecture).state_dict()
     differing = [
         f"{name} ({'missing' if found is None else tuple(found.shape)} instead of {tuple(tensor.shape)})"
         for name, tensor in expected.items()

@@ -29,7 +29,7 @@ def _prefixes(architecture: Architecture) -> list[tuple[str, str]]:
 
 
 def from_torchvision(architecture: Architecture, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename a torchvision ``state_dict`` to the names of SerialBackbone; the classifier ``fc`` is left out.
+    """Rename a torchvision ``state_dict`` to the names of Backbone; the classifier ``fc`` is left out.
 
     Args:
         architecture: the code whose stages the state has, for example ``b_11-21-21-21`` for resnet18.
@@ -53,14 +53,14 @@ def from_torchvision(architecture: Architecture, state: Mapping[str, Tensor]) ->
 
 
 def to_torchvision(architecture: Architecture, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename a SerialBackbone's ``state_dict`` to torchvision's names; there is no classifier in it.
+    """Rename a Backbone's ``state_dict`` to torchvision's names; there is no classifier in it.
 
     Args:
         architecture: the code of the backbone.
         state: our tensors by name.
 
     Raises:
-        WeightsError: the stem is not torchvision's, or a name is not one of SerialBackbone's.
+        WeightsError: the stem is not torchvision's, or a name is not one of Backbone's.
     """
     pairs = _prefixes(architecture)
     renamed: dict[str, Tensor] = {}

@@ -1,11 +1,14 @@
 """The contract of a morphism, and what it returns."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, Protocol, TypeVar, overload
 
 from spnas_core.encoding import Architecture
 from spnas_core.errors import CodeError
+from spnas_core.morphisms.origins import Origin, unit_origins
+from spnas_core.networks.units import Unit
 
 Site = TypeVar("Site")
 
@@ -31,7 +34,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Rewrite:
-    """A child architecture together with the origin of its blocks.
+    """A child architecture together with the origin of its blocks, from which that of all its parts follows.
 
     Attributes:
         parent: the architecture that was rewritten.
@@ -67,6 +70,11 @@ class Rewrite:
             raise CodeError(f"cannot follow a rewrite to {self.child} by one that starts from {following.parent}")
         block_map = tuple(None if middle is None else self.block_map[middle] for middle in following.block_map)
         return Rewrite(self.parent, following.child, block_map, self.steps + following.steps)
+
+    @cached_property
+    def origins(self) -> Mapping[Unit, Origin]:
+        """Where every unit of the child comes from; see ``unit_origins``."""
+        return unit_origins(self)
 
     @property
     def promise(self) -> float | None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from spnas_core.encoding import Architecture
-from spnas_core.networks.serial import SerialBackbone
+from spnas_core.networks.backbone import Backbone
 
 
 def build_backbone(
@@ -14,7 +14,7 @@ def build_backbone(
     out_stages: Sequence[str] | None = None,
     generator: torch.Generator | None = None,
     device: torch.device | str = "cpu",
-) -> SerialBackbone:
+) -> Backbone:
     """Build a backbone with fresh weights: He normal convolutions (fan out), batch norm γ = 1, β = 0.
 
     Args:
@@ -24,12 +24,12 @@ def build_backbone(
         device: where the weights live.
 
     Raises:
-        CodeError: the text is no code, asks for what SerialBackbone does not build, or has no such stage.
+        CodeError: the text is no code, or the architecture has no such stage.
     """
     from spnas_core.inheritance import fill_module, fresh_plan
 
     if isinstance(architecture, str):
         architecture = Architecture.parse(architecture)
-    backbone = SerialBackbone(architecture, out_stages)
+    backbone = Backbone(architecture, out_stages)
     fill_module(backbone, fresh_plan(backbone), {}, generator=generator, device=device)
     return backbone

@@ -4,6 +4,7 @@ A search builds thousands of networks out of a few hundred different blocks, and
 constructors would take longer than copying its weights.
 """
 
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from spnas_core.blocks import BlockSpec
+from spnas_core.errors import PluginError
 from spnas_core.stems import StemSpec
 
 # The spec is kept beside its module, so that its id names no other spec as long as the entry lives.
@@ -22,8 +24,34 @@ def instance(spec: BlockSpec | StemSpec, *sizes: int) -> nn.Module:
     key = (id(spec), *sizes)
     if key not in _prototypes:
         with torch.device("meta"):
-            _prototypes[key] = spec, spec.build(*sizes)
+            module = spec.build(*sizes)
+        check_parts(spec, module, sizes)
+        _prototypes[key] = spec, module
     return copy_on_meta(_prototypes[key][1])
+
+
+def check_parts(spec: BlockSpec | StemSpec, module: nn.Module, sizes: Sequence[int]) -> None:
+    """Refuse a module whose tensors are not those of its description: no child could inherit from it.
+
+    Raises:
+        PluginError: naming the type and the first part that is missing or of another shape.
+    """
+    parameters = dict(module.named_parameters())
+    wanted: dict[str, tuple[int, ...]] = {}
+    for layer in spec.layers(*sizes):
+        wanted[f"{layer.module}.weight"] = layer.shape
+        wanted[f"{layer.norm}.weight"] = wanted[f"{layer.norm}.bias"] = (layer.out_channels,)
+    silent = getattr(spec, "silent_norm", None)
+    names = [*wanted, *([f"{silent}.weight", f"{silent}.bias"] if silent is not None else [])]
+    for name in names:
+        found = parameters.get(name)
+        if found is None or tuple(found.shape) != wanted.get(name, tuple(found.shape)):
+            wrong = "is missing" if found is None else f"has the shape {tuple(found.shape)} and not {wanted[name]}"
+            raise PluginError(
+                f"{spec.name!r} describes a module that it does not build: the parameter {name!r} {wrong} at sizes "
+                f"{', '.join(map(str, sizes))}. Convolution and norm of a layer convN must be the modules convN and "
+                "bnN, those of the projection projection.conv and projection.bn, and silent_norm must be one of them"
+            )
 
 
 def copy_on_meta(module: nn.Module) -> nn.Module:

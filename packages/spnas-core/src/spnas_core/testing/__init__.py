@@ -1,5 +1,5 @@
 """Random architectures for property tests, of spnas and of plugins; needs hypothesis."""
 
-from spnas_core.testing.architectures import architectures, serial_architectures
+from spnas_core.testing.architectures import architectures, parallel_architectures, serial_architectures
 
-__all__ = ["architectures", "serial_architectures"]
+__all__ = ["architectures", "parallel_architectures", "serial_architectures"]

@@ -1,5 +1,7 @@
 """Hypothesis strategies that draw architectures."""
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from spnas_core.encoding import Architecture
@@ -30,3 +32,11 @@ def serial_architectures(draw: st.DrawFn) -> Architecture:
     block, base = draw(st.sampled_from([("b", 4), ("r", 4), ("x32x4d", 16)]))
     stem = draw(st.sampled_from(["conv7", "deep"]))
     return Architecture(block, tuple("".join(digits).split("-")), base, stem)
+
+
+@st.composite
+def parallel_architectures(draw: st.DrawFn) -> Architecture:
+    """Draw such small networks with up to two rows beside each stage, of either kind."""
+    serial = draw(serial_architectures())
+    rows = draw(st.tuples(*[st.integers(0, 2)] * len(serial.stages)))
+    return replace(serial, rows=rows, shares_rows=draw(st.booleans()))

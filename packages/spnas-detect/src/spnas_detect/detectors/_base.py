@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from spnas_core.inheritance import Init
-from spnas_core.networks import SerialBackbone
+from spnas_core.networks import Backbone
 from spnas_core.plugins import registry
 from spnas_detect.data.targets import Targets
 from spnas_detect.detectors.settings import DetectorSettings
@@ -18,7 +18,7 @@ from spnas_detect.necks import Neck
 class Detector(Protocol):
     """A detector is also an ``nn.Module`` with children ``backbone`` and ``neck``; all else belongs to its heads."""
 
-    backbone: SerialBackbone
+    backbone: Backbone
     neck: Neck
 
     def losses(
@@ -44,7 +44,7 @@ class Detector(Protocol):
         """Say how a new tensor of the heads starts."""
 
 
-DetectorFactory = Callable[[SerialBackbone, nn.Module, int, DetectorSettings], nn.Module]
+DetectorFactory = Callable[[Backbone, nn.Module, int, DetectorSettings], nn.Module]
 """Makes a detector from (backbone, neck, number of classes, settings); parameters may be on the meta device."""
 
 

@@ -4,14 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from spnas_core.inheritance import Init
-from spnas_core.networks import FeatureInfo, SerialBackbone
+from spnas_core.networks import Backbone, FeatureInfo
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads import Anchors, ProposalNetwork, PyramidPooler
 
 CANDIDATES_PER_PROPOSAL = 5
 
 
-def pyramid(backbone: SerialBackbone, neck: nn.Module, images: Tensor) -> list[Tensor]:
+def pyramid(backbone: Backbone, neck: nn.Module, images: Tensor) -> list[Tensor]:
     """Compute the neck's levels of Tensor[N, 3, H, W], finest first."""
     return list(neck(backbone(images)).values())
 

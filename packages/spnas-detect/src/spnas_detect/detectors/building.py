@@ -1,28 +1,33 @@
 """From a rewrite and the parent's weights to a detector that inherits them."""
 
 from collections.abc import Mapping
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from spnas_core.inheritance import (
+    ChannelMap,
+    ChannelMaps,
     InheritancePlan,
     Receipt,
+    Route,
     TensorCopy,
     TensorFill,
     fill_module,
+    norm_scales,
     plan_inheritance,
     write_receipt,
 )
 from spnas_core.inheritance.plan import Shapes, tensor_shapes
 from spnas_core.morphisms import Rewrite
-from spnas_core.networks import SerialBackbone
+from spnas_core.networks import Backbone
 from spnas_detect.detectors._base import Detector, detector_factory
 from spnas_detect.detectors.settings import DetectorSettings
-from spnas_detect.necks import neck_factory
+from spnas_detect.necks import Neck, neck_factory
 
 BACKBONE, NECK = "backbone.", "neck."
+Named = TypeVar("Named")
 
 
 def build_detector(
@@ -32,12 +37,14 @@ def build_detector(
     parent_tensors: Mapping[str, Tensor],
     *,
     generator: torch.Generator,
+    seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> tuple[nn.Module, InheritancePlan, Receipt]:
     """Build the detector of a child architecture.
 
-    Backbone tensors inherit through the block map, a neck's laterals follow their features, everything else inherits
-    by name. Where shapes differ the overlapping part is copied; a neck of another kind than the parent's starts anew.
+    Backbone tensors inherit through the origins of their units, a neck's laterals follow their features and the
+    channels of these, everything else inherits by name. Where shapes differ otherwise the overlapping part is copied; a
+    neck of another kind than the parent's starts anew.
 
     Args:
         rewrite: parent, child and block map.
@@ -45,38 +52,45 @@ def build_detector(
         settings: of neck and heads.
         parent_tensors: the parent detector's tensors by name; what is missing starts anew.
         generator: source of first values.
+        seed: of the channel maps; see ``ChannelMaps``.
         device: where the weights shall live.
 
     Returns:
         The detector (it fulfils ``Detector``), the plan that was executed, and the receipt.
     """
-    backbone = SerialBackbone(rewrite.child)
+    backbone = Backbone(rewrite.child)
     with torch.device("meta"):
         neck = neck_factory(settings.neck)(backbone.feature_info, settings.neck_channels, settings.neck_repeats)
         module = detector_factory(settings.detector)(backbone, neck, classes, settings)
     parent_shapes = {name: tensor.shape for name, tensor in parent_tensors.items()}
-    plan = plan_detector(rewrite, cast("Detector", module), tensor_shapes(module), parent_shapes)
+    maps = detector_maps(rewrite, seed, parent_tensors)
+    plan = plan_detector(rewrite, cast("Detector", module), tensor_shapes(module), parent_shapes, maps)
     fill_module(module, plan, parent_tensors, generator=generator, device=device)
     return module, plan, write_receipt(module, plan)
 
 
-def plan_detector(rewrite: Rewrite, detector: Detector, child_shapes: Shapes, parent_shapes: Shapes) -> InheritancePlan:
+def detector_maps(rewrite: Rewrite, seed: int, parent_tensors: Mapping[str, Tensor]) -> ChannelMaps:
+    """Return the channel maps of a rewrite whose parent is the backbone of a detector."""
+    return ChannelMaps(rewrite, seed, norm_scales(_under(BACKBONE, parent_tensors)))
+
+
+def plan_detector(
+    rewrite: Rewrite, detector: Detector, child_shapes: Shapes, parent_shapes: Shapes, maps: ChannelMaps
+) -> InheritancePlan:
     """Plan the inheritance of a whole detector."""
-    backbone_plan = plan_inheritance(rewrite, _under(BACKBONE, child_shapes), _under(BACKBONE, parent_shapes)).prefixed(
-        BACKBONE
-    )
+    backbone_plan = plan_inheritance(
+        rewrite, _under(BACKBONE, child_shapes), _under(BACKBONE, parent_shapes), maps
+    ).prefixed(BACKBONE)
     copies: list[TensorCopy] = []
     fills: list[TensorFill] = []
     for name, shape in child_shapes.items():
         if name.startswith(BACKBONE):
             continue
         if name.startswith(NECK):
-            inner = name.removeprefix(NECK)
-            sources = [NECK + source for source in detector.neck.source_names(inner, rewrite)]
-            init = detector.neck.initial(inner)
+            copy = _neck_copy(name, shape, detector.neck, rewrite, parent_shapes, maps)
+            init = detector.neck.initial(name.removeprefix(NECK))
         else:
-            sources, init = [name], detector.initial(name, shape)
-        copy = _best_copy(name, shape, sources, parent_shapes)
+            copy, init = _best_copy(name, shape, [name], parent_shapes), detector.initial(name, shape)
         if copy is not None:
             copies.append(copy)
         if copy is None or copy.overlap:
@@ -86,8 +100,27 @@ def plan_detector(rewrite: Rewrite, detector: Detector, child_shapes: Shapes, pa
     return backbone_plan + InheritancePlan(tuple(copies), tuple(fills), dropped)
 
 
-def _under(prefix: str, shapes: Shapes) -> dict[str, torch.Size]:
-    return {name.removeprefix(prefix): shape for name, shape in shapes.items() if name.startswith(prefix)}
+def _under(prefix: str, named: Mapping[str, Named]) -> dict[str, Named]:
+    return {name.removeprefix(prefix): item for name, item in named.items() if name.startswith(prefix)}
+
+
+def _neck_copy(
+    name: str, shape: torch.Size, neck: Neck, rewrite: Rewrite, parent_shapes: Shapes, maps: ChannelMaps
+) -> TensorCopy | None:
+    """A neck's tensor from where the neck says; what reads a stage follows the channels of that stage."""
+    inner = name.removeprefix(NECK)
+    sources = [NECK + source for source in neck.source_names(inner, rewrite)]
+    copy = _best_copy(name, shape, sources, parent_shapes)
+    stage = neck.reads(inner)
+    if copy is None or not copy.overlap or stage is None:
+        return copy
+    for source in sources:
+        before = neck.reads(source.removeprefix(NECK))
+        inputs = None if before is None else maps.stage_output(stage, before)
+        if inputs is not None and parent_shapes.get(source) == torch.Size((shape[0], inputs.count, *shape[2:])):
+            seed = (maps.seed, stage, *inner.encode())
+            return TensorCopy(name, source, route=Route(ChannelMap.identity(shape[0]), inputs, seed=seed))
+    return copy
 
 
 def _best_copy(name: str, shape: torch.Size, sources: list[str], parent_shapes: Shapes) -> TensorCopy | None:

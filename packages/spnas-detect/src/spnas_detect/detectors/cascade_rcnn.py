@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from spnas_core.inheritance import Init
-from spnas_core.networks import SerialBackbone
+from spnas_core.networks import Backbone
 from spnas_detect.data.targets import Targets
 from spnas_detect.detectors.assembly import (
     canvas_sizes,
@@ -49,7 +49,7 @@ class CascadeRCNN(nn.Module):
         settings: sizes and thresholds.
     """
 
-    def __init__(self, backbone: SerialBackbone, neck: nn.Module, classes: int, settings: DetectorSettings) -> None:
+    def __init__(self, backbone: Backbone, neck: nn.Module, classes: int, settings: DetectorSettings) -> None:
         super().__init__()
         self.backbone = backbone
         self.neck = neck

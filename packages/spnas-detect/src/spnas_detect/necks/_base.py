@@ -33,6 +33,9 @@ class Neck(Protocol):
     def source_names(self, name: str, rewrite: Rewrite) -> Sequence[str]:
         """Names of the parent's neck tensors that a child's may inherit from, the best first."""
 
+    def reads(self, name: str) -> int | None:
+        """The level, from 0, whose features a tensor of the neck reads in its second dimension; None for all others."""
+
 
 class NeckFactory(Protocol):
     """Makes a neck; the result fulfils ``Neck``. A neck's class serves as its factory."""

@@ -16,7 +16,7 @@ from spnas_core.inheritance import Init
 from spnas_core.morphisms import Rewrite
 from spnas_core.networks import FeatureInfo
 from spnas_detect.necks.layers import NormedConvolution, fitted, normed_initial
-from spnas_detect.necks.levels import lateral_levels, nearest_level
+from spnas_detect.necks.levels import lateral_levels, level_read, nearest_level
 
 NORM_EPS, NORM_MOMENTUM = 1e-3, 0.01
 FUSION_EPS = 1e-4
@@ -64,6 +64,10 @@ class BiFPN(nn.Module):
         if path == "top_down":  # the coarsest level has no such node, unless it is the only level
             source = min(source, max(len(rewrite.parent.stages) - 2, 0))
         return [f"{cells}.{cell}.{path}.{source}.{rest}"]
+
+    def reads(self, name: str) -> int | None:
+        """The laterals read the backbone."""
+        return level_read(name, "laterals")
 
 
 def published_repeats(channels: int) -> int:

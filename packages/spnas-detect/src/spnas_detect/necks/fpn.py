@@ -11,7 +11,7 @@ from spnas_core.inheritance import Init
 from spnas_core.morphisms import Rewrite
 from spnas_core.networks import FeatureInfo
 from spnas_detect.necks._base import refuse_repeats
-from spnas_detect.necks.levels import lateral_levels, nearest_level
+from spnas_detect.necks.levels import lateral_levels, level_read, nearest_level
 
 LATERAL = "inner_blocks"
 
@@ -42,3 +42,7 @@ class FPN(FeaturePyramidNetwork):  # type: ignore[misc]
         kind, level, rest = name.split(".", 2)
         levels = lateral_levels(int(level), rewrite) if kind == LATERAL else [nearest_level(int(level), rewrite)]
         return [f"{kind}.{source}.{rest}" for source in levels]
+
+    def reads(self, name: str) -> int | None:
+        """The laterals read the backbone."""
+        return level_read(name, LATERAL)

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite
 
+CONVOLUTIONS = ("0.weight", "conv.weight")
+"""The weight of a lateral's convolution, in torchvision's naming and in ours."""
+
 
 def nearest_level(level: int, rewrite: Rewrite) -> int:
     """The parent's level of the same number (from 0, finest first), or its coarsest where it has none of that number.
@@ -57,3 +60,15 @@ def _runs(architecture: Architecture) -> list[int]:
 
 def _stage_ends(architecture: Architecture) -> list[int]:
     return [border - 1 for border in (*architecture.borders, len(architecture.digits))]
+
+
+def level_read(name: str, laterals: str) -> int | None:
+    """The level that a tensor reads if it is the convolution of a lateral.
+
+    Args:
+        name: of the tensor, as ``<laterals>.<level>.….weight``.
+        laterals: where the laterals stand in the neck.
+    """
+    kind, _, rest = name.partition(".")
+    level, _, leaf = rest.partition(".")
+    return int(level) if kind == laterals and leaf in CONVOLUTIONS else None

@@ -14,7 +14,7 @@ from spnas_core.inheritance import Init
 from spnas_core.morphisms import Rewrite
 from spnas_core.networks import FeatureInfo
 from spnas_detect.necks.layers import NormedConvolution, fitted, normed_initial
-from spnas_detect.necks.levels import lateral_levels, nearest_level
+from spnas_detect.necks.levels import lateral_levels, level_read, nearest_level
 
 CHANNELS_PER_REPEAT = 16
 MAX_REPEATS = 7
@@ -122,6 +122,10 @@ class NASFPN(nn.Module):
         if merge.startswith("out"):
             merge = f"out{nearest_level(int(merge.removeprefix('out')), rewrite)}"
         return [f"{stack}.{cell}.{merge}.{rest}"]
+
+    def reads(self, name: str) -> int | None:
+        """The entries read the backbone."""
+        return level_read(name, "entries")
 
 
 def published_repeats(channels: int) -> int:

@@ -67,3 +67,7 @@ class PAFPN(nn.Module):
             return [PYRAMID + source for source in self.pyramid.source_names(name.removeprefix(PYRAMID), rewrite)]
         path, level, rest = name.split(".", 2)
         return [f"{path}.{nearest_level(int(level), rewrite)}.{rest}"]
+
+    def reads(self, name: str) -> int | None:
+        """The pyramid's laterals read the backbone."""
+        return self.pyramid.reads(name.removeprefix(PYRAMID)) if name.startswith(PYRAMID) else None

@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, distributed, nn
 
+from spnas_core.networks import Statistics
+
 NormKind = Literal["batch", "sync", "group", "frozen"]
 
 MOST_GROUPS = 32
@@ -125,6 +127,8 @@ CONVERSIONS: dict[str, Callable[[nn.BatchNorm2d], nn.Module]] = {"sync": _sync, 
 def convert_norms(module: nn.Module, norm: NormKind) -> nn.Module:
     """Replace every batch norm inside a module; what has no batch norm, such as a head of its own, stays.
 
+    Rows that share weights have running statistics of their own with ``batch`` and ``sync`` only.
+
     Args:
         module: changed in place; on any device.
         norm: ``batch`` leaves everything; ``sync`` shares statistics among processes; ``group`` has none at all, and
@@ -139,4 +143,6 @@ def convert_norms(module: nn.Module, norm: NormKind) -> nn.Module:
         for name, child in list(owner.named_children()):
             if isinstance(child, nn.BatchNorm2d):
                 setattr(owner, name, CONVERSIONS[norm](child))
+            elif isinstance(child, Statistics) and norm != "sync":
+                setattr(owner, name, Statistics(nn.Identity()))
     return module

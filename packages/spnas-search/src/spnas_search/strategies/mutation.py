@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
-from spnas_core.morphisms import Morphism, Rewrite, Swap, identity, morphism
+from spnas_core.morphisms import Morphism, Narrow, Rewrite, Swap, Widen, identity, morphism
 from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive, Candidate
 
@@ -23,7 +23,7 @@ def weighted_morphisms(odds: Mapping[str, float], max_step: int) -> dict[Morphis
 
     Args:
         odds: relative weight of each, by name.
-        max_step: most blocks by which a swap moves a border.
+        max_step: most blocks by which a swap moves a border, and widen and narrow a doubling.
 
     Raises:
         PluginError: the odds name an unknown morphism.
@@ -32,7 +32,10 @@ def weighted_morphisms(odds: Mapping[str, float], max_step: int) -> dict[Morphis
     if not any(odds.values()):
         raise ConfigError("strategy.odds are all zero: at least one morphism must have odds above zero")
     named = ((morphism(name), weight) for name, weight in odds.items())
-    return {replace(found, max_step=max_step) if isinstance(found, Swap) else found: weight for found, weight in named}
+    movers = (Swap, Widen, Narrow)
+    return {
+        replace(found, max_step=max_step) if isinstance(found, movers) else found: weight for found, weight in named
+    }
 
 
 def draw_rewrite(
@@ -114,7 +117,7 @@ class MutationSettings(BaseModel):
         round: children per round; a round sees only what earlier rounds have found.
         epochs: that a child is trained after inheriting.
         max_mutations: most morphisms in one child.
-        max_step: most blocks by which a swap moves a border.
+        max_step: most blocks by which a swap moves a border, and widen and narrow a doubling.
         odds: relative weight of each morphism; what a table of one's own does not name is never drawn, while
             ``--set strategy.odds.swap=2`` changes this one.
         max_redraws: tries to find a new architecture before the strategy says that it is exhausted.

@@ -1,0 +1,283 @@
+"""Which parent channel each channel of a child continues, and what that makes of weights.
+
+Chen, Goodfellow, Shlens, "Net2Net", ICLR 2016: a wider layer repeats channels, and what reads them divides its weights
+among the copies. Here the shares are drawn anew for each output that reads, so that no two copies stay alike.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spnas_core.blocks import ConvLayer
+from spnas_core.blocks._base import PROJECTION
+from spnas_core.encoding import Architecture
+from spnas_core.morphisms import Rewrite
+from spnas_core.networks.layout import STEM_STREAM, BlockPlacement, block_placements, stage_placements
+from spnas_core.networks.units import main
+
+Indices = NDArray[np.int64]
+Scores = NDArray[np.float64]
+Scales = Callable[[str], Scores | None]
+"""γ of a parent's norm by the name of its module; None where it is not known."""
+
+_LEAST_SHARE, _MOST_SHARE = 0.5, 1.5
+"""Shares of copies are drawn between these, before they are brought to the sum of one."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelMap:
+    """Which of the parent's channels each of the child's continues.
+
+    Attributes:
+        indices: int64[child channels], parent channels.
+        count: of the parent's channels.
+    """
+
+    indices: Indices
+    count: int
+
+    @classmethod
+    def identity(cls, count: int) -> "ChannelMap":
+        """The map of channels that stay."""
+        return cls(np.arange(count), count)
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether nothing changes."""
+        return len(self.indices) == self.count and bool((self.indices == np.arange(self.count)).all())
+
+
+@dataclass(frozen=True, eq=False)
+class Route:
+    """How a tensor's channels go into a child's tensor.
+
+    Attributes:
+        outputs: of the first dimension.
+        inputs: of the second dimension, whose weights are shared out among copies; None where it stays as it is.
+        groups: of the convolution; its channels stay within their groups.
+        seed: of the shares.
+    """
+
+    outputs: ChannelMap
+    inputs: ChannelMap | None = None
+    groups: int = 1
+    seed: tuple[int, ...] = (0,)
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether nothing changes."""
+        return self.outputs.is_identity and (self.inputs is None or self.inputs.is_identity)
+
+    def apply(self, tensor: Tensor) -> Tensor:
+        """Return the child's tensor for a parent's Tensor[out] or Tensor[out, in of a group, …]."""
+        rows = torch.from_numpy(self.outputs.indices).to(tensor.device)
+        if self.inputs is None:
+            return tensor[rows]
+        local = self.inputs.indices.reshape(self.groups, -1) % (self.inputs.count // self.groups)
+        columns = local[np.arange(len(rows)) * self.groups // len(rows)]  # [out of the child, in of a group]
+        weights = tensor[rows[:, None], torch.from_numpy(columns).to(tensor.device)]
+        shares = torch.from_numpy(self._shares(columns)).to(tensor)
+        return weights * shares.reshape(*shares.shape, *[1] * (tensor.dim() - 2))
+
+    def pass_through(self, like: Tensor) -> Tensor:
+        """Return the 1×1 convolution that gives each output the channel of which it is the map; zero where none is.
+
+        Both maps must lead to the same channels of the parent.
+        """
+        inputs = self.outputs if self.inputs is None else self.inputs
+        columns = np.broadcast_to(inputs.indices, (len(self.outputs.indices), len(inputs.indices)))
+        weights = self._shares(columns) * (columns == self.outputs.indices[:, None])
+        return torch.from_numpy(weights).to(like).reshape(like.shape)
+
+    def _shares(self, columns: Indices) -> NDArray[np.float64]:
+        """Random positive shares that sum to one over the copies of a channel, for each output."""
+        drawn = np.random.default_rng(self.seed).uniform(_LEAST_SHARE, _MOST_SHARE, columns.shape)
+        sums = np.zeros((len(columns), int(columns.max(initial=0)) + 1))
+        np.add.at(sums, (np.arange(len(columns))[:, None], columns), drawn)
+        return drawn / np.take_along_axis(sums, columns, 1)
+
+
+class ChannelMaps:
+    """All channel maps of a rewrite: pure functions of (rewrite, seed), and of the parent's γ where channels go.
+
+    Between two doublings shortcuts carry channels unchanged, so all blocks of such a *stream* share one map. A stream
+    of the child may continue several of the parent's, and has a map to each. Where the child has more channels, each
+    is repeated equally often, the copies in random order; where it has fewer, those of the largest |γ| stay.
+
+    Args:
+        rewrite: parent and child, of one block type.
+        seed: of everything random.
+        scales: γ of the parent's norms.
+
+    Attributes:
+        seed: as given.
+    """
+
+    def __init__(self, rewrite: Rewrite, seed: int = 0, scales: Scales = lambda _: None) -> None:
+        self._rewrite, self.seed, self._scales = rewrite, seed, scales
+        self._children, self._parents = block_placements(rewrite.child), block_placements(rewrite.parent)
+        self._streams: dict[tuple[int, int], ChannelMap | None] = {}
+        self._continued = {(STEM_STREAM, STEM_STREAM)}
+        for child, source in zip(self._children, rewrite.block_map, strict=True):
+            if source is not None:
+                parent = self._parents[source]
+                self._continued |= {(child.in_stream, parent.in_stream), (child.out_stream, parent.out_stream)}
+
+    def stream(self, child: int, parent: int) -> ChannelMap | None:
+        """The map between two streams; None where the child's does not continue the parent's."""
+        if (child, parent) not in self._continued:
+            return None
+        if (child, parent) not in self._streams:
+            wanted = stream_channels(self._rewrite.child, child)
+            present = stream_channels(self._rewrite.parent, parent)
+            scores = partial(self._stream_scores, parent, present)
+            self._streams[child, parent] = self._draw(wanted, present, 1, (1, child + 1, parent + 1), scores)
+        return self._streams[child, parent]
+
+    def stage_output(self, child: int, parent: int) -> ChannelMap | None:
+        """The map between what two stages give, both counted from 0; None where one does not continue the other."""
+        ends = [
+            stage_placements(code)[stage].blocks[-1].out_stream
+            for code, stage in ((self._rewrite.child, child), (self._rewrite.parent, parent))
+        ]
+        return self.stream(*ends)
+
+    def block_route(self, block: int, source: int, name: str) -> Route | None:
+        """Say how a tensor of a block, of the main path or beside it, is made of that of a parent's block.
+
+        Args:
+            block: index of the child's block on the main path.
+            source: index of the parent's block.
+            name: inside the block.
+
+        Returns:
+            None for a tensor that no layer describes, and where the layers of the two blocks differ in more than
+            channels.
+        """
+        child, parent = self._children[block], self._parents[source]
+        owner, _, leaf = name.rpartition(".")
+        for layer, before in zip(child.layers, parent.layers, strict=False):
+            if owner not in {layer.module, layer.norm} or layer.name != before.name:
+                continue
+            inputs, outputs = self._layer_maps(child, parent)[layer.name]
+            if inputs is None or outputs is None:
+                return None
+            if owner == layer.norm:
+                return Route(outputs) if leaf != "num_batches_tracked" else None
+            if _are_depthwise(layer, before):
+                return Route(outputs)
+            same = layer.groups == before.groups and layer.kernel == before.kernel
+            return Route(outputs, inputs, layer.groups, self._seed_of(name, block)) if same else None
+        return None
+
+    def shortcut_route(self, block: int, source: int) -> Route | None:
+        """Say what a projection must do for a block whose parent's block has none: give each output its channel."""
+        child, parent = self._children[block], self._parents[source]
+        inputs = self.stream(child.in_stream, parent.in_stream)
+        outputs = self.stream(child.out_stream, parent.out_stream)
+        if inputs is None or outputs is None or inputs.count != outputs.count:
+            return None
+        return Route(outputs, inputs, 1, self._seed_of(PROJECTION, block))
+
+    def fusion_route(self, stage: int, name: str) -> Route | None:
+        """Say how a tensor of a stage's fusions, counted from 1, is made of that of the parent's."""
+        child, parent = (stage_placements(code)[stage - 1] for code in (self._rewrite.child, self._rewrite.parent))
+        outputs = self.stream(child.blocks[0].in_stream, parent.blocks[0].in_stream)
+        inputs = self.stream(child.blocks[-1].out_stream, parent.blocks[-1].out_stream)
+        if inputs is None or outputs is None or name.endswith("num_batches_tracked"):
+            return None
+        return Route(outputs, inputs if name.startswith("conv.") else None, 1, self._seed_of("fusion", stage))
+
+    def _seed_of(self, name: str, place: int) -> tuple[int, ...]:
+        return (self.seed, place, *name.encode())
+
+    def _layer_maps(
+        self, child: BlockPlacement, parent: BlockPlacement
+    ) -> Mapping[str, tuple[ChannelMap | None, ChannelMap | None]]:
+        """Input and output maps of the layers of a block, by their names."""
+        first = self.stream(child.in_stream, parent.in_stream)
+        last = self.stream(child.out_stream, parent.out_stream)
+        branch = [layer for layer in child.layers if layer.name != PROJECTION]
+        before = [layer for layer in parent.layers if layer.name != PROJECTION]
+        found: dict[str, tuple[ChannelMap | None, ChannelMap | None]] = {PROJECTION: (first, last)}
+        if [layer.name for layer in branch] != [layer.name for layer in before]:
+            return found
+        inputs = first
+        for place, (layer, old) in enumerate(zip(branch, before, strict=True)):
+            if layer is branch[-1]:
+                outputs = last
+            elif _are_depthwise(layer, old):
+                outputs = inputs
+            else:
+                neighbours = zip(branch[place : place + 2], before[place : place + 2], strict=True)
+                groups = max([1, *(new.groups for new, one in neighbours if not _are_depthwise(new, one))])
+                scores = partial(self._norm_scores, parent.index, old)
+                at = (2, child.index, place)
+                outputs = self._draw(layer.out_channels, old.out_channels, groups, at, scores)
+            found[layer.name] = inputs, outputs
+            inputs = outputs
+        return found
+
+    def _stream_scores(self, stream: int, channels: int) -> Scores:
+        """Sum |γ| of everything that is added to a stream of the parent."""
+        total = np.zeros(channels)
+        for block in self._parents:
+            if block.out_stream == stream:
+                branch = [layer for layer in block.layers if layer.name != PROJECTION]
+                for layer in (branch[-1], *(layer for layer in block.layers if layer.name == PROJECTION)):
+                    total += self._norm_scores(block.index, layer)
+        return total
+
+    def _norm_scores(self, block: int, layer: ConvLayer) -> Scores:
+        scale = self._scales(f"{main(block).module}.{layer.norm}")
+        return np.zeros(layer.out_channels) if scale is None else np.abs(scale)
+
+    def _draw(
+        self, wanted: int, present: int, groups: int, place: tuple[int, ...], scores: Callable[[], Scores]
+    ) -> ChannelMap | None:
+        """Draw a map; channels stay within their groups. None where the groups do not divide them."""
+        if wanted == present:
+            return ChannelMap.identity(present)
+        if wanted % groups or present % groups:
+            return None
+        size, new_size = present // groups, wanted // groups
+        if wanted > present:
+            rng = np.random.default_rng((self.seed, *place))
+            local = [_repeated(size, new_size, rng) for _ in range(groups)]
+        else:
+            ranked = np.argsort(-scores().reshape(groups, size), axis=1, kind="stable")
+            local = list(np.sort(ranked[:, :new_size], axis=1))
+        return ChannelMap(np.concatenate([own + group * size for group, own in enumerate(local)]), present)
+
+
+def _are_depthwise(layer: ConvLayer, before: ConvLayer) -> bool:
+    """Whether both convolve each channel by itself; at one size a grouped convolution may do so by chance."""
+    return layer.is_depthwise and before.is_depthwise
+
+
+def _repeated(present: int, wanted: int, rng: np.random.Generator) -> Indices:
+    """Return all channels in order, and behind them copies, each as often as any other to within one."""
+    copies = [rng.permutation(present) for _ in range(-(-wanted // present) - 1)]
+    return np.concatenate([np.arange(present), *copies])[:wanted]
+
+
+def stream_channels(architecture: Architecture, stream: int) -> int:
+    """Channels of a stream of an architecture; see ``BlockPlacement``."""
+    if stream == STEM_STREAM:
+        return architecture.base
+    return next(block.out_channels for block in block_placements(architecture) if block.out_stream == stream)
+
+
+def norm_scales(tensors: Mapping[str, Tensor]) -> Scales:
+    """Look γ up in a backbone's tensors, by the name of the norm."""
+
+    def look_up(norm: str) -> Scores | None:
+        weight = tensors.get(f"{norm}.weight")
+        return None if weight is None else weight.detach().double().cpu().numpy()
+
+    return look_up

@@ -1,0 +1,147 @@
+"""Widen and narrow: move where the channels double, or let them double once more."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from spnas_core.blocks._base import PROJECTION
+from spnas_core.encoding import Architecture
+from spnas_core.errors import CodeError
+from spnas_core.morphisms._base import Applications, Rewrite, Step
+from spnas_core.networks.layout import block_placements
+
+KEEPS = 1e-4
+
+
+@dataclass(frozen=True)
+class Widen:
+    """Turns a ``1`` into a ``2``, or moves a ``2`` to an earlier block.
+
+    Channels are repeated, and what reads them shares its weights out among the copies, so outputs, compared through
+    the channel map, do not change. Where the block that loses its ``2`` had a projection for that alone, the projection
+    is dropped, and nothing is promised.
+
+    Attributes:
+        max_step: most blocks by which one application moves a ``2``.
+    """
+
+    max_step: int = 2
+    name: str = "widen"
+    summary: str = "double the channels once more, or earlier; outputs change by at most 1e-4 while no projection goes"
+
+    def options(self, architecture: Architecture) -> Sequence[Rewrite]:
+        """Every ``1`` that can double, then every ``2`` × every step to an earlier ``1``."""
+        digits = architecture.digits
+        sites = [(at, at) for at, digit in enumerate(digits) if digit == "1"]
+        sites += [
+            (at, at - step)
+            for at, digit in enumerate(digits)
+            for step in range(1, min(self.max_step, at) + 1)
+            if digit == "2" and digits[at - step] == "1"
+        ]
+        return Applications(sites, lambda site: self._rewrite(architecture, *site))
+
+    def double(self, architecture: Architecture, block: int) -> Rewrite:
+        """Let a block double the channels, and so widen it and all behind it.
+
+        Args:
+            architecture: the parent.
+            block: index of a ``1``.
+
+        Raises:
+            CodeError: there is no such block, or it doubles already.
+        """
+        if not 0 <= block < len(architecture.digits) or architecture.digits[block] != "1":
+            raise CodeError(f"block {block} of {architecture} is no 1 that could become a 2")
+        return self._rewrite(architecture, block, block)
+
+    def move(self, architecture: Architecture, block: int, to: int) -> Rewrite:
+        """Let the channels double earlier.
+
+        Args:
+            architecture: the parent.
+            block: index of the ``2``.
+            to: index of a ``1`` in front of it, at most ``max_step`` away.
+
+        Raises:
+            CodeError: there are no such blocks.
+        """
+        check_move(architecture, block, to, block - to, self.max_step)
+        return self._rewrite(architecture, block, to)
+
+    def _rewrite(self, architecture: Architecture, block: int, to: int) -> Rewrite:
+        child = with_digits(architecture, {block: "1", to: "2"})
+        if block == to:
+            return _step(architecture, child, self.name, f"block {to + 1} doubles the channels", KEEPS)
+        detail = f"doubling moved from block {block + 1} to {to + 1}"
+        return _step(architecture, child, self.name, detail, KEEPS if _has_projection(child, block) else None)
+
+
+@dataclass(frozen=True)
+class Narrow:
+    """Moves a ``2`` to a later block; the channels of the largest batch norm scale stay.
+
+    Attributes:
+        max_step: most blocks by which one application moves a ``2``.
+    """
+
+    max_step: int = 2
+    name: str = "narrow"
+    summary: str = "double the channels later; no promise, the change is measured"
+
+    def options(self, architecture: Architecture) -> Sequence[Rewrite]:
+        """Every ``2`` × every step to a later ``1``."""
+        digits = architecture.digits
+        sites = [
+            (at, at + step)
+            for at, digit in enumerate(digits)
+            for step in range(1, min(self.max_step, len(digits) - 1 - at) + 1)
+            if digit == "2" and digits[at + step] == "1"
+        ]
+        return Applications(sites, lambda site: self._rewrite(architecture, *site))
+
+    def move(self, architecture: Architecture, block: int, to: int) -> Rewrite:
+        """Let the channels double later.
+
+        Args:
+            architecture: the parent.
+            block: index of the ``2``.
+            to: index of a ``1`` behind it, at most ``max_step`` away.
+
+        Raises:
+            CodeError: there are no such blocks.
+        """
+        check_move(architecture, block, to, to - block, self.max_step)
+        return self._rewrite(architecture, block, to)
+
+    def _rewrite(self, architecture: Architecture, block: int, to: int) -> Rewrite:
+        child = with_digits(architecture, {block: "1", to: "2"})
+        return _step(architecture, child, self.name, f"doubling moved from block {block + 1} to {to + 1}", None)
+
+
+def check_move(architecture: Architecture, block: int, to: int, distance: int, most: int) -> None:
+    """Refuse a move that is none.
+
+    Raises:
+        CodeError: naming both blocks.
+    """
+    digits = architecture.digits
+    inside = min(block, to) >= 0 and max(block, to) < len(digits)
+    if not inside or digits[block] != "2" or digits[to] != "1" or not 1 <= distance <= most:
+        raise CodeError(
+            f"the doubling of block {block} of {architecture} cannot move to block {to}: it moves from a 2 to a 1, "
+            f"counted from 0, by 1 to {most} blocks"
+        )
+
+
+def with_digits(architecture: Architecture, changed: dict[int, str]) -> Architecture:
+    """Return an architecture with other blocks at the same borders."""
+    digits = "".join(changed.get(at, digit) for at, digit in enumerate(architecture.digits))
+    return Architecture.from_borders(architecture, digits, architecture.borders)
+
+
+def _has_projection(architecture: Architecture, block: int) -> bool:
+    return block_placements(architecture)[block].layers[-1].name == PROJECTION
+
+
+def _step(parent: Architecture, child: Architecture, name: str, detail: str, promise: float | None) -> Rewrite:
+    return Rewrite(parent, child, tuple(range(len(child.digits))), (Step(name, detail, promise),))
