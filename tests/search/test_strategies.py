@@ -17,6 +17,7 @@ from spnas_search.archive import Archive
 from spnas_search.strategies import (
     CheckedStrategy,
     HillClimb,
+    Parallel,
     RandomSearch,
     RegularizedEvolution,
     Serial,
@@ -26,6 +27,7 @@ from spnas_search.strategies import (
 SEEDS = st.integers(0, 2**31)
 BUILT = {
     "serial": Serial,
+    "parallel": Parallel,
     "random": RandomSearch,
     "regularized-evolution": RegularizedEvolution,
     "hill-climb": HillClimb,
@@ -35,7 +37,11 @@ STRATEGIES = {
     "evolution after its first children": ("regularized-evolution", {"initial": 0}),
     "evolution between the two": ("regularized-evolution", {"initial": 7}),  # the population below has six children
 }
-MUTATING = [name for name in STRATEGIES if name not in {"random", "regularized-evolution", "evolution between the two"}]
+MUTATING = [
+    name
+    for name in STRATEGIES
+    if name not in {"random", "parallel", "regularized-evolution", "evolution between the two"}
+]
 
 
 def made(case, space, **values):
@@ -126,12 +132,14 @@ def test_a_full_round_comes_where_there_is_room(population, name):
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_an_exhausted_space_gives_fewer_proposals_then_none(tmp_path, name):
     start = Architecture.parse("b@8_1-1")
-    space = SearchSpace(min_blocks=1, max_blocks=3, min_stages=2, max_stages=2)
+    space = SearchSpace(min_blocks=1, max_blocks=3, min_stages=2, max_stages=2, max_rows=1)
+    rows = {"b@8_1-1_1-0", "b@8_1-1_0-1", "b@8_1-1_1-1"}
     strategy = made(name, space, round=5, max_redraws=200)
     filled = Filled(tmp_path, start)
     with filled.archive as archive:
         proposed = strategy.propose(archive, np.random.default_rng(0))
-        assert {str(proposal.rewrite.child) for proposal in proposed} == {"b@8_11-1", "b@8_1-11"}
+        found = {str(proposal.rewrite.child) for proposal in proposed}
+        assert found == (rows if name == "parallel" else {"b@8_11-1", "b@8_1-11"})
         filled.control(0, 0.5)
         for proposal in proposed:
             filled.add("child", 0, proposal.rewrite, 0.6)

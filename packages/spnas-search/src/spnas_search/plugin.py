@@ -6,10 +6,12 @@ from spnas_core.tasks import ResolvedCandidate
 
 @hookimpl
 def spnas_register_strategies(register: Register) -> None:
-    """The serial phase, and the baselines of comparisons."""
+    """Both phases, and the baselines of comparisons."""
     from spnas_search.strategies import (
         HillClimb,
         HillClimbSettings,
+        Parallel,
+        ParallelSettings,
         RandomSearch,
         RandomSettings,
         RegularizedEvolution,
@@ -20,6 +22,7 @@ def spnas_register_strategies(register: Register) -> None:
     )
 
     register("serial", StrategyPlugin("swap, expand and add stage on the best so far", SerialSettings, Serial))
+    register("parallel", StrategyPlugin("rows beside the stages of the best so far", ParallelSettings, Parallel))
     register(
         "random",
         StrategyPlugin("draw from the whole space, whatever was found; the baseline", RandomSettings, RandomSearch),

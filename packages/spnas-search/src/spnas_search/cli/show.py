@@ -7,7 +7,7 @@ from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.console import make_console
 from spnas_core.commands.parameters import IMAGE_SIZE
 from spnas_core.commands.tables import make_table
-from spnas_core.cost import backbone_cost
+from spnas_core.cost import backbone_cost, row_costs
 from spnas_core.encoding import Architecture
 from spnas_search.monitors.wording import amount
 
@@ -30,14 +30,19 @@ def show(code: str, image: tuple[int, int]) -> None:
 
 
 def stage_drawing(architecture: Architecture, image: tuple[int, int]) -> tuple[Table, str]:
-    """Return the table of stages, and the line of totals."""
+    """Return the table of stages, the last column being what one more row would cost, and the line of totals."""
     cost = backbone_cost(architecture, *image)
-    shown = *numbers("size", "channels", "mult-adds", "params"), Column("share of multiply-adds")
+    shown = (
+        *numbers("size", "channels", "mult-adds", "params"),
+        Column("share of multiply-adds"),
+        *numbers("a row more"),
+    )
     table = make_table(
         (Column("stage"), Column("blocks"), *shown), title=f"{architecture} at {image[0]}x{image[1]}", framed=False
     )
-    drawings = [architecture.stem, *("".join("□" if d == "1" else "■" for d in stage) for stage in architecture.stages)]
-    for stage, drawing in zip(cost.stages, drawings, strict=True):
+    drawings = [architecture.stem, *map(_blocks, architecture.stages)]
+    more = ["", *(f"+{amount(one.multiply_adds - cost.multiply_adds)}" for one in row_costs(architecture, *image))]
+    for stage, drawing, row in zip(cost.stages, drawings, more, strict=True):
         share = stage.multiply_adds / cost.multiply_adds
         table.add_row(
             stage.name,
@@ -47,10 +52,23 @@ def stage_drawing(architecture: Architecture, image: tuple[int, int]) -> tuple[T
             amount(stage.multiply_adds),
             amount(stage.parameters),
             f"{'█' * round(share * BAR_WIDTH)} {share:.0%}",
+            row,
         )
-    rows = f"; parallel rows {'-'.join(map(str, architecture.rows))} not counted" if architecture.rows else ""
+        for number in range(1, stage.rows + 1):
+            table.add_row("", f"{drawing} row {number}")
+    rows = f", {_rows(architecture)}" if architecture.rows else ""
     total = (
-        f"{len(architecture.digits)} blocks (■ doubles the channels), {amount(cost.parameters)} parameters, "
-        f"{amount(cost.multiply_adds)} multiply-adds, {amount(cost.activation_bytes)}B of activations{rows}"
+        f"{len(architecture.digits)} blocks (■ doubles the channels){rows}, {amount(cost.parameters)} parameters, "
+        f"{amount(cost.multiply_adds)} multiply-adds, {amount(cost.activation_bytes)}B of activations"
     )
     return table, total
+
+
+def _blocks(stage: str) -> str:
+    return "".join("□" if digit == "1" else "■" for digit in stage)
+
+
+def _rows(architecture: Architecture) -> str:
+    count = sum(architecture.rows)
+    weights = "the main path's weights" if architecture.shares_rows else "weights of their own"
+    return f"{count} row{'s' if count > 1 else ''} with {weights}"

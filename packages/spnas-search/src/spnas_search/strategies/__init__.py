@@ -3,15 +3,21 @@
 from spnas_search.strategies._base import Strategy, StrategyPlugin, strategy_plugin
 from spnas_search.strategies.checked import CheckedStrategy
 from spnas_search.strategies.hill_climb import HillClimb, HillClimbSettings
+from spnas_search.strategies.parallel import Parallel, ParallelSettings, row_odds
+from spnas_search.strategies.pool import Pool, PoolSettings, parent_odds
 from spnas_search.strategies.random_search import RandomSearch, RandomSettings
 from spnas_search.strategies.regularized_evolution import RegularizedEvolution, RegularizedEvolutionSettings
 from spnas_search.strategies.sampling import Sampler
-from spnas_search.strategies.serial import Serial, SerialSettings, parent_odds
+from spnas_search.strategies.serial import Serial, SerialSettings
 
 __all__ = [
     "CheckedStrategy",
     "HillClimb",
     "HillClimbSettings",
+    "Parallel",
+    "ParallelSettings",
+    "Pool",
+    "PoolSettings",
     "RandomSearch",
     "RandomSettings",
     "RegularizedEvolution",
@@ -22,5 +28,6 @@ __all__ = [
     "Strategy",
     "StrategyPlugin",
     "parent_odds",
+    "row_odds",
     "strategy_plugin",
 ]
