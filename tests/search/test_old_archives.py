@@ -87,3 +87,30 @@ def test_an_archive_of_the_second_schema_learns_what_its_rounds_were_for(tmp_pat
         assert [one.source for one in archive] == parents
         assert {one.fidelity for one in archive} == {Fidelity(2)}
         assert (archive.rule.name, archive.inherit, archive.phase) == ("gains", "parent", "verdict")
+
+
+def test_an_archive_of_the_third_schema_had_one_strategy_and_no_pretraining(tmp_path):
+    path = tmp_path / "archive.db"
+    connection = sqlite3.connect(path, isolation_level=None)
+    for migration in schema.MIGRATIONS[:3]:
+        migration(connection)
+    meta = {"objective": "score", "higher_is_better": "1", "seed": "7", "created": "2026-01-01T00:00:00+00:00"}
+    facts = {**meta, "ranking": "prediction", "inherit": "warm-start"}
+    connection.executemany(schema.STORE_META, [schema.meta_row(key, value) for key, value in facts.items()])
+    # Phase, kind, subject, parent, source of the start, a child of a screen's choice, and a rung of it.
+    rows = [("start", "start", 0, None, None), ("search", "child", 1, 0, 0), ("search", "rung", 1, 1, 1)]
+    for number, row in enumerate(rows):
+        fidelity = (2, 96, 64, 0.5, number // 2, "validation", 0.25 if number == 1 else None, 2 + number)
+        values = (number, number, *row, *OLD_ROW[4:8], *fidelity, *OLD_ROW[11:])
+        values = (*values, schema.row_digest(values[1:]))
+        connection.execute(f"INSERT INTO candidates VALUES ({', '.join('?' * len(values))})", values)
+    connection.execute("PRAGMA user_version = 3")
+    connection.close()
+    with Archive.open(path) as archive:
+        assert [one.kind for one in archive] == ["start", "child", "rung"]
+        assert {(one.strategy, one.pretraining) for one in archive} == {(0, None)}
+        assert archive[1].preference == 0.25
+        assert archive[2].fidelity == Fidelity(2, (96, 64), 0.5, 1)
+        assert [one.age for one in archive] == [2, 3, 4]
+        assert (archive.strategy, archive.recent_children, archive.pretraining_epochs) == (0, (archive[1],), 0)
+        assert archive.trained(archive[1]).id == 2

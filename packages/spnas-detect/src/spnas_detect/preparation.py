@@ -7,7 +7,16 @@ import torch
 
 from spnas_core.encoding import Architecture
 from spnas_core.plugins import registry
-from spnas_detect.data import CachedData, Loader, build_cache, open_data, train_augmentation
+from spnas_detect.data import (
+    CachedData,
+    ClassificationData,
+    Loader,
+    build_cache,
+    crops_from,
+    open_data,
+    open_image_folder,
+    train_augmentation,
+)
 from spnas_detect.data.survey import recall_limit
 from spnas_detect.detectors import DetectorDescription
 from spnas_detect.metrics import check_metrics
@@ -48,6 +57,27 @@ def prepare_data(settings: DetectionSettings, cache: Path, report: Callable[[str
         cache,
         image_size=settings.image_size,
         progress=lambda done, total: report("reading images", done, total),
+    )
+
+
+def classification_data(settings: DetectionSettings) -> ClassificationData:
+    """Open what a backbone is reignited on: a folder of images by class, or crops of the training images.
+
+    Raises:
+        DataError: fewer than two classes, or classes without an image.
+    """
+    pretraining = settings.pretraining
+    if pretraining.data is not None:
+        return open_image_folder(pretraining.data, seed=settings.data_seed)
+    data = open_data(
+        settings.data, seed=settings.data_seed, readers=registry("datasets").items, **settings.data_options
+    )
+    return crops_from(
+        data,
+        seed=settings.data_seed,
+        context=pretraining.context,
+        min_side=pretraining.min_side,
+        background=pretraining.background,
     )
 
 

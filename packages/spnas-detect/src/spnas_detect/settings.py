@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from spnas_detect.detectors.settings import DetectorSettings
-from spnas_detect.training.settings import TrainingSettings
+from spnas_detect.training.settings import PretrainingSettings, TrainingSettings
 
 
 def absolute_path(text: str) -> str:
@@ -40,6 +40,7 @@ class DetectionSettings(BaseModel):
         image_size: (width, height) in pixels of the canvas that images are scaled to.
         detector: neck and heads.
         training: optimiser and schedule.
+        pretraining: what a backbone is reignited on, where the strategy asks for it.
         device: ``auto`` is CUDA where there is one.
         deterministic: whether the same seed must give the same weights.
         calibrate: whether the norms of new pass-through projections are set from training images, so that they pass
@@ -56,6 +57,7 @@ class DetectionSettings(BaseModel):
     image_size: tuple[Annotated[int, Field(ge=32)], Annotated[int, Field(ge=32)]] = (128, 128)
     detector: DetectorSettings = DetectorSettings()
     training: TrainingSettings = TrainingSettings()
+    pretraining: PretrainingSettings = PretrainingSettings()
     device: str = "auto"
     deterministic: bool = True
     calibrate: bool = True

@@ -13,13 +13,15 @@ from spnas_core.cost import backbone_cost
 from spnas_core.errors import ConfigError
 from spnas_core.inheritance import Receipt, calibrate_pass_through, materialise, output_change
 from spnas_core.morphisms import Rewrite, identity
-from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity, MetricSpec, Progress, Report
-from spnas_detect.data import CachedData, normalize, open_cache
+from spnas_core.networks import Backbone
+from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity, MetricSpec, Pretraining, Progress, Report
+from spnas_detect.data import CachedData, cache_thumbnails, normalize, open_cache
 from spnas_detect.detectors import build_detector
 from spnas_detect.detectors.building import BACKBONE, detector_maps
 from spnas_detect.devices import choose_device
 from spnas_detect.metrics import metric_factory
 from spnas_detect.preparation import (
+    classification_data,
     data_notes,
     describe_detector,
     make_repeatable,
@@ -28,7 +30,7 @@ from spnas_detect.preparation import (
     uses_channels_last,
 )
 from spnas_detect.settings import DetectionSettings
-from spnas_detect.training import StepRecord, Trainer, convert_norms, load_weights, save_weights, score
+from spnas_detect.training import StepRecord, Trainer, convert_norms, load_weights, pretrain, save_weights, score
 
 CALIBRATION_IMAGES = 64
 CHANGE_IMAGES = 16
@@ -39,7 +41,12 @@ class DetectionTask:
 
     Args:
         settings: the ``[task]`` table.
+
+    Attributes:
+        pretrains: reignitions can be asked for.
     """
+
+    pretrains = True
 
     def __init__(self, settings: DetectionSettings) -> None:
         self.settings = settings
@@ -70,6 +77,8 @@ class DetectionTask:
             ConfigError: the device is not there, or a metric does not fit the data.
         """
         choose_device(self.settings.device)
+        if self.settings.pretraining.data is not None:  # what is wrong with it is told before anything is trained
+            classification_data(self.settings)
         cached = prepare_data(self.settings, cache, report)
         self._cache, self._content = cached.folder, cached.content
         return data_notes(self.settings, cached)
@@ -89,7 +98,10 @@ class DetectionTask:
         data = self._data(settings)
         loader = train_loader(settings.training, data, seed=request.seed)
         parent = {} if request.parent_weights is None else load_weights(request.parent_weights)
+        if request.pretraining is not None and request.pretraining.fresh:
+            parent = {name: tensor for name, tensor in parent.items() if not name.startswith(BACKBONE)}
         detector, receipt = self._materialise(request, parent, data, device)
+        pretrained = {} if request.pretraining is None else self._pretrain(request, detector, report)
 
         def tell(record: StepRecord) -> None:
             report(Progress(request.candidate, record.step, record.steps, f"loss {record.loss:.3f}"))
@@ -122,7 +134,7 @@ class DetectionTask:
         return Evaluation(
             metrics=scores,
             cost=backbone_cost(request.rewrite.child, *self.settings.image_size).as_dict(),
-            receipt=receipt.as_dict() if parent else {},
+            receipt={**(receipt.as_dict() if parent else {}), **pretrained},
             seconds=time.perf_counter() - begin,
         )
 
@@ -163,6 +175,30 @@ class DetectionTask:
             change = output_change(before.eval(), backbone.eval(), images[:CHANGE_IMAGES], maps)
             receipt = replace(receipt, output_change=change)
         return detector, receipt
+
+    def _pretrain(self, request: EvaluationRequest, detector: nn.Module, report: Report) -> dict[str, object]:
+        """Reignite the backbone."""
+        pretraining, settings = cast("Pretraining", request.pretraining), self.settings
+
+        def tell(done: int, total: int, note: str) -> None:
+            report(Progress(request.candidate, done, total, note))
+
+        images = cache_thumbnails(
+            classification_data(settings),
+            cast("Path", self._cache).parent,
+            settings.pretraining.image_side,
+            lambda done, total: tell(done, total, "reading images to classify"),
+        )
+        result = pretrain(
+            cast("Backbone", detector.backbone),
+            images,
+            settings.pretraining,
+            settings.training,
+            pretraining.epochs,
+            seed=request.seed,
+            report=tell,
+        )
+        return {"pretraining": result.as_dict()}
 
     def _at(self, fidelity: Fidelity) -> DetectionSettings:
         """Return the settings of an evaluation that spends less."""

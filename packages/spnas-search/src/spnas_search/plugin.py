@@ -6,12 +6,14 @@ from spnas_core.tasks import ResolvedCandidate
 
 @hookimpl
 def spnas_register_strategies(register: Register) -> None:
-    """Both phases, and the baselines of comparisons."""
+    """Both phases, the whole of them, and the baselines of comparisons."""
     from spnas_search.strategies import (
+        FullSettings,
         HillClimb,
         HillClimbSettings,
         Parallel,
         ParallelSettings,
+        PhasesSettings,
         RandomSearch,
         RandomSettings,
         RegularizedEvolution,
@@ -19,6 +21,8 @@ def spnas_register_strategies(register: Register) -> None:
         Serial,
         SerialSettings,
         StrategyPlugin,
+        any_phases,
+        full,
     )
 
     register("serial", StrategyPlugin("swap, expand and add stage on the best so far", SerialSettings, Serial))
@@ -29,6 +33,8 @@ def spnas_register_strategies(register: Register) -> None:
     )
     evolution = "mutate winners of tournaments among the youngest, of whom the oldest dies"
     register("regularized-evolution", StrategyPlugin(evolution, RegularizedEvolutionSettings, RegularizedEvolution))
+    register("full", StrategyPlugin("serial with reignition, then parallel: the whole of SP-NAS", FullSettings, full))
+    register("phases", StrategyPlugin("any strategies, one after the other", PhasesSettings, any_phases))
     register("hill-climb", StrategyPlugin("mutate one network until a child is better", HillClimbSettings, HillClimb))
 
 

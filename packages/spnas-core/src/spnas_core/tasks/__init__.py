@@ -6,11 +6,13 @@ from spnas_core.tasks.protocols import (
     EvaluationRequest,
     Fidelity,
     MetricSpec,
+    Pretraining,
     Progress,
     Report,
     Task,
     TaskPlugin,
     data_fingerprint,
+    pretrains,
 )
 
 __all__ = [
@@ -18,10 +20,12 @@ __all__ = [
     "EvaluationRequest",
     "Fidelity",
     "MetricSpec",
+    "Pretraining",
     "Progress",
     "Report",
     "ResolvedCandidate",
     "Task",
     "TaskPlugin",
     "data_fingerprint",
+    "pretrains",
 ]

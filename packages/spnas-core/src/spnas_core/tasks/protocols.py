@@ -47,6 +47,26 @@ class Fidelity:
 
 
 @dataclass(frozen=True)
+class Pretraining:
+    """Classification before detection: reignition.
+
+    Attributes:
+        epochs: of the classification training, 1 or more.
+        fresh: whether the backbone begins with fresh weights, and not with those that it inherits.
+
+    Raises:
+        ValueError: less than one epoch.
+    """
+
+    epochs: int
+    fresh: bool = False
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise ValueError(f"{self.epochs} epochs of pretraining: it must be 1 or more")
+
+
+@dataclass(frozen=True)
 class EvaluationRequest:
     """Train one candidate and score it.
 
@@ -59,6 +79,8 @@ class EvaluationRequest:
         seed: of everything random in the evaluation.
         threads: CPU threads to compute with.
         split: images to score on.
+        pretraining: what the backbone is trained on before; None for nothing. Only tasks that say ``pretrains`` are
+            asked for it.
     """
 
     candidate: int
@@ -69,6 +91,7 @@ class EvaluationRequest:
     seed: int
     threads: int = 1
     split: Split = "validation"
+    pretraining: Pretraining | None = None
 
     @property
     def epochs(self) -> int:
@@ -152,6 +175,11 @@ class Task(Protocol):
         Raises:
             EvaluationError: no score came out (the loss diverged, …); the message becomes the candidate's reason.
         """
+
+
+def pretrains(task: Task) -> bool:
+    """Whether a task can pretrain a backbone on classification: it says so by a true attribute ``pretrains``."""
+    return bool(getattr(task, "pretrains", False))
 
 
 def data_fingerprint(task: Task) -> str:

@@ -10,6 +10,7 @@ from spnas_detect.data.loader import Batch, Loader, normalize
 from spnas_detect.data.shapes import ShapesOptions
 from spnas_detect.data.streaming import StreamedSplit
 from spnas_detect.data.targets import Targets, pad_targets
+from spnas_detect.data.thumbnails import ThumbnailData, Thumbnails, cache_thumbnails
 from spnas_detect.data.transforms import Augmentation, train_augmentation
 
 __all__ = [
@@ -30,7 +31,10 @@ __all__ = [
     "ShapesOptions",
     "StreamedSplit",
     "Targets",
+    "ThumbnailData",
+    "Thumbnails",
     "build_cache",
+    "cache_thumbnails",
     "crops_from",
     "letterbox",
     "normalize",

@@ -4,14 +4,18 @@ from spnas_detect.training.averaging import AveragedWeights
 from spnas_detect.training.checkpoint import load_checkpoint, read_state, save_checkpoint
 from spnas_detect.training.loop import score
 from spnas_detect.training.norms import convert_norms
+from spnas_detect.training.pretraining import Classifier, PretrainingResult, pretrain
 from spnas_detect.training.schedule import learning_rate_factor
-from spnas_detect.training.settings import TrainingSettings
+from spnas_detect.training.settings import PretrainingSettings, TrainingSettings
 from spnas_detect.training.trainer import Trainer, part_size
 from spnas_detect.training.watch import StepRecord
 from spnas_detect.training.weights import load_weights, save_weights
 
 __all__ = [
     "AveragedWeights",
+    "Classifier",
+    "PretrainingResult",
+    "PretrainingSettings",
     "StepRecord",
     "Trainer",
     "TrainingSettings",
@@ -20,6 +24,7 @@ __all__ = [
     "load_checkpoint",
     "load_weights",
     "part_size",
+    "pretrain",
     "read_state",
     "save_checkpoint",
     "save_weights",

@@ -73,3 +73,28 @@ class TrainingSettings(BaseModel):
         """
         rate = self.finetune_learning_rate if inherits else self.learning_rate
         return rate if self.base_batch_size is None else rate * self.batch_size / self.base_batch_size
+
+
+class PretrainingSettings(BaseModel):
+    """What a backbone is reignited on: classification, in a search whose strategy asks for it.
+
+    Attributes:
+        data: folder of images by class, as ``open_image_folder`` reads it; None takes crops of the objects, and of
+            places without one, out of the training images.
+        image_side: of the images that are classified, in pixels.
+        batch_size: images per step.
+        learning_rate: at its peak; optimiser, warm-up and weight decay are those of detection.
+        context: width of a crop as a multiple of its object's longer side.
+        min_side: objects whose longer side is shorter, in pixels, give no crop.
+        background: background crops, as a multiple of the mean number of crops per class.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: str | None = None
+    image_side: int = Field(64, ge=32)
+    batch_size: int = Field(32, ge=2)
+    learning_rate: float = Field(0.003, gt=0)
+    context: float = Field(1.25, ge=1, le=4)
+    min_side: int = Field(8, ge=1)
+    background: float = Field(1.0, ge=0)

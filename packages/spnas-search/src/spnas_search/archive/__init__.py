@@ -1,8 +1,20 @@
 """Everything that a run knows: its candidates, their ranks, their weights, and who may write."""
 
 from spnas_search.archive.archive import Archive
-from spnas_search.archive.candidate import Candidate, Inherit, Kind, Phase, Proposal, Status
+from spnas_search.archive.candidate import NODES, OFFSPRING, Candidate, Inherit, Kind, Phase, Proposal, Status
 from spnas_search.archive.lock import RunLock
 from spnas_search.archive.weights import WeightStore
 
-__all__ = ["Archive", "Candidate", "Inherit", "Kind", "Phase", "Proposal", "RunLock", "Status", "WeightStore"]
+__all__ = [
+    "NODES",
+    "OFFSPRING",
+    "Archive",
+    "Candidate",
+    "Inherit",
+    "Kind",
+    "Phase",
+    "Proposal",
+    "RunLock",
+    "Status",
+    "WeightStore",
+]

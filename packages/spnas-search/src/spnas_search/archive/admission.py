@@ -7,21 +7,22 @@ import numpy as np
 
 from spnas_core.errors import ArchiveError
 from spnas_core.morphisms import Rewrite
-from spnas_search.archive.candidate import Candidate, Inherit, Kind, Phase, Proposal
+from spnas_search.archive.candidate import NODES, Candidate, Inherit, Kind, Phase, Proposal
 from spnas_search.archive.intake import plain_proposal
 
 PARENTS: dict[Kind, frozenset[Kind | None]] = {
     "start": frozenset({None}),
-    "child": frozenset({"start", "child"}),
-    "control": frozenset({"start", "child", "control", "rung"}),
-    "replicate": frozenset({None, "start", "child"}),
-    "rung": frozenset({"start", "child", "control", "rung"}),
+    "child": NODES,
+    "reignition": NODES,
+    "control": NODES | {"control", "rung"},
+    "replicate": NODES | {None},
+    "rung": NODES | {"control", "rung"},
     "warm": frozenset({None}),
-    "final": frozenset({None, "start", "child", "control", "rung", "warm"}),
+    "final": NODES | {None, "control", "rung", "warm"},
 }
 """What may be the parent of each kind."""
 
-_UNCHANGED: frozenset[Kind] = frozenset({"control", "rung"})
+_UNCHANGED: frozenset[Kind] = frozenset({"control", "rung", "reignition"})
 """Kinds that are their parent itself, trained on."""
 
 
@@ -63,6 +64,7 @@ class Admission:
         admitted = []
         for number, given in enumerate(proposals, len(known)):
             proposal = plain_proposal(given, f"proposal {number}")
+            _check_pretraining(proposal, f"proposal {number} ({proposal.kind} {proposal.rewrite.child})")
             parent = _parent(known, proposal, f"proposal {number} ({proposal.kind} {proposal.rewrite.child})")
             subject = _subject(known, proposal, parent, number)
             source = self._source(known, proposal, parent, subject)
@@ -79,6 +81,8 @@ class Admission:
                     fidelity=proposal.fidelity,
                     split=proposal.split,
                     preference=proposal.preference,
+                    strategy=proposal.strategy,
+                    pretraining=proposal.pretraining,
                     age=proposal.epochs + (0 if source is None else known[source].age),
                     seed=candidate_seed(self.run_seed, number),
                     threads=threads,
@@ -94,11 +98,19 @@ class Admission:
             return known[subject].source
         if parent is None or proposal.kind in {"rung", "final"}:
             return proposal.parent
-        if self.inherit == "parent":
-            return self.newest.get(parent.id, parent.id)
         if self.inherit == "none":
             return None
-        return next(candidate.id for candidate in known if candidate.kind == "start")
+        if self.inherit == "parent" or proposal.kind == "reignition":
+            return self.newest.get(parent.id, parent.id)
+        return _warm_start(known, parent)
+
+
+def _warm_start(known: Sequence[Candidate], parent: Candidate) -> int:
+    """The nearest reignition among a candidate and its ancestors, else the start."""
+    at = known[parent.subject]
+    while at.kind == "child" and at.parent is not None:
+        at = known[at.parent]
+    return at.id
 
 
 def candidate_seed(run_seed: int, number: int) -> int:
@@ -126,10 +138,17 @@ def _parent(known: Sequence[Candidate], proposal: Proposal, what: str) -> Candid
     return parent
 
 
+def _check_pretraining(proposal: Proposal, what: str) -> None:
+    if proposal.kind == "reignition" and proposal.pretraining is None:
+        raise ArchiveError(f"{what} has no pretraining: that is what a reignition is")
+    if proposal.kind not in {"reignition", "replicate", "final"} and proposal.pretraining is not None:
+        raise ArchiveError(f"{what} has a pretraining: only a reignition, its replicates and finals have one")
+
+
 def _subject(known: Sequence[Candidate], proposal: Proposal, parent: Candidate | None, number: int) -> int:
     """Which start or child the score will say something of."""
     what = f"proposal {number} ({proposal.kind} {proposal.rewrite.child})"
-    if proposal.kind in {"start", "child"}:
+    if proposal.kind in NODES:
         return number
     if proposal.subject is None and parent is not None and parent.kind != "warm" and proposal.kind != "replicate":
         return parent.subject

@@ -6,11 +6,15 @@ from typing import Literal
 
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite
-from spnas_core.tasks import Fidelity
+from spnas_core.tasks import Fidelity, Pretraining
 from spnas_core.tasks.protocols import Split
 
-Kind = Literal["start", "child", "control", "replicate", "rung", "warm", "final"]
+Kind = Literal["start", "child", "reignition", "control", "replicate", "rung", "warm", "final"]
 Phase = Literal["start", "noise", "search", "finalists", "verdict"]
+NODES: frozenset[Kind] = frozenset({"start", "child", "reignition"})
+"""Kinds that stand in the tree of descent: what may be a parent, and what scores say something of."""
+OFFSPRING: frozenset[Kind] = frozenset({"child", "reignition"})
+"""Kinds that a strategy proposes."""
 Status = Literal["proposed", "done", "failed"]
 Inherit = Literal["parent", "warm-start", "none"]
 """What a child's training begins with: its parent's weights; those of the start after its warm start, through the
@@ -22,8 +26,9 @@ class Proposal:
     """What is to be evaluated.
 
     Attributes:
-        kind: ``start``, the network that a search begins with; ``child``, a rewrite of its parent; ``control``, the
-            parent trained on by a child's epochs with the identity rewrite; ``replicate``, a start's or child's
+        kind: ``start``, the network that a search begins with; ``child``, a rewrite of its parent; ``reignition``, its
+            parent after classification pretraining, a node of its own; ``control``, the parent trained on by a child's
+            epochs with the identity rewrite; ``replicate``, a start's or child's
             evaluation once more, with another seed; ``rung``, its parent trained on because it did well; ``warm``, a
             fresh warm start of the verdict; ``final``, scored on test images for the verdict.
         parent: start or child that is rewritten; of a control, rung or final what is trained on; None for the start, a
@@ -34,6 +39,8 @@ class Proposal:
         subject: start or child that the score says something of; None is the one that follows from the parent, or the
             candidate itself.
         preference: what a screen said of it, higher is better; None where no screen was asked.
+        strategy: which of the search's strategies proposes it, from 0, where they follow one another.
+        pretraining: what its backbone is trained on before; None for nothing.
     """
 
     kind: Kind
@@ -43,6 +50,8 @@ class Proposal:
     split: Split = "validation"
     subject: int | None = None
     preference: float | None = None
+    strategy: int = 0
+    pretraining: Pretraining | None = None
 
     @property
     def epochs(self) -> int:
@@ -66,7 +75,9 @@ class Candidate:
         fidelity: how much is spent on it.
         split: images to score on.
         preference: what a screen said of it, higher is better; None where no screen was asked.
-        age: epochs in the lineage of its weights, its own included.
+        strategy: which of the search's strategies has proposed it, from 0.
+        pretraining: what its backbone is trained on before; None for nothing.
+        age: epochs in the lineage of its weights, its own included; those of pretraining are not.
         seed: of everything random in its evaluation, 31 bit.
         threads: CPU threads that its evaluation computes with; results depend on them in the last bits.
         status: ``proposed`` until its evaluation has ended.
@@ -89,6 +100,8 @@ class Candidate:
     fidelity: Fidelity
     split: Split
     preference: float | None
+    strategy: int
+    pretraining: Pretraining | None
     age: int
     seed: int
     threads: int
@@ -112,5 +125,5 @@ class Candidate:
 
     @property
     def is_node(self) -> bool:
-        """Whether it stands in the tree of descent: a start or child."""
-        return self.kind in {"start", "child"}
+        """Whether it stands in the tree of descent: a start, child or reignition."""
+        return self.kind in NODES

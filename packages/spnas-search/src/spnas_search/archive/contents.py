@@ -12,7 +12,7 @@ from spnas_core.encoding import Architecture
 from spnas_core.errors import ArchiveError, ConfigError, suggestion
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.tasks import Fidelity, MetricSpec
-from spnas_search.archive.candidate import Candidate, Inherit, Kind, Phase, Proposal
+from spnas_search.archive.candidate import OFFSPRING, Candidate, Inherit, Kind, Phase, Proposal
 from spnas_search.archive.standing import Standing
 from spnas_search.ranking import RankingRule
 from spnas_search.statistics import Spread
@@ -39,7 +39,9 @@ class Contents:
 
     def _clear(self) -> None:
         self._candidates: list[Candidate] = []
-        self._epochs = 0
+        self._epochs = self._pretraining_epochs = 0
+        self._recent: list[int] = []
+        self._strategy = 0
         self._pending: dict[int, None] = {}
         self._kinds: dict[Kind, list[int]] = defaultdict(list)
         self._controls: dict[tuple[int, Fidelity], list[int]] = defaultdict(list)
@@ -102,6 +104,20 @@ class Contents:
         return tuple(self._candidates[number] for number in self._of.get(subject, ()))
 
     @property
+    def strategy(self) -> int:
+        """Which of the search's strategies has proposed last, from 0."""
+        return self._strategy
+
+    @property
+    def recent_children(self) -> tuple[Candidate, ...]:
+        """Children of the strategy that has proposed last, since the last reignition, oldest first."""
+        return tuple(self._candidates[number] for number in self._recent)
+
+    def children_of(self, strategy: int) -> tuple[Candidate, ...]:
+        """Children that one of the search's strategies has proposed, oldest first."""
+        return tuple(child for child in self.of_kind("child") if child.strategy == strategy)
+
+    @property
     def phase(self) -> Phase:
         """What the last round is for; ``start`` where there is none."""
         return self._candidates[-1].phase if self._candidates else "start"
@@ -110,6 +126,11 @@ class Contents:
     def epochs(self) -> int:
         """Epochs of training of everything that was proposed, controls and replicates included, but for the verdict."""
         return self._epochs
+
+    @property
+    def pretraining_epochs(self) -> int:
+        """Epochs of classification of everything that was proposed, but for the verdict; not among ``epochs``."""
+        return self._pretraining_epochs
 
     def trained(self, candidate: Candidate) -> Candidate:
         """Return the evaluation that has trained a start or child longest: its newest done rung, or itself."""
@@ -276,6 +297,13 @@ class Contents:
         self._of[candidate.subject].append(candidate.id)
         if candidate.phase != "verdict":
             self._epochs += candidate.epochs
+            self._pretraining_epochs += candidate.pretraining.epochs if candidate.pretraining else 0
+        if candidate.kind in OFFSPRING:
+            if candidate.kind == "reignition" or candidate.strategy != self._strategy:
+                self._recent.clear()
+            self._strategy = candidate.strategy
+            if candidate.kind == "child":
+                self._recent.append(candidate.id)
         if candidate.is_node:
             self._architectures.add(candidate.architecture)
         elif candidate.kind == "control" and candidate.parent is not None:
@@ -294,7 +322,7 @@ class Contents:
             self._finish(candidate)
 
     def _finish(self, candidate: Candidate) -> None:
-        if candidate.kind == "rung" and self._candidates[candidate.subject].kind == "child":
+        if candidate.kind == "rung" and self._candidates[candidate.subject].kind in OFFSPRING:
             known = self._candidates[self._newest.get(candidate.subject, candidate.subject)]
             if candidate.fidelity.rung > known.fidelity.rung:
                 self._newest[candidate.subject] = candidate.id

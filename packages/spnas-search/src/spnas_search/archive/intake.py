@@ -15,7 +15,7 @@ from spnas_core.commands.wording import printable
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ArchiveError, EvaluationError
 from spnas_core.morphisms import Rewrite, Step
-from spnas_core.tasks import Evaluation, Fidelity
+from spnas_core.tasks import Evaluation, Fidelity, Pretraining
 from spnas_core.tasks.protocols import Split
 from spnas_search.archive.candidate import Kind, Proposal
 
@@ -42,6 +42,8 @@ def plain_proposal(proposal: object, what: str) -> Proposal:
         split=_one_of(proposal.split, get_args(Split), f"the split of {what}"),
         subject=None if proposal.subject is None else whole(proposal.subject, f"the subject of {what}"),
         preference=None if proposal.preference is None else _finite(proposal.preference, f"the preference of {what}"),
+        strategy=whole(proposal.strategy, f"the strategy of {what}"),
+        pretraining=None if proposal.pretraining is None else _plain_pretraining(proposal.pretraining, what),
     )
 
 
@@ -94,6 +96,12 @@ def _plain_fidelity(fidelity: object, what: str) -> Fidelity:
         )
     except (ValueError, TypeError) as error:
         raise ArchiveError(f"the fidelity of {what} is impossible: {error}") from None
+
+
+def _plain_pretraining(pretraining: object, what: str) -> Pretraining:
+    if not isinstance(pretraining, Pretraining):
+        raise ArchiveError(f"the pretraining of {what} is {pretraining!r}: it must be a Pretraining, or None")
+    return Pretraining(whole(pretraining.epochs, f"the pretraining epochs of {what}"), bool(pretraining.fresh))
 
 
 def _finite(value: object, what: str) -> float:

@@ -55,6 +55,13 @@ def phased_rows(rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
         yield *place, *codes, epochs, None, None, 1.0, 0, split, None, age, seed, threads, *row[13:-1]
 
 
+def single_strategy_rows(rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """Yield rows of the third schema as the fourth has them, without their digests: one strategy, no pretraining."""
+    for row in rows:
+        *proposal, age, seed, threads, status, reason, metrics, cost, receipt, seconds, checksum, _ = row
+        yield *proposal, 0, None, None, age, seed, threads, status, reason, metrics, cost, receipt, seconds, checksum
+
+
 def _phase(kinds: set[str], *, is_late: bool) -> str:
     if "start" in kinds:
         return "start"

@@ -6,7 +6,7 @@ from typing import Any
 
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite, Step
-from spnas_core.tasks import Fidelity
+from spnas_core.tasks import Fidelity, Pretraining
 from spnas_search.archive.candidate import Candidate
 from spnas_search.archive.schema import row_digest
 
@@ -14,7 +14,8 @@ Row = tuple[Any, ...]
 
 COLUMNS = (
     "id", "round", "phase", "kind", "subject", "parent", "source", "parent_code", "code", "block_map", "steps",
-    "epochs", "width", "height", "share", "rung", "split", "preference", "age", "seed", "threads",
+    "epochs", "width", "height", "share", "rung", "split", "preference", "strategy", "pretrain_epochs",
+    "pretrain_fresh", "age", "seed", "threads",
     "status", "reason", "metrics", "cost", "receipt", "seconds", "checksum", "digest",
 )  # fmt: skip
 SELECT = f"SELECT {', '.join(COLUMNS)} FROM candidates ORDER BY id"  # noqa: S608 - constants only
@@ -39,7 +40,7 @@ def result_row(candidate: Candidate) -> Row:
 
 
 def _proposal_row(candidate: Candidate) -> Row:
-    rewrite, fidelity = candidate.rewrite, candidate.fidelity
+    rewrite, fidelity, pretraining = candidate.rewrite, candidate.fidelity, candidate.pretraining
     width, height = fidelity.image_size or (None, None)
     return (
         candidate.round,
@@ -59,6 +60,9 @@ def _proposal_row(candidate: Candidate) -> Row:
         fidelity.rung,
         candidate.split,
         candidate.preference,
+        candidate.strategy,
+        None if pretraining is None else pretraining.epochs,
+        None if pretraining is None else int(pretraining.fresh),
         candidate.age,
         candidate.seed,
         candidate.threads,
@@ -100,7 +104,9 @@ def from_row(row: Row) -> Candidate:
     width, height = values.pop("width"), values.pop("height")
     size = None if width is None or height is None else (width, height)
     fidelity = Fidelity(values.pop("epochs"), size, values.pop("share"), values.pop("rung"))
-    return Candidate(rewrite=rewrite, fidelity=fidelity, **values)
+    pretrain_epochs, fresh = values.pop("pretrain_epochs"), values.pop("pretrain_fresh")
+    pretraining = None if pretrain_epochs is None else Pretraining(pretrain_epochs, bool(fresh))
+    return Candidate(rewrite=rewrite, fidelity=fidelity, pretraining=pretraining, **values)
 
 
 @lru_cache(maxsize=4096)

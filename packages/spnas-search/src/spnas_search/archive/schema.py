@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from spnas_core.errors import ArchiveError
-from spnas_search.archive.repair import phased_rows, repaired_row
+from spnas_search.archive.repair import phased_rows, repaired_row, single_strategy_rows
+
+_Row = tuple[Any, ...]
 
 APPLICATION_ID = int.from_bytes(b"SPNA")
 
@@ -78,6 +81,14 @@ CREATE TABLE candidates (
 ) STRICT
 """
 
+_REIGNITED_CANDIDATES = _PHASED_CANDIDATES.replace("'child', 'control'", "'child', 'reignition', 'control'").replace(
+    "    age INTEGER NOT NULL,",
+    """    strategy INTEGER NOT NULL,
+    pretrain_epochs INTEGER,
+    pretrain_fresh INTEGER,
+    age INTEGER NOT NULL,""",
+)
+
 _STRICT_META = _META.replace("NOT NULL) WITHOUT ROWID", "NOT NULL, digest TEXT NOT NULL) STRICT, WITHOUT ROWID")
 _STRICT_CANDIDATES = f"{_CANDIDATES.rstrip().removesuffix(')')}, digest TEXT NOT NULL) STRICT"
 
@@ -126,13 +137,29 @@ def _make_strict(connection: sqlite3.Connection) -> None:
 
 def _tell_phases(connection: sqlite3.Connection) -> None:
     """Store what a round is for, what a score says something of, and the whole fidelity."""
+    _rebuild(connection, _PHASED_CANDIDATES, phased_rows)
+
+
+def _tell_strategies(connection: sqlite3.Connection) -> None:
+    """Store which strategy has proposed a candidate, and what its backbone was pretrained on."""
+    _rebuild(connection, _REIGNITED_CANDIDATES, single_strategy_rows)
+
+
+def _rebuild(connection: sqlite3.Connection, table: str, rewritten: Callable[[list[_Row]], Iterable[_Row]]) -> None:
+    """Replace the table of candidates by another one.
+
+    Args:
+        connection: inside a transaction.
+        table: what makes the new one; a column a line.
+        rewritten: turns all old rows into new ones, without their digests.
+    """
     connection.execute("ALTER TABLE candidates RENAME TO old_candidates")
-    connection.execute(_PHASED_CANDIDATES)
+    connection.execute(table)
     found = connection.execute("SELECT * FROM old_candidates ORDER BY id").fetchall()
-    width = len(_PHASED_CANDIDATES.strip().splitlines()) - 2
+    width = len(table.strip().splitlines()) - 2
     connection.executemany(
         f"INSERT INTO candidates VALUES ({', '.join('?' * width)})",  # noqa: S608 - constants only
-        [(*row, row_digest(row[1:])) for row in phased_rows(found)],
+        [(*row, row_digest(row[1:])) for row in rewritten(found)],
     )
     connection.execute("DROP TABLE old_candidates")
 
@@ -141,7 +168,7 @@ _VERSION = "spnas_search"
 
 Migration = Callable[[sqlite3.Connection], None]
 
-MIGRATIONS: list[Migration] = [_create, _make_strict, _tell_phases]
+MIGRATIONS: list[Migration] = [_create, _make_strict, _tell_phases, _tell_strategies]
 """The migration at index n turns version n into version n + 1; it runs inside a transaction."""
 
 

@@ -14,6 +14,7 @@ from spnas_search.reports.tables import pareto_table, verdict_tables
 from spnas_search.run import ENDED, Run
 from spnas_search.search.rounds import why_ended
 from spnas_search.search.verdict import Column, Verdict, outcome
+from spnas_search.strategies import phase_names
 
 _FEWEST = 5
 """Children from which a rank correlation is told."""
@@ -40,7 +41,7 @@ def summary(run: Run) -> Iterator[RenderableType]:
     yield from _finalists(archive)
     found = outcome(archive, settings)
     if isinstance(found, Verdict):
-        yield from verdict_tables(found, archive.objective.name)
+        yield from verdict_tables(found, archive.objective.name, phase_names(settings.strategy))
         for column in found.columns:
             yield sentence(column, archive.objective.name)
         if found.searched is not None:

@@ -8,7 +8,7 @@ from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, suggestion
 from spnas_core.plugins import registry
 from spnas_core.space import SearchSpace
-from spnas_core.tasks import MetricSpec, Report, Task, data_fingerprint
+from spnas_core.tasks import MetricSpec, Report, Task, data_fingerprint, pretrains
 from spnas_search.archive import Archive, RunLock, WeightStore
 from spnas_search.executors import Executor, executor_factory
 from spnas_search.executors.resources import share_cores
@@ -156,12 +156,28 @@ class Run:
             raise ConfigError(
                 "init names weights, and inherit = 'none' trains everything from fresh ones: leave one of them out"
             )
+        if self.strategy.reignites:
+            self._check_reignition()
         least = settings.least_epochs(self.control_epochs)
         if epochs is not None and epochs < least:
             raise ConfigError(
                 f"budget.epochs is {epochs}, and the warm start, {settings.noise_seeds} noise_seeds, a first child and "
                 f"the re-scoring of {settings.final.finalists} finalists take {least}: raise it to more than that, or "
                 "lower warm_start_epochs, noise_seeds or final.finalists"
+            )
+
+    def _check_reignition(self) -> None:
+        """Refuse reignitions that cannot happen."""
+        if self.settings.run.inherit == "none":
+            raise ConfigError(
+                "inherit = 'none' trains everything from fresh weights, so nobody would inherit from a reignition: "
+                "choose another way to inherit, or set strategy.reignition.most (strategy.serial.reignition.most) to 0"
+            )
+        if not pretrains(self.task):
+            name = self.settings.run.task.get("name", "detection")
+            raise ConfigError(
+                f"the task {name!r} cannot pretrain a backbone: set strategy.reignition.most (or "
+                "strategy.serial.reignition.most) to 0"
             )
 
 

@@ -129,6 +129,7 @@ def _request(run: Run, candidate: Candidate) -> EvaluationRequest:
         candidate.seed,
         candidate.threads,
         candidate.split,
+        candidate.pretraining,
     )
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import identity
 from spnas_core.tasks import Fidelity
-from spnas_search.archive import Archive, Phase, Proposal
+from spnas_search.archive import OFFSPRING, Archive, Phase, Proposal
 from spnas_search.search.rungs import rung_proposals
 from spnas_search.search.verdict_rounds import finalist_proposals, oldest_start, verdict_proposals
 from spnas_search.settings import RunSettings
@@ -141,7 +141,7 @@ def _within(proposals: Sequence[Proposal], epochs: float) -> tuple[Proposal, ...
         if epochs < 0:
             break
         taken.append(proposal)
-    return tuple(taken) if any(proposal.kind == "child" for proposal in taken) else ()
+    return tuple(taken) if any(proposal.kind in OFFSPRING for proposal in taken) else ()
 
 
 def _add_controls(archive: Archive, proposals: list[Proposal], children: Sequence[Proposal]) -> None:
@@ -164,7 +164,7 @@ def _owed(archive: Archive) -> list[Proposal]:
         return []
     groups = dict.fromkeys(
         (child.parent, child.fidelity)
-        for child in archive.of_kind("child")
+        for child in (*archive.of_kind("child"), *archive.of_kind("reignition"))
         if child.parent is not None and math.isfinite(archive.score(child))
     )
     return [_control(archive, *group) for group in groups if archive.control_score(*group) is None]

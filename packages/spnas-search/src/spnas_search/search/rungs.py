@@ -6,7 +6,7 @@ from scipy import stats
 
 from spnas_core.morphisms import identity
 from spnas_core.tasks import Fidelity
-from spnas_search.archive import Archive, Candidate, Proposal
+from spnas_search.archive import OFFSPRING, Archive, Candidate, Proposal
 from spnas_search.settings import RungSettings
 
 
@@ -22,7 +22,7 @@ def rung_proposals(archive: Archive, settings: RungSettings) -> list[Proposal]:
     proposals: list[Proposal] = []
     for child in archive.best(len(archive)):
         rung = archive.trained(child).fidelity.rung
-        if child.kind != "child" or rung >= len(settings.epochs):
+        if child.kind not in OFFSPRING or rung >= len(settings.epochs):
             continue
         if _tried(archive, child, rung + 1) or chance(archive, child) < settings.chance:
             continue

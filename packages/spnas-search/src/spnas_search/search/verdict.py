@@ -8,6 +8,7 @@ from spnas_search.archive import Archive, Candidate
 from spnas_search.search.verdict_rounds import (
     branch_epochs,
     branches,
+    milestones,
     scratch_epochs,
     scratches,
     searched,
@@ -20,8 +21,21 @@ _NAMED = 3
 
 
 @dataclass(frozen=True)
+class Side:
+    """What stands between start and winner: the best of an earlier strategy, or a reignition.
+
+    Attributes:
+        candidate: that was trained.
+        scores: on test images, in the metric's own direction.
+    """
+
+    candidate: Candidate
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Column:
-    """One way of training both architectures alike.
+    """One way of training the architectures alike.
 
     Attributes:
         name: how both were trained, for headings.
@@ -30,6 +44,7 @@ class Column:
         winner: the same of the winner.
         paired: whether scores of the same place come from the same warm start.
         higher_is_better: the metric's direction.
+        between: what else was trained alike, in the order in which the search has found it.
     """
 
     name: str
@@ -38,15 +53,20 @@ class Column:
     winner: tuple[float, ...]
     paired: bool
     higher_is_better: bool = True
+    between: tuple[Side, ...] = ()
 
     @property
     def gain(self) -> Interval:
         """Mean improvement of the winner over the start with its 95 % interval; positive is better."""
+        return self.gain_of(self.winner)
+
+    def gain_of(self, scores: Sequence[float]) -> Interval:
+        """Mean improvement of scores, one per seed, over the start's."""
         sign = 1 if self.higher_is_better else -1
-        start, winner = ([sign * score for score in scores] for scores in (self.start, self.winner))
+        start, others = ([sign * score for score in found] for found in (self.start, scores))
         if self.paired:
-            return mean_interval([one - other for one, other in zip(winner, start, strict=True)])
-        return difference_interval(winner, start)
+            return mean_interval([one - other for one, other in zip(others, start, strict=True)])
+        return difference_interval(others, start)
 
 
 @dataclass(frozen=True)
@@ -110,23 +130,33 @@ def outcome(archive: Archive, settings: RunSettings) -> Verdict | NoVerdict:
 
 
 def _columns(archive: Archive, settings: RunSettings, winner: Candidate) -> list[Column]:
-    start, higher_is_better = archive.start, archive.objective.higher_is_better
-    columns = []
+    higher_is_better, sides, columns = archive.objective.higher_is_better, milestones(archive, winner), []
     if archive.inherit != "none":
-        pairs = []
+        rows = []
         for warm in archive.of_kind("warm"):
-            sides = [_finite(archive, branches(archive, warm, side)) for side in (start, winner)]
-            if all(sides):
-                pairs.append(tuple(_scores(archive, side)[0] for side in sides))
+            found = [_finite(archive, branches(archive, warm, side)) for side in sides]
+            if all(found):
+                rows.append([_scores(archive, trained)[0] for trained in found])
+        scores = [tuple(row[place] for row in rows) for place in range(len(sides))]
         epochs = branch_epochs(archive, settings, winner)
-        ones, others = (tuple(pair[place] for pair in pairs) for place in (0, 1))
-        columns.append(Column("fresh warm starts", epochs, ones, others, True, higher_is_better))
+        columns.append(_column("fresh warm starts", epochs, sides, scores, True, higher_is_better))
     if archive.inherit == "none" or settings.final.from_scratch:
-        ones, others = (_scores(archive, _finite(archive, scratches(archive, side))) for side in (start, winner))
-        columns.append(
-            Column("from scratch", scratch_epochs(archive, settings, winner), ones, others, False, higher_is_better)
-        )
+        scores = [_scores(archive, _finite(archive, scratches(archive, side))) for side in sides]
+        epochs = scratch_epochs(archive, settings, winner)
+        columns.append(_column("from scratch", epochs, sides, scores, False, higher_is_better))
     return columns
+
+
+def _column(
+    name: str,
+    epochs: int,
+    sides: Sequence[Candidate],
+    scores: Sequence[tuple[float, ...]],
+    paired: bool,
+    higher_is_better: bool,
+) -> Column:
+    between = tuple(Side(side, found) for side, found in zip(sides[1:-1], scores[1:-1], strict=True) if found)
+    return Column(name, epochs, scores[0], scores[-1], paired, higher_is_better, between)
 
 
 def missing_parts(archive: Archive, settings: RunSettings, winner: Candidate) -> tuple[str, ...]:
@@ -135,7 +165,8 @@ def missing_parts(archive: Archive, settings: RunSettings, winner: Candidate) ->
     warms = archive.of_kind("warm")
     if archive.inherit != "none" and sum(warm.status == "done" for warm in warms) < wanted:
         parts.append(f"{_of(warms, wanted)} fresh warm starts ended ({_why(archive, warms)})")
-    for name, side in (("start", archive.start), ("winner", winner)):
+    start, *between, _ = milestones(archive, winner)
+    for name, side in (("start", start), *((f"{one.kind} {one.id}", one) for one in between), ("winner", winner)):
         groups = []
         if archive.inherit != "none":
             groups.append([one for warm in warms for one in branches(archive, warm, side)])

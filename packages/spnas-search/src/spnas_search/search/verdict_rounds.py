@@ -1,10 +1,10 @@
-"""The evaluations that end a search: its finalists once more, then start and winner alike from fresh warm starts."""
+"""The evaluations that end a search: its finalists once more, then all milestones alike from fresh warm starts."""
 
 import math
 from collections.abc import Sequence
 
 from spnas_core.morphisms import Rewrite, identity
-from spnas_core.tasks import Fidelity
+from spnas_core.tasks import Fidelity, Pretraining
 from spnas_search.archive import Archive, Candidate, Proposal
 from spnas_search.settings import RunSettings
 
@@ -24,7 +24,14 @@ def finalist_proposals(archive: Archive, settings: RunSettings) -> tuple[Proposa
         if not best or best[0].kind == "start":
             return ()
     return tuple(
-        Proposal("replicate", finalist.parent, finalist.rewrite, finalist.fidelity, subject=finalist.id)
+        Proposal(
+            "replicate",
+            finalist.parent,
+            finalist.rewrite,
+            finalist.fidelity,
+            subject=finalist.id,
+            pretraining=finalist.pretraining,
+        )
         for finalist in known
         for _ in range(wanted - _scored(archive, archive.rescores(finalist)))
     )
@@ -34,7 +41,7 @@ def verdict_proposals(archive: Archive, settings: RunSettings) -> tuple[Proposal
     """Return the evaluations of the verdict that are still missing, those first from which others begin.
 
     The winner's kept weights are scored as they are, beside the start's at the greatest age that it was brought to.
-    Then, for each seed: a fresh warm start, and both architectures trained on from it; both from fresh weights, where
+    Then, for each seed: a fresh warm start, and all ``milestones`` trained on from it; all from fresh weights, where
     that is asked for, and where children inherit nothing.
     """
     winner, final = archive.winner, settings.final
@@ -51,6 +58,19 @@ def verdict_proposals(archive: Archive, settings: RunSettings) -> tuple[Proposal
     return (warm,) * (final.seeds - len(fresh)) + _as_they_are(archive, winner)
 
 
+def milestones(archive: Archive, winner: Candidate) -> tuple[Candidate, ...]:
+    """What the verdict compares: start and winner, and between them what else the search has found on its way.
+
+    That is the best child of each other strategy that had its turn, and the last reignition. In a search with one
+    strategy and no reignition there is nothing between.
+    """
+    ranked = [one for one in archive.best(len(archive)) if one.kind == "child" and one.strategy != winner.strategy]
+    between = [next((one for one in ranked if one.strategy == n), None) for n in range(archive.strategy + 1)]
+    reignited = [one for one in archive.of_kind("reignition") if one.status == "done"][-1:]
+    others = [one for one in (*between, *reignited) if one is not None and one.id != winner.id]
+    return (archive.start, *sorted(others, key=lambda one: (one.strategy, one.kind)), winner)
+
+
 def _as_they_are(archive: Archive, winner: Candidate) -> tuple[Proposal, ...]:
     """Score the weights that the search has left."""
     return tuple(
@@ -63,11 +83,11 @@ def _as_they_are(archive: Archive, winner: Candidate) -> tuple[Proposal, ...]:
 def _branched(
     archive: Archive, settings: RunSettings, winner: Candidate, fresh: Sequence[Candidate]
 ) -> tuple[Proposal, ...]:
-    """Train both on from each fresh warm start."""
+    """Train all on from each fresh warm start."""
     epochs = branch_epochs(archive, settings, winner)
-    sides = (archive.start, identity(archive.start.architecture)), (winner, rewrite_from_start(archive, winner))
+    sides = [(side, rewrite_from_start(archive, side)) for side in milestones(archive, winner)]
     return tuple(
-        _test(warm.id, rewrite, epochs, side.id)
+        _test(warm.id, rewrite, epochs, side.id, side.pretraining)
         for warm in fresh
         for side, rewrite in sides
         if not _ended(branches(archive, warm, side))
@@ -132,24 +152,26 @@ def needed_for_end(archive: Archive, settings: RunSettings) -> frozenset[int]:
         needed.update(
             warm.id
             for warm in archive.of_kind("warm")
-            if not all(_ended(branches(archive, warm, side)) for side in (archive.start, winner))
+            if not all(_ended(branches(archive, warm, side)) for side in milestones(archive, winner))
         )
     return frozenset(needed)
 
 
 def _from_scratch(archive: Archive, settings: RunSettings, winner: Candidate) -> tuple[Proposal, ...]:
-    """Train both from fresh weights."""
+    """Train all from fresh weights."""
     epochs = scratch_epochs(archive, settings, winner)
     return tuple(
-        _test(None, identity(side.architecture), epochs, side.id)
+        _test(None, identity(side.architecture), epochs, side.id, side.pretraining)
         for seed in range(settings.final.seeds)
-        for side in (archive.start, winner)
+        for side in milestones(archive, winner)
         if seed >= _ended(scratches(archive, side))
     )
 
 
-def _test(parent: int | None, rewrite: Rewrite, epochs: int, subject: int) -> Proposal:
-    return Proposal("final", parent, rewrite, Fidelity(epochs), "test", subject)
+def _test(
+    parent: int | None, rewrite: Rewrite, epochs: int, subject: int, pretraining: Pretraining | None = None
+) -> Proposal:
+    return Proposal("final", parent, rewrite, Fidelity(epochs), "test", subject, pretraining=pretraining)
 
 
 def _scored(archive: Archive, candidates: Sequence[Candidate]) -> int:

@@ -4,30 +4,40 @@ from spnas_search.strategies._base import Strategy, StrategyPlugin, strategy_plu
 from spnas_search.strategies.checked import CheckedStrategy
 from spnas_search.strategies.hill_climb import HillClimb, HillClimbSettings
 from spnas_search.strategies.parallel import Parallel, ParallelSettings, row_odds
+from spnas_search.strategies.phases import FullSettings, Phases, PhasesSettings, any_phases, full, phase_names
 from spnas_search.strategies.pool import Pool, PoolSettings, parent_odds
 from spnas_search.strategies.random_search import RandomSearch, RandomSettings
 from spnas_search.strategies.regularized_evolution import RegularizedEvolution, RegularizedEvolutionSettings
+from spnas_search.strategies.reignition import Reignition, ReignitionSettings
 from spnas_search.strategies.sampling import Sampler
 from spnas_search.strategies.serial import Serial, SerialSettings
 
 __all__ = [
     "CheckedStrategy",
+    "FullSettings",
     "HillClimb",
     "HillClimbSettings",
     "Parallel",
     "ParallelSettings",
+    "Phases",
+    "PhasesSettings",
     "Pool",
     "PoolSettings",
     "RandomSearch",
     "RandomSettings",
     "RegularizedEvolution",
     "RegularizedEvolutionSettings",
+    "Reignition",
+    "ReignitionSettings",
     "Sampler",
     "Serial",
     "SerialSettings",
     "Strategy",
     "StrategyPlugin",
+    "any_phases",
+    "full",
     "parent_odds",
+    "phase_names",
     "row_odds",
     "strategy_plugin",
 ]

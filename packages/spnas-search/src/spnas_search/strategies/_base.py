@@ -33,7 +33,8 @@ class Strategy(Protocol):
         Returns:
             Proposals of kind ``child`` and rung 0, new in the archive, different from each other, inside the space,
             scored on validation images; fewer than a full round where no more can be found, none where the strategy is
-            exhausted.
+            exhausted. Or one of kind ``reignition``: the identity rewrite of a candidate, with a ``Pretraining``; a
+            strategy that proposes such says so by a true attribute ``reignites``.
         """
 
     def stuck(self, archive: Archive) -> str | None:

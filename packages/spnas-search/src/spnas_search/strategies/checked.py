@@ -11,7 +11,7 @@ from spnas_core.encoding import Architecture
 from spnas_core.errors import ArchiveError, PluginError, SpnasError
 from spnas_core.plugins import plugin_origins, registry
 from spnas_core.space import SearchSpace
-from spnas_search.archive import Archive, Proposal
+from spnas_search.archive import OFFSPRING, Archive, Proposal
 from spnas_search.archive.intake import plain_proposal, plain_reason, whole
 from spnas_search.strategies._base import Strategy
 
@@ -22,8 +22,9 @@ _T = TypeVar("_T")
 class CheckedStrategy:
     """A strategy that can only propose what a search may evaluate.
 
-    A proposal must be a child of a done start or child of the archive, rewritten from that parent's architecture,
-    scored on validation images, new in the archive and in its round, inside the space, and of plain values.
+    A proposal must be a child of a done node of the archive, rewritten from that parent's architecture, scored on
+    validation images, new in the archive and in its round, inside the space, and of plain values. A reignition is its
+    parent once more, so it need not be new.
 
     Attributes:
         name: under which the strategy is registered.
@@ -68,6 +69,11 @@ class CheckedStrategy:
             checked.append(self._checked(archive, proposal, place, taken))
             taken.add(checked[-1].rewrite.child)
         return checked
+
+    @property
+    def reignites(self) -> bool:
+        """Whether the strategy may propose reignitions, as it says by an attribute of this name."""
+        return bool(getattr(self.wrapped, "reignites", False))
 
     def stuck(self, archive: Archive) -> str | None:
         """Say why going on makes no sense, or None; see ``Strategy``.
@@ -132,15 +138,14 @@ class CheckedStrategy:
         child = plain.rewrite.child
         for wrong in self._broken_rules(archive, plain):
             raise PluginError(f"{what} {wrong}")
-        if child in taken:
+        if plain.kind == "child" and child in taken:
             raise PluginError(f"{what} is {child} a second time: the proposals of a round must differ")
         return plain
 
     def _broken_rules(self, archive: Archive, proposal: Proposal) -> Iterator[str]:
         """Yield which rules a proposal breaks, and what each of them is."""
         child = proposal.rewrite.child
-        if proposal.kind != "child":
-            yield f"is of kind {proposal.kind!r}: a strategy proposes children, all else is the search's matter"
+        yield from _wrong_kind(proposal)
         if proposal.split != "validation":
             yield f"is scored on {proposal.split} images: only the verdict may look at those"
         if proposal.fidelity.rung:
@@ -151,11 +156,19 @@ class CheckedStrategy:
             yield f"has parent {proposal.parent}: it must be one of the {len(archive)} candidates of the archive"
             return
         parent = archive[proposal.parent]
-        if parent.kind not in {"start", "child"} or parent.status != "done":
+        if not parent.is_node or parent.status != "done":
             yield f"has parent {parent.id}, a {parent.status} {parent.kind}: it must be a done start or child"
         if proposal.rewrite.parent != parent.architecture:
             yield f"rewrites {proposal.rewrite.parent}, but its parent {parent.id} is {parent.architecture}"
-        if archive.contains(child):
+        if proposal.kind == "child" and archive.contains(child):
             yield f"is {child}, which was proposed before: it must be new in the archive"
         if outside := self.space.violations(child):
             yield f"is {child}, outside the search space: {'; '.join(outside)}"
+
+
+def _wrong_kind(proposal: Proposal) -> Iterator[str]:
+    if proposal.kind not in OFFSPRING:
+        kinds = "children and reignitions"
+        yield f"is of kind {proposal.kind!r}: a strategy proposes {kinds}, all else is the search's matter"
+    elif (proposal.kind == "reignition") != (proposal.pretraining is not None):
+        yield f"is a {proposal.kind} with pretraining {proposal.pretraining}: a reignition has one, and nothing else"

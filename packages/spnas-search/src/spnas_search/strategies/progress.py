@@ -13,11 +13,12 @@ def why_stuck(archive: Archive, children: int, alpha: float) -> str | None:
     any effect one passes with a probability of at most ``alpha``.
 
     Args:
-        archive: of the search; everything in it has ended.
+        archive: of the search; everything in it has ended. Only the present strategy's children since the last
+            reignition count.
         children: in a row.
         alpha: error rate.
     """
-    last = archive.of_kind("child")[-children:]
+    last = archive.recent_children[-children:]
     if len(last) < children or any(is_progress(archive, child, children, alpha) for child in last):
         return None
     return (

@@ -1,4 +1,4 @@
-"""The serial phase of SP-NAS: Swap–Expand over one sequence of residual blocks.
+"""The serial phase of SP-NAS: Swap–Expand–Reignite over one sequence of residual blocks.
 
 Jiang et al., "SP-NAS: Serial-to-Parallel Backbone Search for Object Detection", CVPR 2020.
 """
@@ -14,6 +14,7 @@ from spnas_core.tasks import Fidelity
 from spnas_search.archive import Archive, Proposal
 from spnas_search.strategies.mutation import MutationSettings, Mutator
 from spnas_search.strategies.pool import Pool, PoolSettings
+from spnas_search.strategies.reignition import Reignition, ReignitionSettings
 
 
 class SerialSettings(PoolSettings, MutationSettings):
@@ -22,14 +23,16 @@ class SerialSettings(PoolSettings, MutationSettings):
     Attributes:
         name: the strategy's name.
         swap_epochs: epochs of a child with a swap among its morphisms; 0 means as many as ``epochs``.
+        reignition: what happens when the search is stuck.
     """
 
     name: Literal["serial"] = "serial"
     swap_epochs: int = Field(0, ge=0)
+    reignition: ReignitionSettings = ReignitionSettings()
 
 
 class Serial:
-    """Mutates the best candidates so far by swap, expand and add stage.
+    """Mutates the best candidates so far by swap, expand and add stage, and reignites the best when that is stuck.
 
     Args:
         settings: the ``[strategy]`` table.
@@ -45,10 +48,19 @@ class Serial:
         self.space = space
         self._mutator = Mutator(settings, space)
         self._pool = Pool(settings)
+        self._reignition = Reignition(settings.reignition, settings.epochs)
+
+    @property
+    def reignites(self) -> bool:
+        """Whether there may be reignitions."""
+        return self.settings.reignition.most > 0
 
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
-        """Draw parents from the best ``pool`` candidates and mutate them."""
-        draw_parent = self._pool.drawing(archive, rng)
+        """Draw parents from the best ``pool`` candidates and mutate them; reignite the best where that is stuck."""
+        if self._pool.stuck(archive) is not None and self._reignition.is_left(archive):
+            return self._reignition.propose(archive)
+        reignited = self._reignition.parent(archive)
+        draw_parent = self._pool.drawing(archive, rng) if reignited is None else lambda: reignited
         if draw_parent is None:
             return []
         drawn = self._mutator.children(self.settings.round, draw_parent, archive, rng)
@@ -59,9 +71,9 @@ class Serial:
         return self.settings.swap_epochs if swaps and self.settings.swap_epochs else self.settings.epochs
 
     def stuck(self, archive: Archive) -> str | None:
-        """Say so after ``n_stuck`` children in a row of which none was progress."""
-        return self._pool.stuck(archive)
+        """Say so after ``n_stuck`` children in a row of which none was progress, once no reignition is left."""
+        return None if self._reignition.is_left(archive) else self._pool.stuck(archive)
 
     def may_use(self, archive: Archive) -> frozenset[int]:
-        """The pool: only its members become parents."""
-        return self._pool.may_use(archive)
+        """The pool, and the last reignition: only these become parents."""
+        return self._pool.may_use(archive) | self._reignition.may_use(archive)

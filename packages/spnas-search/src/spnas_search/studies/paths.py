@@ -9,8 +9,9 @@ import numpy as np
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, SpaceError
-from spnas_core.morphisms import Rewrite, Step, identity, morphisms
+from spnas_core.morphisms import Rewrite, Step, identity, morphism
 from spnas_core.space import SearchSpace
+from spnas_search.strategies.mutation import DEFAULT_ODDS
 
 MOST_STEPS = 6
 """Morphisms between the start and a code, at most."""
@@ -106,8 +107,8 @@ def _walk(
 
 
 def _step(code: Architecture, space: SearchSpace, rng: np.random.Generator) -> Rewrite | None:
-    """Draw one of all applications of all morphisms that stays inside the space; None where none is found soon."""
-    options = [options for morphism in morphisms().values() if (options := morphism.options(code))]
+    """Draw one of all applications of the serial phase's morphisms that stays inside; None where none is found soon."""
+    options = [options for name in DEFAULT_ODDS if (options := morphism(name).options(code))]
     ends = np.cumsum([len(one) for one in options])
     for _ in range(_TRIES if options else 0):
         place = int(rng.integers(ends[-1]))

@@ -54,9 +54,9 @@ class NullTask:
     """Scores that look like training, computed from the code and the epochs; nothing is built or trained.
 
     ``score`` is ``quality · (1 - 2^(-age / half_life)) + noise · N(0, 1)``, where age counts the epochs along
-    the chain of weights files. Quality, in [0, 1], grows with depth and differs from code to code, so that a
-    strategy has something to climb. ``loss`` is ``1 - score``: a metric where lower is better. Costs are the
-    backbone's real ones.
+    the chain of weights files; pretraining changes nothing. Quality, in [0, 1], grows with depth and differs from code
+    to code, so that a strategy has something to climb. ``loss`` is ``1 - score``: a metric where lower is better. Costs
+    are the backbone's real ones.
 
     Attributes:
         noise: standard deviation of the score over seeds.
@@ -75,6 +75,7 @@ class NullTask:
     image_size: tuple[int, int] = (64, 64)
     behaviour: Mapping[int, Behaviour] = field(default_factory=dict, hash=False)
     differences: float = 1.0
+    pretrains = True
 
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
@@ -103,6 +104,8 @@ class NullTask:
             report(Progress(request.candidate, epoch, request.epochs, "null"))
         inherited = 0 if request.parent_weights is None else int(load_file(request.parent_weights)["epochs"][0])
         age = inherited + request.epochs
+        if request.pretraining is not None:
+            report(Progress(request.candidate, request.pretraining.epochs, request.pretraining.epochs, "pretraining"))
         score = self.score(str(request.rewrite.child), age, request.seed)
         if behaviour == "nan":
             score = float("nan")

@@ -1,0 +1,198 @@
+"""Strategies that follow one another: the whole of SP-NAS is a serial phase, then a parallel one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from spnas_core.configuration import validate
+from spnas_core.errors import ConfigError
+from spnas_core.space import SearchSpace
+from spnas_search.archive import Archive, Proposal
+from spnas_search.strategies._base import Strategy, strategy_plugin
+from spnas_search.strategies.parallel import ParallelSettings
+from spnas_search.strategies.reignition import ReignitionSettings
+from spnas_search.strategies.serial import SerialSettings
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One of several strategies.
+
+    Attributes:
+        name: under which it is registered.
+        strategy: the strategy itself.
+        candidates: children after which the next one begins; None for no bound.
+    """
+
+    name: str
+    strategy: Strategy
+    candidates: int | None
+
+
+class Phases:
+    """Strategies one after the other, in one archive.
+
+    The next one begins where one has proposed as many children as it may, says that it is stuck, or has nothing left to
+    propose. It goes on from what the earlier ones have found: it sees the whole archive.
+
+    Args:
+        phases: in order; at least one.
+        settings: of the whole, for whoever asks.
+    """
+
+    def __init__(self, phases: Sequence[Phase], settings: BaseModel) -> None:
+        self.phases = tuple(phases)
+        self.settings = settings
+
+    @property
+    def round(self) -> int:
+        """Children per round: of the strategy with the largest rounds."""
+        return max(_number(phase, "round") for phase in self.phases)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the first strategy's children, at which the noise is measured."""
+        return _number(self.phases[0], "epochs")
+
+    @property
+    def reignites(self) -> bool:
+        """Whether one of them may reignite."""
+        return any(getattr(phase.strategy, "reignites", False) for phase in self.phases)
+
+    def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
+        """Let the present strategy propose, or the next one that has something to propose."""
+        for number in range(self.current(archive), len(self.phases)):
+            phase = self.phases[number]
+            if self._why_over(archive, number) is not None:
+                continue
+            left = None if phase.candidates is None else phase.candidates - len(archive.children_of(number))
+            if proposed := phase.strategy.propose(archive, rng)[:left]:
+                return [replace(proposal, strategy=number) for proposal in proposed]
+        return []
+
+    def current(self, archive: Archive) -> int:
+        """Number of the strategy whose turn it is, from 0."""
+        number = archive.strategy
+        while number + 1 < len(self.phases) and self._why_over(archive, number) is not None:
+            number += 1
+        return number
+
+    def stuck(self, archive: Archive) -> str | None:
+        """Say why the last strategy is over."""
+        last = len(self.phases) - 1
+        return self._why_over(archive, last) if self.current(archive) == last else None
+
+    def may_use(self, archive: Archive) -> frozenset[int]:
+        """What the present and the later strategies may use."""
+        present = self.current(archive)
+        return frozenset().union(*(phase.strategy.may_use(archive) for phase in self.phases[present:]))
+
+    def _why_over(self, archive: Archive, number: int) -> str | None:
+        phase, children = self.phases[number], len(archive.children_of(number))
+        if phase.candidates is not None and children >= phase.candidates:
+            return f"all {phase.candidates} candidates of the {phase.name} phase are evaluated"
+        # What a strategy says of being stuck is about the children of the strategy that has proposed last.
+        return phase.strategy.stuck(archive) if archive.strategy == number and children else None
+
+
+class FirstPhaseReignition(ReignitionSettings):
+    """The ``[strategy.serial.reignition]`` table of the whole search.
+
+    Attributes:
+        most: reignitions; the paper has at most two.
+    """
+
+    most: int = Field(1, ge=0)
+
+
+class FirstPhaseSettings(SerialSettings):
+    """The ``[strategy.serial]`` table of the whole search.
+
+    Attributes:
+        n_stuck: children in a row without progress after which the best is reignited, or the phase ends.
+        reignition: what happens then.
+    """
+
+    n_stuck: int = Field(6, ge=1)
+    reignition: FirstPhaseReignition = FirstPhaseReignition()
+
+
+class FullSettings(BaseModel):
+    """The ``[strategy]`` table of the whole search: the serial phase with reignition, then the parallel one.
+
+    Attributes:
+        name: the strategy's name.
+        serial: table of the first phase.
+        serial_candidates: children after which it ends, where it is not stuck before.
+        parallel: table of the second phase.
+        parallel_candidates: children after which it ends, where it is not stuck before.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["full"] = "full"
+    serial: FirstPhaseSettings = FirstPhaseSettings()
+    serial_candidates: int = Field(16, ge=1)
+    parallel: ParallelSettings = ParallelSettings()
+    parallel_candidates: int = Field(6, ge=1)
+
+
+def full(settings: FullSettings, space: SearchSpace) -> Phases:
+    """Build the whole search."""
+    tables = (settings.serial, settings.serial_candidates), (settings.parallel, settings.parallel_candidates)
+    phases = [
+        Phase(table.name, strategy_plugin(table.name).build(table, space), candidates) for table, candidates in tables
+    ]
+    return Phases(phases, settings)
+
+
+class PhasesSettings(BaseModel):
+    """The ``[strategy]`` table of any strategies that follow one another.
+
+    Attributes:
+        name: the strategy's name.
+        phases: their tables in order, each with the ``name`` of a registered strategy, its settings, and perhaps
+            ``candidates``: children after which the next one begins.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["phases"] = "phases"
+    phases: tuple[dict[str, Any], ...] = Field(min_length=1)
+
+
+def any_phases(settings: PhasesSettings, space: SearchSpace) -> Phases:
+    """Build the strategies of a list of tables.
+
+    Raises:
+        ConfigError: a table without a name, or with settings that its strategy does not have.
+        PluginError: an unknown strategy.
+    """
+    return Phases([_phase(table, number, space) for number, table in enumerate(settings.phases)], settings)
+
+
+def _phase(table: dict[str, Any], number: int, space: SearchSpace) -> Phase:
+    where, name = f"strategy.phases.{number}.", table.get("name")
+    if not isinstance(name, str):
+        raise ConfigError(f"{where}name is {name!r}: it must be the name of a registered strategy")
+    plugin, candidates = strategy_plugin(name), table.get("candidates")
+    if candidates is not None and (not isinstance(candidates, int) or candidates < 1):
+        raise ConfigError(f"{where}candidates is {candidates!r}: it must be a whole number, 1 or more")
+    own = {key: value for key, value in table.items() if key != "candidates"}
+    return Phase(name, plugin.build(validate(plugin.settings, own, where), space), candidates)
+
+
+def _number(phase: Phase, key: str) -> int:
+    settings = getattr(phase.strategy, "settings", None)
+    return int(getattr(phase.strategy, key, getattr(settings, key, 0)))
+
+
+def phase_names(table: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the strategies that a ``[strategy]`` table stands for."""
+    name = str(table.get("name", "serial"))
+    if name == "full":
+        return "serial", "parallel"
+    return tuple(str(one.get("name")) for one in table["phases"]) if name == "phases" else (name,)

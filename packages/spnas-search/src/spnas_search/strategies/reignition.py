@@ -1,0 +1,68 @@
+"""Reignition: when a search is stuck, its best candidate is pretrained on classification, and becomes a parent again.
+
+Jiang et al., "SP-NAS: Serial-to-Parallel Backbone Search for Object Detection", CVPR 2020.
+"""
+
+from dataclasses import replace
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from spnas_core.morphisms import Step, identity
+from spnas_core.tasks import Fidelity, Pretraining
+from spnas_search.archive import Archive, Candidate, Proposal
+
+
+class ReignitionSettings(BaseModel):
+    """The ``[strategy.reignition]`` table.
+
+    Attributes:
+        most: reignitions of a search; 0 has none.
+        pretrain_epochs: of classification.
+        epochs: of detection after it; 0 means as many as a child's.
+        fresh: whether the backbone begins with fresh weights, and not with those that the search has found.
+        n_after: the next so many children have the reignited candidate as their parent, even if it is worse at first.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    most: int = Field(0, ge=0)
+    pretrain_epochs: int = Field(8, ge=1)
+    epochs: int = Field(0, ge=0)
+    fresh: bool = False
+    n_after: int = Field(4, ge=0)
+
+
+class Reignition:
+    """Where a search stands with its reignitions: everything follows from the archive.
+
+    Args:
+        settings: how many, and what they are.
+        epochs: that a child is trained.
+    """
+
+    def __init__(self, settings: ReignitionSettings, epochs: int) -> None:
+        self._settings = settings
+        self._epochs = settings.epochs or epochs
+
+    def is_left(self, archive: Archive) -> bool:
+        """Whether another one may follow; those that have failed count."""
+        return len(archive.of_kind("reignition")) < self._settings.most and bool(archive.best(1))
+
+    def propose(self, archive: Archive) -> list[Proposal]:
+        """Reignite the best candidate."""
+        best = archive.best(1)[0]
+        begin = "fresh weights" if self._settings.fresh else "its weights"
+        detail = f"pretrained for {self._settings.pretrain_epochs} epochs from {begin}"
+        rewrite = replace(identity(best.architecture), steps=(Step("reignite", detail, None),))
+        pretraining = Pretraining(self._settings.pretrain_epochs, self._settings.fresh)
+        return [Proposal("reignition", best.id, rewrite, Fidelity(self._epochs), pretraining=pretraining)]
+
+    def parent(self, archive: Archive) -> Candidate | None:
+        """The reignited candidate while the next children are to be its own; else None."""
+        done = [one for one in archive.of_kind("reignition") if one.status == "done"]
+        is_next = bool(done) and archive.lead(done[-1]) is not None
+        return done[-1] if is_next and len(archive.recent_children) < self._settings.n_after else None
+
+    def may_use(self, archive: Archive) -> frozenset[int]:
+        """The last one."""
+        return frozenset(one.id for one in archive.of_kind("reignition")[-1:] if one.status == "done")

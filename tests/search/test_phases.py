@@ -1,0 +1,193 @@
+"""Strategies that follow one another, and reignition: a whole search, by made-up scores."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.search.test_reports import shown
+
+import spnas_search
+from spnas_core.errors import ConfigError, PluginError
+from spnas_core.morphisms import identity
+from spnas_core.tasks import Fidelity, Pretraining
+from spnas_search.archive import Proposal
+from spnas_search.reports import verdict_tables
+from spnas_search.run import read_archive
+from spnas_search.search import Verdict, outcome
+from spnas_search.search.verdict_rounds import milestones
+from spnas_search.strategies import CheckedStrategy, phase_names, strategy_plugin
+
+NULL = {"name": "null", "noise": 0.02}
+FULL = {
+    "name": "full",
+    "serial": {"n_stuck": 3, "reignition": {"most": 2, "pretrain_epochs": 5, "n_after": 2}},
+    "serial_candidates": 14,
+    "parallel": {"epochs": 3},
+    "parallel_candidates": 5,
+}
+SPACE = {"max_multiply_adds": "4x"}
+
+
+def searched(folder, **values):
+    settings = {"seed": 3, "strategy": FULL, "task": NULL, "executor": {"name": "inline"}, "space": SPACE}
+    settings |= {"budget": {"candidates": 40}, "final": {"seeds": 2}, "out": folder / "run"}
+    return spnas_search.search(**{**settings, **values})
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A search that passes through everything."""
+    with searched(tmp_path_factory.mktemp("whole")) as run:
+        yield run
+
+
+def test_the_serial_phase_is_followed_by_the_parallel_one(whole):
+    children = whole.archive.of_kind("child")
+    numbers = [child.strategy for child in children]
+    assert numbers == sorted(numbers)
+    assert numbers.count(1) == 5
+    assert 3 <= numbers.count(0) <= 14
+    for child in children:
+        assert bool(child.architecture.rows) == (child.strategy == 1)
+        assert {step.morphism for step in child.rewrite.steps} <= (
+            {"add-row"} if child.strategy else {"swap", "expand", "add-stage"}
+        )
+        assert child.epochs == (3 if child.strategy else 4)
+
+
+def test_a_stuck_search_is_reignited_and_its_next_children_descend_from_that(whole):
+    archive = whole.archive
+    reignitions = archive.of_kind("reignition")
+    assert len(reignitions) == 2
+    for reignition in reignitions:
+        assert reignition.pretraining == Pretraining(5)
+        assert reignition.architecture == archive[reignition.parent].architecture
+        assert [step.morphism for step in reignition.rewrite.steps] == ["reignite"]
+        assert reignition.source == reignition.parent
+        assert reignition.age == archive[reignition.parent].age + reignition.epochs  # pretraining does not count
+        before = [child for child in archive.of_kind("child") if child.id < reignition.id]
+        assert len(before) >= 3
+        after = [child for child in archive.of_kind("child") if child.id > reignition.id][:2]
+        assert [child.parent for child in after] == [reignition.id] * 2
+    assert archive.pretraining_epochs == 10
+    assert archive.epochs == sum(one.epochs for one in archive if one.phase != "verdict")
+
+
+def test_pretraining_is_asked_of_the_reignition_and_its_finals_alone(whole):
+    archive = whole.archive
+    for one in archive:
+        of_reignition = archive[one.subject].kind == "reignition"
+        assert (one.pretraining is not None) == (of_reignition and one.kind in {"reignition", "final", "replicate"})
+
+
+def test_the_verdict_compares_what_was_found_step_by_step(whole):
+    found = outcome(whole.archive, whole.settings.run)
+    assert isinstance(found, Verdict)
+    sides = milestones(whole.archive, found.winner)
+    kinds = sorted((side.strategy, side.kind) for side in sides)
+    assert kinds == [(0, "child"), (0, "reignition"), (0, "start"), (1, "child")]
+    (column,) = found.columns
+    assert [side.candidate.id for side in column.between] == [side.id for side in sides[1:-1]]
+    assert len({len(scores) for scores in (column.start, column.winner, *(one.scores for one in column.between))}) == 1
+    finals = [one for one in whole.archive.of_kind("final") if whole.archive[one.parent].kind == "warm"]
+    assert len({one.age for one in finals}) == 1  # all at one age
+    assert len(finals) == 2 * len(sides)
+    text = shown(*verdict_tables(found, "score", phase_names(FULL)))
+    places = [text.index(f"│ {name}") for name in ("start", "serial", "reignited", "parallel")]
+    assert places == sorted(places)
+    assert text.count("(winner)") == 1
+
+
+def test_a_reopened_run_decides_the_same(whole):
+    with read_archive(whole.folder) as again:
+        assert [*again] == [*whole.archive]
+        assert again.strategy == whole.archive.strategy == 1
+        assert again.recent_children == whole.archive.recent_children
+        assert {child.strategy for child in again.recent_children} == {1}
+
+
+def test_a_search_without_reignitions_ends_its_first_phase_when_it_is_stuck(tmp_path):
+    table = FULL | {"serial": {"n_stuck": 3, "reignition": {"most": 0}}}
+    task = {"name": "null", "differences": 0.0, "noise": 0.02}
+    with searched(tmp_path, strategy=table, task=task) as run:
+        numbers = [child.strategy for child in run.archive.of_kind("child")]
+        assert not run.archive.of_kind("reignition")
+        assert numbers.count(0) < 14
+        assert numbers.count(1) == 5
+
+
+def test_any_strategies_may_follow_one_another(tmp_path):
+    phases = [
+        {"name": "random", "candidates": 3, "round": 3, "epochs": 2},
+        {"name": "hill-climb", "candidates": 4, "round": 2, "epochs": 2},
+        {"name": "parallel", "epochs": 2},
+    ]
+    budget = {"candidates": 10}
+    with searched(tmp_path, strategy={"name": "phases", "phases": phases}, budget=budget) as run:
+        numbers = [child.strategy for child in run.archive.of_kind("child")]
+        assert numbers == [0] * 3 + [1] * 4 + [2] * 3
+    assert phase_names({"name": "phases", "phases": phases}) == ("random", "hill-climb", "parallel")
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "message"),
+    [
+        ({"strategy": {"name": "phases", "phases": []}}, ConfigError, "phases"),
+        ({"strategy": {"name": "phases", "phases": [{"epochs": 2}]}}, ConfigError, "strategy.phases.0.name is None"),
+        ({"strategy": {"name": "phases", "phases": [{"name": "seriel"}]}}, PluginError, "did you mean 'serial'"),
+        (
+            {"strategy": {"name": "phases", "phases": [{"name": "serial"}, {"name": "serial", "pools": 3}]}},
+            ConfigError,
+            "strategy.phases.1.pools",
+        ),
+        (
+            {"strategy": {"name": "phases", "phases": [{"name": "serial", "candidates": 0}]}},
+            ConfigError,
+            "strategy.phases.0.candidates is 0",
+        ),
+        ({"inherit": "none"}, ConfigError, "nobody would inherit from a reignition"),
+        ({"task": {"name": "replay", "table": "t"}}, ConfigError, "cannot pretrain a backbone"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_begins(tmp_path, values, error, message):
+    with pytest.raises(error, match=message):
+        searched(tmp_path, **values)
+    assert not (tmp_path / "run" / "archive.db").exists()
+
+
+@pytest.mark.parametrize("inherit", ["parent", "warm-start"])
+def test_children_of_a_reignition_inherit_from_it_in_every_way(tmp_path, inherit):
+    with searched(tmp_path, inherit=inherit) as run:
+        archive = run.archive
+        last = archive.of_kind("reignition")[-1]
+        after = [child for child in archive.of_kind("child") if child.parent == last.id]
+        assert after
+        assert {child.source for child in after} == {last.id}
+        below = [child for child in archive.of_kind("child") if child.parent in {one.id for one in after}]
+        expected = last.id if inherit == "warm-start" else None
+        assert all(child.source == (expected or child.parent) for child in below)
+
+
+def test_a_strategy_proposes_reignitions_with_pretraining_only(whole):
+    archive = whole.archive
+    best = archive.best(1)[0]
+    again = Proposal("reignition", best.id, identity(best.architecture), Fidelity(2), pretraining=Pretraining(3))
+
+    class Wrong:
+        settings = strategy_plugin("serial").settings()
+
+        def __init__(self, proposal):
+            self.proposal = proposal
+
+        def propose(self, archive, rng):
+            return [self.proposal]
+
+    def checked(proposal):
+        strategy = CheckedStrategy("serial", Wrong(proposal), whole.space)
+        return strategy.propose(archive, np.random.default_rng(0))
+
+    assert checked(again) == [again]
+    with pytest.raises(PluginError, match="a reignition has one, and nothing else"):
+        checked(replace(again, pretraining=None))
+    with pytest.raises(PluginError, match="is of kind 'control'"):
+        checked(replace(again, kind="control", pretraining=None))
