@@ -38,7 +38,7 @@ class Thumbnails:
 
     def batch(self, indices: Tensor) -> Tensor:
         """Return uint8[n, 3, S, S]."""
-        return torch.from_numpy(self.images[indices.numpy()])
+        return torch.from_numpy(np.array(self.images[indices.numpy()]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ def cache_thumbnails(
             if not (folder / f"{split}.json").exists():
                 pixels = np.empty((len(labels), 3, stored, stored), np.uint8)
                 for place, image in enumerate(data.splits[split]):
-                    whole = torch.from_numpy(image.read()).permute(2, 0, 1)
+                    whole = torch.from_numpy(np.array(image.read())).permute(2, 0, 1)
                     pixels[place] = functional.resize(whole, [stored, stored], antialias=True).numpy()
                     if progress is not None:
                         progress(done + place + 1, total)

@@ -1,0 +1,145 @@
+"""Classification before detection: the images, the training, and what a reignited detector keeps."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from spnas_core import Architecture
+from spnas_core.errors import DataError, EvaluationError
+from spnas_core.morphisms import identity
+from spnas_core.networks import build_backbone
+from spnas_core.tasks import EvaluationRequest, Fidelity, Pretraining, pretrains
+from spnas_detect.data import cache_thumbnails, open_image_folder
+from spnas_detect.settings import DetectionSettings
+from spnas_detect.task import DetectionTask
+from spnas_detect.training import Classifier, PretrainingSettings, TrainingSettings, load_weights, pretrain
+
+COLOURS = {"blue": (30, 40, 200), "green": (40, 190, 50), "red": (210, 40, 30)}
+CODE = Architecture.parse("b@8_1-2-1-1")
+QUIETLY = {"report": lambda *_: None}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Noisy images of three colours, of different sizes, with Pillow."""
+    root = tmp_path_factory.mktemp("colours")
+    rng = np.random.default_rng(0)
+    for name, colour in COLOURS.items():
+        (root / name).mkdir()
+        for number in range(24):
+            size = rng.integers(20, 90, 2)
+            pixels = np.clip(np.array(colour) + rng.normal(0, 30, (*size, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def colours(folder, tmp_path_factory):
+    return cache_thumbnails(open_image_folder(folder, seed=0), tmp_path_factory.mktemp("cache"), 32)
+
+
+def test_images_are_decoded_once(folder, tmp_path, monkeypatch):
+    data = open_image_folder(folder, seed=0)
+    steps = []
+    first = cache_thumbnails(data, tmp_path, 32, lambda *step: steps.append(step))
+    assert steps[-1] == (72, 72)
+    assert first.classes == tuple(sorted(COLOURS))
+    assert {split: len(one) for split, one in first.splits.items()} == {"train": 57, "validation": 15}
+    batch = first.splits["train"].batch(torch.tensor([0, 5]))
+    assert (batch.shape, batch.dtype) == ((2, 3, 36, 36), torch.uint8)
+    for split in first.splits.values():
+        means = split.batch(torch.arange(len(split))).float().mean((2, 3))
+        expected = torch.tensor([COLOURS[first.classes[label]] for label in split.labels.tolist()])
+        assert (means - expected).abs().max() < 12
+    monkeypatch.setattr("spnas_detect.data.image_folder.read_image", lambda _: pytest.fail("read a second time"))
+    again = cache_thumbnails(open_image_folder(folder, seed=0), tmp_path, 32)
+    for name, split in first.splits.items():
+        assert np.array_equal(again.splits[name].images, split.images)
+        assert torch.equal(again.splits[name].labels, split.labels)
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_a_backbone_learns_to_tell_classes_apart(colours):
+    backbone = build_backbone(CODE, generator=torch.Generator().manual_seed(0))
+    settings = PretrainingSettings(image_side=32, batch_size=16)
+    steps = []
+    result = pretrain(
+        backbone, colours, settings, TrainingSettings(), 4, seed=0, report=lambda *step: steps.append(step[:2])
+    )
+    assert (result.epochs, result.images, result.classes) == (4, 57, 3)
+    assert result.accuracy > 0.9  # chance is a third
+    assert steps == [(done, 12) for done in range(1, 13)]
+    assert "head" not in dict(backbone.named_children())
+
+
+def test_the_same_seed_gives_the_same_weights(colours):
+    def trained(seed):
+        backbone = build_backbone(CODE, generator=torch.Generator().manual_seed(0))
+        settings = PretrainingSettings(image_side=32, batch_size=16)
+        pretrain(backbone, colours, settings, TrainingSettings(), 1, seed=seed, **QUIETLY)
+        return backbone.state_dict()
+
+    one, again, other = trained(1), trained(1), trained(2)
+    assert all(torch.equal(tensor, again[name]) for name, tensor in one.items())
+    assert not all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def test_a_classifier_reads_the_mean_of_the_last_stage():
+    backbone = build_backbone(CODE).eval()
+    classifier = Classifier(backbone, 5, torch.Generator().manual_seed(0)).eval()
+    images = torch.randn(2, 3, 64, 48)
+    expected = classifier.head(backbone(images)["s4"].mean((2, 3)))
+    torch.testing.assert_close(classifier(images), expected)
+
+
+def test_a_loss_that_is_not_finite_ends_the_candidate(colours):
+    backbone = build_backbone(CODE)
+    settings = PretrainingSettings(image_side=32, batch_size=16, learning_rate=1e30)
+    with pytest.raises(EvaluationError, match="the loss of classification is nan in step"):
+        pretrain(backbone, colours, settings, TrainingSettings(warmup_steps=0), 3, seed=0, **QUIETLY)
+
+
+def task(folder=None, **pretraining):
+    data = {"train": 16, "validation": 8, "test": 4}
+    table = {"data_options": data, "image_size": (64, 64), "pretraining": {"image_side": 32, **pretraining}}
+    return DetectionTask(DetectionSettings(**table, **({} if folder is None else {"data": folder})))
+
+
+def evaluated(made, tmp_path, parent=None, pretraining=None, epochs=0, name="w"):
+    request = EvaluationRequest(
+        0, identity(CODE), parent, tmp_path / name, Fidelity(epochs), seed=5, pretraining=pretraining
+    )
+    return made.evaluate(request, lambda _: None), load_weights(tmp_path / name)
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_reignited_detector_keeps_neck_and_heads(tmp_path, fresh):
+    made = task()
+    assert pretrains(made)
+    made.prepare(tmp_path / "cache", lambda *_: None)
+    _, before = evaluated(made, tmp_path, epochs=1, name="parent")
+    plain, _ = evaluated(made, tmp_path, tmp_path / "parent")
+    evaluation, after = evaluated(made, tmp_path, tmp_path / "parent", Pretraining(1, fresh))
+    changed = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    assert changed
+    assert all(name.startswith("backbone.") for name in changed)
+    told = evaluation.receipt["pretraining"]
+    assert (told["epochs"], told["classes"]) == (1, 5)  # four shapes, and places without one
+    assert "pretraining" not in plain.receipt
+    sizes = {name: tensor.numel() for name, tensor in after.items() if name.endswith(("weight", "bias"))}
+    kept = sum(size for name, size in sizes.items() if not (fresh and name.startswith("backbone.")))
+    assert evaluation.receipt["inherited_percent"] == pytest.approx(100 * kept / sum(sizes.values()))
+
+
+def test_a_folder_of_one_class_is_refused_before_anything_is_trained(tmp_path, folder):
+    (tmp_path / "one" / "red").mkdir(parents=True)
+    (tmp_path / "none").mkdir()
+    for name, count in (("one", 1), ("none", 0)):
+        with pytest.raises(DataError, match=rf"holds {count} class folder\(s\), at least 2 are needed"):
+            task(data=str(tmp_path / name)).prepare(tmp_path / "cache", lambda *_: None)
+    assert not (tmp_path / "cache").exists()
+    made = task(data=str(folder))
+    made.prepare(tmp_path / "cache", lambda *_: None)
+    evaluation, _ = evaluated(made, tmp_path, pretraining=Pretraining(1))
+    assert evaluation.receipt["pretraining"]["classes"] == 3
