@@ -254,3 +254,22 @@ def test_a_widened_block_of_a_row_descends_as_the_main_path_does():
 def test_what_cannot_be_done_is_refused(call, message):
     with pytest.raises(CodeError, match=message):
         call(Architecture.parse("b@4_11-21"))
+
+
+def test_a_receipt_tells_a_broken_promise():
+    architecture = Architecture.parse("b@4_11-21")
+    _, receipt = materialise(Widen().double(architecture, 1), build_backbone(architecture).state_dict())
+    assert receipt.measured({"s1": 0.0, "s2": 1e-4}, 1e-4).broken_promise == ""
+    assert receipt.measured({"s1": 0.3}, None).broken_promise == ""
+    broken = receipt.measured({"s1": 1e-6, "s2": 0.25}, 1e-4).broken_promise
+    assert broken == "outputs were to change by at most 0.0001, and s2 has changed by 0.25"
+    assert "nan" in receipt.measured({"s1": float("nan")}, 1e-4).broken_promise
+
+
+def test_fusions_add_nothing_before_they_are_trained():
+    parent = build_backbone("b@4_11-21_1-2")
+    assert parent.fusion_scales() == {"fusion.1.1": 1.0, "fusion.2.1": 1.0, "fusion.2.2": 1.0}
+    grown, _ = materialise(AddRow().add(parent.architecture, 1), parent.state_dict())
+    assert grown.fusion_scales() == parent.fusion_scales() | {"fusion.1.2": 0.0}
+    assert set(build_backbone("b@4_11-21_1-2s").fusion_scales()) == {"fusion.1.1", "fusion.2.1"}
+    assert build_backbone("b@4_11-21").fusion_scales() == {}

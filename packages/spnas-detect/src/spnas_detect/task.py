@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -134,7 +133,7 @@ class DetectionTask:
         return Evaluation(
             metrics=scores,
             cost=backbone_cost(request.rewrite.child, *self.settings.image_size).as_dict(),
-            receipt={**(receipt.as_dict() if parent else {}), **pretrained},
+            receipt={**(receipt.as_dict() if parent else {}), **pretrained, **_of_rows(detector)},
             seconds=time.perf_counter() - begin,
         )
 
@@ -173,7 +172,7 @@ class DetectionTask:
                 before.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             maps = detector_maps(request.rewrite, request.seed, parent)
             change = output_change(before.eval(), backbone.eval(), images[:CHANGE_IMAGES], maps)
-            receipt = replace(receipt, output_change=change)
+            receipt = receipt.measured(change, request.rewrite.promise)
         return detector, receipt
 
     def _pretrain(self, request: EvaluationRequest, detector: nn.Module, report: Report) -> dict[str, object]:
@@ -217,6 +216,12 @@ class DetectionTask:
         if size not in self._other_caches:  # the annotations are read once per process, the images once per run
             self._other_caches[size] = prepare_data(settings, self._cache.parent, lambda *_: None).folder
         return open_cache(self._other_caches[size])
+
+
+def _of_rows(detector: nn.Module) -> dict[str, object]:
+    """What training has made of the fusions, which begin by adding nothing."""
+    scales = cast("Backbone", detector.backbone).fusion_scales()
+    return {"fusion_scales": scales} if scales else {}
 
 
 def _backbone_before(rewrite: Rewrite, parent: Mapping[str, Tensor], device: torch.device) -> nn.Module:

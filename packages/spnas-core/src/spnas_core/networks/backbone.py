@@ -1,7 +1,7 @@
 """The network of an architecture: one flat list of residual blocks, cut into stages, and rows beside them."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from spnas_core.networks.features import FeatureInfo, StageInfo
 from spnas_core.networks.layout import StagePlacement, block_placements, stage_placements
 from spnas_core.networks.prototypes import instance
 from spnas_core.networks.rows import Fusion, Statistics, resized
+from spnas_core.networks.units import Unit
 from spnas_core.stems import stem_spec
 
 
@@ -94,6 +95,20 @@ class Backbone(nn.Module):
             if f"s{stage.number}" in self._returned:
                 features[f"s{stage.number}"] = outputs[0]
         return features
+
+    def fusion_scales(self) -> dict[str, float]:
+        """Return the mean |γ| of each fusion's norm, by its unit: how much a row adds, 0 at first."""
+        return {
+            str(Unit("fusion", (stage, row))): float(fusion.bn.weight.detach().abs().mean())
+            for stage, row, fusion in self._fusions()
+        }
+
+    def _fusions(self) -> Iterator[tuple[int, int, Fusion]]:
+        for stage in self._stages:
+            for row in range(1, stage.rows + 1):
+                fusion = self.fusions.get_submodule(f"{stage.number}.{row}")
+                if isinstance(fusion, Fusion):
+                    yield stage.number, row, fusion
 
     def _run_stage(self, stage: StagePlacement, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Compute main path and rows of a stage from those of the stage before it."""

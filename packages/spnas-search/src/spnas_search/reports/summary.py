@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from statistics import fmean
 
 from rich.console import RenderableType
@@ -55,9 +55,18 @@ def summary(run: Run) -> Iterator[RenderableType]:
     else:
         yield found.reason
     winner = archive.winner or archive.start
+    yield from _fusions(archive.trained(winner))
     weights = f"weights/{archive.trained(winner).id}.safetensors (the winner's weights)"
     yield f"Everything is in {run.folder}: run.toml, archive.db, {weights}."
     yield f"Next: spnas show {winner.architecture}   or   spnas candidates {run.folder} --pareto"
+
+
+def _fusions(winner: Candidate) -> Iterator[str]:
+    """Say what training has made of a parallel winner's rows."""
+    scales = winner.receipt.get("fusion_scales")
+    if isinstance(scales, Mapping) and scales:
+        shown = ", ".join(f"{unit} {number(scale)}" for unit, scale in scales.items())
+        yield f"How much the winner's rows add (mean scale of their fusions' norms, 0 before training): {shown}."
 
 
 def _screen(archive: Archive) -> Iterator[str]:

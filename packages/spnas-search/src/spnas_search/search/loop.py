@@ -106,6 +106,8 @@ def _evaluate(
         ended = _record(run, outcome, now - since)
         since = now
         monitor.candidate_finished(ended)
+        if broken := ended.receipt.get("broken_promise"):
+            monitor.message(f"{ended.kind} {ended.id} ({'; '.join(map(str, ended.rewrite.steps))}): {broken}")
         listeners.tell("spnas_candidate_finished", run=run, candidate=ended)
         if ended.status == "failed":
             _stop_if_all_fail_alike(run, outcome)
