@@ -78,3 +78,21 @@ def test_a_run_whose_strategy_is_no_longer_installed_still_resolves(run, tmp_pat
     found = resolve(copy)
     assert found.architecture == str(best.architecture)
     assert found.weights is None
+
+
+def test_a_code_starts_from_itself_with_fresh_weights(tmp_path):
+    assert starting_point("b@8_11-2_0-1") == {"start": "b@8_11-2_0-1"}
+    with pytest.raises(ArchiveError, match=r"neither the folder of a run, as RUN or RUN:ID, nor the code .* stage 2"):
+        starting_point("b_1--1")
+    with pytest.raises(ArchiveError, match="neither the folder of a run"):
+        starting_point(str(tmp_path / "missing"))
+
+
+def test_what_has_failed_starts_no_search(tmp_path):
+    task = {"name": "null", "behaviour": {5: "diverge"}}
+    with spnas_search.search(task=task, executor={"name": "inline"}, budget=4, out=tmp_path / "run") as found:
+        assert found.archive[5].status == "failed"
+    with pytest.raises(
+        ArchiveError, match=r"candidate 5 of .* failed: the loss is NaN after epoch 1; start from another"
+    ):
+        starting_point(f"{tmp_path / 'run'}:5")

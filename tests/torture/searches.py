@@ -31,10 +31,29 @@ NULL = [
     *("--set", "strategy.pool=2", "--set", "strategy.epochs=1"),
     *("--set", "budget.candidates=8", "--set", "final.seeds=2"),
 ]
+_PHASES = (
+    "{name='moody', n_stuck=3, candidates=6, epochs=1, pool=2, "
+    "reignition={most=1, pretrain_epochs=2, n_after=1}}, {name='parallel', candidates=3, epochs=1, pool=2}"
+)
+PHASES = [
+    *("phases", "--set", "task.name=moody", "--set", "task.noise=0.02", "--set", "task.duration=0.01"),
+    *("--set", f"strategy.phases=[{_PHASES}]"),
+    *("--set", "space.max_multiply_adds=4x", "--set", "budget.candidates=20", "--set", "final.seeds=2"),
+]
+"""A serial phase with reignition, and a parallel one."""
 
 DETECTION = [
     *("serial", "--set", "task.image_size=[64, 64]", "--set", "start=b@8_1-2-2-2", *INLINE),
     *("--set", "warm_start_epochs=1", "--set", "strategy.epochs=1", "--set", "budget.candidates=2"),
+    *("--set", "final.seeds=1", "--set", "final.epochs=1"),
+]
+FULL_DETECTION = [
+    *("full", "--set", "task.image_size=[64, 64]", "--set", "start=b@8_1-2-2-2", *INLINE),
+    *("--set", "warm_start_epochs=1", "--set", "strategy.serial.epochs=1", "--set", "strategy.serial_candidates=3"),
+    *("--set", "strategy.serial.n_stuck=2", "--set", "strategy.serial.reignition.pretrain_epochs=1"),
+    *("--set", "strategy.serial.reignition.n_after=1", "--set", "task.pretraining.image_side=32"),
+    *("--set", "strategy.parallel.epochs=1", "--set", "strategy.parallel_candidates=1", "--set", "noise_seeds=2"),
+    *("--set", "space.max_multiply_adds=4x", "--set", "final.rescores=0", "--set", "budget.candidates=9"),
     *("--set", "final.seeds=1", "--set", "final.epochs=1"),
 ]
 TRAINING = [
@@ -75,7 +94,7 @@ class Search:
     @property
     def is_null(self) -> bool:
         """Whether nothing is trained."""
-        return self.settings[0] == "moody"
+        return self.settings[0] in {"moody", "phases"}
 
     @property
     def has_begun(self) -> bool:

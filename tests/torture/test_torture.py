@@ -9,16 +9,28 @@ from pathlib import Path
 import moody_plugin
 import odd_plugin
 import pytest
-from acts import ACTS, MOUNTING, REAL, WITH_WORKERS, nothing
+from acts import ACTS, MOUNTING, REAL, WITH_WORKERS, nothing, strategy_misbehaves
 from click.testing import CliRunner
 from mounts import can_mount
-from searches import DETECTION, INLINE, NULL, TRAINING, WORKERS, Search, Training, resumed
+from searches import (
+    DETECTION,
+    FULL_DETECTION,
+    INLINE,
+    NULL,
+    PHASES,
+    TRAINING,
+    WORKERS,
+    Search,
+    Training,
+    resumed,
+)
 from voc_folder import write_voc
 
 from spnas_core.plugins import plugin_manager, registry
 from spnas_search.cli.main import commands
 
 SHORT, LONG, WITH_WORKERS_SEEDS, REAL_SEEDS = 18, 150, 16, 17
+SHORT_PHASES, PHASES_SEEDS, FULL_SEEDS = 6, 90, 10
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,7 +51,8 @@ def _moody(tmp_path_factory):
     os.environ.update(before)
 
 
-KINDS = {"inline": Search, "workers": Search, "detection": Search, "training": Training}
+KINDS = {"training": Training} | dict.fromkeys(("inline", "workers", "phases", "detection", "full"), Search)
+SETTINGS = {"detection": DETECTION, "full": FULL_DETECTION, "training": TRAINING}
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +82,10 @@ class _Undisturbed(dict):
     def _settings(self, kind: str) -> list[str]:
         if kind in {"inline", "workers"}:
             return [*NULL, *(INLINE if kind == "inline" else WORKERS)]
+        if kind == "phases":
+            return [*PHASES, *INLINE]
         data = ["--data", f"voc:{write_voc(self._factory.mktemp('data') / 'voc')}"]
-        return [*(DETECTION if kind == "detection" else TRAINING), *data]
+        return [*SETTINGS[kind], *data]
 
 
 def suffer(tmp_path, undisturbed, seed: int, acts, kind: str) -> None:
@@ -99,9 +114,16 @@ def acts(tmp_path):
     return ACTS + MOUNTING if can_mount(tmp_path / "mount") else ACTS
 
 
+def acts_of_phases(tmp_path):
+    """All but those that look for the name of the one strategy."""
+    return [act for act in acts(tmp_path) if act is not strategy_misbehaves]
+
+
 def test_twenty_acts(tmp_path, undisturbed):
     for seed in range(SHORT):
         suffer(tmp_path, undisturbed, seed, acts(tmp_path), "inline")
+    for seed in range(SHORT_PHASES):
+        suffer(tmp_path, undisturbed, seed, acts_of_phases(tmp_path), "phases")
     for kind in ("detection", "training"):
         suffer(tmp_path, undisturbed, 1, REAL, kind)
 
@@ -127,3 +149,17 @@ def test_acts_against_worker_processes(tmp_path, undisturbed):
 def test_acts_against_real_training(tmp_path, undisturbed, kind):
     for seed in range(3000, 3000 + REAL_SEEDS):
         suffer(tmp_path, undisturbed, seed, REAL + MOUNTING if can_mount(tmp_path / "mount") else REAL, kind)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_acts_against_phases(tmp_path, undisturbed):
+    for seed in range(4000, 4000 + PHASES_SEEDS):
+        suffer(tmp_path, undisturbed, seed, acts_of_phases(tmp_path), "phases")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_acts_against_a_whole_search_on_images(tmp_path, undisturbed):
+    for seed in range(5000, 5000 + FULL_SEEDS):
+        suffer(tmp_path, undisturbed, seed, REAL, "full")

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from spnas_core.errors import ArchiveError
+from spnas_core.encoding import Architecture
+from spnas_core.errors import ArchiveError, CodeError
 from spnas_core.tasks import ResolvedCandidate
 from spnas_search.archive import Candidate
 from spnas_search.run import CONFIG, RunFolder, read_archive
@@ -11,15 +12,20 @@ from spnas_search.settings import read_toml
 
 
 def starting_point(origin: str) -> dict[str, Any]:
-    """Return the settings ``start`` and ``init`` of a candidate of another run.
+    """Return the settings ``start`` and ``init`` of a candidate of another run, or ``start`` of a code.
 
     Args:
-        origin: ``RUN`` for its best candidate, ``RUN:ID`` for a certain one.
+        origin: ``RUN`` for its best candidate, ``RUN:ID`` for a certain one, or the code of an architecture.
 
     Raises:
-        ArchiveError: no such run, no such candidate, or its weights are gone.
+        ArchiveError: neither a run nor a code, no such candidate, one that has failed, or one whose weights are gone.
     """
+    if not RunFolder(_split(origin)[0]).archive.exists():
+        return {"start": str(_code(origin))}
     folder, candidate, trained = _find(origin)
+    if candidate.status != "done":
+        why = f"failed: {candidate.reason}" if candidate.status == "failed" else "is not evaluated yet"
+        raise ArchiveError(f"candidate {candidate.id} of {folder} {why}; start from another one, or from its code")
     weights = _weights(folder, trained)
     if weights is None:
         raise ArchiveError(
@@ -43,6 +49,15 @@ def resolve_candidate(reference: str) -> ResolvedCandidate | None:
     # As the run has written it, defaults included: no plugin of the run's strategy is needed to read its task.
     settings = read_toml(folder / CONFIG).get("task", {})
     return ResolvedCandidate(str(candidate.architecture), _weights(folder, trained), settings)
+
+
+def _code(text: str) -> Architecture:
+    try:
+        return Architecture.parse(text)
+    except CodeError as error:
+        raise ArchiveError(
+            f"{text!r} is neither the folder of a run, as RUN or RUN:ID, nor the code of an architecture: {error}"
+        ) from None
 
 
 def _split(reference: str) -> tuple[Path, int | None]:

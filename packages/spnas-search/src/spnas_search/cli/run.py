@@ -29,7 +29,12 @@ from spnas_search.starting_points import starting_point
 @click.option("--data-option", "data_options", metavar="KEY=VALUE", multiple=True, help="Option of the kind of data.")
 @click.option("--start", metavar="CODE", help="Architecture to start from.")
 @click.option("--init", metavar="FILE", help="Weights to start from: torchvision:FILE or FILE.safetensors.")
-@click.option("--from", "origin", metavar="RUN[:ID]", help="Start from the best, or one, candidate of another run.")
+@click.option(
+    "--from",
+    "origin",
+    metavar="RUN[:ID]|CODE",
+    help="Start from the best, or one, candidate of another run, or a code.",
+)
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings.")
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="One setting; may be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/STRATEGY]")
@@ -53,6 +58,8 @@ def run(
     Example: spnas run serial
     Example: spnas run serial --data voc:VOCdevkit/VOC2007 --set budget.candidates=40 --out runs/voc
     Example: spnas run serial --out runs/voc --resume
+    Example: spnas run parallel --from runs/voc --out runs/voc-rows
+    Example: spnas run full --data voc:VOCdevkit/VOC2007
     """
     console = make_console()
     if resume:
