@@ -33,7 +33,7 @@ from spnas_search.starting_points import starting_point
     "--from",
     "origin",
     metavar="RUN[:ID]|CODE",
-    help="Start from the best, or one, candidate of another run, or a code.",
+    help="Start from the best or one candidate of a run, or a code.",
 )
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings.")
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="One setting; may be repeated.")
