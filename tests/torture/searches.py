@@ -122,7 +122,7 @@ class Search:
         finally:
             child.kill()
             self.log.append(child.output())
-            child.log.unlink()
+            child.log.unlink(missing_ok=True)  # it may have been killed before it opened it
 
     def run_a_while(self) -> None:
         """Run for a random part of the whole, and kill everything."""
