@@ -1,5 +1,32 @@
-"""Random architectures for property tests, of spnas and of plugins; needs hypothesis."""
+"""For tests of spnas and of plugins: contract suites, and random architectures.
 
-from spnas_core.testing.architectures import architectures, parallel_architectures, serial_architectures
+The suites need nothing; the hypothesis strategies ``architectures``, ``serial_architectures`` and
+``parallel_architectures`` need hypothesis.
+"""
 
-__all__ = ["architectures", "parallel_architectures", "serial_architectures"]
+from typing import TYPE_CHECKING, Any
+
+from spnas_core.testing.contracts import BlockContract, MorphismContract
+from spnas_core.testing.drawing import random_architecture, random_images, uneven_backbone
+
+if TYPE_CHECKING:
+    from spnas_core.testing.architectures import architectures, parallel_architectures, serial_architectures
+
+__all__ = [
+    "BlockContract",
+    "MorphismContract",
+    "architectures",
+    "parallel_architectures",
+    "random_architecture",
+    "random_images",
+    "serial_architectures",
+    "uneven_backbone",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from spnas_core.testing import architectures
+
+        return getattr(architectures, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
