@@ -11,10 +11,11 @@ from spnas_core.errors import ConfigError, DataError, EvaluationError, WeightsEr
 from spnas_core.morphisms import AddStage, Swap, identity
 from spnas_core.tasks import EvaluationRequest, Fidelity
 from spnas_detect.data import ShapesOptions
+from spnas_detect.detectors.faster_rcnn import FasterRCNN
 from spnas_detect.detectors.loading import load_detector
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.task import DetectionTask
-from spnas_detect.training import learning_rate_factor, load_weights, save_weights
+from spnas_detect.training import OutOfMemoryError, learning_rate_factor, load_weights, save_weights
 
 START = Architecture.parse("b@8_1-2-2")
 
@@ -199,3 +200,28 @@ def test_the_annotations_of_another_image_size_are_read_once(task, monkeypatch):
     task.evaluate(less, lambda _: None)
     monkeypatch.setattr("spnas_detect.preparation.open_data", None)
     task.evaluate(less, lambda _: None)
+
+
+@pytest.mark.parametrize(("most", "fits"), [(2, True), (1, False)])
+def test_a_step_that_does_not_fit_is_tried_once_more_in_parts(cache, monkeypatch, most, fits):
+    task = DetectionTask(settings(training={"batch_size": 4}))
+    task.prepare(cache, lambda *_: None)
+    losses, sizes, notes = FasterRCNN.losses, [], []
+
+    def limited(detector, images, *others, **options):
+        sizes.append(len(images))
+        if len(images) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB.")
+        return losses(detector, images, *others, **options)
+
+    monkeypatch.setattr(FasterRCNN, "losses", limited)
+    if fits:
+        evaluation = task.evaluate(request(), lambda progress: notes.append(progress.note))
+        assert evaluation.receipt["accumulate"] == 2
+        assert sizes[0] == 4
+        assert set(sizes[1:]) == {2}
+        assert "out of memory: once more, steps in 2 parts" in notes
+    else:
+        with pytest.raises(OutOfMemoryError, match=r"^2 images of .* do not fit .* 2\.50 GiB more were asked for"):
+            task.evaluate(request(), lambda _: None)
+        assert sizes == [4, 2]

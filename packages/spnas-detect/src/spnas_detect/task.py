@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -29,7 +30,16 @@ from spnas_detect.preparation import (
     uses_channels_last,
 )
 from spnas_detect.settings import DetectionSettings
-from spnas_detect.training import StepRecord, Trainer, convert_norms, load_weights, pretrain, save_weights, score
+from spnas_detect.training import (
+    OutOfMemoryError,
+    StepRecord,
+    Trainer,
+    convert_norms,
+    load_weights,
+    pretrain,
+    save_weights,
+    score,
+)
 
 CALIBRATION_IMAGES = 64
 CHANGE_IMAGES = 16
@@ -85,15 +95,33 @@ class DetectionTask:
     def evaluate(self, request: EvaluationRequest, report: Report) -> Evaluation:
         """Inherit, train, score, and write the weights.
 
+        Where a step does not fit in memory, everything is done once more with steps in twice as many parts, each of
+        half the size (``training.accumulate``); the receipt says so.
+
         Raises:
-            EvaluationError: the loss diverged.
+            EvaluationError: the loss diverged, or a step does not fit in memory in parts either.
             DataError: the cache is gone.
             WeightsError: the parent's weights cannot be read.
         """
+        settings = self._at(request.fidelity)
+        try:
+            return self._evaluate(request, settings, report)
+        except OutOfMemoryError:
+            parts = 2 * settings.training.accumulate
+            if settings.training.batch_size % parts:
+                raise
+        # Outside of the handler, where nothing holds the tensors of the first try any more.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        report(Progress(request.candidate, 0, 1, f"out of memory: once more, steps in {parts} parts"))
+        training = settings.training.model_copy(update={"accumulate": parts})
+        evaluation = self._evaluate(request, settings.model_copy(update={"training": training}), report)
+        return replace(evaluation, receipt={**evaluation.receipt, "accumulate": parts})
+
+    def _evaluate(self, request: EvaluationRequest, settings: DetectionSettings, report: Report) -> Evaluation:
         begin = time.perf_counter()
         device = choose_device(self.settings.device)
         make_repeatable(deterministic=self.settings.deterministic, seed=request.seed)
-        settings = self._at(request.fidelity)
         data = self._data(settings)
         loader = train_loader(settings.training, data, seed=request.seed)
         parent = {} if request.parent_weights is None else load_weights(request.parent_weights)

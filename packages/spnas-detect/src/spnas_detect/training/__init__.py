@@ -3,6 +3,7 @@
 from spnas_detect.training.averaging import AveragedWeights
 from spnas_detect.training.checkpoint import load_checkpoint, read_state, save_checkpoint
 from spnas_detect.training.loop import score
+from spnas_detect.training.memory import OutOfMemoryError
 from spnas_detect.training.norms import convert_norms
 from spnas_detect.training.pretraining import Classifier, PretrainingResult, pretrain
 from spnas_detect.training.schedule import learning_rate_factor
@@ -14,6 +15,7 @@ from spnas_detect.training.weights import load_weights, save_weights
 __all__ = [
     "AveragedWeights",
     "Classifier",
+    "OutOfMemoryError",
     "PretrainingResult",
     "PretrainingSettings",
     "StepRecord",

@@ -17,9 +17,13 @@ _CPU_ASKED = re.compile(r"you tried to allocate (\d+) bytes", re.IGNORECASE)
 _LARGEST_RESIDENT = re.compile(r"^VmHWM:\s*(\d+) kB", re.MULTILINE)
 
 
+class OutOfMemoryError(EvaluationError):
+    """A batch does not fit; the message has what was asked for, what there is, and what to lower."""
+
+
 @contextmanager
 def explained_memory(device: torch.device, batches: Sequence[Batch], settings: TrainingSettings) -> Iterator[None]:
-    """Turn an allocation that fails inside into an ``EvaluationError`` that says what to do.
+    """Turn an allocation that fails inside into an error that says what to do.
 
     Args:
         device: that computes.
@@ -27,7 +31,7 @@ def explained_memory(device: torch.device, batches: Sequence[Batch], settings: T
         settings: that decide how much is computed at a time.
 
     Raises:
-        EvaluationError: memory has run out.
+        OutOfMemoryError: memory has run out.
     """
     try:
         yield
@@ -39,7 +43,7 @@ def explained_memory(device: torch.device, batches: Sequence[Batch], settings: T
         lower = "lower training.batch_size or --image-size"
         if settings.batch_size > settings.accumulate:
             lower = f"raise training.accumulate (now {settings.accumulate}), or {lower}"
-        raise EvaluationError(
+        raise OutOfMemoryError(
             f"{count} images of {width}x{height} at a time do not fit in the memory of {device}: {asked} more were "
             f"asked for, {available_memory(device)}; {lower}"
         ) from error
