@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from spnas_core.testing.contracts import BlockContract, MorphismContract
 from spnas_core.testing.drawing import random_architecture, random_images, uneven_backbone
+from spnas_core.testing.task_contract import TaskContract
 
 if TYPE_CHECKING:
     from spnas_core.testing.architectures import architectures, parallel_architectures, serial_architectures
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BlockContract",
     "MorphismContract",
+    "TaskContract",
     "architectures",
     "parallel_architectures",
     "random_architecture",

@@ -1,0 +1,132 @@
+"""The contract suites over everything built in; and that they see what is wrong."""
+
+import numpy as np
+import pytest
+
+from spnas_core.errors import PluginError
+from spnas_core.plugins import registry
+from spnas_core.testing import TaskContract
+from spnas_detect.settings import DetectionSettings
+from spnas_detect.task import DetectionTask
+from spnas_search.executors.inline import InlineExecutor
+from spnas_search.executors.processes import ProcessExecutor
+from spnas_search.strategies import Serial, SerialSettings, StrategyPlugin, strategy_plugin
+from spnas_search.testing import ExecutorContract, NullTask, StrategyContract
+
+PHASES = ({"name": "random", "candidates": 2}, {"name": "parallel"})
+
+
+class TestSerial(StrategyContract):
+    plugin = strategy_plugin("serial")
+
+
+class TestParallel(StrategyContract):
+    plugin = strategy_plugin("parallel")
+
+
+class TestFull(StrategyContract):
+    plugin = strategy_plugin("full")
+    settings = {"serial": {"n_stuck": 2, "reignition": {"n_after": 1}}, "serial_candidates": 6}
+    rounds = 8
+
+
+class TestPhases(StrategyContract):
+    plugin = strategy_plugin("phases")
+    settings = {"phases": PHASES}
+
+
+class TestRandom(StrategyContract):
+    plugin = strategy_plugin("random")
+
+
+class TestEvolution(StrategyContract):
+    plugin = strategy_plugin("regularized-evolution")
+    settings = {"initial": 3}
+
+
+class TestHillClimb(StrategyContract):
+    plugin = strategy_plugin("hill-climb")
+
+
+class TestInline(ExecutorContract):
+    factory = InlineExecutor
+
+
+class TestProcesses(ExecutorContract):
+    factory = ProcessExecutor
+
+
+class TestNull(TaskContract):
+    def make(self):
+        return NullTask()
+
+
+class TestDetection(TaskContract):
+    def make(self):
+        data = {"image_size": 64, "max_size": 32, "train": 12, "validation": 6, "test": 2}
+        return DetectionTask(DetectionSettings(data_options=data, image_size=(64, 64)))
+
+
+def test_every_built_in_strategy_has_a_suite():
+    suites = [kind for kind in globals().values() if isinstance(kind, type) and issubclass(kind, StrategyContract)]
+    tested = {kind.plugin.settings.model_fields["name"].default for kind in suites if hasattr(kind, "plugin")}
+    built_in = {name for name, plugin in registry("strategies").plugins.items() if plugin == "search"}
+    assert built_in
+    assert built_in <= tested
+
+
+class Remembering(Serial):
+    """Proposes what depends on how often it was asked."""
+
+    asked = 0
+
+    def propose(self, archive, rng):
+        Remembering.asked += 1
+        return super().propose(archive, np.random.default_rng(Remembering.asked))
+
+
+class Forgetful(Serial):
+    """Lets the weights of its parents go."""
+
+    def may_use(self, archive):
+        return frozenset()
+
+
+class Repeating(Serial):
+    """Proposes what was proposed before."""
+
+    def propose(self, archive, rng):
+        return super().propose(archive, rng) + super().propose(archive, np.random.default_rng(0))[:1] * 2
+
+
+@pytest.mark.parametrize(
+    ("strategy", "test", "error"),
+    [
+        (Remembering, "test_proposals_follow_from_archive_and_rng", AssertionError),
+        (Forgetful, "test_parents_are_among_those_whose_weights_are_kept", AssertionError),
+        (Repeating, "test_proposals_are_valid_from_round_to_round", PluginError),
+    ],
+)
+def test_a_strategy_that_breaks_its_contract_is_seen(strategy, test, error):
+    class Suite(StrategyContract):
+        plugin = StrategyPlugin("wrong", SerialSettings, strategy)
+
+    with pytest.raises(error):
+        getattr(Suite(), test)()
+
+
+def test_a_task_whose_scores_are_not_repeatable_is_seen():
+    class Lucky(NullTask):
+        def score(self, code, age, seed=0):
+            return float(np.random.default_rng().random())
+
+    class Suite(TaskContract):
+        def make(self):
+            return NullTask()
+
+    suite = Suite()
+    suite.make = Lucky
+    with pytest.raises((AssertionError, AttributeError)):  # the latter: a local class cannot be pickled
+        suite.test_the_same_seed_gives_the_same_scores()
+    with pytest.raises(AssertionError):
+        suite.test_weights_are_inherited()
