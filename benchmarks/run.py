@@ -26,6 +26,7 @@ NAMES = (
     "passthrough",
     "warmup",
     "ranking",
+    "latency",
 )
 WITH_DATA = ("bccd",)  # run only where they are named, for they need --data
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"

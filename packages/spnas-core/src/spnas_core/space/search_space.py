@@ -1,10 +1,18 @@
 """Bounds on architectures, each violation explained."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.errors import SpaceError
+
+
+class Bound(Protocol):
+    """A further bound, of whatever is not counted from the code alone, such as measured latency."""
+
+    def violation(self, architecture: Architecture) -> str | None:
+        """Explain how the architecture breaks the bound; None where it keeps it."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,7 @@ class SearchSpace:
         max_parameters: of the backbone; None for no bound.
         max_multiply_adds: of the backbone for one image; None for no bound.
         max_activation_bytes: of the backbone for one image; None for no bound.
+        bounds: further ones; they are asked about what keeps all others.
 
     Raises:
         SpaceError: a lower bound above its upper bound.
@@ -37,6 +46,7 @@ class SearchSpace:
     max_parameters: int | None = None
     max_multiply_adds: int | None = None
     max_activation_bytes: int | None = None
+    bounds: tuple[Bound, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         for noun, low, high in (
@@ -76,6 +86,8 @@ class SearchSpace:
                 for name, limit in limits.items()
                 if limit is not None and cost[name] > limit
             )
+        if not found:
+            found.extend(said for bound in self.bounds if (said := bound.violation(architecture)) is not None)
         return tuple(found)
 
     def __contains__(self, architecture: Architecture) -> bool:

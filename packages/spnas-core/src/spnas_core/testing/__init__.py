@@ -11,7 +11,7 @@ from spnas_core.testing.drawing import random_architecture, random_images, uneve
 from spnas_core.testing.task_contract import TaskContract
 
 if TYPE_CHECKING:
-    from spnas_core.testing.architectures import architectures, parallel_architectures, serial_architectures
+    from spnas_core.testing.codes import architectures, parallel_architectures, serial_architectures
 
 __all__ = [
     "BlockContract",
@@ -28,7 +28,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from spnas_core.testing import architectures
+        from spnas_core.testing import codes
 
-        return getattr(architectures, name)
+        return getattr(codes, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

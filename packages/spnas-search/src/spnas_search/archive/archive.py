@@ -45,6 +45,7 @@ class Archive(Contents):
         # Before there was a choice, gains were summed and children began with their parents' weights.
         inherit = meta.get("inherit", "parent")
         super().__init__(path, objective, ranking_rule(meta.get("ranking", "gains")), cast("Inherit", inherit))
+        self._measurements = schema.read_measurements(connection, path)
         self.run_seed = int(meta["seed"])
         self.created = datetime.fromisoformat(meta["created"])
         self._load()
@@ -294,6 +295,23 @@ class Archive(Contents):
     def recall(self, key: str) -> str | None:
         """Return a stored fact; None where there is none."""
         return self._facts.get(key)
+
+    def measure(self, what: str, subject: str, value: str) -> None:
+        """Store a measurement that is no candidate, such as a latency, in its own transaction.
+
+        Args:
+            what: was measured, and where.
+            subject: of what.
+            value: as text.
+        """
+        row = (what, subject, value)
+        with schema.transaction(self._connection, self.path):
+            self._connection.execute(schema.STORE_MEASUREMENT, (*row, schema.row_digest(row)))
+        self._measurements[what, subject] = value
+
+    def measurement(self, what: str, subject: str) -> str | None:
+        """Return a stored measurement; None where there is none."""
+        return self._measurements.get((what, subject))
 
     @property
     def elapsed(self) -> float:

@@ -92,6 +92,20 @@ _REIGNITED_CANDIDATES = _PHASED_CANDIDATES.replace("'child', 'control'", "'child
 _STRICT_META = _META.replace("NOT NULL) WITHOUT ROWID", "NOT NULL, digest TEXT NOT NULL) STRICT, WITHOUT ROWID")
 _STRICT_CANDIDATES = f"{_CANDIDATES.rstrip().removesuffix(')')}, digest TEXT NOT NULL) STRICT"
 
+_MEASUREMENTS = """
+CREATE TABLE measurements (
+    what TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    value TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (what, subject)
+) STRICT, WITHOUT ROWID
+"""
+"""Of architectures, on a device: no candidates."""
+
+STORE_MEASUREMENT = "REPLACE INTO measurements VALUES (?, ?, ?, ?)"
+"""Takes (what, subject, value, digest of the three)."""
+
 STORE_META = "REPLACE INTO meta VALUES (?, ?, ?)"
 """Takes the values of ``meta_row``."""
 
@@ -141,7 +155,8 @@ def _tell_phases(connection: sqlite3.Connection) -> None:
 
 
 def _tell_strategies(connection: sqlite3.Connection) -> None:
-    """Store which strategy has proposed a candidate, and what its backbone was pretrained on."""
+    """Store which strategy has proposed a candidate, what its backbone was pretrained on, and measurements."""
+    connection.execute(_MEASUREMENTS)
     _rebuild(connection, _REIGNITED_CANDIDATES, single_strategy_rows)
 
 
@@ -220,6 +235,23 @@ def read_meta(connection: sqlite3.Connection, path: Path) -> dict[str, str]:
             )
         facts[key] = value
     return facts
+
+
+def read_measurements(connection: sqlite3.Connection, path: Path) -> dict[tuple[str, str], str]:
+    """Return all measurements by what was measured of what.
+
+    Raises:
+        ArchiveError: one of them is not what was written.
+    """
+    found = {}
+    for what, subject, value, digest in connection.execute("SELECT what, subject, value, digest FROM measurements"):
+        if digest != row_digest((what, subject, value)):
+            raise ArchiveError(
+                f"archive {path} is damaged: its {what} of {subject} is not what was written: restore a copy, or start "
+                "this run with --out elsewhere"
+            )
+        found[what, subject] = value
+    return found
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:

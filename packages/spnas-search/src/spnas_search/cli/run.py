@@ -37,6 +37,7 @@ from spnas_search.starting_points import starting_point
 )
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings.")
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="One setting; may be repeated.")
+@click.option("--latency-device", metavar="DEVICE", help="Where space.max_latency is measured: cpu, cuda, cuda:1.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/STRATEGY]")
 @click.option("--resume", is_flag=True, help="Go on with the run, or the series, in --out.")
 @click.option("--accept-versions", is_flag=True, help="Go on although other versions of the packages are installed.")
@@ -111,12 +112,14 @@ def _values(
     origin: str | None,
     config: Path | None,
     assignments: Sequence[str],
+    latency_device: str | None,
 ) -> dict[str, Any]:
     """Put the configuration together; what stands further right on the command line wins over the file."""
     values = read_toml(config) if config else {}
     if origin:
         values.update(starting_point(origin))
-    for key, value in (("start", start), ("init", init), ("task.data", data), ("strategy.name", strategy)):
+    named = {"start": start, "init": init, "task.data": data, "strategy.name": strategy}
+    for key, value in {**named, "space.latency_device": latency_device}.items():
         if value is not None:
             set_value(values, key, value)
     for assignment in data_options:

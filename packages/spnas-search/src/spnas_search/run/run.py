@@ -1,5 +1,6 @@
 """A run: a folder with the resolved configuration, the archive, the weights and the cache."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,6 +16,7 @@ from spnas_search.executors.resources import share_cores
 from spnas_search.run.folder import Prepare, RunFolder
 from spnas_search.run.identity import Identity, check_init, installed_versions
 from spnas_search.run.initial_weights import import_weights
+from spnas_search.run.latency import LatencyBound
 from spnas_search.screens import ScreenedStrategy, screen_plugin
 from spnas_search.settings import ResolvedSettings
 from spnas_search.strategies import CheckedStrategy, strategy_plugin
@@ -45,6 +47,11 @@ class Run:
         self.task: Task = plugin.build(settings.task)
         start = Architecture.parse(settings.run.start)
         self.space: SearchSpace = settings.run.space.build(start, self.task.image_size)
+        self.latency: LatencyBound | None = None
+        if settings.run.space.max_latency != "none":
+            limits = settings.run.space
+            self.latency = LatencyBound(limits.max_latency, limits.latency_device, self.task.image_size, start)
+            self.space = replace(self.space, bounds=(self.latency,))
         self.space.check(start)
         self.strategy = _strategy(settings, self.space)
         self._check_settings()
@@ -88,6 +95,8 @@ class Run:
                 facts=self.identity().facts(),
             ).close()
         self.archive = Archive.open(path)
+        if self.latency is not None:
+            self.latency.keep_in(self.archive)
         self.weights = WeightStore(self.files.weights)
         self.weights.clean()
 

@@ -103,6 +103,9 @@ class SpaceSettings(_Table):
         max_parameters: of the backbone: a number, a multiple of the start's such as ``"1.5x"``, or ``"none"``.
         max_multiply_adds: the same for multiply-adds at the task's image size.
         max_activation_bytes: the same for activation memory.
+        max_latency: of the backbone's forward pass for one image, measured: in milliseconds, as a multiple of the
+            start's, or ``"none"``.
+        latency_device: on which it is measured.
     """
 
     min_blocks: int = Field(4, ge=1)
@@ -114,14 +117,16 @@ class SpaceSettings(_Table):
     max_parameters: Limit = "none"
     max_multiply_adds: Limit = "1.5x"
     max_activation_bytes: Limit = "none"
+    max_latency: Annotated[float, Field(gt=0)] | Literal["none"] | Ratio = "none"
+    latency_device: str = "cpu"
 
     def build(self, start: Architecture, image_size: tuple[int, int]) -> SearchSpace:
-        """Turn multiples of the start's cost into numbers.
+        """Turn multiples of the start's cost into numbers; the bound on latency is not among them.
 
         Raises:
             SpaceError: a lower bound above its upper bound.
         """
-        values = self.model_dump()
+        values = self.model_dump(exclude={"max_latency", "latency_device"})
         cost = backbone_cost(start, *image_size).as_dict()
         for name in cost:
             bound = values[f"max_{name}"]

@@ -1,0 +1,88 @@
+"""A bound on measured latency: each architecture is measured once, and the measurement is stored."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from spnas_core.cost.latency import Latency, latency_device, measure_latency
+from spnas_core.encoding import Architecture
+
+
+class Measurements(Protocol):
+    """Where measurements are kept; an archive."""
+
+    def measure(self, what: str, subject: str, value: str) -> None:
+        """Store one."""
+
+    def measurement(self, what: str, subject: str) -> str | None:
+        """Return a stored one; None where there is none."""
+
+
+@dataclass
+class LatencyBound:
+    """Lets no architecture into a space whose latency is above a limit.
+
+    The start is measured once; everything else in turn with it, so that a machine's faster and slower minutes cancel.
+    What decides is the upper end of the median's 95 % interval. What is stored is not measured again: a resumed search
+    decides as it did.
+
+    Attributes:
+        limit: in milliseconds, or as a multiple of the start's median, such as ``1.5x``.
+        device: on which it is measured.
+        image_size: (width, height) in pixels.
+        start: what multiples are of.
+        store: where measurements are kept; those made before there is one are handed over to it.
+    """
+
+    limit: float | str
+    device: str
+    image_size: tuple[int, int]
+    start: Architecture
+    store: Measurements | None = None
+    _known: dict[Architecture, Latency] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        latency_device(self.device)
+
+    def keep_in(self, store: Measurements) -> None:
+        """Keep measurements there from now on; what it knows already counts."""
+        self.store = store
+        for architecture, latency in self._known.items():
+            if store.measurement(self._what, str(architecture)) is None:
+                store.measure(self._what, str(architecture), json.dumps(latency.as_dict()))
+        self._known.clear()
+
+    def of(self, architecture: Architecture) -> Latency:
+        """Return the latency of an architecture."""
+        if architecture not in self._known:
+            stored = None if self.store is None else self.store.measurement(self._what, str(architecture))
+            if stored is not None:
+                self._known[architecture] = Latency(**json.loads(stored))
+            else:
+                self._known[architecture] = found = self._measured(architecture)
+                if self.store is not None:
+                    self.store.measure(self._what, str(architecture), json.dumps(found.as_dict()))
+        return self._known[architecture]
+
+    def _measured(self, architecture: Architecture) -> Latency:
+        beside = None if architecture == self.start else (self.start, self.of(self.start).median)
+        return measure_latency(architecture, *self.image_size, device=self.device, beside=beside)
+
+    def milliseconds(self) -> float:
+        """The limit, in milliseconds."""
+        if isinstance(self.limit, str):
+            return float(self.limit.removesuffix("x")) * self.of(self.start).median
+        return self.limit
+
+    def violation(self, architecture: Architecture) -> str | None:
+        """Say by how much an architecture is too slow; None where it is not."""
+        if architecture == self.start and isinstance(self.limit, str):
+            return None  # the measure itself
+        most, found = self.milliseconds(), self.of(architecture)
+        if found.high <= most:
+            return None
+        return f"{found.high:.2f} ms on {self.device} (median {found.median:.2f}) where max_latency = {most:.2f} ms"
+
+    @property
+    def _what(self) -> str:
+        return f"latency {self.device} {self.image_size[0]}x{self.image_size[1]}"

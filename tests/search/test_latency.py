@@ -1,0 +1,115 @@
+"""A bound on latency: measured once, stored, and never measured again."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import spnas_search
+from spnas_core import Architecture, SearchSpace
+from spnas_core.cost import Latency, measure_latency
+from spnas_core.errors import ArchiveError, ConfigError, SpaceError
+from spnas_core.tasks import MetricSpec
+from spnas_search.archive import Archive
+from spnas_search.run import latency, read_archive
+from spnas_search.run.latency import LatencyBound
+
+START = Architecture.parse("b@8_11-21-21-21")
+NULL = {"task": {"name": "null"}, "executor": {"name": "inline"}, "final": {"seeds": 0}, "noise_seeds": 2}
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Made-up latencies: a tenth of a millisecond per block; the codes that were measured, in order."""
+    codes = []
+
+    def measure(architecture, width, height, *, device, beside):
+        assert (beside is None) == (architecture == START)
+        assert beside in {None, (START, 0.8)}
+        codes.append(str(architecture))
+        median = len(architecture.digits) / 10
+        return Latency(median, 0.9 * median, 1.05 * median, 20)
+
+    monkeypatch.setattr(latency, "measure_latency", measure)
+    return codes
+
+
+def test_a_measurement_is_of_the_networks_own_forward_pass():
+    threads = torch.get_num_threads()
+    found = measure_latency(START, 64, 48, runs=7, warmup=1, threads=1)
+    assert 0 < found.low <= found.median <= found.high
+    assert found.runs == 7
+    deeper = replace(START, stages=("11111111", "21111111", "21", "21"))
+    beside = measure_latency(deeper, 64, 48, beside=(START, 100.0), runs=7, threads=1)
+    assert beside.median > 120  # three times the multiply-adds
+    assert torch.get_num_threads() == threads
+    assert Latency(**found.as_dict()) == found
+    assert str(Latency(1.234, 1, 2, 5)) == "1.23 ms (1.00-2.00, 5 runs)"
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [("gpu0", "latency device 'gpu0' is none"), ("meta", "cannot be measured"), ("cuda:97", "'cuda:97' is not there")],
+)
+def test_a_device_that_is_not_there_is_refused_before_anything_begins(tmp_path, device, message):
+    space = {"max_latency": 9.0, "latency_device": device}
+    with pytest.raises(ConfigError, match=message):
+        spnas_search.search(**NULL, space=space, out=tmp_path / "run")
+    assert not (tmp_path / "run" / "archive.db").exists()
+
+
+@pytest.mark.parametrize("limit", [1.0, "1.2x"])
+def test_a_search_returns_only_what_keeps_the_bound(tmp_path, measured, limit):
+    space = {"max_latency": limit, "max_multiply_adds": "none"}
+    strategy = {"name": "serial", "odds": {"expand": 1.0}}
+    with spnas_search.search(**NULL, space=space, strategy=strategy, budget=8, out=tmp_path / "run") as run:
+        children = run.archive.of_kind("child")
+        assert children
+        most = 1.0 if limit == 1.0 else 1.2 * 0.8
+        assert all(1.05 * len(child.architecture.digits) / 10 <= most for child in children)
+        assert any(1.05 * (len(code.replace("-", "")) - 4) / 10 > most for code in measured)  # others were refused
+    assert len(set(measured)) == len(measured)
+    with read_archive(tmp_path / "run") as archive:
+        stored = archive.measurement("latency cpu 64x64", str(children[0].architecture))
+        assert '"runs": 20' in stored
+
+
+def test_a_resumed_search_measures_nothing_again(tmp_path, measured):
+    settings = {**NULL, "space": {"max_latency": "1.3x"}, "seed": 4}
+    with spnas_search.search(**settings, budget=4, out=tmp_path / "run") as run:
+        decided = [str(child.architecture) for child in run.archive.of_kind("child")]
+    before = [*measured]
+    with spnas_search.search(out=tmp_path / "run", resume=True) as run:
+        assert [str(child.architecture) for child in run.archive.of_kind("child")] == decided
+        known = LatencyBound("1.3x", "cpu", (64, 64), START, run.archive)
+        assert [known.of(Architecture.parse(code)) for code in decided]
+    assert measured == before
+
+
+def test_what_was_measured_before_there_was_an_archive_is_handed_over(tmp_path, measured):
+    bound = LatencyBound(0.85, "cpu", (64, 64), START)
+    assert bound.violation(START) is None
+    longer = replace(START, stages=("111", "21", "21", "21"))
+    assert bound.violation(longer) == "0.95 ms on cpu (median 0.90) where max_latency = 0.85 ms"
+    with Archive.create(tmp_path / "a.db", objective=MetricSpec("score"), run_seed=0) as archive:
+        bound.keep_in(archive)
+        assert bound.violation(longer) is not None
+    assert measured == [str(START), str(longer)]
+    archive = Archive.open(tmp_path / "a.db")
+    archive._connection.execute("UPDATE measurements SET value = '{}' WHERE subject = ?", (str(START),))
+    archive.close()
+    with pytest.raises(ArchiveError, match=r"damaged: its latency cpu 64x64 of b@8_11-21-21-21 is not what"):
+        Archive.open(tmp_path / "a.db")
+
+
+def test_a_start_above_the_limit_is_refused_with_both_numbers(tmp_path, measured):
+    with pytest.raises(SpaceError, match=r"0\.84 ms on cpu \(median 0\.80\) where max_latency = 0\.50 ms"):
+        spnas_search.search(**NULL, space={"max_latency": 0.5}, out=tmp_path / "run")
+
+
+def test_other_bounds_are_asked_first(measured):
+    space = SearchSpace(min_blocks=1, max_blocks=8, min_stages=1, bounds=(LatencyBound(9, "cpu", (64, 64), START),))
+    assert space.violations(replace(START, stages=("1111", "21", "21", "21"))) == ("10 blocks where max_blocks = 8",)
+    assert measured == []
+    assert START in replace(space, max_stages=4)
+    assert measured == [str(START)]
