@@ -35,8 +35,8 @@ def run(_: argparse.Namespace) -> str:
     by_clock = stats.kendalltau(alone, again).statistic
     twice = (
         f"{CODES} codes of {min(first):.1f} to {max(first):.1f} ms at {SIZE[0]}x{SIZE[1]}, each in turn with the "
-        f"start, measured twice: Kendall's τ {tau:.3f}, second over first {ratio.min():.2f} to {ratio.max():.2f}. By the "
-        f"clock alone: τ {by_clock:.3f}. Multiply-adds against the second measurement: τ {of_cost:.3f}."
+        f"start, measured twice: Kendall's τ {tau:.3f}, second over first {ratio.min():.2f} to {ratio.max():.2f}. By "
+        f"the clock alone: τ {by_clock:.3f}. Multiply-adds against the second measurement: τ {of_cost:.3f}."
     )
     bound = (
         f"A search under max_latency = {LIMIT} ({limit:.2f} ms): {kept} of {kept + refused} children, measured again, "
