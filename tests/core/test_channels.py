@@ -32,7 +32,7 @@ def child_of(rewrite: Rewrite, parent: torch.nn.Module, seed: int = 0, batch: in
 
 
 @torch.no_grad()
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(parallel_architectures(), SEEDS)
 def test_widen_keeps_outputs_where_it_promises_to(architecture, seed):
     options = [option for option in Widen(max_step=4).options(architecture) if option.promise is not None]
@@ -51,7 +51,7 @@ def test_widen_keeps_outputs_where_it_promises_to(architecture, seed):
 
 
 @torch.no_grad()
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(parallel_architectures(), SEEDS, st.booleans())
 def test_add_row_keeps_outputs_where_it_promises_to(architecture, seed, shares):
     rewrite = AddRow(shares).options(architecture)[seed % len(architecture.stages)]
@@ -78,7 +78,7 @@ def test_a_row_that_changes_what_a_later_row_continues_from_changes_outputs():
     assert changes[0] <= 1e-5 < changes[1]
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(parallel_architectures(), SEEDS)
 def test_a_new_row_is_a_copy_of_its_stage_and_a_new_fusion_is_silent(architecture, seed):
     architecture = replace(architecture, shares_rows=False)
@@ -151,7 +151,7 @@ def test_equal_halves_would_stay_alike_for_ever(monkeypatch):
 
 
 @torch.no_grad()
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(serial_architectures(), SEEDS)
 def test_narrow_keeps_the_channels_of_the_largest_scale(architecture, seed):
     options = Narrow().options(architecture)
@@ -179,7 +179,7 @@ def test_narrow_keeps_the_channels_of_the_largest_scale(architecture, seed):
     assert all(torch.isfinite(x).all() for x in child(images(seed)).values())
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(parallel_architectures(), SEEDS)
 def test_any_chain_of_five_covers_every_tensor_once_and_adds_up(architecture, seed):
     rng = np.random.default_rng(seed)
@@ -197,7 +197,7 @@ def test_any_chain_of_five_covers_every_tensor_once_and_adds_up(architecture, se
     assert all(torch.isfinite(level).all() for level in features.values())
 
 
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(serial_architectures(), SEEDS, SEEDS)
 def test_maps_are_pure_functions_of_rewrite_and_seed(architecture, seed, other):
     rewrite = Widen().double(architecture, architecture.digits.index("1")) if "1" in architecture.digits else None

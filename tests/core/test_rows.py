@@ -44,7 +44,7 @@ def plainly(backbone: Backbone, x: torch.Tensor) -> "OrderedDict[str, torch.Tens
 
 
 @torch.no_grad()
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(parallel_architectures(), st.integers(0, 2**31))
 def test_rows_are_computed_as_described(architecture, seed):
     own = replace(architecture, shares_rows=False)
@@ -55,7 +55,7 @@ def test_rows_are_computed_as_described(architecture, seed):
 
 
 @torch.no_grad()
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(parallel_architectures(), st.integers(0, 2**31))
 def test_shared_rows_compute_what_rows_with_the_same_weights_compute(architecture, seed):
     code, shared = replace(architecture, shares_rows=False), replace(architecture, shares_rows=True)
@@ -79,14 +79,16 @@ def test_shared_rows_compute_what_rows_with_the_same_weights_compute(architectur
         torch.testing.assert_close(tensor, own.state_dict()[name], rtol=1e-5, atol=1e-5)
 
 
+@settings(max_examples=25)
 @given(parallel_architectures())
 def test_every_tensor_belongs_to_a_unit_and_every_unit_has_tensors(architecture):
-    names = Backbone(architecture).state_dict()
-    assert {split_name(name)[0] for name in names} == set(units(architecture))
+    backbone = Backbone(architecture)
+    assert {split_name(name)[0] for name in backbone.state_dict()} == set(units(architecture))
     for unit in units(architecture):
-        Backbone(architecture).get_submodule(unit.module)
+        backbone.get_submodule(unit.module)
 
 
+@settings(max_examples=25)
 @given(parallel_architectures(), st.integers(40, 90), st.integers(40, 90))
 def test_cost_with_rows_is_counted_as_the_built_network_has_it(architecture, width, height):
     backbone = build_backbone(architecture)

@@ -29,8 +29,8 @@ from voc_folder import write_voc
 from spnas_core.plugins import plugin_manager, registry
 from spnas_search.cli.main import commands
 
-SHORT, LONG, WITH_WORKERS_SEEDS, REAL_SEEDS = 18, 150, 16, 17
-SHORT_PHASES, PHASES_SEEDS, FULL_SEEDS = 6, 90, 10
+SHORT, LONG, WITH_WORKERS_SEEDS, REAL_SEEDS = 14, 150, 16, 17
+SHORT_PHASES, PHASES_SEEDS, FULL_SEEDS = 4, 90, 10
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -32,7 +32,7 @@ class MorphismContract:
     """
 
     morphism: Morphism
-    architectures = 24
+    architectures = 12
 
     def test_it_has_a_name_and_a_summary(self) -> None:
         """Listings and settings name it."""

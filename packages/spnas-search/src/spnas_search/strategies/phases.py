@@ -116,7 +116,7 @@ class FirstPhaseSettings(SerialSettings):
         reignition: what happens then.
     """
 
-    n_stuck: int = Field(6, ge=1)
+    n_stuck: int = Field(4, ge=1)
     reignition: FirstPhaseReignition = FirstPhaseReignition()
 
 
@@ -135,7 +135,7 @@ class FullSettings(BaseModel):
 
     name: Literal["full"] = "full"
     serial: FirstPhaseSettings = FirstPhaseSettings()
-    serial_candidates: int = Field(16, ge=1)
+    serial_candidates: int = Field(10, ge=1)
     parallel: ParallelSettings = ParallelSettings()
     parallel_candidates: int = Field(6, ge=1)
 

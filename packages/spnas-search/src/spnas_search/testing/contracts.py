@@ -42,7 +42,7 @@ class StrategyContract:
     plugin: StrategyPlugin
     settings: Mapping[str, Any] = {}
     space = SearchSpace(min_blocks=1, max_blocks=40, min_stages=1, max_stages=9, image_size=(64, 64))
-    rounds = 6
+    rounds = 4
 
     def test_it_says_how_large_its_rounds_are_and_how_long_children_train(self) -> None:
         """By ``round`` and ``epochs``, of its settings or its own."""
