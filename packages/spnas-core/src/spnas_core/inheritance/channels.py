@@ -4,7 +4,7 @@ Chen, Goodfellow, Shlens, "Net2Net", ICLR 2016: a wider layer repeats channels, 
 among the copies. Here the shares are drawn anew for each output that reads, so that no two copies stay alike.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -72,6 +72,12 @@ class Route:
     def is_identity(self) -> bool:
         """Whether nothing changes."""
         return self.outputs.is_identity and (self.inputs is None or self.inputs.is_identity)
+
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Whether a tensor of this shape has the channels that the maps lead to: a file may hold another network."""
+        if len(shape) == 0 or shape[0] != self.outputs.count:
+            return False
+        return self.inputs is None or (len(shape) > 1 and shape[1] == self.inputs.count // self.groups)
 
     def apply(self, tensor: Tensor) -> Tensor:
         """Return the child's tensor for a parent's Tensor[out] or Tensor[out, in of a group, …]."""

@@ -150,7 +150,8 @@ class _Planner:
             found = f"{source.module}.{inner}"
             if self._parent_shapes.get(found) == shape:
                 return TensorCopy(name, found)
-            if found in self._parent_shapes and (route := self._route(unit, source, inner)) is not None:
+            route = self._route(unit, inner) if found in self._parent_shapes else None
+            if route is not None and route.fits(self._parent_shapes[found]):
                 return TensorCopy(name, found, route=route)
         return self._fill(unit, inner, name, shape)
 
@@ -174,7 +175,7 @@ class _Planner:
                 return self._first_of_stage[stage - 1] + position
         return None
 
-    def _route(self, unit: Unit, source: Unit, inner: str) -> Route | None:
+    def _route(self, unit: Unit, inner: str) -> Route | None:
         if self._rewrite.child.block != self._rewrite.parent.block:
             return None
         if unit.kind == "fusion":

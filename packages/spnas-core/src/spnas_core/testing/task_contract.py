@@ -19,11 +19,11 @@ class TaskContract:
     Subclass it, and say by ``make`` how a small task is made.
 
     Attributes:
-        architecture: that is trained.
+        code: of the architecture that is trained.
         epochs: of each training.
     """
 
-    architecture = Architecture.parse("b@8_11-21")
+    code = "b@8_11-21"
     epochs = 1
 
     def make(self) -> Task:
@@ -45,33 +45,39 @@ class TaskContract:
         """Every metric and cost is there, weights are written where they are asked for, progress is told."""
         with self._prepared() as (task, folder):
             told: list[Progress] = []
-            request = self._request(identity(self.architecture), weights=folder / "weights")
+            request = self._request(identity(self._architecture), weights=folder / "weights")
             evaluation = task.evaluate(request, told.append)
             assert {metric.name for metric in task.metrics} <= set(evaluation.metrics)
             assert set(COSTS) <= set(evaluation.cost)
             assert evaluation.seconds >= 0
             assert (folder / "weights").is_file()
             assert {one.candidate for one in told} == {request.candidate}
-            task.evaluate(self._request(identity(self.architecture)), told.append)
+            task.evaluate(self._request(identity(self._architecture)), told.append)
             assert sorted(path.name for path in folder.iterdir() if path.is_file()) == ["weights"]
 
     def test_the_same_seed_gives_the_same_scores(self) -> None:
         """In another copy of the task too, as worker processes have one."""
         with self._prepared() as (task, _):
-            first = self._evaluate(task, self._request(identity(self.architecture)))
+            first = self._evaluate(task, self._request(identity(self._architecture)))
             copy: Task = pickle.loads(pickle.dumps(task))  # noqa: S301 - our own
-            assert repr(self._evaluate(copy, self._request(identity(self.architecture))).metrics) == repr(first.metrics)
+            assert repr(self._evaluate(copy, self._request(identity(self._architecture))).metrics) == repr(
+                first.metrics
+            )
 
     def test_weights_are_inherited(self) -> None:
         """Without training, a control scores what its parent scored; a child can be trained on."""
         with self._prepared() as (task, folder):
             parent = folder / "weights"
-            trained = self._evaluate(task, self._request(identity(self.architecture), weights=parent))
-            control = self._request(identity(self.architecture), parent=parent, epochs=0, seed=2)
+            trained = self._evaluate(task, self._request(identity(self._architecture), weights=parent))
+            control = self._request(identity(self._architecture), parent=parent, epochs=0, seed=2)
             assert repr(self._evaluate(task, control).metrics) == repr(trained.metrics)
-            child = Expand().options(self.architecture)[0]
+            child = Expand().options(self._architecture)[0]
             evaluation = self._evaluate(task, self._request(child, parent=parent, seed=3))
             assert evaluation.receipt, "what was inherited is told"
+
+    @property
+    def _architecture(self) -> Architecture:
+        return Architecture.parse(self.code)
 
     @contextmanager
     def _prepared(self) -> Iterator[tuple[Task, Path]]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from spnas_core.encoding import Architecture
 from spnas_core.errors import SpnasError
-from spnas_core.morphisms import identity
+from spnas_core.morphisms import Rewrite, identity
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity, MetricSpec
 from spnas_search.archive import Archive, Proposal
@@ -26,7 +26,7 @@ from spnas_search.executors import ExecutorFactory, Outcome
 from spnas_search.strategies import CheckedStrategy, Strategy, StrategyPlugin
 from spnas_search.testing.null_task import NullTask
 
-START = Architecture.parse("b@8_11-21-21")
+START = "b@8_11-21-21-21"
 
 
 class StrategyContract:
@@ -81,7 +81,7 @@ class StrategyContract:
     def test_without_a_start_nothing_is_proposed(self) -> None:
         """A start that has failed has no children."""
         with _new_archive() as archive:
-            archive.commit_round([Proposal("start", None, identity(START), Fidelity(2))], threads=1)
+            archive.commit_round([Proposal("start", None, _start(), Fidelity(2))], threads=1)
             archive.fail(0, "told to")
             assert self._checked().propose(archive, np.random.default_rng(0)) == []
 
@@ -96,8 +96,8 @@ class StrategyContract:
         """An archive in which the strategy has proposed some rounds; scores are the null task's."""
         task, strategy = NullTask(), self._checked()
         with _new_archive() as archive:
-            _enter(archive, [Proposal("start", None, identity(START), Fidelity(4))], task)
-            control = Proposal("control", 0, identity(START), Fidelity(strategy.control_epochs))
+            _enter(archive, [Proposal("start", None, _start(), Fidelity(4))], task)
+            control = Proposal("control", 0, _start(), Fidelity(strategy.control_epochs))
             _enter(archive, [control] * 3, task)
             for number in range(self.rounds):
                 proposals = strategy.propose(archive, np.random.default_rng([number, len(archive)]))
@@ -127,7 +127,7 @@ class ExecutorContract:
                 assert sorted(one.request.candidate for one in outcomes) == list(range(first, first + 5))
                 for one in outcomes:
                     assert one.evaluation is not None
-                    expected = NullTask().score(str(START), 2, one.request.seed)
+                    expected = NullTask().score(START, 2, one.request.seed)
                     assert one.evaluation.metrics["score"] == expected
                     assert one.reason == ""
                     assert one.seconds >= 0
@@ -165,8 +165,12 @@ class ExecutorContract:
         )
 
 
+def _start() -> Rewrite:
+    return identity(Architecture.parse(START))
+
+
 def _request(number: int) -> EvaluationRequest:
-    return EvaluationRequest(number, identity(START), None, None, Fidelity(2), seed=number)
+    return EvaluationRequest(number, _start(), None, None, Fidelity(2), seed=number)
 
 
 @contextmanager
