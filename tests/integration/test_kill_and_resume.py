@@ -15,7 +15,7 @@ from spnas_search.run import read_archive
 NULL = [
     *("--set", "task.name=null"),
     *("--set", "task.noise=0.02"),
-    *("--set", "budget.candidates=16"),
+    *("--set", "budget.candidates=30"),
     *("--set", "executor.workers=2"),
     *("--set", "executor.cores=2"),
 ]
