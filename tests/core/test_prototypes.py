@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from spnas_core.blocks import block_spec
+from spnas_core.networks import build_backbone, prototypes
 from spnas_core.networks.prototypes import copy_on_meta, instance
 from spnas_core.stems import stem_spec
 
@@ -65,6 +66,15 @@ def test_a_block_is_built_once_for_each_combination_of_sizes():
     assert spec.calls == [(4, 4, 1), (4, 8, 2), (4, 4, 2)]
     instance(Counting(), 4, 4, 1)
     assert len(spec.calls) == 3
+
+
+def test_a_block_that_was_first_built_in_inference_mode_trains_all_the_same(monkeypatch):
+    monkeypatch.setattr(prototypes, "_prototypes", {})
+    with torch.inference_mode():
+        build_backbone("b@4_1-2")
+    backbone = build_backbone("b@4_1-2")
+    sum(level.sum() for level in backbone(torch.randn(2, 3, 64, 64)).values()).backward()
+    assert all(parameter.grad is not None for parameter in backbone.parameters())
 
 
 def test_copies_do_not_touch_one_another():

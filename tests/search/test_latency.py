@@ -1,10 +1,13 @@
 """A bound on latency: measured once, stored, and never measured again."""
 
+import itertools
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+import spnas_core.cost.latency
 import spnas_search
 from spnas_core import Architecture, SearchSpace
 from spnas_core.cost import Latency, measure_latency
@@ -13,6 +16,9 @@ from spnas_core.tasks import MetricSpec
 from spnas_search.archive import Archive
 from spnas_search.run import latency, read_archive
 from spnas_search.run.latency import LatencyBound
+from spnas_search.settings import resolve
+from spnas_search.studies.signal import SignalSettings
+from spnas_search.studies.signal_study import _paths
 
 START = Architecture.parse("b@8_11-21-21-21")
 NULL = {"task": {"name": "null"}, "executor": {"name": "inline"}, "final": {"seeds": 0}, "noise_seeds": 2}
@@ -39,12 +45,34 @@ def test_a_measurement_is_of_the_networks_own_forward_pass():
     found = measure_latency(START, 64, 48, runs=7, warmup=1, threads=1)
     assert 0 < found.low <= found.median <= found.high
     assert found.runs == 7
-    deeper = replace(START, stages=("11111111", "21111111", "21", "21"))
-    beside = measure_latency(deeper, 64, 48, beside=(START, 100.0), runs=7, threads=1)
-    assert beside.median > 120  # three times the multiply-adds
     assert torch.get_num_threads() == threads
     assert Latency(**found.as_dict()) == found
     assert str(Latency(1.234, 1, 2, 5)) == "1.23 ms (1.00-2.00, 5 runs)"
+
+
+def test_what_slows_a_machine_cancels_beside_a_reference(monkeypatch):
+    """Twenty blocks take two and a half times as long as eight, however fast the machine happens to be."""
+    clock = itertools.count()
+
+    def timed(backbone, _):
+        return 1e-3 * len(backbone.blocks) * (1 + next(clock) // 2 % 5)  # a turn of both, then another speed
+
+    monkeypatch.setattr(spnas_core.cost.latency, "_timed", timed)
+    deeper = replace(START, stages=("11111111", "21111111", "21", "21"))
+    found = measure_latency(deeper, 64, 48, beside=(START, 100.0), runs=15)
+    assert (found.low, found.median, found.high) == pytest.approx((250, 250, 250))
+    alone = measure_latency(START, 64, 48, runs=15)
+    assert alone.low < alone.median < alone.high
+
+
+def test_the_interval_of_a_median_covers_it_in_95_percent(monkeypatch):
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr(spnas_core.cost.latency, "_timed", lambda *_: 1e-3 * rng.lognormal())
+    covered = 0
+    for _ in range(400):
+        found = measure_latency(Architecture.parse("b@1_1"), 32, 32, runs=30, warmup=0)
+        covered += found.low <= 1 <= found.high
+    assert 0.93 <= covered / 400 <= 0.99  # order statistics are discrete, and err on the safe side
 
 
 @pytest.mark.parametrize(
@@ -74,30 +102,26 @@ def test_a_search_returns_only_what_keeps_the_bound(tmp_path, measured, limit):
         assert '"runs": 20' in stored
 
 
-def test_a_resumed_search_measures_nothing_again(tmp_path, measured):
-    settings = {**NULL, "space": {"max_latency": "1.3x"}, "seed": 4}
+@pytest.mark.parametrize("limit", [1.05, "1.3x"])
+def test_a_resumed_search_measures_nothing_again(tmp_path, measured, monkeypatch, limit):
+    settings = {**NULL, "space": {"max_latency": limit}, "seed": 4}
     with spnas_search.search(**settings, budget=4, out=tmp_path / "run") as run:
         decided = [str(child.architecture) for child in run.archive.of_kind("child")]
-    before = [*measured]
+    monkeypatch.setattr(latency, "measure_latency", lambda *_, **__: pytest.fail("measured a second time"))
     with spnas_search.search(out=tmp_path / "run", resume=True) as run:
         assert [str(child.architecture) for child in run.archive.of_kind("child")] == decided
-        known = LatencyBound("1.3x", "cpu", (64, 64), START, run.archive)
-        assert [known.of(Architecture.parse(code)) for code in decided]
-    assert measured == before
+        known = LatencyBound(limit, "cpu", (64, 64), START, run.archive)
+        assert all(known.violation(Architecture.parse(code)) is None for code in decided)
 
 
-def test_what_was_measured_before_there_was_an_archive_is_handed_over(tmp_path, measured):
-    bound = LatencyBound(0.85, "cpu", (64, 64), START)
-    assert bound.violation(START) is None
+def test_a_measurement_that_was_altered_is_seen(tmp_path, measured):
     longer = replace(START, stages=("111", "21", "21", "21"))
-    assert bound.violation(longer) == "0.95 ms on cpu (median 0.90) where max_latency = 0.85 ms"
     with Archive.create(tmp_path / "a.db", objective=MetricSpec("score"), run_seed=0) as archive:
-        bound.keep_in(archive)
-        assert bound.violation(longer) is not None
+        bound = LatencyBound(0.85, "cpu", (64, 64), START, archive)
+        assert bound.violation(START) is None
+        assert bound.violation(longer) == "0.95 ms on cpu (median 0.90) where max_latency = 0.85 ms"
+        archive._connection.execute("UPDATE measurements SET value = '{}' WHERE subject = ?", (str(START),))
     assert measured == [str(START), str(longer)]
-    archive = Archive.open(tmp_path / "a.db")
-    archive._connection.execute("UPDATE measurements SET value = '{}' WHERE subject = ?", (str(START),))
-    archive.close()
     with pytest.raises(ArchiveError, match=r"damaged: its latency cpu 64x64 of b@8_11-21-21-21 is not what"):
         Archive.open(tmp_path / "a.db")
 
@@ -105,6 +129,14 @@ def test_what_was_measured_before_there_was_an_archive_is_handed_over(tmp_path, 
 def test_a_start_above_the_limit_is_refused_with_both_numbers(tmp_path, measured):
     with pytest.raises(SpaceError, match=r"0\.84 ms on cpu \(median 0\.80\) where max_latency = 0\.50 ms"):
         spnas_search.search(**NULL, space={"max_latency": 0.5}, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_codes_of_a_study_keep_the_bound(tmp_path, measured):
+    settings = resolve({**NULL, "space": {"max_latency": 1.0, "max_multiply_adds": "none"}})
+    paths = _paths(settings, (64, 64), SignalSettings(codes=6, epochs=4))
+    assert all(1.05 * len(path[-1].child.digits) / 10 <= 1.0 for path in paths if path)
+    assert len(measured) > 6
 
 
 def test_other_bounds_are_asked_first(measured):

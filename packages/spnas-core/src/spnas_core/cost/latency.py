@@ -101,7 +101,6 @@ def measure_latency(
     return Latency(float(np.median(found)), low, high, runs)
 
 
-@torch.inference_mode()
 def _times(
     codes: Sequence[Architecture], size: tuple[int, int], device: torch.device, turns: int
 ) -> NDArray[np.float64]:
@@ -113,7 +112,8 @@ def _times(
     for code in codes:
         backbone = build_backbone(code, generator=torch.Generator().manual_seed(0)).eval()
         backbones.append(backbone.to(device, memory_format=torch.channels_last))  # type: ignore[call-overload]
-    return np.array([[_timed(backbone, image) for backbone in backbones] for _ in range(turns)])
+    with torch.inference_mode():
+        return np.array([[_timed(backbone, image) for backbone in backbones] for _ in range(turns)])
 
 
 def _timed(backbone: Callable[[torch.Tensor], object], image: torch.Tensor) -> float:

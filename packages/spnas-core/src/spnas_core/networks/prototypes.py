@@ -23,7 +23,8 @@ def instance(spec: BlockSpec | StemSpec, *sizes: int) -> nn.Module:
     """Return a new module of a spec on the meta device; ``spec.build(*sizes)`` runs once for each combination."""
     key = (id(spec), *sizes)
     if key not in _prototypes:
-        with torch.device("meta"):
+        # Whoever is first may be measuring: a prototype made in inference mode could never be trained by anybody.
+        with torch.inference_mode(mode=False), torch.device("meta"):
             module = spec.build(*sizes)
         check_parts(spec, module, sizes)
         _prototypes[key] = spec, module

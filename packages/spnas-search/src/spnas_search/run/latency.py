@@ -6,6 +6,7 @@ from typing import Protocol
 
 from spnas_core.cost.latency import Latency, latency_device, measure_latency
 from spnas_core.encoding import Architecture
+from spnas_search.settings import RunSettings
 
 
 class Measurements(Protocol):
@@ -16,6 +17,18 @@ class Measurements(Protocol):
 
     def measurement(self, what: str, subject: str) -> str | None:
         """Return a stored one; None where there is none."""
+
+
+def latency_bound(settings: RunSettings, image_size: tuple[int, int]) -> "LatencyBound | None":
+    """Make the bound that settings ask for; None where they ask for none.
+
+    Raises:
+        ConfigError: the device is not there.
+    """
+    limits = settings.space
+    if limits.max_latency == "none":
+        return None
+    return LatencyBound(limits.max_latency, limits.latency_device, image_size, Architecture.parse(settings.start))
 
 
 @dataclass
@@ -31,7 +44,7 @@ class LatencyBound:
         device: on which it is measured.
         image_size: (width, height) in pixels.
         start: what multiples are of.
-        store: where measurements are kept; those made before there is one are handed over to it.
+        store: where measurements are kept; None keeps them for this process alone.
     """
 
     limit: float | str
@@ -43,14 +56,6 @@ class LatencyBound:
 
     def __post_init__(self) -> None:
         latency_device(self.device)
-
-    def keep_in(self, store: Measurements) -> None:
-        """Keep measurements there from now on; what it knows already counts."""
-        self.store = store
-        for architecture, latency in self._known.items():
-            if store.measurement(self._what, str(architecture)) is None:
-                store.measure(self._what, str(architecture), json.dumps(latency.as_dict()))
-        self._known.clear()
 
     def of(self, architecture: Architecture) -> Latency:
         """Return the latency of an architecture."""

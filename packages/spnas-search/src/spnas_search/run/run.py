@@ -16,7 +16,7 @@ from spnas_search.executors.resources import share_cores
 from spnas_search.run.folder import Prepare, RunFolder
 from spnas_search.run.identity import Identity, check_init, installed_versions
 from spnas_search.run.initial_weights import import_weights
-from spnas_search.run.latency import LatencyBound
+from spnas_search.run.latency import latency_bound
 from spnas_search.screens import ScreenedStrategy, screen_plugin
 from spnas_search.settings import ResolvedSettings
 from spnas_search.strategies import CheckedStrategy, strategy_plugin
@@ -33,6 +33,7 @@ class Run:
         task: prepared.
         strategy: proposes children; whatever it proposes is checked.
         space: bounds of the search.
+        latency: its bound on measured latency; None where there is none.
         notes: what the data set had to say.
         remarks: what else a user should know of how the run was opened.
     """
@@ -46,13 +47,10 @@ class Run:
         plugin = registry("tasks").get(settings.task.model_dump()["name"])
         self.task: Task = plugin.build(settings.task)
         start = Architecture.parse(settings.run.start)
-        self.space: SearchSpace = settings.run.space.build(start, self.task.image_size)
-        self.latency: LatencyBound | None = None
-        if settings.run.space.max_latency != "none":
-            limits = settings.run.space
-            self.latency = LatencyBound(limits.max_latency, limits.latency_device, self.task.image_size, start)
-            self.space = replace(self.space, bounds=(self.latency,))
-        self.space.check(start)
+        counted = settings.run.space.build(start, self.task.image_size)
+        counted.check(start)
+        self.latency = latency_bound(settings.run, self.task.image_size)
+        self.space = counted if self.latency is None else replace(counted, bounds=(self.latency,))
         self.strategy = _strategy(settings, self.space)
         self._check_settings()
         self._resources = share_cores(settings.run.executor, self.round_size)
@@ -95,8 +93,13 @@ class Run:
                 facts=self.identity().facts(),
             ).close()
         self.archive = Archive.open(path)
-        if self.latency is not None:
-            self.latency.keep_in(self.archive)
+        if self.latency is not None:  # only now, so that a resumed run takes what it has measured before
+            self.latency.store = self.archive
+            try:
+                self.space.check(self.latency.start)
+            except BaseException:
+                self.archive.close()
+                raise
         self.weights = WeightStore(self.files.weights)
         self.weights.clean()
 
