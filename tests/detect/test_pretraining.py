@@ -1,5 +1,7 @@
 """Classification before detection: the images, the training, and what a reignited detector keeps."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -57,7 +59,20 @@ def test_images_are_decoded_once(folder, tmp_path, monkeypatch):
     for name, split in first.splits.items():
         assert np.array_equal(again.splits[name].images, split.images)
         assert torch.equal(again.splits[name].labels, split.labels)
-    assert not list(tmp_path.rglob(".*"))
+    assert len(list(tmp_path.iterdir())) == 1  # nothing unfinished is left
+    (pixels,) = tmp_path.rglob("train.npy")
+    pixels.write_bytes(pixels.read_bytes()[:-1] + b"?")
+    with pytest.raises(DataError, match=r"damaged: remove the folder \(train.npy was altered\)"):
+        cache_thumbnails(data, tmp_path, 32)
+
+
+def test_an_image_that_cannot_be_read_leaves_no_cache(folder, tmp_path):
+    copy = tmp_path / "images"
+    shutil.copytree(folder, copy)
+    (copy / "red" / "3.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"3\.png"):
+        cache_thumbnails(open_image_folder(copy, seed=0), tmp_path / "cache", 32)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_backbone_learns_to_tell_classes_apart(colours):

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from spnas_core.durable import replace_durably
-from spnas_core.errors import DataError
+from spnas_detect.data._base import fingerprint
+from spnas_detect.data.cache.files import INDEX, PixelFile, construction, pixel_bytes, publish, unwritable
+from spnas_detect.data.cache.seals import check_sealed, seal
 from spnas_detect.data.image_folder import CLASSIFICATION_SPLITS, ClassificationData
+
+_VERSION = 1  # part of the folder's name: raise it when the layout or the resizing changes
 
 BORDER = 8
 """Thumbnails are stored larger by one BORDER-th of their side, so that training can cut them out at random."""
@@ -55,54 +58,52 @@ class ThumbnailData:
 
 
 def cache_thumbnails(
-    data: ClassificationData, cache: Path, side: int, progress: Progress | None = None
+    data: ClassificationData, folder: Path, side: int, progress: Progress | None = None
 ) -> ThumbnailData:
-    """Decode and resize all images, or take those of the cache.
-
-    Aspect ratios are not kept. Several processes may do this at a time: a finished folder is complete.
+    """Decode and resize all images, or reuse a cache of the same content; aspect ratios are not kept.
 
     Args:
         data: the images.
-        cache: folder of caches.
+        folder: the parent of the cache's own folder.
         side: of what training sees, in pixels.
         progress: called with (done, total).
 
     Raises:
-        DataError: an image cannot be read, or the disk is full.
+        DataError: an image cannot be read, a damaged cache under the same name, or no space to write into.
     """
     stored = side + side // BORDER
-    folder = cache / f"thumbnails-{data.fingerprint[:16]}-{stored}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        done, total = 0, sum(len(data.splits[split]) for split in CLASSIFICATION_SPLITS)
-        for split in CLASSIFICATION_SPLITS:
-            labels = [image.label for image in data.splits[split]]
-            if not (folder / f"{split}.json").exists():
-                pixels = np.empty((len(labels), 3, stored, stored), np.uint8)
-                for place, image in enumerate(data.splits[split]):
-                    whole = torch.from_numpy(np.array(image.read())).permute(2, 0, 1)
-                    pixels[place] = functional.resize(whole, [stored, stored], antialias=True).numpy()
-                    if progress is not None:
-                        progress(done + place + 1, total)
-                _store(folder, split, pixels, labels)
-            done += len(labels)
-    except OSError as error:
-        raise DataError(f"the cache {folder} cannot be written: {error}; free some space, or name another") from error
-    return ThumbnailData(data.classes, {split: _open(folder, split) for split in CLASSIFICATION_SPLITS})
+    name = f"thumbnails-{fingerprint([_VERSION, data.fingerprint, stored])[:16]}"
+    final = folder / name
+    if not final.exists():
+        try:
+            with construction(folder, name) as building:
+                _write(data, building, stored, progress)
+                seal(building)
+                publish(building, final)
+        except OSError as error:
+            needed = pixel_bytes(sum(map(len, data.splits.values())), (stored, stored))
+            raise unwritable(folder, needed, error) from error
+    check_sealed(final)
+    labels = json.loads((final / INDEX).read_text(encoding="utf-8"))
+    return ThumbnailData(
+        data.classes,
+        {
+            split: Thumbnails(np.load(final / f"{split}.npy", mmap_mode="r"), torch.tensor(labels[split]))
+            for split in CLASSIFICATION_SPLITS
+        },
+    )
 
 
-def _store(folder: Path, split: str, pixels: NDArray[np.uint8], labels: list[int]) -> None:
-    """Write pixels, then what says that they are complete."""
-    for name, write in (
-        (f"{split}.npy", lambda path: np.save(path, pixels)),
-        (f"{split}.json", lambda path: path.write_text(json.dumps(labels), encoding="utf-8")),
-    ):
-        unfinished = folder / f".{np.random.default_rng().integers(2**62)}-{name}"
-        write(unfinished)
-        replace_durably(unfinished, folder / name)
-
-
-def _open(folder: Path, split: str) -> Thumbnails:
-    labels = json.loads((folder / f"{split}.json").read_text(encoding="utf-8"))
-    pixels = np.load(folder / f"{split}.npy", mmap_mode="r")
-    return Thumbnails(pixels, torch.tensor(labels, dtype=torch.int64))
+def _write(data: ClassificationData, folder: Path, side: int, progress: Progress | None) -> None:
+    done, total, labels = 0, sum(map(len, data.splits.values())), {}
+    for split in CLASSIFICATION_SPLITS:
+        images = data.splits[split]
+        with PixelFile(folder / f"{split}.npy", len(images), (side, side)) as file:
+            for place, image in enumerate(images):
+                whole = torch.from_numpy(np.array(image.read())).permute(2, 0, 1)
+                file.write(place, functional.resize(whole, [side, side], antialias=True))
+                done += 1
+                if progress is not None:
+                    progress(done, total)
+        labels[split] = [image.label for image in images]
+    (folder / INDEX).write_text(json.dumps(labels), encoding="utf-8")
