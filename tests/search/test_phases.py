@@ -11,7 +11,7 @@ from spnas_core.errors import ConfigError, PluginError
 from spnas_core.morphisms import identity
 from spnas_core.tasks import Fidelity, Pretraining
 from spnas_search.archive import Proposal
-from spnas_search.reports import verdict_tables
+from spnas_search.reports import candidate_json, verdict_tables
 from spnas_search.run import read_archive
 from spnas_search.search import Verdict, outcome
 from spnas_search.search.verdict_rounds import milestones
@@ -191,3 +191,35 @@ def test_a_strategy_proposes_reignitions_with_pretraining_only(whole):
         checked(replace(again, pretraining=None))
     with pytest.raises(PluginError, match="is of kind 'control'"):
         checked(replace(again, kind="control", pretraining=None))
+
+
+def test_a_failed_reignition_counts_and_an_earlier_one_is_no_parent_again(tmp_path, whole):
+    """The second one fails: its children come from the pool, and not from the first one once more."""
+    second = whole.archive.of_kind("reignition")[1].id
+    with searched(tmp_path, task=NULL | {"behaviour": {second: "diverge"}}) as run:
+        archive = run.archive
+        assert [one.status for one in archive.of_kind("reignition")] == ["done", "failed"]
+        after = [child for child in archive.of_kind("child") if child.id > second and child.strategy == 0]
+        first = archive.of_kind("reignition")[0].id
+        assert after
+        assert {child.parent for child in after} != {first}
+
+
+def test_another_strategy_does_not_go_on_from_an_earlier_ones_reignition(tmp_path):
+    """Its second round is its own matter, however few children it has by then."""
+    first = {"name": "serial", "n_stuck": 3, "candidates": 8, "reignition": {"most": 1, "n_after": 2}}
+    second = {"name": "serial", "n_stuck": 30, "candidates": 6, "pool": 1, "reignition": {"n_after": 9}}
+    strategy = {"name": "phases", "phases": [first, second]}
+    with searched(tmp_path, strategy=strategy) as run:
+        archive = run.archive
+        (reignition,) = archive.of_kind("reignition")
+        later = archive.children_of(1)
+        assert len(later) == 6
+        assert any(child.parent != reignition.id for child in later)
+
+
+def test_what_a_candidate_was_pretrained_on_is_listed(whole):
+    listed = [candidate_json(whole.archive, one) for one in whole.archive]
+    assert {one["strategy"] for one in listed} == {0, 1}
+    shown = [one["pretraining"] for one in listed if one["kind"] == "reignition"]
+    assert shown == [{"epochs": 5, "fresh": False}] * 2

@@ -9,8 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from spnas_core.blocks import ConvLayer
-from spnas_core.blocks._base import PROJECTION
+from spnas_core.blocks import PROJECTION, ConvLayer
 from spnas_core.encoding import Architecture
 from spnas_core.networks.layout import stage_placements
 from spnas_core.stems import stem_spec

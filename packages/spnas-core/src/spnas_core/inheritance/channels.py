@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spnas_core.blocks import ConvLayer
-from spnas_core.blocks._base import PROJECTION
+from spnas_core.blocks import PROJECTION, ConvLayer
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite
 from spnas_core.networks.layout import STEM_STREAM, BlockPlacement, block_placements, stage_placements
@@ -95,8 +94,8 @@ class Route:
 
         Both maps must lead to the same channels of the parent.
         """
-        inputs = self.outputs if self.inputs is None else self.inputs
-        columns = np.broadcast_to(inputs.indices, (len(self.outputs.indices), len(inputs.indices)))
+        read = (self.inputs or self.outputs).indices
+        columns = np.broadcast_to(read, (len(self.outputs.indices), len(read)))
         weights = self._shares(columns) * (columns == self.outputs.indices[:, None])
         return torch.from_numpy(weights).to(like).reshape(like.shape)
 
@@ -106,6 +105,9 @@ class Route:
         sums = np.zeros((len(columns), int(columns.max(initial=0)) + 1))
         np.add.at(sums, (np.arange(len(columns))[:, None], columns), drawn)
         return drawn / np.take_along_axis(sums, columns, 1)
+
+
+_LayerMaps = dict[str, tuple[ChannelMap | None, ChannelMap | None]]
 
 
 class ChannelMaps:
@@ -128,6 +130,7 @@ class ChannelMaps:
         self._rewrite, self.seed, self._scales = rewrite, seed, scales
         self._children, self._parents = block_placements(rewrite.child), block_placements(rewrite.parent)
         self._streams: dict[tuple[int, int], ChannelMap | None] = {}
+        self._layers: dict[tuple[int, int], _LayerMaps] = {}
         self._continued = {(STEM_STREAM, STEM_STREAM)}
         for child, source in zip(self._children, rewrite.block_map, strict=True):
             if source is not None:
@@ -170,7 +173,7 @@ class ChannelMaps:
         for layer, before in zip(child.layers, parent.layers, strict=False):
             if owner not in {layer.module, layer.norm} or layer.name != before.name:
                 continue
-            inputs, outputs = self._layer_maps(child, parent)[layer.name]
+            inputs, outputs = self._maps_of(child, parent)[layer.name]
             if inputs is None or outputs is None:
                 return None
             if owner == layer.norm:
@@ -182,8 +185,10 @@ class ChannelMaps:
         return None
 
     def shortcut_route(self, block: int, source: int) -> Route | None:
-        """Say what a projection must do for a block whose parent's block has none: give each output its channel."""
+        """Say what a new projection must do: give each output its channel. None where the parent's block has one."""
         child, parent = self._children[block], self._parents[source]
+        if parent.projection is not None:
+            return None
         inputs = self.stream(child.in_stream, parent.in_stream)
         outputs = self.stream(child.out_stream, parent.out_stream)
         if inputs is None or outputs is None or inputs.count != outputs.count:
@@ -202,15 +207,18 @@ class ChannelMaps:
     def _seed_of(self, name: str, place: int) -> tuple[int, ...]:
         return (self.seed, place, *name.encode())
 
-    def _layer_maps(
-        self, child: BlockPlacement, parent: BlockPlacement
-    ) -> Mapping[str, tuple[ChannelMap | None, ChannelMap | None]]:
-        """Input and output maps of the layers of a block, by their names."""
+    def _maps_of(self, child: BlockPlacement, parent: BlockPlacement) -> _LayerMaps:
+        """Input and output maps of the layers of a block, by their names; drawn once."""
+        pair = child.index, parent.index
+        if pair not in self._layers:
+            self._layers[pair] = self._draw_layers(child, parent)
+        return self._layers[pair]
+
+    def _draw_layers(self, child: BlockPlacement, parent: BlockPlacement) -> _LayerMaps:
         first = self.stream(child.in_stream, parent.in_stream)
         last = self.stream(child.out_stream, parent.out_stream)
-        branch = [layer for layer in child.layers if layer.name != PROJECTION]
-        before = [layer for layer in parent.layers if layer.name != PROJECTION]
-        found: dict[str, tuple[ChannelMap | None, ChannelMap | None]] = {PROJECTION: (first, last)}
+        branch, before = child.branch, parent.branch
+        found: _LayerMaps = {PROJECTION: (first, last)}
         if [layer.name for layer in branch] != [layer.name for layer in before]:
             return found
         inputs = first
@@ -234,9 +242,9 @@ class ChannelMaps:
         total = np.zeros(channels)
         for block in self._parents:
             if block.out_stream == stream:
-                branch = [layer for layer in block.layers if layer.name != PROJECTION]
-                for layer in (branch[-1], *(layer for layer in block.layers if layer.name == PROJECTION)):
-                    total += self._norm_scores(block.index, layer)
+                total += self._norm_scores(block.index, block.branch[-1])
+                if block.projection is not None:
+                    total += self._norm_scores(block.index, block.projection)
         return total
 
     def _norm_scores(self, block: int, layer: ConvLayer) -> Scores:

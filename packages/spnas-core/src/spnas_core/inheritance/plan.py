@@ -6,8 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import nn
 
-from spnas_core.blocks import block_spec
-from spnas_core.blocks._base import PROJECTION
+from spnas_core.blocks import PROJECTION, block_spec
 from spnas_core.inheritance.channels import ChannelMaps, Route
 from spnas_core.inheritance.initialisation import DIRAC, HE_NORMAL, ONES, ZEROS, Init
 from spnas_core.morphisms import Rewrite
@@ -161,8 +160,8 @@ class _Planner:
         found = []
         for unit, origin in self._rewrite.origins.items():
             block = self._block(unit)
-            layer = None if block is None or origin.shares else self._blocks[block].layers[-1]
-            if layer is not None and layer.name == PROJECTION and f"{unit.module}.{layer.module}.weight" in new:
+            layer = None if block is None or origin.shares else self._blocks[block].projection
+            if layer is not None and f"{unit.module}.{layer.module}.weight" in new:
                 found.append(f"{unit.module}.{layer.norm}")
         return tuple(found)
 
@@ -198,8 +197,7 @@ class _Planner:
     def _shortcut(self, block: int, name: str, shape: torch.Size) -> TensorFill:
         """A projection that the parent's block does not have stands in for its identity."""
         source = self._rewrite.block_map[block]
-        had = source is not None and block_placements(self._rewrite.parent)[source].layers[-1].name == PROJECTION
-        route = None if source is None or had else self._maps.shortcut_route(block, source)
+        route = None if source is None else self._maps.shortcut_route(block, source)
         if shape[0] == shape[1] and (route is None or route.is_identity):
             return TensorFill(name, DIRAC)
         return TensorFill(name, standard_init(name, shape) if route is None else DIRAC, route)

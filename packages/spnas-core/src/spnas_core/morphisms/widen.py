@@ -1,9 +1,8 @@
 """Widen and narrow: move where the channels double, or let them double once more."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from spnas_core.blocks._base import PROJECTION
 from spnas_core.encoding import Architecture
 from spnas_core.errors import CodeError
 from spnas_core.morphisms._base import Applications, Rewrite, Step
@@ -30,14 +29,8 @@ class Widen:
 
     def options(self, architecture: Architecture) -> Sequence[Rewrite]:
         """Every ``1`` that can double, then every ``2`` × every step to an earlier ``1``."""
-        digits = architecture.digits
-        sites = [(at, at) for at, digit in enumerate(digits) if digit == "1"]
-        sites += [
-            (at, at - step)
-            for at, digit in enumerate(digits)
-            for step in range(1, min(self.max_step, at) + 1)
-            if digit == "2" and digits[at - step] == "1"
-        ]
+        doubled = [(at, at) for at, digit in enumerate(architecture.digits) if digit == "1"]
+        sites = doubled + moves(architecture, range(-1, -self.max_step - 1, -1))
         return Applications(sites, lambda site: self._rewrite(architecture, *site))
 
     def double(self, architecture: Architecture, block: int) -> Rewrite:
@@ -72,8 +65,8 @@ class Widen:
         child = with_digits(architecture, {block: "1", to: "2"})
         if block == to:
             return _step(architecture, child, self.name, f"block {to + 1} doubles the channels", KEEPS)
-        detail = f"doubling moved from block {block + 1} to {to + 1}"
-        return _step(architecture, child, self.name, detail, KEEPS if _has_projection(child, block) else None)
+        promise = None if block_placements(child)[block].projection is None else KEEPS
+        return _step(architecture, child, self.name, f"doubling moved from block {block + 1} to {to + 1}", promise)
 
 
 @dataclass(frozen=True)
@@ -90,13 +83,7 @@ class Narrow:
 
     def options(self, architecture: Architecture) -> Sequence[Rewrite]:
         """Every ``2`` × every step to a later ``1``."""
-        digits = architecture.digits
-        sites = [
-            (at, at + step)
-            for at, digit in enumerate(digits)
-            for step in range(1, min(self.max_step, len(digits) - 1 - at) + 1)
-            if digit == "2" and digits[at + step] == "1"
-        ]
+        sites = moves(architecture, range(1, self.max_step + 1))
         return Applications(sites, lambda site: self._rewrite(architecture, *site))
 
     def move(self, architecture: Architecture, block: int, to: int) -> Rewrite:
@@ -118,6 +105,15 @@ class Narrow:
         return _step(architecture, child, self.name, f"doubling moved from block {block + 1} to {to + 1}", None)
 
 
+def moves(architecture: Architecture, steps: Iterable[int]) -> list[tuple[int, int]]:
+    """List (index of a ``2``, index of a ``1``) that are one of the steps apart."""
+    digits = architecture.digits
+    twos = [at for at, digit in enumerate(digits) if digit == "2"]
+    return [
+        (at, at + step) for at in twos for step in steps if 0 <= at + step < len(digits) and digits[at + step] == "1"
+    ]
+
+
 def check_move(architecture: Architecture, block: int, to: int, distance: int, most: int) -> None:
     """Refuse a move that is none.
 
@@ -137,10 +133,6 @@ def with_digits(architecture: Architecture, changed: dict[int, str]) -> Architec
     """Return an architecture with other blocks at the same borders."""
     digits = "".join(changed.get(at, digit) for at, digit in enumerate(architecture.digits))
     return Architecture.from_borders(architecture, digits, architecture.borders)
-
-
-def _has_projection(architecture: Architecture, block: int) -> bool:
-    return block_placements(architecture)[block].layers[-1].name == PROJECTION
 
 
 def _step(parent: Architecture, child: Architecture, name: str, detail: str, promise: float | None) -> Rewrite:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-from spnas_core.blocks import ConvLayer, block_spec
+from spnas_core.blocks import PROJECTION, ConvLayer, block_spec
 from spnas_core.encoding import Architecture
 
 STEM_STREAM = -1
@@ -36,6 +36,16 @@ class BlockPlacement:
     in_stream: int
     out_stream: int
     layers: tuple[ConvLayer, ...]
+
+    @property
+    def branch(self) -> tuple[ConvLayer, ...]:
+        """The residual branch, in order."""
+        return tuple(layer for layer in self.layers if layer.name != PROJECTION)
+
+    @property
+    def projection(self) -> ConvLayer | None:
+        """The convolution of the shortcut; None where that is the identity."""
+        return next((layer for layer in self.layers if layer.name == PROJECTION), None)
 
 
 @lru_cache(maxsize=1024)

@@ -1,6 +1,7 @@
 """Tables of candidates."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from statistics import fmean
 
 from rich.table import Table
@@ -89,6 +90,8 @@ def candidate_json(archive: Archive, candidate: Candidate) -> dict[str, object]:
         "share": candidate.fidelity.share,
         "rung": candidate.fidelity.rung,
         "preference": candidate.preference,
+        "strategy": candidate.strategy,
+        "pretraining": None if candidate.pretraining is None else asdict(candidate.pretraining),
         "age": candidate.age,
         "seed": candidate.seed,
         "seconds": candidate.seconds,

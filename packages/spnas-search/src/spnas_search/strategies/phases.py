@@ -123,6 +123,8 @@ class FirstPhaseSettings(SerialSettings):
 class FullSettings(BaseModel):
     """The ``[strategy]`` table of the whole search: the serial phase with reignition, then the parallel one.
 
+    By default the two have as many children together as a search whose budget has no bound.
+
     Attributes:
         name: the strategy's name.
         serial: table of the first phase.

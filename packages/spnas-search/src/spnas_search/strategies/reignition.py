@@ -59,10 +59,17 @@ class Reignition:
 
     def parent(self, archive: Archive) -> Candidate | None:
         """The reignited candidate while the next children are to be its own; else None."""
-        done = [one for one in archive.of_kind("reignition") if one.status == "done"]
-        is_next = bool(done) and archive.lead(done[-1]) is not None
-        return done[-1] if is_next and len(archive.recent_children) < self._settings.n_after else None
+        last = self._last(archive)
+        if last is None or archive.lead(last) is None or len(archive.recent_children) >= self._settings.n_after:
+            return None
+        return last
 
     def may_use(self, archive: Archive) -> frozenset[int]:
         """The last one."""
-        return frozenset(one.id for one in archive.of_kind("reignition")[-1:] if one.status == "done")
+        last = self._last(archive)
+        return frozenset() if last is None else frozenset({last.id})
+
+    def _last(self, archive: Archive) -> Candidate | None:
+        """The last reignition of the strategy that has proposed last; none where it has failed."""
+        found = [one for one in archive.of_kind("reignition") if one.strategy == archive.strategy][-1:]
+        return next((one for one in found if one.status == "done"), None)
