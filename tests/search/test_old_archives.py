@@ -1,6 +1,7 @@
 """Archives of the first schema, which believed what it was given, open and are repaired."""
 
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -64,24 +65,30 @@ def test_results_that_bricked_an_archive_can_be_read(tmp_path, changes, status, 
         assert archive.pareto() == ()
 
 
-def test_an_archive_of_the_second_schema_learns_what_its_rounds_were_for(tmp_path):
-    """Start, two replicates, a child with its control, the start brought to its age, and two finals."""
-    path = tmp_path / "archive.db"
+def digested_archive(path: Path, version: int, rows: Iterable[tuple], **facts: str) -> Path:
+    """An archive as a version with digests wrote it, with these candidates."""
     connection = sqlite3.connect(path, isolation_level=None)
-    for migration in schema.MIGRATIONS[:2]:
+    for migration in schema.MIGRATIONS[:version]:
         migration(connection)
     meta = {"objective": "score", "higher_is_better": "1", "seed": "7", "created": "2026-01-01T00:00:00+00:00"}
-    connection.executemany(schema.STORE_META, [schema.meta_row(key, value) for key, value in meta.items()])
-    kinds = ["start", "control", "control", "control", "child", "control", "final", "final"]
-    parents, rounds = [None, 0, 0, 0, 0, 1, 5, 4], [0, 1, 1, 2, 2, 3, 4, 4]
-    for number, (kind, parent, round_number) in enumerate(zip(kinds, parents, rounds, strict=True)):
-        split = "test" if kind == "final" else "validation"
-        row = (number, round_number, kind, parent, *OLD_ROW[4:9], split, *OLD_ROW[10:])
+    connection.executemany(schema.STORE_META, [schema.meta_row(*fact) for fact in {**meta, **facts}.items()])
+    for row in rows:
         values = (*row, schema.row_digest(row[1:]))
         connection.execute(f"INSERT INTO candidates VALUES ({', '.join('?' * len(values))})", values)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
-    with Archive.open(path) as archive:
+    return path
+
+
+def test_an_archive_of_the_second_schema_learns_what_its_rounds_were_for(tmp_path):
+    """Start, two replicates, a child with its control, the start brought to its age, and two finals."""
+    kinds = ["start", "control", "control", "control", "child", "control", "final", "final"]
+    parents, rounds = [None, 0, 0, 0, 0, 1, 5, 4], [0, 1, 1, 2, 2, 3, 4, 4]
+    rows = []
+    for number, (kind, parent, round_number) in enumerate(zip(kinds, parents, rounds, strict=True)):
+        split = "test" if kind == "final" else "validation"
+        rows.append((number, round_number, kind, parent, *OLD_ROW[4:9], split, *OLD_ROW[10:]))
+    with Archive.open(digested_archive(tmp_path / "archive.db", 2, rows)) as archive:
         assert [one.phase for one in archive] == ["start", *["noise"] * 2, *["search"] * 2, *["verdict"] * 3]
         assert [one.subject for one in archive] == [0, 0, 0, 0, 4, 0, 0, 4]
         assert [one.source for one in archive] == parents
@@ -90,22 +97,13 @@ def test_an_archive_of_the_second_schema_learns_what_its_rounds_were_for(tmp_pat
 
 
 def test_an_archive_of_the_third_schema_had_one_strategy_and_no_pretraining(tmp_path):
-    path = tmp_path / "archive.db"
-    connection = sqlite3.connect(path, isolation_level=None)
-    for migration in schema.MIGRATIONS[:3]:
-        migration(connection)
-    meta = {"objective": "score", "higher_is_better": "1", "seed": "7", "created": "2026-01-01T00:00:00+00:00"}
-    facts = {**meta, "ranking": "prediction", "inherit": "warm-start"}
-    connection.executemany(schema.STORE_META, [schema.meta_row(key, value) for key, value in facts.items()])
-    # Phase, kind, subject, parent, source of the start, a child of a screen's choice, and a rung of it.
-    rows = [("start", "start", 0, None, None), ("search", "child", 1, 0, 0), ("search", "rung", 1, 1, 1)]
-    for number, row in enumerate(rows):
+    """Phase, kind, subject, parent and source of the start, of a child of a screen's choice, and of a rung of it."""
+    places = [("start", "start", 0, None, None), ("search", "child", 1, 0, 0), ("search", "rung", 1, 1, 1)]
+    rows = []
+    for number, place in enumerate(places):
         fidelity = (2, 96, 64, 0.5, number // 2, "validation", 0.25 if number == 1 else None, 2 + number)
-        values = (number, number, *row, *OLD_ROW[4:8], *fidelity, *OLD_ROW[11:])
-        values = (*values, schema.row_digest(values[1:]))
-        connection.execute(f"INSERT INTO candidates VALUES ({', '.join('?' * len(values))})", values)
-    connection.execute("PRAGMA user_version = 3")
-    connection.close()
+        rows.append((number, number, *place, *OLD_ROW[4:8], *fidelity, *OLD_ROW[11:]))
+    path = digested_archive(tmp_path / "archive.db", 3, rows, ranking="prediction", inherit="warm-start")
     with Archive.open(path) as archive:
         assert [one.kind for one in archive] == ["start", "child", "rung"]
         assert {(one.strategy, one.pretraining) for one in archive} == {(0, None)}
@@ -114,3 +112,4 @@ def test_an_archive_of_the_third_schema_had_one_strategy_and_no_pretraining(tmp_
         assert [one.age for one in archive] == [2, 3, 4]
         assert (archive.strategy, archive.recent_children, archive.pretraining_epochs) == (0, (archive[1],), 0)
         assert archive.trained(archive[1]).id == 2
+        assert (archive.rule.name, archive.inherit) == ("prediction", "warm-start")

@@ -29,8 +29,15 @@ from voc_folder import write_voc
 from spnas_core.plugins import plugin_manager, registry
 from spnas_search.cli.main import commands
 
-SHORT, LONG, WITH_WORKERS_SEEDS, REAL_SEEDS = 14, 150, 16, 17
-SHORT_PHASES, PHASES_SEEDS, FULL_SEEDS = 4, 90, 10
+SHORT, SHORT_PHASES, LONG = 18, 4, 150
+SEEDS = {
+    "workers": range(2000, 2016),
+    "detection": range(3000, 3017),
+    "training": range(3000, 3017),
+    "phases": range(4000, 4090),
+    "full": range(5000, 5010),
+}
+"""Of the longer proof against each kind of work."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -110,20 +117,26 @@ def suffer(tmp_path, undisturbed, seed: int, acts, kind: str) -> None:
     shutil.rmtree(search.out.parent)
 
 
-def acts(tmp_path):
-    return ACTS + MOUNTING if can_mount(tmp_path / "mount") else ACTS
-
-
-def acts_of_phases(tmp_path):
-    """All but those that look for the name of the one strategy."""
-    return [act for act in acts(tmp_path) if act is not strategy_misbehaves]
+def acts_on(tmp_path, kind: str):
+    """What may be done to a kind of work."""
+    mounting = MOUNTING if can_mount(tmp_path / "mount") else ()
+    match kind:
+        case "inline":
+            return ACTS + mounting
+        case "phases":  # all but what looks for the name of the one strategy
+            return tuple(act for act in ACTS + mounting if act is not strategy_misbehaves)
+        case "workers":
+            return WITH_WORKERS
+        case "full":  # for which the small disk has no room
+            return REAL
+    return REAL + mounting
 
 
 def test_twenty_acts(tmp_path, undisturbed):
     for seed in range(SHORT):
-        suffer(tmp_path, undisturbed, seed, acts(tmp_path), "inline")
+        suffer(tmp_path, undisturbed, seed, acts_on(tmp_path, "inline"), "inline")
     for seed in range(SHORT_PHASES):
-        suffer(tmp_path, undisturbed, seed, acts_of_phases(tmp_path), "phases")
+        suffer(tmp_path, undisturbed, seed, acts_on(tmp_path, "phases"), "phases")
     for kind in ("detection", "training"):
         suffer(tmp_path, undisturbed, 1, REAL, kind)
 
@@ -133,33 +146,12 @@ def test_twenty_acts(tmp_path, undisturbed):
 @pytest.mark.parametrize("part", range(9))
 def test_many_acts(tmp_path, undisturbed, part):
     for seed in range(1000 + part * LONG // 9, 1000 + (part + 1) * LONG // 9):
-        suffer(tmp_path, undisturbed, seed, acts(tmp_path), "inline")
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_acts_against_worker_processes(tmp_path, undisturbed):
-    for seed in range(2000, 2000 + WITH_WORKERS_SEEDS):
-        suffer(tmp_path, undisturbed, seed, WITH_WORKERS, "workers")
+        suffer(tmp_path, undisturbed, seed, acts_on(tmp_path, "inline"), "inline")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("kind", ["detection", "training"])
-def test_acts_against_real_training(tmp_path, undisturbed, kind):
-    for seed in range(3000, 3000 + REAL_SEEDS):
-        suffer(tmp_path, undisturbed, seed, REAL + MOUNTING if can_mount(tmp_path / "mount") else REAL, kind)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_acts_against_phases(tmp_path, undisturbed):
-    for seed in range(4000, 4000 + PHASES_SEEDS):
-        suffer(tmp_path, undisturbed, seed, acts_of_phases(tmp_path), "phases")
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(7200)
-def test_acts_against_a_whole_search_on_images(tmp_path, undisturbed):
-    for seed in range(5000, 5000 + FULL_SEEDS):
-        suffer(tmp_path, undisturbed, seed, REAL, "full")
+@pytest.mark.parametrize(("kind", "seeds"), SEEDS.items())
+def test_acts_against(tmp_path, undisturbed, kind, seeds):
+    for seed in seeds:
+        suffer(tmp_path, undisturbed, seed, acts_on(tmp_path, kind), kind)
