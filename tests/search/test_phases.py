@@ -160,6 +160,7 @@ def test_children_of_a_reignition_inherit_from_it_in_every_way(tmp_path, inherit
     with searched(tmp_path, inherit=inherit) as run:
         archive = run.archive
         last = archive.of_kind("reignition")[-1]
+        assert last.source == last.parent  # its own weights, not those of the warm start
         after = [child for child in archive.of_kind("child") if child.parent == last.id]
         assert after
         assert {child.source for child in after} == {last.id}

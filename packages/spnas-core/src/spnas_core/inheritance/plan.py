@@ -158,9 +158,9 @@ class _Planner:
         """Name the norms of all projections that are new."""
         new = {fill.target for fill in fills}
         found = []
-        for unit, origin in self._rewrite.origins.items():
+        for unit in self._rewrite.origins:
             block = self._block(unit)
-            layer = None if block is None or origin.shares else self._blocks[block].projection
+            layer = None if block is None else self._blocks[block].projection
             if layer is not None and f"{unit.module}.{layer.module}.weight" in new:
                 found.append(f"{unit.module}.{layer.norm}")
         return tuple(found)
