@@ -18,6 +18,7 @@ from spnas_core.morphisms import identity, morphisms
 from spnas_core.tasks import EvaluationRequest, Fidelity
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.task import DetectionTask
+from spnas_search.executors import ExecutorSettings, evaluate_all
 from spnas_search.executors.processes import ProcessExecutor
 from spnas_search.strategies.mutation import draw_rewrite
 
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> str:
         parent_weights = Path(folder) / "parent.safetensors"
         start = identity(Architecture.parse(START))
         request = EvaluationRequest(0, start, None, None, Fidelity(SCRATCH_EPOCHS), seed=1)
-        with ProcessExecutor(task=task, workers=WORKERS, timeout=None, report=lambda _: None) as executor:
+        with ProcessExecutor(ExecutorSettings(), task, WORKERS, lambda _: None) as executor:
             train = Trainer(executor)
             parent = train.scores([replace(request, weights=parent_weights, threads=WORKERS)])[0]
             children = draw_children(arguments.children)
@@ -107,7 +108,7 @@ class Trainer:
     def scores(self, requests: list[EvaluationRequest]) -> list[float]:
         """Validation scores in the order of the requests."""
         found: dict[int, float] = {}
-        for outcome in self._executor.run(requests):
+        for outcome in evaluate_all(self._executor, requests):
             if outcome.evaluation is None:
                 raise RuntimeError(outcome.trace or outcome.reason)
             found[outcome.request.candidate] = outcome.evaluation.metrics[METRIC]

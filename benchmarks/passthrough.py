@@ -14,6 +14,7 @@ from spnas_core.networks import block_placements
 from spnas_core.tasks import EvaluationRequest, Fidelity
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.task import DetectionTask
+from spnas_search.executors import ExecutorSettings, evaluate_all
 from spnas_search.executors.processes import ProcessExecutor
 
 TITLE = "Calibrating pass-through projections"
@@ -48,15 +49,15 @@ def run(_: argparse.Namespace) -> str:
         for calibrate in (True, False):
             task = DetectionTask(settings.model_copy(update={"calibrate": calibrate}))
             task.prepare(Path(folder), lambda *_: None)
-            with ProcessExecutor(task=task, workers=WORKERS, timeout=None, report=lambda _: None) as executor:
+            with ProcessExecutor(ExecutorSettings(), task, WORKERS, lambda _: None) as executor:
                 if not weights.exists():
-                    list(executor.run([request]))
+                    list(evaluate_all(executor, [request]))
                 heir = replace(request, parent_weights=weights, weights=None)
                 requests = [
                     replace(heir, candidate=2 * index + epochs, rewrite=rewrite, fidelity=Fidelity(epochs))
                     for (index, rewrite), epochs in product(enumerate(rewrites), (0, 1))
                 ]
-                for outcome in executor.run(requests):
+                for outcome in evaluate_all(executor, requests):
                     if outcome.evaluation is None:
                         raise RuntimeError(outcome.trace or outcome.reason)
                     index, epochs = divmod(outcome.request.candidate, 2)

@@ -16,6 +16,7 @@ from spnas_detect.data import normalize, open_cache
 from spnas_detect.detectors.loading import load_detector
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.task import DetectionTask
+from spnas_search.executors import ExecutorSettings, evaluate_all
 from spnas_search.executors.processes import ProcessExecutor
 
 TITLE = "Trainings that fall into two groups"
@@ -59,8 +60,8 @@ def _trainings(warmup: int) -> Iterator[tuple[float, float]]:
             EvaluationRequest(seed, same, None, folder / f"{seed}.safetensors", Fidelity(EPOCHS), seed, split="test")
             for seed in range(SEEDS)
         ]
-        with ProcessExecutor(task=task, workers=WORKERS, timeout=None, report=lambda _: None) as executor:
-            outcomes = list(executor.run(requests))
+        with ProcessExecutor(ExecutorSettings(), task, WORKERS, lambda _: None) as executor:
+            outcomes = list(evaluate_all(executor, requests))
         for outcome in outcomes:
             if outcome.evaluation is None or outcome.request.weights is None:
                 raise RuntimeError(outcome.trace or outcome.reason)

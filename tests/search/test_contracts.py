@@ -8,8 +8,7 @@ from spnas_core.plugins import registry
 from spnas_core.testing import TaskContract
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.task import DetectionTask
-from spnas_search.executors.inline import InlineExecutor
-from spnas_search.executors.processes import ProcessExecutor
+from spnas_search.executors import executor_plugin
 from spnas_search.strategies import Serial, SerialSettings, StrategyPlugin, strategy_plugin
 from spnas_search.testing import ExecutorContract, NullTask, StrategyContract
 
@@ -49,11 +48,11 @@ class TestHillClimb(StrategyContract):
 
 
 class TestInline(ExecutorContract):
-    factory = InlineExecutor
+    plugin = executor_plugin("inline")
 
 
 class TestProcesses(ExecutorContract):
-    factory = ProcessExecutor
+    plugin = executor_plugin("processes")
 
 
 class TestNull(TaskContract):

@@ -18,8 +18,9 @@ from safetensors.numpy import load_file
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, DataError, PluginError
 from spnas_core.morphisms import identity
-from spnas_core.tasks import EvaluationRequest, Fidelity
-from spnas_search.executors import executor_factory
+from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity
+from spnas_search.executors import ExecutorSettings, evaluate_all, executor_plugin
+from spnas_search.executors.devices import visible_devices
 from spnas_search.executors.inline import InlineExecutor
 from spnas_search.executors.processes import ProcessExecutor
 from spnas_search.testing import NullTask
@@ -38,6 +39,10 @@ TASK = NullTask(
         MISTAKE: "user-error",
     }
 )
+
+
+def ignore(progress):
+    pass
 
 
 def request(candidate, **changes) -> EvaluationRequest:
@@ -74,13 +79,13 @@ def reported():
 @pytest.fixture(scope="module")
 def processes(reported):
     """Two workers for the whole module: starting one takes seconds."""
-    with ProcessExecutor(task=TASK, workers=2, timeout=TIMEOUT, report=reported.append) as executor:
+    with ProcessExecutor(ExecutorSettings(timeout=TIMEOUT), TASK, 2, reported.append) as executor:
         yield executor
 
 
 @pytest.fixture
 def inline(reported):
-    with InlineExecutor(task=TASK, workers=4, timeout=None, report=reported.append) as executor:
+    with InlineExecutor(ExecutorSettings(), TASK, 4, reported.append) as executor:
         yield executor
 
 
@@ -95,9 +100,9 @@ def by_candidate(outcomes):
 
 def test_every_request_has_one_outcome_and_workers_agree_with_inline(executor, inline, tmp_path, reported):
     requests = [request(number, weights=tmp_path / f"{number}.safetensors") for number in range(5)]
-    outcomes = list(executor.run(requests))
+    outcomes = list(evaluate_all(executor, requests))
     assert sorted(outcome.request.candidate for outcome in outcomes) == list(range(5))
-    expected = by_candidate(inline.run(requests))
+    expected = by_candidate(evaluate_all(inline, requests))
     for outcome in outcomes:
         assert outcome.request in requests
         assert outcome.reason == outcome.trace == ""
@@ -106,14 +111,14 @@ def test_every_request_has_one_outcome_and_workers_agree_with_inline(executor, i
         assert load_file(outcome.request.weights)["epochs"] == [2]
     reported.clear()
     trained_on = [request(9, parent_weights=tmp_path / "0.safetensors", weights=tmp_path / "9.safetensors")]
-    assert [outcome.reason for outcome in executor.run(trained_on)] == [""]
+    assert [outcome.reason for outcome in evaluate_all(executor, trained_on)] == [""]
     assert load_file(tmp_path / "9.safetensors")["epochs"] == [4]
     assert [(p.candidate, p.done, p.total) for p in reported] == [(9, n, 2) for n in range(3)]
-    assert list(executor.run([])) == []
+    assert list(evaluate_all(executor, [])) == []
 
 
 def test_exceptions_become_outcomes_and_the_others_go_on(executor):
-    outcomes = by_candidate(executor.run([request(RAISE), request(DIVERGE), request(0), request(1)]))
+    outcomes = by_candidate(evaluate_all(executor, [request(RAISE), request(DIVERGE), request(0), request(1)]))
     failed = outcomes[RAISE]
     assert failed.evaluation is None
     assert failed.reason == "RuntimeError: the null task was told to raise"
@@ -127,33 +132,77 @@ def test_exceptions_become_outcomes_and_the_others_go_on(executor):
 
 
 def test_a_users_mistake_is_raised_as_the_same_type(inline):
-    outcomes = inline.run([request(0), request(MISTAKE)])
+    outcomes = evaluate_all(inline, [request(0), request(MISTAKE)])
     assert next(outcomes).evaluation
     with pytest.raises(DataError, match="told to find no images: give it some"):
         next(outcomes)
 
 
-def test_workers_stay_from_run_to_run_and_a_run_must_end_before_the_next(processes):
-    list(processes.run([request(0), request(1)]))
+def test_workers_stay_and_go_on_while_nobody_listens(processes):
+    list(evaluate_all(processes, [request(0), request(1)]))
     before = set(pids(processes))
-    first = processes.run([request(n) for n in range(4)])
-    next(first)
-    with pytest.raises(RuntimeError, match="exhaust or close"):
-        next(processes.run([request(9)]))
-    list(first)
+    for number in range(4):
+        processes.submit(request(number))
+    first = next(processes.outcomes())
+    with pytest.raises(ValueError, match="candidate 3 is being evaluated already"):
+        processes.submit(request(3))
+    processes.submit(request(9))
+    rest = [outcome.request.candidate for outcome in processes.outcomes()]
+    assert sorted([first.request.candidate, *rest]) == [0, 1, 2, 3, 9]
     assert set(pids(processes)) == before
 
 
+def test_who_stops_listening_cancels_the_rest(executor):
+    outcomes = evaluate_all(executor, [request(0, epochs=0), *(request(n) for n in range(1, 5))])
+    assert next(outcomes).evaluation
+    outcomes.close()
+    assert list(executor.outcomes()) == []
+
+
+def test_what_runs_and_what_waits_can_be_cancelled(processes):
+    list(evaluate_all(processes, [request(0), request(1)]))
+    seen = []
+    processes._report, before = seen.append, processes._report
+    try:
+        for number in (HANG, 300, 301, 302):
+            processes.submit(request(number, epochs=0))
+        hanging = next(worker for worker in processes._staff if worker.request and worker.request.candidate == HANG)
+        pid = hanging.process.pid
+        assert processes.cancel(HANG)
+        assert processes.cancel(302)
+        assert not processes.cancel(302)
+        assert not processes.cancel(999)
+        found = by_candidate(processes.outcomes())
+    finally:
+        processes._report = before
+    assert sorted(found) == [HANG, 300, 301, 302]
+    assert [found[number].was_cancelled for number in (HANG, 300, 301, 302)] == [True, False, False, True]
+    assert not is_running(pid)
+    assert len(processes._staff) == 2
+
+
+def test_inline_cancels_what_has_not_begun(inline):
+    inline.submit(request(0))
+    inline.submit(request(1))
+    with pytest.raises(ValueError, match="candidate 1 is being evaluated already"):
+        inline.submit(request(1))
+    assert inline.cancel(1)
+    found = by_candidate(inline.outcomes())
+    assert found[0].evaluation
+    assert found[1].was_cancelled
+    assert not inline.cancel(0)
+
+
 def test_a_worker_that_died_idle_costs_no_candidate(processes):
-    list(processes.run([request(0), request(1)]))
+    list(evaluate_all(processes, [request(0), request(1)]))
     worker = processes._staff[0]
     os.kill(worker.process.pid, signal.SIGKILL)
     assert wait_until(lambda: not is_running(worker.process.pid))
-    assert [outcome.reason for outcome in processes.run([request(n) for n in range(4)])] == [""] * 4
+    assert [outcome.reason for outcome in evaluate_all(processes, [request(n) for n in range(4)])] == [""] * 4
 
 
 def test_a_killed_worker_and_a_late_one_fail_only_their_candidates(processes):
-    outcomes = by_candidate(processes.run([request(KILL), request(HANG), *(request(n) for n in range(4))]))
+    outcomes = by_candidate(evaluate_all(processes, [request(KILL), request(HANG), *(request(n) for n in range(4))]))
     assert len(outcomes) == 6
     assert outcomes[KILL].reason == (
         "worker ended by signal 9 (SIGKILL): often the kernel's answer to too little memory"
@@ -165,19 +214,19 @@ def test_a_killed_worker_and_a_late_one_fail_only_their_candidates(processes):
 
 
 def test_a_result_that_waits_for_a_slow_caller_is_not_late(processes):
-    list(processes.run([request(0), request(1)]))
+    list(evaluate_all(processes, [request(0), request(1)]))
     # The second one is still reporting when the first one ends, and has ended long before its caller looks again.
-    outcomes = processes.run([request(0, epochs=0), request(1, epochs=300)])
+    outcomes = evaluate_all(processes, [request(0, epochs=0), request(1, epochs=300)])
     assert next(outcomes).request.candidate == 0
     time.sleep(TIMEOUT + 0.2)
     assert [outcome.reason for outcome in outcomes] == [""]
 
 
 def test_a_users_mistake_in_a_worker_is_raised_here_and_ends_the_others(processes):
-    list(processes.run([request(0), request(1)]))
+    list(evaluate_all(processes, [request(0), request(1)]))
     started = pids(processes)
     with pytest.raises(DataError, match="told to find no images: give it some"):
-        list(processes.run([request(MISTAKE), request(HANG)]))
+        list(evaluate_all(processes, [request(MISTAKE), request(HANG)]))
     assert processes._staff == []
     assert not any(is_running(pid) for pid in started)
 
@@ -189,6 +238,7 @@ SCRIPT = """
     from spnas_core.morphisms import Rewrite, identity
     from spnas_core.plugins import manager
     from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity
+    from spnas_search.executors import ExecutorSettings, evaluate_all
     from spnas_search.executors.processes import ProcessExecutor
     from spnas_search.testing import NullTask
     import torch
@@ -209,14 +259,14 @@ SCRIPT = """
         same = identity(Architecture.parse("b@8_1-1"))
         ask = lambda n: EvaluationRequest(n, same, None, None, Fidelity(1), 0, threads=3)
         task = Probe(behaviour={1: "hang", 2: "hang"})
-        with ProcessExecutor(task=task, workers=1, timeout=None, report=lambda p: None) as executor:
-            for outcome in executor.run([ask(0)]):
+        with ProcessExecutor(ExecutorSettings(), task, 1, lambda p: None) as executor:
+            for outcome in evaluate_all(executor, [ask(0)]):
                 print(dict(outcome.evaluation.metrics), flush=True)
             try:
-                list(executor.run([ask(1)]))
+                list(evaluate_all(executor, [ask(1)]))
             except KeyboardInterrupt:
                 print("interrupted", flush=True)
-            list(executor.run([ask(2)]))
+            list(evaluate_all(executor, [ask(2)]))
 
     if __name__ == "__main__":
         # A shell that runs the tests in the background has them ignore Ctrl-C, and children inherit that.
@@ -266,8 +316,8 @@ def test_inline_computes_with_the_requests_threads_and_gives_them_back():
             return super().evaluate(request, report)
 
     before = torch.get_num_threads()
-    with InlineExecutor(task=Task(), workers=1, timeout=None, report=lambda progress: None) as executor:
-        list(executor.run([request(0, threads=before + 1)]))
+    with InlineExecutor(ExecutorSettings(), Task(), 1, ignore) as executor:
+        list(evaluate_all(executor, [request(0, threads=before + 1)]))
     assert seen == [before + 1]
     assert torch.get_num_threads() == before
 
@@ -277,8 +327,8 @@ def test_what_is_no_evaluation_is_a_failure():
         def evaluate(self, request, report):
             return {"score": 1}
 
-    with InlineExecutor(task=Task(), workers=1, timeout=None, report=lambda progress: None) as executor:
-        (outcome,) = executor.run([request(0)])
+    with InlineExecutor(ExecutorSettings(), Task(), 1, ignore) as executor:
+        (outcome,) = evaluate_all(executor, [request(0)])
     assert outcome.reason == "TypeError: Task.evaluate returned a dict, not an Evaluation"
 
 
@@ -288,21 +338,54 @@ class Unsendable(NullTask):
 
 
 def test_impossible_settings_are_the_users_mistakes():
-    def made(task=TASK, workers=1, timeout=None):
-        return ProcessExecutor(task=task, workers=workers, timeout=timeout, report=lambda progress: None)
+    def made(task=TASK, workers=1):
+        return ProcessExecutor(ExecutorSettings(), task, workers, ignore)
 
     with pytest.raises(ConfigError, match="workers is 0"):
         made(workers=0)
-    for timeout in (0, -1.0, float("nan")):
-        with pytest.raises(ConfigError, match="timeout is"):
-            made(timeout=timeout)
     with pytest.raises(ConfigError, match=r"cannot be sent to worker processes .*: make it picklable"):
         made(task=Unsendable(lock=threading.Lock()))
 
 
+@dataclass(frozen=True)
+class Devices(NullTask):
+    """Says which device its process sees, and waits for the other ones to have begun."""
+
+    meeting: Path = Path()
+
+    def evaluate(self, request, report):
+        (self.meeting / str(request.candidate)).touch()
+        assert wait_until(lambda: len(list(self.meeting.iterdir())) >= 3)
+        return Evaluation({"device": float(os.environ["CUDA_VISIBLE_DEVICES"])}, {})
+
+
+def test_every_worker_has_a_device_of_its_own_as_far_as_they_go(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4, 7")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with ProcessExecutor(ExecutorSettings(), Devices(meeting=tmp_path), 3, ignore) as executor:
+        outcomes = list(evaluate_all(executor, [request(number) for number in range(3)]))
+        assert sorted(outcome.evaluation.metrics["device"] for outcome in outcomes) == [4, 4, 7]
+        # Who replaces a worker takes its place.
+        second = next(worker for worker in executor._staff if worker.slot == 1)
+        os.kill(second.process.pid, signal.SIGKILL)
+        assert wait_until(lambda: not is_running(second.process.pid))
+        for file in tmp_path.iterdir():
+            file.unlink()
+        outcomes = list(evaluate_all(executor, [request(number) for number in range(3)]))
+        assert sorted(outcome.evaluation.metrics["device"] for outcome in outcomes) == [4, 4, 7]
+
+
+def test_devices_are_named_as_the_environment_names_them(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert visible_devices({}) == ["0", "1"]
+    assert visible_devices({"CUDA_VISIBLE_DEVICES": "GPU-a, GPU-b"}) == ["GPU-a", "GPU-b"]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert visible_devices({"CUDA_VISIBLE_DEVICES": ""}) == visible_devices({}) == []
+
+
 def test_an_unknown_executor_is_refused():
     with pytest.raises(PluginError, match="'proceses' is not among the registered executors"):
-        executor_factory("proceses")
+        executor_plugin("proceses")
 
 
 def test_a_null_task_is_deterministic_and_picklable():

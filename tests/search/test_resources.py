@@ -9,7 +9,7 @@ from spnas_search.settings import resolve
 
 class TestResources:
     def settings(self, **values):
-        return resolve({"task": {"name": "null"}, "executor": values}).run.executor
+        return resolve({"task": {"name": "null"}, "executor": values}).executor
 
     def test_cores_are_shared(self):
         found = share_cores(self.settings(cores=4))

@@ -178,8 +178,9 @@ def test_resolved_settings_are_read_back_as_they_were_written(tmp_path_factory, 
     path = tmp_path_factory.mktemp("run") / "run.toml"
     write_toml(resolved.as_dict(), path)
     again = resolve(read_toml(path))
-    assert (again.strategy, again.task) == (resolved.strategy, resolved.task)
-    assert again.run.model_dump(exclude={"strategy", "task"}) == resolved.run.model_dump(exclude={"strategy", "task"})
+    assert (again.strategy, again.task, again.executor) == (resolved.strategy, resolved.task, resolved.executor)
+    own = {"strategy", "task", "executor"}
+    assert again.run.model_dump(exclude=own) == resolved.run.model_dump(exclude=own)
     assert again.as_dict() == resolved.as_dict()
 
 

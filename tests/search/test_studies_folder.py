@@ -65,7 +65,7 @@ class TestTheFolder:
             resumed(tmp_path / "s", changes={"seed": 1})
         resumed(tmp_path / "s", changes={"executor": {"cores": 1}, "budget": {"candidates": 7}}).close()
         with resumed(tmp_path / "s") as study:
-            assert study.settings.run.executor.cores == 1
+            assert study.settings.executor.cores == 1
             assert "budget" not in study.description.settings
 
     def test_another_objective_is_taken(self, tmp_path):

@@ -57,7 +57,7 @@ def spnas_register_tasks(register: Register) -> None:
 
 @hookspec
 def spnas_register_executors(register: Register) -> None:
-    """Add places where evaluations run; an item is a ``spnas_search.executors.ExecutorFactory``."""
+    """Add places where evaluations run; an item is a ``spnas_search.executors.ExecutorPlugin``."""
 
 
 @hookspec

@@ -66,11 +66,13 @@ def spnas_register_tasks(register: Register) -> None:
 @hookimpl
 def spnas_register_executors(register: Register) -> None:
     """In this process, or in worker processes."""
+    from spnas_search.executors import ExecutorPlugin
     from spnas_search.executors.inline import InlineExecutor
     from spnas_search.executors.processes import ProcessExecutor
 
-    register("inline", InlineExecutor)
-    register("processes", ProcessExecutor)
+    inline = ExecutorPlugin("in this process, one after the other", InlineExecutor, most_workers=1, can_time_out=False)
+    register("inline", inline)
+    register("processes", ExecutorPlugin("in worker processes of this machine", ProcessExecutor))
 
 
 @hookimpl

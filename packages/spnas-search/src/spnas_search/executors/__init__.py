@@ -3,16 +3,17 @@
 from typing import cast
 
 from spnas_core.plugins import registry
-from spnas_search.executors._base import Executor, ExecutorFactory, Outcome
+from spnas_search.executors._base import Executor, ExecutorPlugin, Outcome, evaluate_all
+from spnas_search.executors.settings import ExecutorSettings
 
 
-def executor_factory(name: str) -> ExecutorFactory:
+def executor_plugin(name: str) -> ExecutorPlugin:
     """Look up a registered executor.
 
     Raises:
         PluginError: nobody registers the name; the nearest known one is suggested.
     """
-    return cast("ExecutorFactory", registry("executors").get(name))
+    return cast("ExecutorPlugin", registry("executors").get(name))
 
 
-__all__ = ["Executor", "ExecutorFactory", "Outcome", "executor_factory"]
+__all__ = ["Executor", "ExecutorPlugin", "ExecutorSettings", "Outcome", "evaluate_all", "executor_plugin"]

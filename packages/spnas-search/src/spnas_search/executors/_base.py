@@ -1,11 +1,14 @@
 """The contract of an executor, and what it returns."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
-from spnas_core.tasks import Evaluation, EvaluationRequest
+from spnas_core.tasks import Evaluation, EvaluationRequest, Report, Task
+from spnas_search.executors.settings import ExecutorSettings
+
+CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True)
@@ -26,28 +29,50 @@ class Outcome:
     trace: str = ""
     seconds: float = 0.0
 
+    @property
+    def was_cancelled(self) -> bool:
+        """Whether somebody asked for it to end."""
+        return self.evaluation is None and self.reason == CANCELLED
+
 
 class Executor(Protocol):
     """Runs evaluations; a context manager that ends whatever it started.
 
-    What goes wrong in an evaluation becomes an outcome: an EvaluationError gives its message as the reason,
-    any other exception ``TypeName: message`` and its traceback. SpnasError is the exception: a user's mistake
-    is raised out of ``run`` as the same type, since no other candidate would fare better. KeyboardInterrupt
-    ends all evaluations at once.
+    Every request is answered by one outcome. What goes wrong in an evaluation becomes an outcome: an EvaluationError
+    gives its message as the reason, any other exception ``TypeName: message`` and its traceback. SpnasError is the
+    exception: a user's mistake is raised out of ``outcomes`` as the same type, since no other candidate would fare
+    better; like KeyboardInterrupt it ends all evaluations at once, and nothing that was submitted is answered any more.
+
+    The files that a request names are of this machine. An executor whose workers are elsewhere brings them there and
+    back: an outcome comes only once the weights that its evaluation has written lie where the request wants them.
     """
 
     @property
     def workers(self) -> int:
         """How many evaluations run at the same time."""
 
-    def run(self, requests: Sequence[EvaluationRequest]) -> Iterator[Outcome]:
-        """Evaluate all requests and yield each outcome as it comes, in any order.
+    def submit(self, request: EvaluationRequest) -> None:
+        """Add a request to those that wait; they begin in this order. Progress goes to the plugin's ``report``.
 
-        The iterator must be exhausted or closed before the next run; closing it early ends what is still
-        running.
+        Raises:
+            ValueError: one for the same candidate is not answered yet.
+        """
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Yield outcomes as they come, in any order, until all that was submitted is answered.
+
+        More may be submitted meanwhile. Who stops listening may ask again; evaluations go on in between where they
+        have a process of their own.
 
         Raises:
             SpnasError: an evaluation met a user's mistake.
+        """
+
+    def cancel(self, candidate: int) -> bool:
+        """End a candidate's evaluation, begun or not; its outcome says ``was_cancelled``.
+
+        Returns:
+            Whether there was one that had no outcome yet, and the executor can end it.
         """
 
     def __enter__(self) -> Self: ...
@@ -57,13 +82,43 @@ class Executor(Protocol):
     ) -> None: ...
 
 
-ExecutorFactory = Callable[..., Executor]
-"""Called as ``factory(task=…, workers=…, timeout=…, report=…)``.
+def evaluate_all(executor: Executor, requests: Sequence[EvaluationRequest]) -> Generator[Outcome, None, None]:
+    """Submit all requests and yield their outcomes as they come; closing the iterator early cancels the rest.
 
-``task`` is prepared; ``workers`` is the wanted number of evaluations at a time; ``timeout`` is in seconds per
-evaluation, None for no limit; ``report`` is called with each ``Progress``, in the process that iterates over
-``run``.
+    Raises:
+        SpnasError: an evaluation met a user's mistake.
+    """
+    waiting = {request.candidate for request in requests}
+    for request in requests:
+        executor.submit(request)
+    try:
+        for outcome in executor.outcomes():
+            waiting.discard(outcome.request.candidate)
+            yield outcome
+    except GeneratorExit:
+        cancelled = [executor.cancel(candidate) for candidate in waiting]
+        if any(cancelled):
+            for _ in executor.outcomes():
+                pass
+        raise
 
-A factory says what it cannot do, so that settings which ask for it are refused: ``most_workers`` bounds the number of
-evaluations at a time, ``can_time_out = False`` means that it cannot end an evaluation. Both may be missing.
-"""
+
+@dataclass(frozen=True)
+class ExecutorPlugin:
+    """An executor as the plugins register it.
+
+    Attributes:
+        summary: one line for listings.
+        build: makes it, called as ``build(settings, task, workers, report)``: the validated table, the prepared task,
+            evaluations at a time, and what is called with each ``Progress``, in the process that iterates over
+            ``outcomes``.
+        settings: pydantic model of the ``[executor]`` table, derived from ``ExecutorSettings``.
+        most_workers: evaluations at a time that it can do; None for no bound.
+        can_time_out: whether it can end an evaluation; settings with a time-out are refused otherwise.
+    """
+
+    summary: str
+    build: Callable[[Any, Task, int, Report], Executor]
+    settings: type[ExecutorSettings] = ExecutorSettings
+    most_workers: int | None = None
+    can_time_out: bool = True

@@ -1,22 +1,20 @@
 """Evaluations in persistent worker processes."""
 
-import multiprocessing
-import os
 import pickle
-import signal
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
+from collections.abc import Iterator
+from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Any, Self
 
 from spnas_core.errors import ConfigError, SpnasError
 from spnas_core.tasks import EvaluationRequest, Report, Task
-from spnas_search.executors._base import Outcome
+from spnas_search.executors._base import CANCELLED, Outcome
+from spnas_search.executors.devices import visible_devices
 from spnas_search.executors.evaluation import reason_of
-from spnas_search.executors.worker import work
+from spnas_search.executors.settings import ExecutorSettings
+from spnas_search.executors.worker_process import WorkerProcess
 
 _TICK_SECONDS = 0.5
 _GOODBYE_SECONDS = 5.0
@@ -24,100 +22,29 @@ _FAILED_STARTS = 3
 _MESSAGES_PER_LOOK = 4096  # more than fits into a pipe
 
 
-class _Worker:
-    """A worker process as its parent sees it."""
-
-    def __init__(self) -> None:
-        # Spawned, not forked: a forked child inherits threads' locks and a CUDA context that it cannot use.
-        context = multiprocessing.get_context("spawn")
-        self.connection: Connection
-        self.connection, theirs = context.Pipe()
-        # Not a daemon: a daemon must not have children, and tasks have data loaders.
-        self.process = context.Process(target=work, args=(theirs, os.getpid()), name="spnas-worker", daemon=False)
-        self.ready = False
-        self.request: EvaluationRequest | None = None
-        self.has_taken = False
-        self.since = 0.0
-        # Blocked signals stay blocked in the child: Ctrl-C reaches the whole terminal, and a worker that is
-        # still importing would answer with a traceback. The tracker unblocks SIGINT when it starts, so it
-        # starts before.
-        resource_tracker.ensure_running()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            self.process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()
-
-    @property
-    def idle(self) -> bool:
-        return self.ready and self.request is None
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.since
-
-    def send(self, data: bytes) -> None:
-        self.connection.send_bytes(data)
-
-    def ended(self) -> str | None:
-        """How the process ended, once it has; None while it runs."""
-        code = self.process.exitcode
-        if code is None:
-            return None
-        if code >= 0:
-            return f"worker ended with exit code {code}"
-        try:
-            name = signal.Signals(-code).name
-        except ValueError:
-            name = "unknown"
-        hint = ": often the kernel's answer to too little memory" if -code == signal.SIGKILL else ""
-        return f"worker ended by signal {-code} ({name}){hint}"
-
-    def kill(self) -> None:
-        """End the process and its children at once."""
-        # Only while it runs: the number of a process that has been waited for may be another's by now.
-        if self.process.is_alive():
-            try:
-                os.killpg(self.process.pid or 0, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                self.process.kill()  # it has not yet made its group
-        self.process.join()
-        self.connection.close()
-        self.process.close()
-
-    def leave(self, deadline: float) -> None:
-        """Let the process end by itself, and end it at the deadline."""
-        self.connection.close()
-        self.process.join(max(0.0, deadline - time.monotonic()))
-        self.kill()
-
-
 class ProcessExecutor:
-    """Evaluations in ``workers`` processes that stay alive between them, and from run to run.
+    """Evaluations in ``workers`` processes that stay alive between them, each with a CUDA device of its own.
 
     Workers start all at once when there is something to do: importing takes them seconds, which the later ones spend
     beside the first evaluation. Each gets the pickled task once. One that dies, or
     is killed at the time-out, fails its candidate only and is replaced. Workers end with this process,
     however it ends.
 
-    A worker ends when the thread that started it ends (so Linux does it): iterate over ``run`` in one thread.
+    A worker ends when the thread that started it ends (so Linux does it): iterate over ``outcomes`` in one thread.
 
     Args:
+        settings: of the executor's table; ``timeout`` is heeded.
         task: evaluates; must be picklable.
-        workers: processes, 1 or more.
-        timeout: seconds that an evaluation may take; None for no limit.
+        workers: processes, 1 or more. Where they outnumber the CUDA devices, they share them in turn.
         report: called in this process with each progress.
 
     Raises:
-        ConfigError: no worker, a time-out that is not positive, or a task that cannot be pickled.
+        ConfigError: no worker, or a task that cannot be pickled.
     """
 
-    def __init__(self, task: Task, workers: int, timeout: float | None, report: Report) -> None:
+    def __init__(self, settings: ExecutorSettings, task: Task, workers: int, report: Report) -> None:
         if workers < 1:
             raise ConfigError(f"workers is {workers}: it must be 1 or more")
-        if timeout is not None and not timeout > 0:
-            raise ConfigError(f"timeout is {timeout} s: it must be positive, or left out for no limit")
         try:
             self._task = pickle.dumps(task)
         except Exception as error:
@@ -126,10 +53,12 @@ class ProcessExecutor:
                 "make it picklable, or use the inline executor"
             ) from error
         self.workers = workers
-        self._timeout = timeout
+        self._timeout = settings.timeout
         self._report = report
-        self._staff: list[_Worker] = []
-        self._running = False
+        self._devices = visible_devices()
+        self._staff: list[WorkerProcess] = []
+        self._waiting: deque[EvaluationRequest] = deque()
+        self._answers: deque[Outcome] = deque()
         self._ever_ready = False
         self._failed_starts = 0
 
@@ -140,7 +69,7 @@ class ProcessExecutor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None:
-            self._kill_all()
+            self._end_all()
         deadline = time.monotonic() + _GOODBYE_SECONDS
         for worker in self._staff:
             if worker.idle:
@@ -149,67 +78,96 @@ class ProcessExecutor:
                 worker.kill()
         self._staff.clear()
 
-    def run(self, requests: Sequence[EvaluationRequest]) -> Iterator[Outcome]:
-        """Evaluate on all workers; requests go out in order. See ``Executor``.
+    def submit(self, request: EvaluationRequest) -> None:
+        """Hand a request to an idle worker, or let it wait for one; see ``Executor``.
+
+        Raises:
+            ValueError: one for the same candidate is not answered yet.
+        """
+        if any(request.candidate == other.candidate for other in self._unanswered()):
+            raise ValueError(f"candidate {request.candidate} is being evaluated already")
+        self._waiting.append(request)
+        self._hand_out()
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Evaluate on all workers; see ``Executor``.
 
         Raises:
             SpnasError: an evaluation met a user's mistake, or no worker can start.
-            RuntimeError: another run has not come to its end.
         """
-        if self._running:
-            raise RuntimeError("exhaust or close one run before the next: the workers are busy with it")
-        self._running = True
-        waiting = deque(requests)
-        try:
-            while waiting or any(worker.request for worker in self._staff):
-                self._hand_out(waiting)
-                yield from self._collect(waiting)
-        except BaseException:
-            # Ctrl-C, a user's mistake, or a caller who stopped listening: nobody will fetch what still runs.
-            self._kill_all()
-            raise
-        finally:
-            self._running = False
-
-    def _hand_out(self, waiting: deque[EvaluationRequest]) -> None:
-        for worker in [worker for worker in self._staff if worker.idle]:
-            if not waiting:
+        while True:
+            while self._answers:
+                yield self._answers.popleft()
+            if not self._waiting and all(worker.request is None for worker in self._staff):
                 return
             try:
-                worker.send(pickle.dumps(waiting[0]))
+                self._hand_out()
+                self._look()
+            except BaseException:
+                # Ctrl-C, or a user's mistake: nobody will fetch what still runs.
+                self._end_all()
+                raise
+
+    def cancel(self, candidate: int) -> bool:
+        """Take a request back, or end the worker that has it; see ``Executor``."""
+        for request in self._waiting:
+            if request.candidate == candidate:
+                self._waiting.remove(request)
+                self._answers.append(Outcome(request, None, CANCELLED))
+                return True
+        for worker in self._staff:
+            if worker.request is not None and worker.request.candidate == candidate:
+                self._answers.append(Outcome(worker.request, None, CANCELLED, "", worker.seconds))
+                self._dismiss(worker)
+                return True
+        return False
+
+    def _unanswered(self) -> Iterator[EvaluationRequest]:
+        yield from self._waiting
+        yield from (worker.request for worker in self._staff if worker.request is not None)
+        yield from (outcome.request for outcome in self._answers)
+
+    def _hand_out(self) -> None:
+        for worker in [worker for worker in self._staff if worker.idle]:
+            if not self._waiting:
+                return
+            try:
+                worker.give(self._waiting[0], pickle.dumps(self._waiting[0]))
             except OSError:  # it died while it had nothing to do: no candidate's fault
                 self._dismiss(worker)
                 continue
-            worker.request, worker.has_taken, worker.since = waiting.popleft(), False, time.monotonic()
-        if waiting:
-            self._staff.extend(_Worker() for _ in range(self.workers - len(self._staff)))
+            self._waiting.popleft()
+        if self._waiting:
+            taken = {worker.slot for worker in self._staff}
+            free = (slot for slot in range(self.workers) if slot not in taken)
+            self._staff.extend(WorkerProcess(slot, self._devices) for slot in free)
 
-    def _collect(self, waiting: deque[EvaluationRequest]) -> Iterator[Outcome]:
-        """Wait a moment for messages, deaths and time-outs, and yield the outcomes among them."""
+    def _look(self) -> None:
+        """Wait a moment for messages, deaths and time-outs, and take the outcomes among them."""
         ready = set(wait([worker.connection for worker in self._staff], self._patience()))
         for worker in [worker for worker in self._staff if worker.connection in ready]:
-            yield from self._listen(worker, waiting)
+            self._listen(worker)
         for worker in list(self._staff):
             # A dead worker's pipe stays open while a child of its own lives: so its end is asked for, too.
             if worker.process.exitcode is not None and not worker.connection.poll():
-                yield from self._bury(worker, waiting)
+                self._bury(worker)
             elif self._is_late(worker):
-                yield from self._give_up(worker, waiting)
+                self._give_up(worker)
 
-    def _is_late(self, worker: _Worker) -> bool:
+    def _is_late(self, worker: WorkerProcess) -> bool:
         return worker.request is not None and self._timeout is not None and worker.seconds > self._timeout
 
-    def _give_up(self, worker: _Worker, waiting: deque[EvaluationRequest]) -> Iterator[Outcome]:
+    def _give_up(self, worker: WorkerProcess) -> None:
         """End a late evaluation, unless its result is there: the caller may have kept us from looking."""
         for _ in range(_MESSAGES_PER_LOOK):
             hopeful = worker in self._staff and self._is_late(worker) and worker.connection.poll()
             if not hopeful:
                 break
-            yield from self._listen(worker, waiting)
+            self._listen(worker)
         if worker in self._staff and worker.request is not None and self._is_late(worker):
             request, seconds = worker.request, worker.seconds
             self._dismiss(worker)
-            yield Outcome(request, None, f"no result within {self._timeout:g} s", "", seconds)
+            self._answers.append(Outcome(request, None, f"no result within {self._timeout:g} s", "", seconds))
 
     def _patience(self) -> float:
         if self._timeout is None:
@@ -217,12 +175,12 @@ class ProcessExecutor:
         left = (self._timeout - worker.seconds for worker in self._staff if worker.request)
         return max(0.0, min([_TICK_SECONDS, *left]))
 
-    def _listen(self, worker: _Worker, waiting: deque[EvaluationRequest]) -> Iterator[Outcome]:
+    def _listen(self, worker: WorkerProcess) -> None:
         try:
             kind, payload = pickle.loads(worker.connection.recv_bytes())  # noqa: S301 - from our own child
         except (EOFError, OSError):
             worker.process.join(_GOODBYE_SECONDS)
-            yield from self._bury(worker, waiting)
+            self._bury(worker)
             return
         match kind:
             case "started":
@@ -243,19 +201,19 @@ class ProcessExecutor:
                 raise _same_mistake(*payload)
             case _:
                 worker.request = None
+                self._answers.append(payload)
                 if kind == "retired":
                     self._dismiss(worker)
-                yield payload
 
-    def _bury(self, worker: _Worker, waiting: deque[EvaluationRequest]) -> Iterator[Outcome]:
+    def _bury(self, worker: WorkerProcess) -> None:
         """Remove a worker that has ended, or has closed its pipe; its request failed."""
         how = worker.ended() or "worker closed its connection"
         request, seconds, was_ready = worker.request, worker.seconds, worker.ready
         self._dismiss(worker)
         if request is not None and worker.has_taken:
-            yield Outcome(request, None, how, "", seconds)
+            self._answers.append(Outcome(request, None, how, "", seconds))
         elif request is not None:
-            waiting.appendleft(request)  # it died before it began: no candidate's fault
+            self._waiting.appendleft(request)  # it died before it began: no candidate's fault
         elif not was_ready:
             self._failed_starts += 1
             if not self._ever_ready or self._failed_starts >= _FAILED_STARTS:
@@ -264,11 +222,13 @@ class ProcessExecutor:
                     "`if __name__ == '__main__':`, or use the inline executor"
                 )
 
-    def _dismiss(self, worker: _Worker) -> None:
+    def _dismiss(self, worker: WorkerProcess) -> None:
         self._staff.remove(worker)
         worker.kill()
 
-    def _kill_all(self) -> None:
+    def _end_all(self) -> None:
+        self._waiting.clear()
+        self._answers.clear()
         while self._staff:
             self._staff.pop().kill()
 

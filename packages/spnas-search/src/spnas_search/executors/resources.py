@@ -4,8 +4,7 @@ import os
 from dataclasses import dataclass
 
 from spnas_core.errors import ConfigError
-from spnas_search.executors import executor_factory
-from spnas_search.settings.models import ExecutorSettings
+from spnas_search.executors import ExecutorSettings, executor_plugin
 
 
 @dataclass(frozen=True)
@@ -41,15 +40,15 @@ def share_cores(settings: ExecutorSettings, side_by_side: int | None = None) -> 
     """
     import torch
 
-    factory = executor_factory(settings.name)
+    plugin = executor_plugin(settings.name)
     cores = len(os.sched_getaffinity(0)) if settings.cores == "auto" else settings.cores
     devices = torch.cuda.device_count()
-    if settings.timeout is not None and not getattr(factory, "can_time_out", True):
+    if settings.timeout is not None and not plugin.can_time_out:
         raise ConfigError(
             f"executor.timeout is {settings.timeout:g}, and the executor {settings.name!r} cannot end an evaluation: "
             "leave it out, or choose another executor"
         )
-    most = getattr(factory, "most_workers", None)
+    most = plugin.most_workers
     if settings.workers == "auto":
         wanted = devices or min(cores, side_by_side or cores)
         return Resources(min(wanted, most or wanted), cores)

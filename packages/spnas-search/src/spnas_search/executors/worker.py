@@ -23,6 +23,7 @@ import torch
 from spnas_core.errors import SpnasError
 from spnas_core.tasks import EvaluationRequest, Progress, Task
 from spnas_search.executors._base import Outcome
+from spnas_search.executors.devices import take_device
 from spnas_search.executors.evaluation import evaluate, reason_of
 
 _PR_SET_PDEATHSIG = 1
@@ -31,13 +32,16 @@ _WATCH_SECONDS = 1.0
 Send = Callable[[str, object], None]
 
 
-def work(connection: Connection, parent: int) -> None:
+def work(connection: Connection, parent: int, slot: int, devices: list[str]) -> None:
     """Evaluate what comes through the pipe until it is closed.
 
     Args:
         connection: the pipe.
         parent: process whose end is this process's end.
+        slot: number among the workers.
+        devices: CUDA devices that the workers share; this one computes on that of its slot.
     """
+    take_device(slot, devices)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A group of its own, so that the parent can end the evaluation's own children (data loaders) along with
     # it.

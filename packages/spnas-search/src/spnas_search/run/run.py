@@ -11,7 +11,7 @@ from spnas_core.plugins import registry
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import MetricSpec, Report, Task, data_fingerprint, pretrains
 from spnas_search.archive import Archive, RunLock, WeightStore
-from spnas_search.executors import Executor, executor_factory
+from spnas_search.executors import Executor, executor_plugin
 from spnas_search.executors.resources import share_cores
 from spnas_search.run.folder import Prepare, RunFolder
 from spnas_search.run.identity import Identity, check_init, installed_versions
@@ -43,7 +43,6 @@ class Run:
         self.settings = settings
         self.remarks: list[str] = []
         self._lock = lock
-        executor_factory(settings.run.executor.name)  # an unknown one is refused here, before anything is written
         plugin = registry("tasks").get(settings.task.model_dump()["name"])
         self.task: Task = plugin.build(settings.task)
         start = Architecture.parse(settings.run.start)
@@ -53,7 +52,7 @@ class Run:
         self.space = counted if self.latency is None else replace(counted, bounds=(self.latency,))
         self.strategy = _strategy(settings, self.space)
         self._check_settings()
-        self._resources = share_cores(settings.run.executor, self.round_size)
+        self._resources = share_cores(settings.executor, self.round_size)
         if self._resources.remark:
             self.remarks.append(self._resources.remark)
         self.objective = _objective(self.task, settings.run.objective)
@@ -105,9 +104,8 @@ class Run:
 
     def make_executor(self, report: Report) -> Executor:
         """Make the executor that the settings ask for."""
-        settings = self.settings.run.executor
-        factory = executor_factory(settings.name)
-        return factory(task=self.task, workers=self._resources.workers, timeout=settings.timeout, report=report)
+        settings = self.settings.executor
+        return executor_plugin(settings.name).build(settings, self.task, self._resources.workers, report)
 
     def threads(self, executor: Executor) -> int:
         """CPU threads of each evaluation: the cores, shared evenly among those that run side by side."""

@@ -11,7 +11,7 @@ from spnas_core.plugins import BrokenPlugin, notify
 from spnas_core.tasks import EvaluationRequest
 from spnas_search.archive import Candidate
 from spnas_search.archive.intake import plain_evaluation
-from spnas_search.executors import Executor, Outcome
+from spnas_search.executors import Executor, Outcome, evaluate_all
 from spnas_search.monitors import Monitor
 from spnas_search.run import ENDED, Run
 from spnas_search.search.failures import TRIES, beyond_hope, failing_alike
@@ -101,7 +101,7 @@ def _evaluate(
         if candidate.source is not None:
             _restore_weights(run, executor, run.archive[candidate.source], monitor)
     since = time.monotonic()
-    for outcome in executor.run([_request(run, candidate) for candidate in candidates]):
+    for outcome in evaluate_all(executor, [_request(run, candidate) for candidate in candidates]):
         now = time.monotonic()
         ended = _record(run, outcome, now - since)
         since = now
@@ -192,7 +192,7 @@ def _restore_weights(run: Run, executor: Executor, candidate: Candidate, monitor
     if candidate.source is not None:
         _restore_weights(run, executor, run.archive[candidate.source], monitor)
     monitor.message(f"weights of candidate {candidate.id} are missing or damaged: evaluating it again")
-    for outcome in executor.run([_request(run, candidate)]):
+    for outcome in evaluate_all(executor, [_request(run, candidate)]):
         if outcome.evaluation is None or outcome.request.weights is None:
             raise SearchStoppedError(
                 f"the weights of candidate {candidate.id} are lost, and making them again failed: {outcome.reason}",

@@ -2,7 +2,6 @@
 
 from spnas_search.settings.models import (
     BudgetSettings,
-    ExecutorSettings,
     FinalSettings,
     RungSettings,
     RunSettings,
@@ -12,7 +11,6 @@ from spnas_search.settings.resolution import ResolvedSettings, read_toml, resolv
 
 __all__ = [
     "BudgetSettings",
-    "ExecutorSettings",
     "FinalSettings",
     "ResolvedSettings",
     "RunSettings",

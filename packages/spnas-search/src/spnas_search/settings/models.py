@@ -1,4 +1,4 @@
-"""The tables of ``run.toml`` that belong to the search; strategy and task bring their own models.
+"""The tables of ``run.toml`` that belong to the search; strategy, executor and task bring their own models.
 
 The defaults are the demonstration: a search on generated shapes of a few minutes on two cores.
 """
@@ -137,23 +137,6 @@ class SpaceSettings(_Table):
         return SearchSpace(image_size=image_size, **values)
 
 
-class ExecutorSettings(_Table):
-    """Where evaluations run.
-
-    Attributes:
-        name: a registered executor.
-        workers: evaluations at a time, at most ``cores``; ``auto`` is what the executor can do up to one per CUDA
-            device, else one per CPU core up to the round's size.
-        cores: CPU cores to use in all, shared evenly among the workers; ``auto`` is what this process may use.
-        timeout: seconds after which an evaluation counts as failed; None waits for ever.
-    """
-
-    name: str = "processes"
-    workers: Literal["auto"] | Bound = "auto"
-    cores: Literal["auto"] | Bound = "auto"
-    timeout: float | None = Field(None, gt=0)
-
-
 class RunSettings(_Table):
     """Everything that decides a run.
 
@@ -174,7 +157,7 @@ class RunSettings(_Table):
         final: how it is brought to its verdict.
         rungs: further training of promising children.
         space: bounds of the search.
-        executor: where evaluations run.
+        executor: the table of the executor, where evaluations run.
         strategy: the strategy's own table.
         screen: the table of a screen, which chooses among more children than are trained; None has none.
         task: the task's own table.
@@ -193,7 +176,7 @@ class RunSettings(_Table):
     final: FinalSettings = FinalSettings()
     rungs: RungSettings = RungSettings()
     space: SpaceSettings = SpaceSettings()
-    executor: ExecutorSettings = ExecutorSettings()
+    executor: dict[str, Any] = Field(default_factory=lambda: {"name": "processes"})
     strategy: dict[str, Any] = Field(default_factory=lambda: {"name": "serial"})
     screen: dict[str, Any] | None = None
     task: dict[str, Any] = Field(default_factory=lambda: {"name": "detection"})

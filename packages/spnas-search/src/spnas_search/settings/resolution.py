@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from spnas_core.configuration import read_toml, set_key, set_value, validate, without_none, write_toml
 from spnas_core.errors import ConfigError
 from spnas_core.plugins import registry
+from spnas_search.executors import ExecutorSettings, executor_plugin
 from spnas_search.settings.models import RunSettings
 from spnas_search.strategies import strategy_plugin
 
@@ -23,12 +24,14 @@ class ResolvedSettings:
         run: the search's own settings.
         strategy: settings of the strategy, an instance of its model.
         task: settings of the task, an instance of its model.
+        executor: settings of the executor, an instance of its model.
         screen: settings of the screen, an instance of its model; None where there is none.
     """
 
     run: RunSettings
     strategy: BaseModel
     task: BaseModel
+    executor: ExecutorSettings
     screen: BaseModel | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -36,6 +39,7 @@ class ResolvedSettings:
         values = self.run.model_dump(mode="json")
         values["strategy"] = self.strategy.model_dump(mode="json")
         values["task"] = self.task.model_dump(mode="json")
+        values["executor"] = self.executor.model_dump(mode="json")
         values["screen"] = None if self.screen is None else self.screen.model_dump(mode="json")
         return cast("dict[str, Any]", without_none(values))
 
@@ -48,15 +52,17 @@ def resolve(values: Mapping[str, Any]) -> ResolvedSettings:
 
     Raises:
         ConfigError: the first wrong key, its value, and what is allowed.
-        PluginError: an unknown strategy or task.
+        PluginError: an unknown strategy, task, executor or screen.
     """
     run = validate(RunSettings, values, "")
     strategy = strategy_plugin(_named(run.strategy, "strategy", "serial"))
+    executor = executor_plugin(_named(run.executor, "executor", "processes"))
     task = registry("tasks").get(_named(run.task, "task", "detection"))
     return ResolvedSettings(
         run,
         validate(strategy.settings, run.strategy, "strategy."),
         validate(task.settings, run.task, "task."),
+        validate(executor.settings, run.executor, "executor."),
         None if run.screen is None else _screen(run.screen),
     )
 

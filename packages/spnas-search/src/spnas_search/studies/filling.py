@@ -6,7 +6,7 @@ from typing import Protocol
 from spnas_core.errors import ConfigError, EvaluationError, SpnasError, WeightsError
 from spnas_core.tasks import EvaluationRequest, Progress
 from spnas_search.archive.intake import plain_evaluation, plain_reason
-from spnas_search.executors import Executor, Outcome
+from spnas_search.executors import Executor, Outcome, evaluate_all
 from spnas_search.studies.jobs import Batch, Job, Schedule
 from spnas_search.studies.keys import TrainingKey
 from spnas_search.studies.study import Study
@@ -110,7 +110,7 @@ class _Filling:
         for key in batch.again:
             self._listener.message(f"the weights of {key} are missing: it is evaluated again")
         by_position = {self._positions[job.key]: job for job in batch.jobs}
-        for outcome in executor.run(list(self._requests(batch))):
+        for outcome in evaluate_all(executor, list(self._requests(batch))):
             job = by_position[outcome.request.candidate]
             training = self._training(job, outcome)
             self._forgiven.discard(job.key)

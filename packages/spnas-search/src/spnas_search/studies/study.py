@@ -10,7 +10,7 @@ from spnas_core.lock import FolderLock
 from spnas_core.plugins import registry
 from spnas_core.tasks import MetricSpec, Report, Task, data_fingerprint
 from spnas_search.archive import WeightStore
-from spnas_search.executors import Executor, executor_factory
+from spnas_search.executors import Executor, executor_plugin
 from spnas_search.executors.resources import Resources, share_cores
 from spnas_search.run import RunFolder
 from spnas_search.run.folder import Prepare, begun
@@ -68,9 +68,8 @@ class Study:
 
     def make_executor(self, report: Report) -> Executor:
         """Make the executor that the settings ask for."""
-        settings = self.settings.run.executor
-        factory = executor_factory(settings.name)
-        return factory(task=self.task, workers=self.resources.workers, timeout=settings.timeout, report=report)
+        settings = self.settings.executor
+        return executor_plugin(settings.name).build(settings, self.task, self.resources.workers, report)
 
     def close(self) -> None:
         """Close the results and let others in."""
@@ -119,7 +118,7 @@ def start_study(
     Raises:
         SpnasError: whatever is wrong, in one line.
     """
-    objective, resources = _objective(task, settings.run.objective), share_cores(settings.run.executor)
+    objective, resources = _objective(task, settings.run.objective), share_cores(settings.executor)
     lock, files = FolderLock(folder, f"the study in {folder}"), RunFolder(folder)
     with begun(files, lock, lambda: _check_new(folder), folder / CONFIG, folder / TRAININGS):
         notes = task.prepare(files.cache, prepare)
@@ -158,7 +157,7 @@ def resume_study(
     try:
         before = Description.read(folder, kind)
         settings = resolve(_merged(before.settings, changes or {}))
-        task, resources = build_task(settings), share_cores(settings.run.executor)
+        task, resources = build_task(settings), share_cores(settings.executor)
         objective = _objective(task, settings.run.objective or before.objective.name)
         try:
             notes = task.prepare(RunFolder(folder).cache, prepare)

@@ -22,11 +22,12 @@ from spnas_core.morphisms import Rewrite, identity
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity, MetricSpec
 from spnas_search.archive import Archive, Proposal
-from spnas_search.executors import ExecutorFactory, Outcome
+from spnas_search.executors import ExecutorPlugin, Outcome, evaluate_all
 from spnas_search.strategies import CheckedStrategy, Strategy, StrategyPlugin
 from spnas_search.testing.null_task import NullTask
 
 START = "b@8_11-21-21-21"
+FEW = 6
 
 
 class StrategyContract:
@@ -111,11 +112,13 @@ class ExecutorContract:
     """Every request is answered once; what goes wrong in an evaluation is an outcome.
 
     Attributes:
-        factory: that is tested.
+        plugin: the executor, as it is registered.
+        settings: of its table, for the suite.
         workers: evaluations at a time.
     """
 
-    factory: ExecutorFactory
+    plugin: ExecutorPlugin
+    settings: Mapping[str, Any] = {}
     workers = 2
 
     def test_every_request_is_answered_once(self) -> None:
@@ -123,7 +126,7 @@ class ExecutorContract:
         with self._executor() as executor:
             assert executor.workers >= 1
             for first in (0, 10):
-                outcomes = list(executor.run([_request(number) for number in range(first, first + 5)]))
+                outcomes = list(evaluate_all(executor, [_request(number) for number in range(first, first + 5)]))
                 assert sorted(one.request.candidate for one in outcomes) == list(range(first, first + 5))
                 for one in outcomes:
                     assert one.evaluation is not None
@@ -136,7 +139,7 @@ class ExecutorContract:
         """With a reason in one line; the others go on."""
         with self._executor(behaviour={1: "raise", 2: "diverge"}) as executor:
             outcomes: dict[int, Outcome] = {
-                one.request.candidate: one for one in executor.run([_request(number) for number in range(4)])
+                one.request.candidate: one for one in evaluate_all(executor, [_request(number) for number in range(4)])
             }
         assert outcomes[1].evaluation is outcomes[2].evaluation is None
         assert outcomes[1].reason.startswith("RuntimeError: ")
@@ -149,20 +152,50 @@ class ExecutorContract:
         message = "it became an outcome"
         with self._executor(behaviour={0: "user-error"}) as executor:
             try:
-                list(executor.run([_request(0)]))
+                list(evaluate_all(executor, [_request(0)]))
             except SpnasError as error:
                 message = str(error)
         assert message == "the null task was told to find no images: give it some"
 
     def test_nothing_to_do_is_nothing(self) -> None:
-        """An empty run yields nothing."""
+        """There is no outcome without a request."""
         with self._executor() as executor:
-            assert list(executor.run([])) == []
+            assert list(evaluate_all(executor, [])) == []
+            assert not executor.cancel(0)
+
+    def test_more_can_be_submitted_while_others_run(self) -> None:
+        """And nobody twice."""
+        with self._executor() as executor:
+            executor.submit(_request(0))
+            found = []
+            for outcome in executor.outcomes():
+                found.append(outcome.request.candidate)
+                if len(found) < FEW:
+                    executor.submit(_request(len(found)))
+            assert found == list(range(FEW))
+            for number in range(FEW):
+                executor.submit(_request(number))
+            try:
+                executor.submit(_request(FEW - 1))
+            except ValueError:
+                refused = True
+            else:
+                refused = False
+            assert refused, "a candidate was taken twice"
+            assert len(list(executor.outcomes())) == FEW
+
+    def test_who_stops_listening_leaves_nothing_behind(self) -> None:
+        """What was cancelled is answered, and does not come back."""
+        with self._executor() as executor:
+            outcomes = evaluate_all(executor, [_request(number) for number in range(FEW)])
+            next(outcomes)
+            outcomes.close()
+            assert list(executor.outcomes()) == []
+            assert [one.reason for one in evaluate_all(executor, [_request(0)])] == [""]
 
     def _executor(self, **values: Any) -> Any:
-        return type(self).__dict__["factory"](
-            task=NullTask(**values), workers=self.workers, timeout=None, report=lambda _: None
-        )
+        settings = self.plugin.settings(**self.settings)
+        return self.plugin.build(settings, NullTask(**values), self.workers, lambda _: None)
 
 
 def _start() -> Rewrite:

@@ -1,0 +1,26 @@
+"""The table ``[executor]`` that all executors share."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_Count = Annotated[int, Field(ge=1)]
+
+
+class ExecutorSettings(BaseModel):
+    """Where evaluations run. An executor with settings of its own derives from this model.
+
+    Attributes:
+        name: a registered executor.
+        workers: evaluations at a time, at most ``cores``; ``auto`` is what the executor can do up to one per CUDA
+            device, else one per CPU core up to the round's size.
+        cores: CPU cores to use in all, shared evenly among the workers; ``auto`` is what this process may use.
+        timeout: seconds after which an evaluation counts as failed; None waits for ever.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = "processes"
+    workers: Literal["auto"] | _Count = "auto"
+    cores: Literal["auto"] | _Count = "auto"
+    timeout: float | None = Field(None, gt=0)
