@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from spnas_core import Architecture, SearchSpace, backbone_cost
 from spnas_core.errors import SpaceError
+from spnas_core.space.clashes import clashes
 from spnas_core.testing import architectures
 
 CODE = Architecture.parse("b@8_11-21-21")  # 6 blocks in 3 stages
@@ -143,3 +146,42 @@ def test_the_defaults_are_the_papers_bounds():
     assert Architecture.parse("r_11-21-21-11") not in paper
     assert Architecture.parse("r_" + "-".join(["1" * 12] * 5)) in paper
     assert Architecture.parse("r_" + "-".join(["1" * 12] * 5) + "1") not in paper
+
+
+COSTS = ("parameters", "multiply_adds", "activation_bytes")
+
+
+@given(architectures(), st.data())
+def test_no_architecture_costs_less_than_the_least(code, data):
+    blocks, stages = len(code.digits), len(code.stages)
+    bounds = {
+        "min_blocks": data.draw(st.integers(1, blocks)),
+        "min_stages": data.draw(st.integers(1, stages)),
+        "max_stages": stages + data.draw(st.integers(0, 2)),
+        "image_size": (64, 64),
+    }
+    exact = backbone_cost(code, 64, 64).as_dict()
+    for name in COSTS:
+        assert clashes(space(**bounds, **{f"max_{name}": int(exact[name])}), code) == ()
+
+
+@pytest.mark.parametrize("cost", COSTS)
+def test_bounds_that_clash_are_named_with_their_numbers(cost):
+    within = space(min_blocks=8, min_stages=5, max_stages=7)
+    least = min(
+        int(backbone_cost(Architecture.parse(f"b@8_{code}"), 224, 224).as_dict()[cost])
+        for code in ("1-1-1-1-1111", "1-1-1-1-1-111", "1-1-1-1-1-1-11")
+    )
+    (said,) = clashes(replace(within, **{f"max_{cost}": least - 1}), CODE)
+    assert said.startswith(
+        f"no architecture like it keeps max_{cost} = {least - 1:,} beside min_blocks = 8 and min_sta"
+    )
+    assert said.endswith(f"has {least:,}")
+    assert clashes(replace(within, **{f"max_{cost}": least}), CODE) == ()
+    with pytest.raises(SpaceError, match=f"where max_{cost} = 5; no architecture like it keeps max_{cost} = 5"):
+        space(**{f"max_{cost}": 5}).check(CODE)
+
+
+def test_more_stages_than_blocks_are_refused():
+    with pytest.raises(SpaceError, match="min_stages 6 is above max_blocks 5, and every stage has a block"):
+        SearchSpace(min_blocks=2, max_blocks=5, min_stages=6)

@@ -6,6 +6,7 @@ from typing import Protocol
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.errors import SpaceError
+from spnas_core.space.clashes import clashes
 
 
 class Bound(Protocol):
@@ -33,7 +34,7 @@ class SearchSpace:
         bounds: further ones; they are asked about what keeps all others.
 
     Raises:
-        SpaceError: a lower bound above its upper bound.
+        SpaceError: a lower bound above its upper bound, or more stages than there may be blocks.
     """
 
     min_blocks: int = 8
@@ -55,6 +56,19 @@ class SearchSpace:
         ):
             if low > high:
                 raise SpaceError(f"min_{noun} {low} is above max_{noun} {high}: the space would be empty")
+        if self.min_stages > self.max_blocks:
+            raise SpaceError(
+                f"min_stages {self.min_stages} is above max_blocks {self.max_blocks}, and every stage has a block: the "
+                "space would be empty"
+            )
+
+    def limits(self) -> dict[str, int | None]:
+        """The bounds on cost, by the cost's name; None for no bound."""
+        return {
+            "parameters": self.max_parameters,
+            "multiply_adds": self.max_multiply_adds,
+            "activation_bytes": self.max_activation_bytes,
+        }
 
     def violations(self, architecture: Architecture) -> tuple[str, ...]:
         """Explain every bound that the architecture breaks; empty where it lies inside the space."""
@@ -74,11 +88,7 @@ class SearchSpace:
         )
         if self.block_types and architecture.block not in self.block_types:
             found.append(f"block type {architecture.block!r} where block_types = {', '.join(self.block_types)}")
-        limits = {
-            "parameters": self.max_parameters,
-            "multiply_adds": self.max_multiply_adds,
-            "activation_bytes": self.max_activation_bytes,
-        }
+        limits = self.limits()
         if any(limit is not None for limit in limits.values()):
             cost = backbone_cost(architecture, *self.image_size).as_dict()
             found.extend(
@@ -97,8 +107,9 @@ class SearchSpace:
         """Refuse an architecture outside the space.
 
         Raises:
-            SpaceError: naming every violated bound.
+            SpaceError: naming every violated bound, and those that no architecture of its kind could keep.
         """
         found = self.violations(architecture)
         if found:
-            raise SpaceError(f"{architecture} lies outside the search space: {'; '.join(found)}")
+            said = "; ".join((*found, *clashes(self, architecture)))
+            raise SpaceError(f"{architecture} lies outside the search space: {said}")
