@@ -251,11 +251,11 @@ def test_what_is_no_archive_is_refused_in_one_line(archive, break_it, message):
 def test_a_newer_archive_names_the_version_to_install(archive):
     archive.close()
     connection = sqlite3.connect(archive.path)
-    connection.execute("PRAGMA user_version = 5")
+    connection.execute("PRAGMA user_version = 6")
     connection.execute("UPDATE meta SET value = '9.1.0' WHERE key = 'spnas_search'")
     connection.commit()
     connection.close()
-    with pytest.raises(ArchiveError, match=r"schema version 5, .* reads up to 4: pip install 'spnas-search>=9\.1\.0'"):
+    with pytest.raises(ArchiveError, match=r"schema version 6, .* reads up to 5: pip install 'spnas-search>=9\.1\.0'"):
         Archive.open(archive.path)
 
 
@@ -273,18 +273,18 @@ def test_an_older_archive_is_migrated_as_a_whole_or_not_at_all(archive, monkeypa
     monkeypatch.setattr(
         schema,
         "MIGRATIONS",
-        [*schema.MIGRATIONS[:3], lambda connection: connection.execute("CREATE TABLE more (id)")],
+        [*schema.MIGRATIONS[:4], lambda connection: connection.execute("CREATE TABLE more (id)")],
     )
     with Archive.open(archive.path) as again:
         assert len(again) == 1
-        assert again._connection.execute("PRAGMA user_version").fetchone() == (4,)
+        assert again._connection.execute("PRAGMA user_version").fetchone() == (5,)
 
 
 def test_the_file_is_in_wal_mode_and_synced_at_each_commit(archive):
     def pragma(name: str) -> object:
         return archive._connection.execute(f"PRAGMA {name}").fetchone()[0]
 
-    assert (pragma("journal_mode"), pragma("synchronous"), pragma("user_version")) == ("wal", 2, 4)
+    assert (pragma("journal_mode"), pragma("synchronous"), pragma("user_version")) == ("wal", 2, 5)
 
 
 def test_memory_follows_only_what_is_committed(archive):

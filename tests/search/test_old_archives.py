@@ -8,7 +8,7 @@ import pytest
 
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import identity
-from spnas_core.tasks import Fidelity
+from spnas_core.tasks import Fidelity, Pretraining
 from spnas_search.archive import Archive, Proposal, schema
 
 SAME = identity(Architecture.parse("b@8_1-1"))
@@ -113,3 +113,20 @@ def test_an_archive_of_the_third_schema_had_one_strategy_and_no_pretraining(tmp_
         assert (archive.strategy, archive.recent_children, archive.pretraining_epochs) == (0, (archive[1],), 0)
         assert archive.trained(archive[1]).id == 2
         assert (archive.rule.name, archive.inherit) == ("prediction", "warm-start")
+
+
+def test_an_archive_of_the_fourth_schema_keeps_its_rows_and_may_train_a_winner(tmp_path):
+    row = (0, 0, "start", "start", 0, None, None, *OLD_ROW[4:8], 2, 96, 64, 0.5, 0, "validation", None, 1, 3, 1)
+    path = digested_archive(
+        tmp_path / "archive.db", 4, [(*row, *OLD_ROW[10:])], ranking="prediction", inherit="warm-start"
+    )
+    with Archive.open(path) as archive:
+        found = archive[0]
+        assert (found.fidelity, found.strategy, found.pretraining) == (
+            Fidelity(2, (96, 64), 0.5),
+            1,
+            Pretraining(3, True),
+        )
+        assert archive.commit_round([Proposal("trained", 0, SAME, Fidelity(4), "test")], threads=1, phase="training")
+    with Archive.open(path) as again:
+        assert (again[0], again[1].kind, again.phase) == (found, "trained", "training")

@@ -19,7 +19,7 @@ def run_settings(**values) -> RunSettings:
     """Start 4 epochs, 2 noise controls, no finalists, a verdict of 2 seeds, four children, gains."""
     given = {"candidates": 4, "seeds": 2, "rescores": 0, "ranking": "gains", "inherit": "parent", "noise": 2, "seed": 0}
     given |= values
-    of_final = ("seeds", "rescores", "finalists", "epochs", "from_scratch")
+    of_final = ("seeds", "rescores", "finalists", "epochs", "from_scratch", "train_epochs")
     final = {name: given[name] for name in of_final if name in given}
     limits = {"candidates": given["candidates"], "hours": given.get("hours"), "epochs": given.get("budget_epochs")}
     return RunSettings(
@@ -44,6 +44,7 @@ class Scripted:
     """
 
     control_epochs = 2
+    trains_winner = False
 
     def __init__(self, *rounds: list[tuple[int, int]], stuck_after: int = NEVER) -> None:
         self.rounds = rounds

@@ -68,7 +68,7 @@ def _split(reference: str) -> tuple[Path, int | None]:
 
 
 def _find(reference: str) -> tuple[Path, Candidate, Candidate]:
-    """Return the run's folder, the candidate, and whose weights are its own: its newest rung's, or itself's."""
+    """Return the run's folder, the candidate, and whose weights stand for it: the longest trained ones."""
     folder, number = _split(reference)
     with read_archive(folder) as archive:
         if number is not None:
@@ -78,7 +78,7 @@ def _find(reference: str) -> tuple[Path, Candidate, Candidate]:
         winner = archive.winner
         if winner is None:
             raise ArchiveError(f"{folder} has no scored candidate yet: name one as {folder}:ID")
-        return folder, winner, archive.trained(winner)
+        return folder, winner, archive.trained_winner or archive.trained(winner)
 
 
 def _weights(folder: Path, candidate: Candidate) -> Path | None:

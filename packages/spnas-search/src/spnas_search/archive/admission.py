@@ -19,10 +19,11 @@ PARENTS: dict[Kind, frozenset[Kind | None]] = {
     "rung": NODES | {"control", "rung"},
     "warm": frozenset({None}),
     "final": NODES | {None, "control", "rung", "warm"},
+    "trained": NODES | {None, "rung"},
 }
 """What may be the parent of each kind."""
 
-_UNCHANGED: frozenset[Kind] = frozenset({"control", "rung", "reignition"})
+_UNCHANGED: frozenset[Kind] = frozenset({"control", "rung", "reignition", "trained"})
 """Kinds that are their parent itself, trained on."""
 
 
@@ -96,7 +97,7 @@ class Admission:
         """Whose weights the evaluation inherits."""
         if proposal.kind == "replicate":
             return known[subject].source
-        if parent is None or proposal.kind in {"rung", "final"}:
+        if parent is None or proposal.kind in {"rung", "final", "trained"}:
             return proposal.parent
         if self.inherit == "none":
             return None

@@ -9,8 +9,8 @@ from spnas_core.morphisms import Rewrite
 from spnas_core.tasks import Fidelity, Pretraining
 from spnas_core.tasks.protocols import Split
 
-Kind = Literal["start", "child", "reignition", "control", "replicate", "rung", "warm", "final"]
-Phase = Literal["start", "noise", "search", "finalists", "verdict"]
+Kind = Literal["start", "child", "reignition", "control", "replicate", "rung", "warm", "final", "trained"]
+Phase = Literal["start", "noise", "search", "finalists", "verdict", "training"]
 NODES: frozenset[Kind] = frozenset({"start", "child", "reignition"})
 """Kinds that stand in the tree of descent: what may be a parent, and what scores say something of."""
 OFFSPRING: frozenset[Kind] = frozenset({"child", "reignition"})
@@ -30,9 +30,10 @@ class Proposal:
             parent after classification pretraining, a node of its own; ``control``, the parent trained on by a child's
             epochs with the identity rewrite; ``replicate``, a start's or child's
             evaluation once more, with another seed; ``rung``, its parent trained on because it did well; ``warm``, a
-            fresh warm start of the verdict; ``final``, scored on test images for the verdict.
-        parent: start or child that is rewritten; of a control, rung or final what is trained on; None for the start, a
-            warm start, and a final from fresh weights.
+            fresh warm start of the verdict; ``final``, scored on test images for the verdict; ``trained``, the winner,
+            trained for use when the search is over.
+        parent: start or child that is rewritten; of a control, rung, final or trained winner what is trained on; None
+            for the start, a warm start, and a final or winner from fresh weights.
         rewrite: the architecture and where its blocks come from.
         fidelity: how much is spent on it.
         split: images to score on.

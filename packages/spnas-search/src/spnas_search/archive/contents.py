@@ -124,17 +124,26 @@ class Contents:
 
     @property
     def epochs(self) -> int:
-        """Epochs of training of everything that was proposed, controls and replicates included, but for the verdict."""
+        """Epochs of training of all that the search proposed, controls and replicates included; of no later phase."""
         return self._epochs
 
     @property
     def pretraining_epochs(self) -> int:
-        """Epochs of classification of everything that was proposed, but for the verdict; not among ``epochs``."""
+        """Epochs of classification of all that the search proposed; not among ``epochs``."""
         return self._pretraining_epochs
 
     def trained(self, candidate: Candidate) -> Candidate:
         """Return the evaluation that has trained a start or child longest: its newest done rung, or itself."""
         return self._candidates[self._newest.get(candidate.id, candidate.id)]
+
+    @property
+    def trained_winner(self) -> Candidate | None:
+        """The winner as it was trained for use at the end of the search; None where it was not."""
+        winner = self.winner
+        if winner is None:
+            return None
+        found = [one for one in self.of_kind("trained") if one.status == "done" and one.subject == winner.id]
+        return found[-1] if found else None
 
     def lineage(self, candidate: Candidate) -> tuple[Candidate, ...]:
         """A candidate and its ancestors, start first."""
@@ -295,7 +304,7 @@ class Contents:
         self._candidates.append(candidate)
         self._kinds[candidate.kind].append(candidate.id)
         self._of[candidate.subject].append(candidate.id)
-        if candidate.phase != "verdict":
+        if candidate.phase not in {"verdict", "training"}:
             self._epochs += candidate.epochs
             self._pretraining_epochs += candidate.pretraining.epochs if candidate.pretraining else 0
         if candidate.kind in OFFSPRING:

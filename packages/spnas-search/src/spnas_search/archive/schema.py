@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spnas_core.errors import ArchiveError
-from spnas_search.archive.repair import phased_rows, repaired_row, single_strategy_rows
+from spnas_search.archive.repair import phased_rows, repaired_row, single_strategy_rows, unchanged_rows
 
 _Row = tuple[Any, ...]
 
@@ -89,6 +89,10 @@ _REIGNITED_CANDIDATES = _PHASED_CANDIDATES.replace("'child', 'control'", "'child
     age INTEGER NOT NULL,""",
 )
 
+_TRAINED_CANDIDATES = _REIGNITED_CANDIDATES.replace("'verdict'", "'verdict', 'training'").replace(
+    "'warm', 'final'", "'warm', 'final', 'trained'"
+)
+
 _STRICT_META = _META.replace("NOT NULL) WITHOUT ROWID", "NOT NULL, digest TEXT NOT NULL) STRICT, WITHOUT ROWID")
 _STRICT_CANDIDATES = f"{_CANDIDATES.rstrip().removesuffix(')')}, digest TEXT NOT NULL) STRICT"
 
@@ -160,6 +164,11 @@ def _tell_strategies(connection: sqlite3.Connection) -> None:
     _rebuild(connection, _REIGNITED_CANDIDATES, single_strategy_rows)
 
 
+def _tell_trained(connection: sqlite3.Connection) -> None:
+    """Let a search end with the training of its winner."""
+    _rebuild(connection, _TRAINED_CANDIDATES, unchanged_rows)
+
+
 def _rebuild(connection: sqlite3.Connection, table: str, rewritten: Callable[[list[_Row]], Iterable[_Row]]) -> None:
     """Replace the table of candidates by another one.
 
@@ -183,7 +192,7 @@ _VERSION = "spnas_search"
 
 Migration = Callable[[sqlite3.Connection], None]
 
-MIGRATIONS: list[Migration] = [_create, _make_strict, _tell_phases, _tell_strategies]
+MIGRATIONS: list[Migration] = [_create, _make_strict, _tell_phases, _tell_strategies, _tell_trained]
 """The migration at index n turns version n into version n + 1; it runs inside a transaction."""
 
 

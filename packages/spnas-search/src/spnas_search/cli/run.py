@@ -38,6 +38,7 @@ from spnas_search.starting_points import starting_point
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings.")
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="One setting; may be repeated.")
 @click.option("--latency-device", metavar="DEVICE", help="Where space.max_latency is measured: cpu, cuda, cuda:1.")
+@click.option("--fresh", is_flag=True, help="Train the winner of a full search from fresh weights in the end.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/STRATEGY]")
 @click.option("--resume", is_flag=True, help="Go on with the run, or the series, in --out.")
 @click.option("--accept-versions", is_flag=True, help="Go on although other versions of the packages are installed.")
@@ -113,6 +114,7 @@ def _values(
     config: Path | None,
     assignments: Sequence[str],
     latency_device: str | None,
+    fresh: bool,
 ) -> dict[str, Any]:
     """Put the configuration together; what stands further right on the command line wins over the file."""
     values = read_toml(config) if config else {}
@@ -122,6 +124,8 @@ def _values(
     for key, value in {**named, "space.latency_device": latency_device}.items():
         if value is not None:
             set_value(values, key, value)
+    if fresh:
+        set_value(values, "final.train_fresh", True)
     for assignment in data_options:
         key, option = read_assignment("--data-option", assignment, "test=val.json")
         set_value(values, f"task.data_options.{key}", option)

@@ -14,6 +14,7 @@ PHASES = {
     "search": "searching",
     "finalists": "scoring the finalists again",
     "verdict": "training winner and start alike, for test images",
+    "training": "training the winner for use",
 }
 
 
@@ -71,7 +72,7 @@ class SearchState:
         """Estimate for the children that remain; None before the first one."""
         rate = self.candidates_per_hour
         wanted = self.wanted_children
-        if rate is None or wanted is None or self.phase in {"finalists", "verdict"}:
+        if rate is None or wanted is None or self.phase not in {"start", "noise", "search"}:
             return None
         return 3600 * (wanted - self.finished_children) / rate
 

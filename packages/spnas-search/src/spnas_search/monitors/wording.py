@@ -26,6 +26,7 @@ def origin(candidate: Candidate) -> str:
         "warm": "fresh warm start",
         "replicate": f"{candidate.subject} once more",
         "rung": f"{candidate.subject} trained on",
+        "trained": f"{candidate.subject} trained for use",
     }
     return wordings.get(candidate.kind, f"{candidate.kind} of {candidate.parent}")
 

@@ -55,8 +55,16 @@ def summary(run: Run) -> Iterator[RenderableType]:
     else:
         yield found.reason
     winner = archive.winner or archive.start
-    yield from _fusions(archive.trained(winner))
-    weights = f"weights/{archive.trained(winner).id}.safetensors (the winner's weights)"
+    trained = archive.trained_winner or archive.trained(winner)
+    if trained.kind == "trained":
+        whence = "from fresh weights" if trained.parent is None else "from the weights that the search has left"
+        score = number(trained.metrics[archive.objective.name])
+        yield (
+            f"The winner was trained for use, {trained.epochs} epochs {whence}: "
+            f"{score} {archive.objective.name} on test images."
+        )
+    yield from _fusions(trained)
+    weights = f"weights/{trained.id}.safetensors (the winner's weights)"
     yield f"Everything is in {run.folder}: run.toml, archive.db, {weights}."
     yield f"Next: spnas show {winner.architecture}   or   spnas candidates {run.folder} --pareto"
 

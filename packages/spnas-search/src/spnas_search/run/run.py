@@ -166,6 +166,11 @@ class Run:
             raise ConfigError(
                 "init names weights, and inherit = 'none' trains everything from fresh ones: leave one of them out"
             )
+        if settings.final.train_fresh and not settings.training_epochs(wanted=self.strategy.trains_winner):
+            raise ConfigError(
+                "final.train_fresh (--fresh) trains the winner from fresh weights, and this search does not train it: "
+                "say for how many epochs by final.train_epochs, or leave it out"
+            )
         if self.strategy.reignites:
             self._check_reignition()
         least = settings.least_epochs(self.control_epochs)

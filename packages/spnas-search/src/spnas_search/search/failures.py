@@ -8,7 +8,7 @@ from spnas_search.archive import Archive, Candidate, Kind
 TRIES = 3
 """What is needed and fails this often in a row ends the search until somebody looks after it."""
 
-_NEEDED: tuple[Kind, ...] = ("control", "replicate", "warm", "final")
+_NEEDED: tuple[Kind, ...] = ("control", "replicate", "warm", "final", "trained")
 
 
 def failing_alike(archive: Archive) -> tuple[Candidate, ...]:
@@ -44,7 +44,7 @@ def beyond_hope(archive: Archive) -> Candidate | None:
 
 def _has_score(archive: Archive, candidate: Candidate) -> bool:
     # An undefined score on test images says something of the images; a control without one is of no use.
-    if candidate.kind in {"final", "warm"}:
+    if candidate.kind in {"final", "warm", "trained"}:
         return candidate.status == "done"
     return math.isfinite(archive.score(candidate))
 

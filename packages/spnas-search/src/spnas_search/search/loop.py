@@ -15,7 +15,7 @@ from spnas_search.executors import Executor, Outcome, evaluate_all
 from spnas_search.monitors import Monitor
 from spnas_search.run import ENDED, Run
 from spnas_search.search.failures import TRIES, beyond_hope, failing_alike
-from spnas_search.search.rounds import next_round, why_ended
+from spnas_search.search.rounds import ENDING, next_round, why_ended
 from spnas_search.search.weights import needed_weights
 
 _WITHOUT_WEIGHTS = frozenset({"final", "replicate"})
@@ -55,7 +55,7 @@ def run_search(run: Run, monitor: Monitor) -> None:
             if not candidates:
                 _check_start(run)
                 decided = next_round(run.archive, run.settings.run, run.strategy, out_of_time=run.out_of_time())
-                if (decided is None or decided.phase in {"finalists", "verdict"}) and not run.archive.recall(ENDED):
+                if (decided is None or decided.phase in ENDING) and not run.archive.recall(ENDED):
                     run.archive.remember(ENDED, _why_ended(run))
                 if decided is None:
                     break

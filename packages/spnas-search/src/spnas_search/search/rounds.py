@@ -7,7 +7,8 @@ A run passes through these phases, each of which is stored with its rounds:
 3. ``search``: rounds of children, each with the controls that the ranking rule needs and its parents still lack, and
    with the start brought to the children's ages;
 4. ``finalists``: the best few are trained again with other seeds, before one of them is called the winner;
-5. ``verdict``: start and winner are trained alike from fresh warm starts and scored on test images.
+5. ``verdict``: start and winner are trained alike from fresh warm starts and scored on test images;
+6. ``training``: the winner is trained for use, where that is asked for.
 
 What has failed and is needed is proposed again (the loop stops where that happens again and again).
 """
@@ -24,8 +25,12 @@ from spnas_core.tasks import Fidelity
 from spnas_search.archive import OFFSPRING, Archive, Phase, Proposal
 from spnas_search.search.rungs import rung_proposals
 from spnas_search.search.verdict_rounds import finalist_proposals, oldest_start, verdict_proposals
+from spnas_search.search.winner_training import training_proposals
 from spnas_search.settings import RunSettings
 from spnas_search.strategies import CheckedStrategy
+
+ENDING: frozenset[Phase] = frozenset({"finalists", "verdict", "training"})
+"""Phases in which no children are proposed any more."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +73,17 @@ def next_round(
                 return Round("search", children)
         if owed := [*_owed(archive), *_affordable_rungs(archive, settings, epochs)]:
             return Round("search", tuple(owed))
-    if archive.phase != "verdict" and (finalists := finalist_proposals(archive, settings)):
+    return _ending(archive, settings, strategy)
+
+
+def _ending(archive: Archive, settings: RunSettings, strategy: CheckedStrategy) -> Round | None:
+    """Decide what comes when no more children do; None where nothing does."""
+    if archive.phase not in {"verdict", "training"} and (finalists := finalist_proposals(archive, settings)):
         return Round("finalists", finalists)
-    verdict = verdict_proposals(archive, settings)
-    return Round("verdict", verdict) if verdict else None
+    if archive.phase != "training" and (verdict := verdict_proposals(archive, settings)):
+        return Round("verdict", verdict)
+    training = training_proposals(archive, settings, strategy)
+    return Round("training", training) if training else None
 
 
 def why_over(archive: Archive, settings: RunSettings, strategy: CheckedStrategy, *, out_of_time: bool) -> str | None:

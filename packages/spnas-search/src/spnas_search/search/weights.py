@@ -17,5 +17,7 @@ def needed_weights(run: Run) -> frozenset[int]:
     kept.update(candidate.id for candidate in archive.pareto())
     kept.update(candidate.source for candidate in archive.pending() if candidate.source is not None)
     kept.add(oldest_start(archive).id)
+    if (trained := archive.trained_winner) is not None:
+        kept.add(trained.id)
     kept.update(candidate.id for candidate in archive.likely(LIKELY))
     return frozenset({*kept, *(archive.trained(archive[number]).id for number in kept)})

@@ -67,6 +67,9 @@ class FinalSettings(_Table):
         epochs: that both are trained after a fresh warm start; None for as many as the winner was in the search.
         from_scratch: whether both are also trained from fresh weights, as often.
         scratch_epochs: of these trainings; None for the winner's age.
+        train_epochs: that the winner is trained for use when all else is done; None for as many as the warm start where
+            the strategy is the whole search (``full``), and none elsewhere.
+        train_fresh: whether that training begins with fresh weights, and not with those that the search has left.
     """
 
     finalists: int = Field(3, ge=0)
@@ -75,6 +78,8 @@ class FinalSettings(_Table):
     epochs: int | None = Field(None, ge=0)
     from_scratch: bool = False
     scratch_epochs: int | None = Field(None, ge=0)
+    train_epochs: int | None = Field(None, ge=0)
+    train_fresh: bool = False
 
 
 class RungSettings(_Table):
@@ -188,6 +193,16 @@ class RunSettings(_Table):
             epochs: of a child.
         """
         return epochs if self.inherit == "none" else self.warm_start_epochs
+
+    def training_epochs(self, *, wanted: bool) -> int:
+        """Epochs that the winner is trained for use in the end: as said, else those of a warm start where it is wanted.
+
+        Args:
+            wanted: whether the strategy asks for it.
+        """
+        if self.final.train_epochs is not None:
+            return self.final.train_epochs
+        return self.warm_start_epochs if wanted else 0
 
     def reserved_epochs(self, epochs: int) -> int:
         """Epochs that a search leaves for the re-scoring of its finalists.

@@ -34,7 +34,8 @@ class Strategy(Protocol):
             Proposals of kind ``child`` and rung 0, new in the archive, different from each other, inside the space,
             scored on validation images; fewer than a full round where no more can be found, none where the strategy is
             exhausted. Or one of kind ``reignition``: the identity rewrite of a candidate, with a ``Pretraining``; a
-            strategy that proposes such says so by a true attribute ``reignites``.
+            strategy that proposes such says so by a true attribute ``reignites``. A true attribute ``trains_winner``
+            has the search end with the training of its winner, unless the settings say.
         """
 
     def stuck(self, archive: Archive) -> str | None:

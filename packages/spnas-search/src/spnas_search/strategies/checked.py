@@ -71,6 +71,11 @@ class CheckedStrategy:
         return checked
 
     @property
+    def trains_winner(self) -> bool:
+        """Whether a search with it ends in the training of its winner, unless the settings say."""
+        return bool(getattr(self.wrapped, "trains_winner", False))
+
+    @property
     def reignites(self) -> bool:
         """Whether the strategy may propose reignitions, as it says by an attribute of this name."""
         return bool(getattr(self.wrapped, "reignites", False))

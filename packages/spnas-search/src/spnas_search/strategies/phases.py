@@ -41,11 +41,13 @@ class Phases:
     Args:
         phases: in order; at least one.
         settings: of the whole, for whoever asks.
+        trains_winner: whether the search ends in the training of its winner, unless the settings say.
     """
 
-    def __init__(self, phases: Sequence[Phase], settings: BaseModel) -> None:
+    def __init__(self, phases: Sequence[Phase], settings: BaseModel, *, trains_winner: bool = False) -> None:
         self.phases = tuple(phases)
         self.settings = settings
+        self.trains_winner = trains_winner
 
     @property
     def round(self) -> int:
@@ -148,7 +150,7 @@ def full(settings: FullSettings, space: SearchSpace) -> Phases:
     phases = [
         Phase(table.name, strategy_plugin(table.name).build(table, space), candidates) for table, candidates in tables
     ]
-    return Phases(phases, settings)
+    return Phases(phases, settings, trains_winner=True)
 
 
 class PhasesSettings(BaseModel):
