@@ -59,6 +59,6 @@ def bounded() -> tuple[int, int, float]:
             assert found.latency is not None
             limit = found.latency.milliseconds()
             children = [child.architecture for child in found.archive.of_kind("child")]
-            beside = START, found.latency.of(START).median
+            beside = START, found.latency.meter.of(START).median
     inside = [measure_latency(code, *SIZE, beside=beside).median <= limit for code in children]
     return sum(inside), len(inside) - sum(inside), limit

@@ -7,13 +7,18 @@ import sys
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.search.test_reports import shown
 
+import spnas_search
+from spnas_core.cost import Latency
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
-from spnas_core.morphisms import Rewrite, identity
+from spnas_core.morphisms import AddStage, Expand, Rewrite, identity
 from spnas_core.tasks import Evaluation, Fidelity, MetricSpec
-from spnas_search.archive import Archive, Candidate, Proposal
-from spnas_search.archive.pareto import front
+from spnas_search.archive import Archive, Candidate, Proposal, Tradeoff
+from spnas_search.archive.pareto import front, fronts
+from spnas_search.reports import pareto_table
+from spnas_search.run import latency
 
 SAME = identity(Architecture.parse("b@8_1-1"))
 SCORE, LOSS = MetricSpec("score"), MetricSpec("loss", higher_is_better=False)
@@ -236,11 +241,91 @@ def test_an_unknown_cost_is_suggested(tmp_path):
         assert empty.pareto("anything") == ()
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=25))
-def test_the_front_is_what_nothing_dominates(pairs):
-    points = [(cost, loss, number) for number, (cost, loss) in enumerate(pairs)]
-    expected = [p for p in points if not any(q[0] <= p[0] and q[1] <= p[1] and q[:2] != p[:2] for q in points)]
-    assert front(points) == tuple(number for _, _, number in sorted(expected))
+def plain_front(points):
+    def beats(one, other):
+        return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+
+    kept = [point for point in points if not any(beats(other, point[0]) for other, _ in points)]
+    return tuple(number for _, number in sorted(kept))
+
+
+@given(st.integers(1, 4).flatmap(lambda k: st.lists(st.tuples(*[st.integers(0, 5)] * k), max_size=40)))
+def test_the_front_is_what_nothing_dominates(values):
+    points = [(value, number) for number, value in enumerate(values)]
+    assert front(points) == plain_front(points)
+    layers, left = fronts(points, 10), points
+    for layer in layers:
+        assert layer == plain_front(left)
+        left = [point for point in left if point[1] not in layer]
+    assert len(left) <= max(0, len(points) - 10)
+    assert sum(map(len, layers[:-1])) < 10
+
+
+def test_several_objectives_are_weighed_costs_and_metrics_alike(tmp_path):
+    """Merit rises with the multiply-adds; a metric counts by the merit that the rule makes of it."""
+    recall_ = Tradeoff("recall", is_metric=True, higher_is_better=True)
+    tradeoffs = (Tradeoff("multiply_adds"), Tradeoff("latency"), recall_)
+    delay, recall = [5.0, 3.0, 4.0, 9.0], [0.2, 0.9, 0.1, 0.3]
+    rewrites = [SAME, *Expand().options(SAME.child), *AddStage().options(SAME.child)]
+    path = tmp_path / "a.db"
+    with Archive.create(path, objective=SCORE, run_seed=0, ranking="gains", tradeoffs=tradeoffs) as archive:
+        archive.commit_round([Proposal("start", None, SAME, Fidelity(1))], threads=1)
+        archive.finish(0, Evaluation({"score": 0.5, "recall": 0.2}, {"multiply_adds": 1, "latency": 5.0}), None)
+        children = [Proposal("child", 0, rewrite, Fidelity(1)) for rewrite in rewrites[1:4]]
+        archive.commit_round([*children, Proposal("control", 0, SAME, Fidelity(1))], threads=1)
+        for n in range(1, 4):
+            cost = {"multiply_adds": n + 1.0, "latency": delay[n]}
+            archive.finish(n, Evaluation({"score": 0.5 + n / 10, "recall": recall[n]}, cost), None)
+        archive.finish(4, Evaluation({"score": 0.4, "recall": 0.3}, {}), None)
+        values = [[archive.weighed(archive[n], one.name) for one in tradeoffs] for n in range(4)]
+        assert [value[:2] for value in values] == [[1, 5], [2, 3], [3, 4], [4, 9]]
+        assert [value[2] for value in values] == pytest.approx([-0.2, -0.8, 0.0, -0.2])
+        assert [one.id for one in archive.pareto()] == [0, 1, 2, 3]
+        assert [one.id for one in archive.pareto("latency")] == [1, 2, 3]
+        assert [one.id for one in archive.pareto("recall")] == [1, 3]
+        assert [one.id for one in archive.nearest_to_front(2)] == [3, 2]
+    with Archive.read(path) as again:
+        assert again.tradeoffs == tradeoffs
+        assert [one.id for one in again.pareto("recall", "latency")] == [1, 3, 2]
+        assert "recall" in shown(pareto_table(again))
+        assert "0.800" in shown(pareto_table(again))
+
+
+@pytest.mark.parametrize(
+    ("pareto", "message"),
+    [
+        (["multiply_add"], "'multiply_add', which is neither a cost nor another metric .*did you mean 'multiply_adds'"),
+        (["score"], "'score', which is neither a cost nor another metric"),
+        (["latency", "latency"], "names something twice: latency, latency"),
+        ([], "pareto"),
+    ],
+)
+def test_what_cannot_be_weighed_is_refused(tmp_path, pareto, message):
+    with pytest.raises(ConfigError, match=message):
+        spnas_search.search(task={"name": "null"}, pareto=pareto, out=tmp_path / "run")
+    assert not (tmp_path / "run" / "archive.db").exists()
+
+
+def test_a_search_weighs_latency_and_draws_parents_from_the_front(tmp_path, monkeypatch):
+    measured = []
+
+    def measure(architecture, width, height, *, device, beside):
+        measured.append(architecture)
+        return Latency(10.0 - len(architecture.digits) / 10, 1, 20, 9)
+
+    monkeypatch.setattr(latency, "measure_latency", measure)
+    strategy = {"name": "serial", "parents": "pareto", "pool": 3}
+    settings = {"task": {"name": "null"}, "executor": {"name": "inline"}, "final": {"seeds": 0}}
+    weighed = ["latency", "parameters"]
+    with spnas_search.search(**settings, strategy=strategy, pareto=weighed, budget=10, out=tmp_path / "run") as run:
+        archive = run.archive
+        nodes = [one for one in archive if one.is_node]
+        assert len(nodes) == 11
+        assert all(one.cost["latency"] == 10.0 - len(one.architecture.digits) / 10 for one in nodes)
+        assert not any("latency" in one.cost for one in archive if not one.is_node)
+        assert sorted(measured, key=str) == sorted((one.architecture for one in nodes), key=str)
+        assert run.strategy.may_use(archive) == {one.id for one in archive.nearest_to_front(3)}
+        assert {one.id for one in archive.pareto()} <= {one.id for one in nodes if run.weights.path(one.id).exists()}
 
 
 def lines_run(question) -> int:

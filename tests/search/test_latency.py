@@ -15,7 +15,7 @@ from spnas_core.errors import ArchiveError, ConfigError, SpaceError
 from spnas_core.tasks import MetricSpec
 from spnas_search.archive import Archive
 from spnas_search.run import latency, read_archive
-from spnas_search.run.latency import LatencyBound
+from spnas_search.run.latency import LatencyBound, LatencyMeter
 from spnas_search.settings import resolve
 from spnas_search.studies.signal import SignalSettings
 from spnas_search.studies.signal_study import _paths
@@ -110,14 +110,14 @@ def test_a_resumed_search_measures_nothing_again(tmp_path, measured, monkeypatch
     monkeypatch.setattr(latency, "measure_latency", lambda *_, **__: pytest.fail("measured a second time"))
     with spnas_search.search(out=tmp_path / "run", resume=True) as run:
         assert [str(child.architecture) for child in run.archive.of_kind("child")] == decided
-        known = LatencyBound(limit, "cpu", (64, 64), START, run.archive)
+        known = LatencyBound(limit, LatencyMeter("cpu", (64, 64), START, run.archive))
         assert all(known.violation(Architecture.parse(code)) is None for code in decided)
 
 
 def test_a_measurement_that_was_altered_is_seen(tmp_path, measured):
     longer = replace(START, stages=("111", "21", "21", "21"))
     with Archive.create(tmp_path / "a.db", objective=MetricSpec("score"), run_seed=0) as archive:
-        bound = LatencyBound(0.85, "cpu", (64, 64), START, archive)
+        bound = LatencyBound(0.85, LatencyMeter("cpu", (64, 64), START, archive))
         assert bound.violation(START) is None
         assert bound.violation(longer) == "0.95 ms on cpu (median 0.90) where max_latency = 0.85 ms"
         archive._connection.execute("UPDATE measurements SET value = '{}' WHERE subject = ?", (str(START),))
@@ -140,7 +140,9 @@ def test_codes_of_a_study_keep_the_bound(tmp_path, measured):
 
 
 def test_other_bounds_are_asked_first(measured):
-    space = SearchSpace(min_blocks=1, max_blocks=8, min_stages=1, bounds=(LatencyBound(9, "cpu", (64, 64), START),))
+    space = SearchSpace(
+        min_blocks=1, max_blocks=8, min_stages=1, bounds=(LatencyBound(9, LatencyMeter("cpu", (64, 64), START)),)
+    )
     assert space.violations(replace(START, stages=("1111", "21", "21", "21"))) == ("10 blocks where max_blocks = 8",)
     assert measured == []
     assert START in replace(space, max_stages=4)

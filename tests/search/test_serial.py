@@ -29,9 +29,10 @@ def population(tmp_path_factory):
 
 
 def test_parent_odds_equal_the_documented_example():
-    assert parent_odds([0.5, 0.4], [20, 10], 1, 0.5) == pytest.approx([0.586, 0.414], abs=5e-4)
-    assert parent_odds([0.3, 0.3, 0.1], [5, 5, 5], 1, 1) == pytest.approx([3 / 7, 3 / 7, 1 / 7])
-    assert parent_odds([0.7], [3], 1, 1) == pytest.approx([1])
+    assert parent_odds([0.5, 0.4], [[20, 10]], 1, 0.5) == pytest.approx([0.586, 0.414], abs=5e-4)
+    assert parent_odds([0.3, 0.3, 0.1], [[5, 5, 5]], 1, 1) == pytest.approx([3 / 7, 3 / 7, 1 / 7])
+    assert parent_odds([0.7], [[3]], 1, 1) == pytest.approx([1])
+    assert parent_odds([0.5, 0.4], [[20, 10], [7, 7]], 1, 1) == pytest.approx([0.586, 0.414], abs=5e-4)
 
 
 @given(
@@ -41,7 +42,7 @@ def test_parent_odds_equal_the_documented_example():
 )
 def test_parent_odds_sum_to_one_and_fall_with_merit_and_cost_ranks(members, merit_power, cost_power):
     merits, costs = zip(*members, strict=True)
-    odds = parent_odds(merits, costs, merit_power, cost_power)
+    odds = parent_odds(merits, [costs], merit_power, cost_power)
     assert odds.sum() == pytest.approx(1)
     assert (odds > 0).all()
     for i, j in itertools.permutations(range(len(members)), 2):
@@ -51,7 +52,7 @@ def test_parent_odds_sum_to_one_and_fall_with_merit_and_cost_ranks(members, meri
             assert odds[i] > odds[j]
         if merits[i] >= merits[j] and costs[i] < costs[j] and cost_power > 0.01:
             assert odds[i] > odds[j]
-    assert parent_odds(merits, costs, 0, 0) == pytest.approx([1 / len(members)] * len(members))
+    assert parent_odds(merits, [costs], 0, 0) == pytest.approx([1 / len(members)] * len(members))
 
 
 def test_serial_draws_parents_from_the_pool_by_their_odds(population):
@@ -62,7 +63,7 @@ def test_serial_draws_parents_from_the_pool_by_their_odds(population):
     assert drawn.keys() == set(pool)
     merits = [population.merit(population[number]) for number in pool]
     costs = [population[number].cost["multiply_adds"] for number in pool]
-    expected = parent_odds(merits, costs, 1.0, 0.5)
+    expected = parent_odds(merits, [costs], 1.0, 0.5)
     for number, share in zip(pool, expected, strict=True):
         assert drawn[number] / 600 == pytest.approx(share, abs=0.08)
 

@@ -3,6 +3,7 @@
 from spnas_search.archive.archive import Archive
 from spnas_search.archive.candidate import NODES, OFFSPRING, Candidate, Inherit, Kind, Phase, Proposal, Status
 from spnas_search.archive.lock import RunLock
+from spnas_search.archive.tradeoffs import Tradeoff
 from spnas_search.archive.weights import WeightStore
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "Proposal",
     "RunLock",
     "Status",
+    "Tradeoff",
     "WeightStore",
 ]

@@ -19,6 +19,7 @@ from spnas_search.archive.candidate import Candidate, Inherit, Phase, Proposal
 from spnas_search.archive.contents import Contents
 from spnas_search.archive.intake import plain_evaluation, plain_reason
 from spnas_search.archive.snapshot import snapshot
+from spnas_search.archive.tradeoffs import DEFAULT, Tradeoff, read_tradeoffs, tradeoffs_text
 from spnas_search.ranking import ranking_rule
 
 _FACT = "run:"
@@ -44,7 +45,8 @@ class Archive(Contents):
         objective = MetricSpec(meta["objective"], meta["higher_is_better"] == "1")
         # Before there was a choice, gains were summed and children began with their parents' weights.
         inherit = meta.get("inherit", "parent")
-        super().__init__(path, objective, ranking_rule(meta.get("ranking", "gains")), cast("Inherit", inherit))
+        rule, tradeoffs = ranking_rule(meta.get("ranking", "gains")), read_tradeoffs(meta.get("tradeoffs"))
+        super().__init__(path, objective, rule, cast("Inherit", inherit), tradeoffs)
         self._measurements = schema.read_measurements(connection, path)
         self.run_seed = int(meta["seed"])
         self.created = datetime.fromisoformat(meta["created"])
@@ -65,6 +67,7 @@ class Archive(Contents):
         run_seed: int,
         ranking: str = "prediction",
         inherit: Inherit = "parent",
+        tradeoffs: Sequence[Tradeoff] = (Tradeoff(DEFAULT),),
         facts: Mapping[str, str] | None = None,
     ) -> "Archive":
         """Make an empty archive; its file appears complete or not at all.
@@ -75,6 +78,7 @@ class Archive(Contents):
             run_seed: 0 or more; the seeds of all candidates follow from it.
             ranking: name of the rule that ranks them.
             inherit: what children begin with.
+            tradeoffs: what is weighed against the objective.
             facts: what ``recall`` answers from the beginning on.
 
         Raises:
@@ -95,6 +99,7 @@ class Archive(Contents):
             "seed": str(run_seed),
             "ranking": ranking,
             "inherit": inherit,
+            "tradeoffs": tradeoffs_text(tradeoffs),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             **{f"{_FACT}{key}": value for key, value in (facts or {}).items()},
         }

@@ -13,7 +13,9 @@ from spnas_core.errors import ArchiveError, ConfigError, suggestion
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.tasks import Fidelity, MetricSpec
 from spnas_search.archive.candidate import OFFSPRING, Candidate, Inherit, Kind, Phase, Proposal
+from spnas_search.archive.pareto import Point, front, fronts
 from spnas_search.archive.standing import Standing
+from spnas_search.archive.tradeoffs import Tradeoff
 from spnas_search.ranking import RankingRule
 from spnas_search.statistics import Spread
 
@@ -28,10 +30,19 @@ class Contents:
         objective: metric by which candidates are ranked.
         rule: turns scores into leads over the start.
         inherit: what children begin with.
+        tradeoffs: what is weighed against the objective.
     """
 
-    def __init__(self, path: Path, objective: MetricSpec, rule: RankingRule, inherit: Inherit = "parent") -> None:
+    def __init__(
+        self,
+        path: Path,
+        objective: MetricSpec,
+        rule: RankingRule,
+        inherit: Inherit = "parent",
+        tradeoffs: Sequence[Tradeoff] = (Tradeoff("multiply_adds"),),
+    ) -> None:
         self.path = path
+        self.tradeoffs = tuple(tradeoffs)
         self.objective = objective
         self.rule = rule
         self.inherit: Inherit = inherit
@@ -49,6 +60,8 @@ class Contents:
         self._newest: dict[int, int] = {}
         self._architectures: set[Architecture] = set()
         self._standing = Standing(self.objective, self.rule)
+        metrics = [MetricSpec(one.name, one.higher_is_better) for one in self.tradeoffs if one.is_metric]
+        self._others = {metric.name: Standing(metric, self.rule) for metric in metrics}
 
     def __len__(self) -> int:
         return len(self._candidates)
@@ -283,19 +296,46 @@ class Contents:
         controls = 0 if child.parent is None else self._standing.controls((child.parent, child.fidelity))
         return spread.deviation * math.sqrt(1 + 1 / controls) if spread is not None and controls else None
 
-    def pareto(self, cost: str = "multiply_adds") -> tuple[Candidate, ...]:
-        """Start and children with a merit that no other beats, cheapest first.
+    def pareto(self, *names: str) -> tuple[Candidate, ...]:
+        """Start and children with a merit that no other beats, in ascending order of what is weighed first.
 
-        One beats another where its merit is higher or equal and its cost lower or equal, one of them
-        strictly.
+        One beats another where it is nowhere worse, and better somewhere: in merit, and in each of the names.
+
+        Args:
+            names: costs, or metrics among ``tradeoffs``; those of the search where none is given. Candidates that lack
+                one are left out.
 
         Raises:
             ConfigError: candidates are done, and none has a cost of that name.
         """
+        return tuple(self._candidates[number] for number in front(self._points(names)))
+
+    def nearest_to_front(self, count: int) -> tuple[Candidate, ...]:
+        """As many candidates as asked for: the front, then the front of the rest, …; of one front the best first."""
+        rank = {number: place for place, number in enumerate(self._standing.best(len(self)))}
+        layers = fronts(self._points(()), count)
+        ordered = [number for layer in layers for number in sorted(layer, key=lambda number: rank[number])]
+        return tuple(self._candidates[number] for number in ordered[:count])
+
+    def weighed(self, candidate: Candidate, name: str) -> float | None:
+        """What counts against a candidate in a trade-off, lower for better; None where it is unknown."""
+        if name in self._others:
+            merit = self._others[name].merit(candidate.id)
+            return None if merit is None else -merit
         known = self._standing.cost_names
-        if known and cost not in known:
-            raise ConfigError(f"no candidate has a cost {cost!r}{suggestion(cost, known)}")
-        return tuple(self._candidates[number] for number in self._standing.pareto(cost))
+        if known and name not in known:
+            raise ConfigError(f"no candidate has a cost {name!r}{suggestion(name, known)}")
+        return self._standing.cost(candidate.id, name)
+
+    def _points(self, names: Sequence[str]) -> list[Point]:
+        chosen = names or tuple(one.name for one in self.tradeoffs)
+        points: list[Point] = []
+        for number in self._standing.best(len(self)):
+            merit = self._standing.merit(number)
+            values = [self.weighed(self._candidates[number], name) for name in chosen]
+            if merit is not None and None not in values:
+                points.append(((*(value for value in values if value is not None), -merit), number))
+        return points
 
     def _enter(self, candidate: Candidate) -> None:
         """Take a new or newly read candidate into the indexes."""
@@ -317,11 +357,15 @@ class Contents:
             self._architectures.add(candidate.architecture)
         elif candidate.kind == "control" and candidate.parent is not None:
             self._controls[candidate.parent, candidate.fidelity].append(candidate.id)
-        self._standing.propose(candidate)
+        self._propose(candidate)
         if candidate.status == "proposed":
             self._pending[candidate.id] = None
         elif candidate.status == "done":
             self._finish(candidate)
+
+    def _propose(self, candidate: Candidate) -> None:
+        for standing in (self._standing, *self._others.values()):
+            standing.propose(candidate)
 
     def _settle(self, candidate: Candidate) -> None:
         """Take in how a proposed candidate has ended."""
@@ -335,4 +379,5 @@ class Contents:
             known = self._candidates[self._newest.get(candidate.subject, candidate.subject)]
             if candidate.fidelity.rung > known.fidelity.rung:
                 self._newest[candidate.subject] = candidate.id
-        self._standing.finish(candidate)
+        for standing in (self._standing, *self._others.values()):
+            standing.finish(candidate)

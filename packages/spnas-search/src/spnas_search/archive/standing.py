@@ -16,7 +16,6 @@ from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite
 from spnas_core.tasks import Fidelity, MetricSpec
 from spnas_search.archive.candidate import Candidate
-from spnas_search.archive.pareto import Point, front
 from spnas_search.archive.traits import traits_of
 from spnas_search.ranking import Merits, RankingRule, Scores, TraitPrediction
 from spnas_search.statistics import Spread, pooled_spread
@@ -68,7 +67,6 @@ class Standing:
         self._merits: Merits | None = None
         self._ranked: tuple[int, ...] | None = None
         self._from_leader: NDArray[np.float64] | None = None
-        self._fronts: dict[str, tuple[int, ...]] = {}
         self._noise: dict[int | None, Spread | None] = {}
 
     def score(self, metrics: Mapping[str, float]) -> float:
@@ -195,19 +193,10 @@ class Standing:
         """Costs that any done candidate has."""
         return tuple(self._cost_names)
 
-    def pareto(self, cost: str) -> tuple[int, ...]:
-        """Candidates that no other beats, cheapest first; those without that cost are left out."""
-        if cost not in self._fronts:
-            self._fronts[cost] = front(self._points(cost))
-        return self._fronts[cost]
-
-    def _points(self, cost: str) -> list[Point]:
-        points = []
-        for node in self.best(len(self._nodes)):
-            price, merit = self._costs.get(node, {}).get(cost), self.merit(node)
-            if price is not None and merit is not None and not math.isnan(price):
-                points.append((float(price), -merit, node))
-        return points
+    def cost(self, candidate: int, name: str) -> float | None:
+        """A cost of a done start or child; None where it has none."""
+        value = self._costs.get(candidate, {}).get(name)
+        return None if value is None or math.isnan(value) else float(value)
 
     def noise(self, epochs: int | None) -> Spread | None:
         """Pooled standard deviation of evaluations that are alike but for their seed."""

@@ -12,7 +12,7 @@ from spnas_search.run import read_archive
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--pareto", is_flag=True, help="Only what no other candidate beats in merit and multiply-adds.")
+@click.option("--pareto", is_flag=True, help="Only what no other beats in merit and in what the run weighs against it.")
 @click.option("--json", "as_json", is_flag=True, help="Everything that the archive knows, one JSON object per line.")
 def candidates(run: Path, *, pareto: bool, as_json: bool) -> None:
     """List the candidates of a RUN folder; a search may be going on in it.

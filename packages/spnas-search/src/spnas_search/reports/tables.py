@@ -9,7 +9,7 @@ from rich.table import Table
 from spnas_core.commands.columns import Column, format_columns, numbers
 from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import UNDEFINED
-from spnas_search.archive import Archive, Candidate
+from spnas_search.archive import Archive, Candidate, Tradeoff
 from spnas_search.monitors.wording import amount, duration, merit_of, number, origin, with_error
 from spnas_search.search.verdict import Column as Trained
 from spnas_search.search.verdict import Verdict
@@ -101,9 +101,12 @@ def candidate_json(archive: Archive, candidate: Candidate) -> dict[str, object]:
 
 
 def pareto_table(archive: Archive) -> Table:
-    """The candidates that no other beats in merit and multiply-adds, cheapest first."""
-    columns = *numbers("id"), Column("architecture"), *numbers("merit", "lead", "mult-adds", "params")
-    table = make_table(columns, title="Pareto front: merit against multiply-adds")
+    """The candidates that no other beats in merit and what is weighed against it, cheapest first."""
+    others = [one for one in archive.tradeoffs if one.name not in {"multiply_adds", "parameters"}]
+    shown = numbers("merit", "lead", "mult-adds", "params", *(one.name for one in others))
+    columns = *numbers("id"), Column("architecture"), *shown
+    weighed = ", ".join(one.name.replace("_", "-") for one in archive.tradeoffs)
+    table = make_table(columns, title=f"Pareto front: merit against {weighed}")
     for candidate in archive.pareto():
         table.add_row(
             str(candidate.id),
@@ -112,8 +115,17 @@ def pareto_table(archive: Archive) -> Table:
             lead_of(archive, candidate),
             amount(candidate.cost.get("multiply_adds")),
             amount(candidate.cost.get("parameters")),
+            *(_weighed(archive, candidate, one) for one in others),
         )
     return table
+
+
+def _weighed(archive: Archive, candidate: Candidate, tradeoff: Tradeoff) -> str:
+    """Show what is weighed, in its own direction: of a metric its merit, of a cost the cost."""
+    value = archive.weighed(candidate, tradeoff.name)
+    if value is None or not tradeoff.is_metric:
+        return amount(value)
+    return number(-value if tradeoff.higher_is_better else value)
 
 
 def verdict_tables(verdict: Verdict, objective: str, phases: Sequence[str] = ("winner",)) -> Iterator[Table]:

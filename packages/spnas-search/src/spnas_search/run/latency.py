@@ -19,35 +19,42 @@ class Measurements(Protocol):
         """Return a stored one; None where there is none."""
 
 
-def latency_bound(settings: RunSettings, image_size: tuple[int, int]) -> "LatencyBound | None":
-    """Make the bound that settings ask for; None where they ask for none.
+LATENCY = "latency"
+"""Name of the cost that is measured, in milliseconds."""
+
+
+def latency_meter(settings: RunSettings, image_size: tuple[int, int]) -> "LatencyMeter | None":
+    """Make what measures latency; None where the settings neither bound nor weigh it.
 
     Raises:
         ConfigError: the device is not there.
     """
     limits = settings.space
-    if limits.max_latency == "none":
+    if limits.max_latency == "none" and LATENCY not in settings.pareto:
         return None
-    return LatencyBound(limits.max_latency, limits.latency_device, image_size, Architecture.parse(settings.start))
+    return LatencyMeter(limits.latency_device, image_size, Architecture.parse(settings.start))
+
+
+def latency_bound(settings: RunSettings, meter: "LatencyMeter | None") -> "LatencyBound | None":
+    """Make the bound that settings ask for; None where they ask for none."""
+    limit = settings.space.max_latency
+    return None if limit == "none" or meter is None else LatencyBound(limit, meter)
 
 
 @dataclass
-class LatencyBound:
-    """Lets no architecture into a space whose latency is above a limit.
+class LatencyMeter:
+    """Measures each architecture once.
 
-    The start is measured once; everything else in turn with it, so that a machine's faster and slower minutes cancel.
-    What decides is the upper end of the median's 95 % interval. What is stored is not measured again: a resumed search
-    decides as it did.
+    The start is measured by itself; everything else in turn with it, so that a machine's faster and slower minutes
+    cancel. What is stored is not measured again: a resumed search decides as it did.
 
     Attributes:
-        limit: in milliseconds, or as a multiple of the start's median, such as ``1.5x``.
         device: on which it is measured.
         image_size: (width, height) in pixels.
-        start: what multiples are of.
+        start: what everything is measured beside.
         store: where measurements are kept; None keeps them for this process alone.
     """
 
-    limit: float | str
     device: str
     image_size: tuple[int, int]
     start: Architecture
@@ -73,21 +80,37 @@ class LatencyBound:
         beside = None if architecture == self.start else (self.start, self.of(self.start).median)
         return measure_latency(architecture, *self.image_size, device=self.device, beside=beside)
 
+    @property
+    def _what(self) -> str:
+        return f"latency {self.device} {self.image_size[0]}x{self.image_size[1]}"
+
+
+@dataclass(frozen=True)
+class LatencyBound:
+    """Lets no architecture into a space whose latency is above a limit.
+
+    What decides is the upper end of the median's 95 % interval.
+
+    Attributes:
+        limit: in milliseconds, or as a multiple of the start's median, such as ``1.5x``.
+        meter: measures.
+    """
+
+    limit: float | str
+    meter: LatencyMeter
+
     def milliseconds(self) -> float:
         """The limit, in milliseconds."""
         if isinstance(self.limit, str):
-            return float(self.limit.removesuffix("x")) * self.of(self.start).median
+            return float(self.limit.removesuffix("x")) * self.meter.of(self.meter.start).median
         return self.limit
 
     def violation(self, architecture: Architecture) -> str | None:
         """Say by how much an architecture is too slow; None where it is not."""
-        if architecture == self.start and isinstance(self.limit, str):
+        if architecture == self.meter.start and isinstance(self.limit, str):
             return None  # the measure itself
-        most, found = self.milliseconds(), self.of(architecture)
+        most, found = self.milliseconds(), self.meter.of(architecture)
         if found.high <= most:
             return None
-        return f"{found.high:.2f} ms on {self.device} (median {found.median:.2f}) where max_latency = {most:.2f} ms"
-
-    @property
-    def _what(self) -> str:
-        return f"latency {self.device} {self.image_size[0]}x{self.image_size[1]}"
+        where = f"on {self.meter.device} (median {found.median:.2f})"
+        return f"{found.high:.2f} ms {where} where max_latency = {most:.2f} ms"

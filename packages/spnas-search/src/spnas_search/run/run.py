@@ -1,5 +1,6 @@
 """A run: a folder with the resolved configuration, the archive, the weights and the cache."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -10,16 +11,19 @@ from spnas_core.errors import ConfigError, suggestion
 from spnas_core.plugins import registry
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import MetricSpec, Report, Task, data_fingerprint, pretrains
-from spnas_search.archive import Archive, RunLock, WeightStore
+from spnas_search.archive import Archive, RunLock, Tradeoff, WeightStore
 from spnas_search.executors import Executor, executor_plugin
 from spnas_search.executors.resources import share_cores
 from spnas_search.run.folder import Prepare, RunFolder
 from spnas_search.run.identity import Identity, check_init, installed_versions
 from spnas_search.run.initial_weights import import_weights
-from spnas_search.run.latency import latency_bound
+from spnas_search.run.latency import LATENCY, latency_bound, latency_meter
 from spnas_search.screens import ScreenedStrategy, screen_plugin
 from spnas_search.settings import ResolvedSettings
 from spnas_search.strategies import CheckedStrategy, strategy_plugin
+
+COSTS = ("parameters", "multiply_adds", "activation_bytes", LATENCY)
+"""What can be weighed against the objective, beside metrics."""
 
 
 class Run:
@@ -33,7 +37,8 @@ class Run:
         task: prepared.
         strategy: proposes children; whatever it proposes is checked.
         space: bounds of the search.
-        latency: its bound on measured latency; None where there is none.
+        meter: measures latency; None where it is neither bounded nor weighed.
+        latency: the bound on measured latency; None where there is none.
         notes: what the data set had to say.
         remarks: what else a user should know of how the run was opened.
     """
@@ -48,7 +53,8 @@ class Run:
         start = Architecture.parse(settings.run.start)
         counted = settings.run.space.build(start, self.task.image_size)
         counted.check(start)
-        self.latency = latency_bound(settings.run, self.task.image_size)
+        self.meter = latency_meter(settings.run, self.task.image_size)
+        self.latency = latency_bound(settings.run, self.meter)
         self.space = counted if self.latency is None else replace(counted, bounds=(self.latency,))
         self.strategy = _strategy(settings, self.space)
         self._check_settings()
@@ -56,6 +62,7 @@ class Run:
         if self._resources.remark:
             self.remarks.append(self._resources.remark)
         self.objective = _objective(self.task, settings.run.objective)
+        self.tradeoffs = _tradeoffs(self.task, self.objective, settings.run.pareto)
         self.notes = self.task.prepare(files.cache, prepare)
         self.archive: Archive
         self.weights: WeightStore
@@ -89,13 +96,14 @@ class Run:
                 run_seed=settings.seed,
                 ranking=settings.ranking,
                 inherit=settings.inherit,
+                tradeoffs=self.tradeoffs,
                 facts=self.identity().facts(),
             ).close()
         self.archive = Archive.open(path)
-        if self.latency is not None:  # only now, so that a resumed run takes what it has measured before
-            self.latency.store = self.archive
+        if self.meter is not None:  # only now, so that a resumed run takes what it has measured before
+            self.meter.store = self.archive
             try:
-                self.space.check(self.latency.start)
+                self.space.check(self.meter.start)
             except BaseException:
                 self.archive.close()
                 raise
@@ -205,6 +213,27 @@ def _strategy(settings: ResolvedSettings, space: SearchSpace) -> CheckedStrategy
     values = settings.screen.model_dump()
     screen = screen_plugin(values["name"]).build(settings.screen, space)
     return ScreenedStrategy(name, strategy, space, screen, values["name"], values["draws"])
+
+
+def _tradeoffs(task: Task, objective: MetricSpec, names: Sequence[str]) -> tuple[Tradeoff, ...]:
+    """Say of each name what it is.
+
+    Raises:
+        ConfigError: neither a cost nor a further metric of the task, or a name twice.
+    """
+    metrics = {metric.name: metric for metric in task.metrics if metric.name != objective.name}
+    found = []
+    for name in names:
+        if name in COSTS:
+            found.append(Tradeoff(name))
+        elif name in metrics:
+            found.append(Tradeoff(name, is_metric=True, higher_is_better=metrics[name].higher_is_better))
+        else:
+            hint = suggestion(name, [*COSTS, *metrics])
+            raise ConfigError(f"pareto names {name!r}, which is neither a cost nor another metric of the task{hint}")
+    if len(set(names)) < len(names):
+        raise ConfigError(f"pareto names something twice: {', '.join(names)}")
+    return tuple(found)
 
 
 def _objective(task: Task, name: str | None) -> MetricSpec:

@@ -3,17 +3,19 @@
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from spnas_core.errors import EvaluationError, SpnasError, WeightsError
 from spnas_core.plugins import BrokenPlugin, notify
-from spnas_core.tasks import EvaluationRequest
+from spnas_core.tasks import Evaluation, EvaluationRequest
 from spnas_search.archive import Candidate
 from spnas_search.archive.intake import plain_evaluation
 from spnas_search.executors import Executor, Outcome, evaluate_all
 from spnas_search.monitors import Monitor
 from spnas_search.run import ENDED, Run
+from spnas_search.run.latency import LATENCY
 from spnas_search.search.failures import TRIES, beyond_hope, failing_alike
 from spnas_search.search.rounds import ENDING, next_round, why_ended
 from spnas_search.search.weights import needed_weights
@@ -141,7 +143,7 @@ def _record(run: Run, outcome: Outcome, elapsed: float) -> Candidate:
     reason = outcome.reason
     if outcome.evaluation is not None:
         try:
-            evaluation = plain_evaluation(outcome.evaluation)
+            evaluation = plain_evaluation(_with_latency(run, number, outcome.evaluation))
             checksum = None if written is None else run.weights.commit(written, number)
             return run.archive.finish(number, evaluation, checksum, elapsed=elapsed)
         except (EvaluationError, WeightsError) as error:  # the task's doing, so the candidate's failure
@@ -152,6 +154,14 @@ def _record(run: Run, outcome: Outcome, elapsed: float) -> Candidate:
     if candidate.kind == "start":
         raise SearchStoppedError(f"the start {candidate.architecture} failed: {reason}", outcome.trace)
     return run.archive.fail(number, reason, outcome.seconds, elapsed=elapsed)
+
+
+def _with_latency(run: Run, number: int, evaluation: Evaluation) -> Evaluation:
+    """Add the measured latency to the cost of a start or child, where the run measures it."""
+    candidate = run.archive[number]
+    if run.meter is None or not candidate.is_node:
+        return evaluation
+    return replace(evaluation, cost={**evaluation.cost, LATENCY: run.meter.of(candidate.architecture).median})
 
 
 def _stop_if_all_fail_alike(run: Run, outcome: Outcome) -> None:

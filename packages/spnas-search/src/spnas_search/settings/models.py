@@ -158,6 +158,9 @@ class RunSettings(_Table):
         alike_failures: the run stops after this many evaluations in a row that fail for the same reason; they stay
             proposed, so that a resumed run tries them again.
         objective: metric to rank by; None for the task's first.
+        pareto: what is weighed against it, one or more: ``parameters``, ``multiply_adds``, ``activation_bytes``,
+            ``latency`` (measured on ``space.latency_device``), or further metrics of the task. The Pareto front of all
+            of them is kept; parents may be drawn from it (``strategy.parents``).
         budget: when the search ends.
         final: how it is brought to its verdict.
         rungs: further training of promising children.
@@ -177,6 +180,7 @@ class RunSettings(_Table):
     noise_seeds: int = Field(4, ge=2)
     alike_failures: int = Field(3, ge=1)
     objective: str | None = None
+    pareto: tuple[str, ...] = Field(("multiply_adds",), min_length=1)
     budget: BudgetSettings = BudgetSettings()
     final: FinalSettings = FinalSettings()
     rungs: RungSettings = RungSettings()

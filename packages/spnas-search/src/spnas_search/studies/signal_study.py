@@ -12,7 +12,7 @@ from spnas_core.durable import write_durably
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_search.run.folder import Prepare
-from spnas_search.run.latency import latency_bound
+from spnas_search.run.latency import latency_bound, latency_meter
 from spnas_search.settings import ResolvedSettings, resolve
 from spnas_search.studies.description import Description
 from spnas_search.studies.filling import Listener, fill
@@ -181,7 +181,10 @@ def _paths(
     settings: ResolvedSettings, image_size: tuple[int, int], signal: SignalSettings, known: tuple[CodePath, ...] = ()
 ) -> tuple[CodePath, ...]:
     start = Architecture.parse(settings.run.start)
-    space, latency = settings.run.space.build(start, image_size), latency_bound(settings.run, image_size)
+    space, latency = (
+        settings.run.space.build(start, image_size),
+        latency_bound(settings.run, latency_meter(settings.run, image_size)),
+    )
     if latency is not None:
         space = replace(space, bounds=(latency,))
     return draw_paths(start, space, signal.codes, seed=settings.run.seed, known=known, most_steps=signal.links)
