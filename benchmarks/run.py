@@ -24,11 +24,12 @@ NAMES = (
     "metrics",
     "inheritance",
     "passthrough",
+    "recovery",
     "warmup",
     "ranking",
     "latency",
 )
-WITH_DATA = ("bccd",)  # run only where they are named, for they need --data
+WITH_DATA = ("bccd", "rows")  # run only where they are named, for they need --data or --run
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
@@ -62,11 +63,18 @@ def main() -> None:
     """Run what is named, or everything."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"of {', '.join((*NAMES, *WITH_DATA))}; by default all but the last"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"of {', '.join((*NAMES, *WITH_DATA))}; by default all but the last two",
     )
     parser.add_argument("--children", type=int, default=10, help="children of the inheritance benchmark")
     parser.add_argument("--data", help="data set of the bccd benchmark, voc:PATH/TO/BCCD")
     parser.add_argument("--seed", type=int, default=0, help="of the bccd benchmark's trainings")
+    parser.add_argument("--run", action="append", help="folder of a search with rows, for the benchmark of rows")
+    parser.add_argument("--epochs", type=int, default=8, help="of the benchmark of rows")
+    parser.add_argument("--repetitions", type=int, default=3, help="trainings of each network there")
+    parser.add_argument("--work", help="folder there, whose trainings are not repeated")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - {*NAMES, *WITH_DATA}
     if unknown:
@@ -78,7 +86,7 @@ def main() -> None:
         print(f"== {module.TITLE}", flush=True)
         table = module.run(arguments)
         print(table, flush=True)
-        options = " --data voc:PATH" if name in WITH_DATA else ""
+        options = {"bccd": " --data voc:PATH", "rows": f" --run RUN --epochs {arguments.epochs}"}.get(name, "")
         write_section(name, module.TITLE, table, f"nox -s bench -- {name}{options}")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import odd_plugin
+from dying import PLACES
 from mounts import mounted
 from PIL import Image
 from searches import PATIENCE, Search, in_mood, refusal, resumed
@@ -26,6 +27,14 @@ def kill_driver(search: Search) -> Mend:
     with search.running() as child:
         search.wait()
         child.send(signal.SIGKILL)
+    return nothing
+
+
+def die_at_a_seam(search: Search) -> Mend:
+    """The driver is killed between two lines: a weights file has its name, say, and no row knows it yet."""
+    with search.running(dies=(search.rng.choice(list(PLACES)), search.rng.randrange(1, 13))) as child:
+        assert child.ended(PATIENCE)
+        assert child.code == -signal.SIGKILL or refusal(child.code or 0, child.output()) is None, child.output()
     return nothing
 
 
@@ -232,6 +241,7 @@ def data_changes(search: Search) -> Mend:
 
 ACTS = (
     kill_driver,
+    die_at_a_seam,
     interrupt,
     second_starter,
     file_damaged,
@@ -243,5 +253,14 @@ ACTS = (
     data_changes,
 )
 MOUNTING = (disk_full, read_only)
-REAL = (kill_driver, interrupt, second_starter, file_damaged, clock_set_back, annotations_change, data_moves)
-WITH_WORKERS = (kill_driver, kill_worker, interrupt, task_ends_its_process)
+REAL = (
+    kill_driver,
+    die_at_a_seam,
+    interrupt,
+    second_starter,
+    file_damaged,
+    clock_set_back,
+    annotations_change,
+    data_moves,
+)
+WITH_WORKERS = (kill_driver, die_at_a_seam, kill_worker, interrupt, task_ends_its_process)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import moody_plugin
+from dying import dies_at
 from safetensors.numpy import load_file
 
 from spnas_detect.jobs.folder import read_scores
@@ -109,14 +110,17 @@ class Search:
         return ["run", "--out", str(self.out), *(["--resume"] if self.has_begun else self.settings)]
 
     @contextlib.contextmanager
-    def running(self, clock: float | None = None, more: Sequence[str] = ()) -> Iterator["Child"]:
+    def running(
+        self, clock: float | None = None, more: Sequence[str] = (), dies: tuple[str, int] | None = None
+    ) -> Iterator["Child"]:
         """Let the search run in a child process; whatever is left of it at the end is killed.
 
         Args:
             clock: what its clock always says; None for the real time.
             more: arguments.
+            dies: place and count of ``dies_at``; None where it is not to die by itself.
         """
-        child = (Forked if self.is_null else Child)([*self.arguments(), *more], clock)
+        child = (Forked if self.is_null else Child)([*self.arguments(), *more], clock, dies)
         try:
             yield child
         finally:
@@ -154,13 +158,15 @@ class Training(Search):
 class Child:
     """``spnas`` in a process of its own."""
 
-    def __init__(self, arguments: list[str], clock: float | None) -> None:
+    def __init__(self, arguments: list[str], clock: float | None, dies: tuple[str, int] | None) -> None:
         self.log = Path(os.environ["SPNAS_TEST_LOGS"]) / f"{time.monotonic_ns()}.log"
         self.code: int | None = None
-        self.pid = self._start(arguments, clock)
+        self.pid = self._start(arguments, clock, dies)
 
-    def _start(self, arguments: list[str], clock: float | None) -> int:
+    def _start(self, arguments: list[str], clock: float | None, dies: tuple[str, int] | None) -> int:
         patch = "" if clock is None else f"import time; time.time = lambda: {clock}; "
+        if dies is not None:
+            patch += f"from dying import dies_at; dies_at{dies}; "
         with self.log.open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-c", f"{patch}from spnas_search.cli import main; main()", *arguments],
@@ -210,13 +216,13 @@ class Forked(Child):
     Good for the null task only: a forked process has none of the threads that libraries have started to compute with.
     """
 
-    def _start(self, arguments: list[str], clock: float | None) -> int:
+    def _start(self, arguments: list[str], clock: float | None, dies: tuple[str, int] | None) -> int:
         pid = os.fork()
         if pid == 0:
-            self._become(arguments, clock)
+            self._become(arguments, clock, dies)
         return pid
 
-    def _become(self, arguments: list[str], clock: float | None) -> None:
+    def _become(self, arguments: list[str], clock: float | None, dies: tuple[str, int] | None) -> None:
         code = 70
         try:
             os.setpgid(0, 0)
@@ -228,6 +234,8 @@ class Forked(Child):
             signal.signal(signal.SIGINT, signal.default_int_handler)
             if clock is not None:
                 time.time = lambda: clock
+            if dies is not None:
+                dies_at(*dies)
             sys.argv = ["spnas", *arguments]
             main()
         except SystemExit as end:

@@ -29,7 +29,7 @@ from voc_folder import write_voc
 from spnas_core.plugins import plugin_manager, registry
 from spnas_search.cli.main import commands
 
-SHORT, SHORT_PHASES, LONG = 18, 4, 150
+SHORT, SHORT_PHASES, LONG, TWENTY = 18, 4, 150, 20
 SEEDS = {
     "workers": range(2000, 2016),
     "detection": range(3000, 3017),
@@ -155,3 +155,12 @@ def test_many_acts(tmp_path, undisturbed, part):
 def test_acts_against(tmp_path, undisturbed, kind, seeds):
     for seed in seeds:
         suffer(tmp_path, undisturbed, seed, acts_on(tmp_path, kind), kind)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("kind", ["inline", "workers", "phases"])
+def test_every_act_twenty_times(tmp_path, undisturbed, kind):
+    for number, act in enumerate(acts_on(tmp_path, kind)):
+        for seed in range(TWENTY):
+            suffer(tmp_path, undisturbed, 6000 + 100 * number + seed, (act,), kind)
