@@ -7,11 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
+import spnas_search
 from spnas_core import Architecture
 from spnas_core.errors import DataError, EvaluationError
 from spnas_core.morphisms import identity
 from spnas_core.networks import build_backbone
-from spnas_core.tasks import EvaluationRequest, Fidelity, Pretraining, pretrains
+from spnas_core.tasks import EvaluationRequest, Fidelity, Pretraining, check_pretraining, pretrains
 from spnas_detect.data import cache_thumbnails, open_image_folder
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.task import DetectionTask
@@ -152,9 +153,27 @@ def test_a_folder_of_one_class_is_refused_before_anything_is_trained(tmp_path, f
     (tmp_path / "none").mkdir()
     for name, count in (("one", 1), ("none", 0)):
         with pytest.raises(DataError, match=rf"holds {count} class folder\(s\), at least 2 are needed"):
-            task(data=str(tmp_path / name)).prepare(tmp_path / "cache", lambda *_: None)
-    assert not (tmp_path / "cache").exists()
+            check_pretraining(task(data=str(tmp_path / name)))
+        settings = {"name": "detection", "pretraining": {"data": str(tmp_path / name)}}
+        with pytest.raises(DataError, match="at least 2 are needed"):
+            spnas_search.search(task=settings, strategy="full", out=tmp_path / "run")
+        assert not (tmp_path / "run").exists()
     made = task(data=str(folder))
+    (note,) = check_pretraining(made)
+    assert "validation split carved" in note
     made.prepare(tmp_path / "cache", lambda *_: None)
     evaluation, _ = evaluated(made, tmp_path, pretraining=Pretraining(1))
     assert evaluation.receipt["pretraining"]["classes"] == 3
+
+
+def test_a_data_set_that_gives_no_crop_is_refused_before_anything_is_trained(tmp_path):
+    made = task(min_side=60)
+    with pytest.raises(DataError, match="no object in the train images of shapes is 60 pixels long: lower min_side"):
+        check_pretraining(made)
+    settings = {"name": "detection", "pretraining": {"min_side": 60}}
+    with pytest.raises(DataError, match="lower min_side"):
+        spnas_search.search(task=settings, strategy="full", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    (train, validation) = check_pretraining(task())
+    assert train.startswith("crops of shapes: train: ")
+    assert validation.startswith("crops of shapes: validation: ")

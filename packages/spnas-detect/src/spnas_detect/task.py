@@ -86,11 +86,18 @@ class DetectionTask:
             ConfigError: the device is not there, or a metric does not fit the data.
         """
         choose_device(self.settings.device)
-        if self.settings.pretraining.data is not None:  # what is wrong with it is told before anything is trained
-            classification_data(self.settings)
         cached = prepare_data(self.settings, cache, report)
         self._cache, self._content = cached.folder, cached.content
         return data_notes(self.settings, cached)
+
+    def check_pretraining(self) -> tuple[str, ...]:
+        """Find what a backbone would be reignited on; no image is decoded.
+
+        Raises:
+            DataError: fewer than two classes, or classes or splits without an image.
+        """
+        data = classification_data(self.settings)
+        return tuple(f"{data.spec}: {note}" for note in data.notes)
 
     def evaluate(self, request: EvaluationRequest, report: Report) -> Evaluation:
         """Inherit, train, score, and write the weights.

@@ -11,6 +11,7 @@ from spnas_core.tasks.protocols import (
     Report,
     Task,
     TaskPlugin,
+    check_pretraining,
     data_fingerprint,
     pretrains,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "ResolvedCandidate",
     "Task",
     "TaskPlugin",
+    "check_pretraining",
     "data_fingerprint",
     "pretrains",
 ]

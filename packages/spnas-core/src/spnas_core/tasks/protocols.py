@@ -182,6 +182,21 @@ def pretrains(task: Task) -> bool:
     return bool(getattr(task, "pretrains", False))
 
 
+def check_pretraining(task: Task) -> tuple[str, ...]:
+    """Ask a task whether a backbone could be pretrained, before anything is trained.
+
+    A task that knows has a method ``check_pretraining``, which reads what there is to classify, without its images.
+
+    Returns:
+        What a reader of results should know of it.
+
+    Raises:
+        DataError: there is too little to classify.
+    """
+    check = getattr(task, "check_pretraining", None)
+    return () if check is None else tuple(check())
+
+
 def data_fingerprint(task: Task) -> str:
     """Return what a prepared task says of the content of its data.
 

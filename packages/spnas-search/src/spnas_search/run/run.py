@@ -10,7 +10,7 @@ from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, suggestion
 from spnas_core.plugins import registry
 from spnas_core.space import SearchSpace
-from spnas_core.tasks import MetricSpec, Report, Task, data_fingerprint, pretrains
+from spnas_core.tasks import MetricSpec, Report, Task, check_pretraining, data_fingerprint, pretrains
 from spnas_search.archive import Archive, RunLock, Tradeoff, WeightStore
 from spnas_search.executors import Executor, executor_plugin
 from spnas_search.executors.resources import share_cores
@@ -57,13 +57,13 @@ class Run:
         self.latency = latency_bound(settings.run, self.meter)
         self.space = counted if self.latency is None else replace(counted, bounds=(self.latency,))
         self.strategy = _strategy(settings, self.space)
-        self._check_settings()
+        of_pretraining = self._check_settings()
         self._resources = share_cores(settings.executor, self.round_size)
         if self._resources.remark:
             self.remarks.append(self._resources.remark)
         self.objective = _objective(self.task, settings.run.objective)
         self.tradeoffs = _tradeoffs(self.task, self.objective, settings.run.pareto)
-        self.notes = self.task.prepare(files.cache, prepare)
+        self.notes = (*self.task.prepare(files.cache, prepare), *of_pretraining)
         self.archive: Archive
         self.weights: WeightStore
 
@@ -162,8 +162,12 @@ class Run:
     ) -> None:
         self.close()
 
-    def _check_settings(self) -> None:
-        """Refuse weights that nobody would inherit, and a budget that ends before a first child is known."""
+    def _check_settings(self) -> tuple[str, ...]:
+        """Refuse weights that nobody would inherit, and a budget that ends before a first child is known.
+
+        Returns:
+            What is to be known of reignitions.
+        """
         epochs, settings = self.settings.run.budget.epochs, self.settings.run
         if settings.rungs.epochs and settings.ranking in {"gains", "lead"}:
             raise ConfigError(
@@ -179,8 +183,6 @@ class Run:
                 "final.train_fresh (--fresh) trains the winner from fresh weights, and this search does not train it: "
                 "say for how many epochs by final.train_epochs, or leave it out"
             )
-        if self.strategy.reignites:
-            self._check_reignition()
         least = settings.least_epochs(self.control_epochs)
         if epochs is not None and epochs < least:
             raise ConfigError(
@@ -188,8 +190,9 @@ class Run:
                 f"the re-scoring of {settings.final.finalists} finalists take {least}: raise it to more than that, or "
                 "lower warm_start_epochs, noise_seeds or final.finalists"
             )
+        return self._check_reignition() if self.strategy.reignites else ()
 
-    def _check_reignition(self) -> None:
+    def _check_reignition(self) -> tuple[str, ...]:
         """Refuse reignitions that cannot happen."""
         if self.settings.run.inherit == "none":
             raise ConfigError(
@@ -202,6 +205,7 @@ class Run:
                 f"the task {name!r} cannot pretrain a backbone: set strategy.reignition.most (or "
                 "strategy.serial.reignition.most) to 0"
             )
+        return check_pretraining(self.task)
 
 
 def _strategy(settings: ResolvedSettings, space: SearchSpace) -> CheckedStrategy:
