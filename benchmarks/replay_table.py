@@ -4,11 +4,12 @@
 
 The space is what swap and one expand make of `b@8_11-21-21-21`: 259 codes of 8 and 9 blocks in 4 stages. Trainings
 that are in the table already are left out, so the command goes on where it was stopped, on another machine too. It
-trains one repetition of everything before the next. Per core a training takes about half a minute.
+trains one repetition of everything before the next. Per core a training takes about 40 seconds.
 """
 
 import argparse
 import itertools
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,14 +23,22 @@ from spnas_search.studies import Job, Study, Training, TrainingKey, build_task, 
 
 TABLE = Path(__file__).resolve().parent / "data" / "shapes-replay.csv.gz"
 START = "b@8_11-21-21-21"
-EPOCHS = 8
+EPOCHS = 6
+BETWEEN = [2, 4]
+"""Epochs in the middle of a training whose scores are kept, too."""
 METRICS = ("AP", "AP50", "AP75")
-IMAGES = {"train": 512, "validation": 300, "test": 1}
+IMAGES = {"train": 1024, "validation": 300, "test": 1, "merged": True}
 DATA = {
     "small": {"min_size": 8, "max_size": 32},
     "large": {"min_size": 16, "max_size": 56, "objects": [3, 6]},
 }
 """Options of the generated images by the name of the data."""
+DETECTOR = {"neck_channels": 16, "head_channels": 64}
+"""A neck and heads that leave the work to the backbone.
+
+Classes are merged, since what they need is an outline that some trainings learn to tell late and others early; where
+objects are and how large is learned steadily (docs/benchmarks.md, heritability of candidate settings).
+"""
 SAVED_EVERY = 10
 
 Rows = list[Row]
@@ -51,7 +60,13 @@ def codes(start: str = START) -> list[str]:
 
 def settings_of(data: str) -> dict[str, object]:
     """Return the configuration of the trainings on one kind of data."""
-    task = {"name": "detection", "data": "shapes", "data_options": {**IMAGES, **DATA[data]}}
+    task = {
+        "name": "detection",
+        "data": "shapes",
+        "data_options": {**IMAGES, **DATA[data]},
+        "detector": DETECTOR,
+        "score_after": BETWEEN,
+    }
     return {"seed": 0, "start": START, "task": task, "executor": {"workers": "auto"}}
 
 
@@ -99,7 +114,7 @@ class Collector:
         if training.has_failed:
             print(f"{training.key} failed: {training.reason}", flush=True)
             return
-        self._rows.append(row(self._data, training))
+        self._rows += rows_of(self._data, training)
         self._unsaved += 1
         if self._unsaved >= SAVED_EVERY:
             self.save()
@@ -113,12 +128,21 @@ class Collector:
         print(f"{time.strftime('%H:%M:%S')} {len(self._rows)} trainings in {self._path.name}", flush=True)
 
 
-def row(data: str, training: Training) -> Row:
-    """Make a line of the table of a training."""
+def rows_of(data: str, training: Training) -> Rows:
+    """Make the lines of the table of a training: one per age at which it was scored."""
     own = training.key
-    fields = {"data": data, "code": own.code, "repetition": own.repetition, "epochs": own.epochs}
     costs = {name: int(training.cost[name]) for name in COSTS}
-    return {**fields, **costs, **{name: training.metrics[name] for name in METRICS}}
+    return [
+        {
+            "data": data,
+            "code": own.code,
+            "repetition": own.repetition,
+            "epochs": epochs,
+            **costs,
+            **{name: metrics.get(name, math.nan) for name in METRICS},
+        }
+        for epochs, metrics in {**training.partial, own.epochs: training.metrics}.items()
+    ]
 
 
 def open_study(folder: Path, data: str) -> Study:
@@ -154,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             with open_study(given.work / data, data) as study:
                 for known in [study.results.trainings.get(one.key) for one in jobs]:
                     if known is not None and not known.has_failed:
-                        rows.append(row(data, known))
+                        rows += rows_of(data, known)
                 fill(study, jobs, collector)
         except OutOfTimeError:
             print("out of time")

@@ -225,3 +225,25 @@ def test_a_step_that_does_not_fit_is_tried_once_more_in_parts(cache, monkeypatch
         with pytest.raises(OutOfMemoryError, match=r"^2 images of .* do not fit .* 2\.50 GiB more were asked for"):
             task.evaluate(request(), lambda _: None)
         assert sizes == [4, 2]
+
+
+def test_scores_in_between_change_nothing(tmp_path):
+    """They stand in the receipt, and are told; the last one is the evaluation's own."""
+    data = {"image_size": 64, "max_size": 32, "train": 16, "validation": 8, "test": 4}
+    found = {}
+    for after in ((), (1, 2, 3)):
+        task = DetectionTask(DetectionSettings(data_options=data, image_size=(64, 64), score_after=after))
+        task.prepare(tmp_path / "cache", lambda *_: None)
+        told = []
+        same = identity(Architecture.parse("b@8_1-2-1-1"))
+        request = EvaluationRequest(0, same, None, tmp_path / "w", Fidelity(3), seed=4)
+        evaluation = task.evaluate(request, told.append)
+        found[after] = evaluation.metrics, load_weights(tmp_path / "w"), evaluation.receipt
+        partial = evaluation.receipt.get("partial_scores", {})
+        assert list(partial) == [str(epoch) for epoch in after[:2]]
+        assert [progress.metrics for progress in told if progress.metrics] == list(partial.values())
+        assert all("AP" in metrics for metrics in partial.values())
+    (plain, weights, _), (scored, others, receipt) = found.values()
+    assert repr(plain) == repr(scored)
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
+    assert receipt["partial_scores"]["1"] != receipt["partial_scores"]["2"]

@@ -9,6 +9,9 @@ import pytest
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "plugin" / "src"
 
+SPNAS = "from spnas_search.cli import main; main()"
+PYTEST = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
+
 
 @pytest.fixture
 def spnas(tmp_path):
@@ -19,9 +22,9 @@ def spnas(tmp_path):
     (metadata / "entry_points.txt").write_text("[spnas]\nexample = spnas_example\n")
     path = os.pathsep.join([str(metadata.parent), str(EXAMPLE)])
 
-    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    def run(*arguments: str, code: str = SPNAS, **environment: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            [sys.executable, "-c", "from spnas_search.cli import main; main()", *arguments],
+            [sys.executable, "-c", code, *arguments],
             env={**os.environ, "PYTHONPATH": path, **environment},
             capture_output=True,
             text=True,
@@ -46,3 +49,10 @@ def test_disabling_plugins_leaves_the_built_in_ones(spnas):
     result = spnas("show", "w@16_11-21-21-21", SPNAS_DISABLE_PLUGINS="1")
     assert result.returncode == 2
     assert result.stderr.startswith("error: no block type is called 'w'")
+
+
+def test_the_plugin_keeps_the_contracts(spnas, tmp_path):
+    tests = EXAMPLE.parent / "tests"
+    result = spnas("-q", "-p", "no:cacheprovider", "--rootdir", str(tests), str(tests), code=PYTEST)
+    assert result.returncode == 0, result.stdout
+    assert " passed" in result.stdout

@@ -319,3 +319,21 @@ def test_killing_it_anywhere_loses_nothing_finished(tmp_path):
         fill(study, jobs, Heard())
         assert without_time(study.results.trainings) == whole
     assert not list((folder / "weights").iterdir())
+
+
+class Curved(NullTask):
+    """Scores in between, too."""
+
+    def evaluate(self, request, report):
+        evaluation = super().evaluate(request, report)
+        return replace(evaluation, receipt={"partial_scores": {"1": {"score": 0.25}}})
+
+
+def test_scores_in_between_stand_with_a_training(tmp_path):
+    with started(tmp_path / "s") as study:
+        study.task = Curved()
+        fill(study, [scratch(epochs=2)], Heard())
+        (training,) = study.results.trainings.values()
+        assert training.partial == {1: {"score": 0.25}}
+    with resumed(tmp_path / "s") as study:
+        assert study.results.trainings[training.key] == training

@@ -46,6 +46,8 @@ class DetectionSettings(BaseModel):
         calibrate: whether the norms of new pass-through projections are set from training images, so that they pass
             their input through in training mode too.
         metrics: names of registered metrics.
+        score_after: epochs of an evaluation after which it is scored in between, as it then is (averaged weights only
+            count at the end); the scores stand in its receipt, and are reported.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,3 +64,4 @@ class DetectionSettings(BaseModel):
     deterministic: bool = True
     calibrate: bool = True
     metrics: tuple[str, ...] = ("coco",)
+    score_after: tuple[Annotated[int, Field(ge=1)], ...] = ()

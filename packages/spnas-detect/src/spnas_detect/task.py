@@ -1,5 +1,6 @@
 """The ``detection`` task: a candidate becomes a trained detector and its scores."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -136,40 +137,69 @@ class DetectionTask:
             parent = {name: tensor for name, tensor in parent.items() if not name.startswith(BACKBONE)}
         detector, receipt = self._materialise(request, parent, data, device)
         pretrained = {} if request.pretraining is None else self._pretrain(request, detector, report)
-
-        def tell(record: StepRecord) -> None:
-            report(Progress(request.candidate, record.step, record.steps, f"loss {record.loss:.3f}"))
-
-        training = settings.training
         trainer = Trainer(
             detector,
             loader,
-            training,
-            training.peak_learning_rate(inherits=bool(parent)),
+            settings.training,
+            settings.training.peak_learning_rate(inherits=bool(parent)),
             request.epochs,
             seed=request.seed,
             image_names=data.split("train").names,
         )
-        trainer.run(tell)
-        if trainer.average is not None:
-            trainer.average.apply()
+
+        def scored() -> dict[str, float]:
+            return self._score(detector, data, request.split, settings, device)
+
+        partial = self._train(trainer, request.candidate, scored, report)
         report(Progress(request.candidate, 1, 1, "scoring"))
-        scores = score(
-            detector,  # type: ignore[arg-type]
-            data.split(request.split),
-            [metric_factory(name).build(data.classes) for name in self.settings.metrics],
-            batch_size=training.batch_size,
-            device=device,
-            precision=training.precision,
-        )
+        scores = scored()
         if request.weights is not None:
             description = describe_detector(request.rewrite.child, data.classes, settings)
             save_weights(detector, request.weights, description.metadata())
         return Evaluation(
             metrics=scores,
             cost=backbone_cost(request.rewrite.child, *self.settings.image_size).as_dict(),
-            receipt={**(receipt.as_dict() if parent else {}), **pretrained, **_of_rows(detector)},
+            receipt={
+                **(receipt.as_dict() if parent else {}),
+                **pretrained,
+                **_of_rows(detector),
+                **({"partial_scores": partial} if partial else {}),
+            },
             seconds=time.perf_counter() - begin,
+        )
+
+    def _train(
+        self, trainer: Trainer, candidate: int, scored: Callable[[], dict[str, float]], report: Report
+    ) -> dict[str, dict[str, float]]:
+        """Train to the end; return scores of the middle, by epoch, where the settings ask for them."""
+        partial: dict[str, dict[str, float]] = {}
+
+        def tell(record: StepRecord) -> None:
+            report(Progress(candidate, record.step, record.steps, f"loss {record.loss:.3f}"))
+
+        def between() -> None:
+            epoch, more = divmod(trainer.step, trainer.steps_per_epoch)
+            if more or epoch not in self.settings.score_after or trainer.step == trainer.steps:
+                return
+            partial[str(epoch)] = {name: value for name, value in scored().items() if math.isfinite(value)}
+            trainer.detector.train()
+            report(Progress(candidate, trainer.step, trainer.steps, "scored in between", partial[str(epoch)]))
+
+        trainer.run(tell, after_step=between)
+        if trainer.average is not None:
+            trainer.average.apply()
+        return partial
+
+    def _score(
+        self, detector: nn.Module, data: CachedData, split: str, settings: DetectionSettings, device: torch.device
+    ) -> dict[str, float]:
+        return score(
+            detector,  # type: ignore[arg-type]
+            data.split(split),
+            [metric_factory(name).build(data.classes) for name in settings.metrics],
+            batch_size=settings.training.batch_size,
+            device=device,
+            precision=settings.training.precision,
         )
 
     def _materialise(

@@ -106,7 +106,8 @@ class Evaluation:
     Attributes:
         metrics: by name, NaN where undefined.
         cost: by name: ``parameters``, ``multiply_adds``, ``activation_bytes`` of the backbone.
-        receipt: what was inherited, as plain values; empty for fresh weights.
+        receipt: what was inherited, and what else is to be known, as plain values. ``partial_scores`` are metrics by
+            epoch, of the middle of the training.
         seconds: that the evaluation took.
     """
 
@@ -125,12 +126,14 @@ class Progress:
         done: finished steps.
         total: steps in all.
         note: the phase, or the last loss, for people.
+        metrics: a partial score: what the metrics are at this moment of the training; empty for none.
     """
 
     candidate: int
     done: int
     total: int
     note: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 Report = Callable[[Progress], None]

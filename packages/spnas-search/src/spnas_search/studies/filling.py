@@ -1,6 +1,6 @@
 """From wanted jobs to results: evaluate what is missing, in order of descent, and enter each outcome as it comes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from spnas_core.errors import ConfigError, EvaluationError, SpnasError, WeightsError
@@ -152,7 +152,7 @@ class _Filling:
                 evaluation = plain_evaluation(outcome.evaluation)
                 if request.weights is not None:
                     self._study.weights.commit(request.weights, job.key.number)
-                return Training(*known, evaluation.metrics, evaluation.cost)
+                return Training(*known, evaluation.metrics, evaluation.cost, partial=_partial(evaluation.receipt))
             except (EvaluationError, WeightsError) as error:  # the task's doing, so the training's failure
                 reason = str(error)
         if request.weights is not None:
@@ -169,3 +169,9 @@ class _Filling:
                 "--retry-failed, or, where it is their own fault, raise alike_failures",
                 trace,
             )
+
+
+def _partial(receipt: Mapping[str, object]) -> dict[int, Mapping[str, float]]:
+    """Read partial scores off a receipt."""
+    found = receipt.get("partial_scores")
+    return {int(epoch): metrics for epoch, metrics in found.items()} if isinstance(found, Mapping) else {}

@@ -40,6 +40,7 @@ class Training:
         metrics: by name, NaN where undefined; empty where it failed.
         cost: by name, of the backbone; empty where it failed.
         reason: why it failed, in one line; empty where it did not.
+        partial: metrics in the middle of the training, by epoch; empty where none were asked for.
     """
 
     key: TrainingKey
@@ -51,6 +52,7 @@ class Training:
     metrics: Mapping[str, float] = field(default_factory=dict, hash=False)
     cost: Mapping[str, float] = field(default_factory=dict, hash=False)
     reason: str = ""
+    partial: Mapping[int, Mapping[str, float]] = field(default_factory=dict, hash=False)
 
     @property
     def has_failed(self) -> bool:
@@ -60,6 +62,8 @@ class Training:
     def as_dict(self) -> dict[str, object]:
         """Return everything as plain values, the key's fields in front."""
         own = {name: getattr(self, name) for name in _PLAIN}
+        partial = {str(epoch): dict(metrics) for epoch, metrics in self.partial.items()}
+        own |= {"partial": partial} if partial else {}
         return {**self.key.as_dict(), "metrics": dict(self.metrics), "cost": dict(self.cost), **own}
 
     @classmethod
@@ -72,7 +76,8 @@ class Training:
         try:
             metrics, cost = (_numbers(values[name]) for name in ("metrics", "cost"))
             own = {name: kind(values[name]) for name, kind in _PLAIN.items()}
-            return cls(TrainingKey.read(values), metrics=metrics, cost=cost, **own)
+            partial = {int(epoch): _numbers(found) for epoch, found in values.get("partial", {}).items()}
+            return cls(TrainingKey.read(values), metrics=metrics, cost=cost, partial=partial, **own)
         except ConfigError:
             raise
         except KeyError as error:
