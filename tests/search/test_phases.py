@@ -48,10 +48,10 @@ def test_the_serial_phase_is_followed_by_the_parallel_one(whole):
     children = whole.archive.of_kind("child")
     numbers = [child.strategy for child in children]
     assert numbers == sorted(numbers)
-    assert numbers.count(1) == 5
+    assert numbers.count(2) == 5
     assert 3 <= numbers.count(0) <= 14
     for child in children:
-        assert bool(child.architecture.rows) == (child.strategy == 1)
+        assert bool(child.architecture.rows) == (child.strategy == 2)
         assert {step.morphism for step in child.rewrite.steps} <= (
             {"add-row"} if child.strategy else {"swap", "expand", "add-stage"}
         )
@@ -88,7 +88,7 @@ def test_the_verdict_compares_what_was_found_step_by_step(whole):
     assert isinstance(found, Verdict)
     sides = milestones(whole.archive, found.winner)
     kinds = sorted((side.strategy, side.kind) for side in sides)
-    assert kinds == [(0, "child"), (0, "reignition"), (0, "start"), (1, "child")]
+    assert kinds == [(0, "child"), (0, "reignition"), (0, "start"), (2, "child")]
     (column,) = found.columns
     assert [side.candidate.id for side in column.between] == [side.id for side in sides[1:-1]]
     assert len({len(scores) for scores in (column.start, column.winner, *(one.scores for one in column.between))}) == 1
@@ -104,9 +104,9 @@ def test_the_verdict_compares_what_was_found_step_by_step(whole):
 def test_a_reopened_run_decides_the_same(whole):
     with read_archive(whole.folder) as again:
         assert [*again] == [*whole.archive]
-        assert again.strategy == whole.archive.strategy == 1
+        assert again.strategy == whole.archive.strategy == 2
         assert again.recent_children == whole.archive.recent_children
-        assert {child.strategy for child in again.recent_children} == {1}
+        assert {child.strategy for child in again.recent_children} == {2}
 
 
 def test_a_search_without_reignitions_ends_its_first_phase_when_it_is_stuck(tmp_path):
@@ -117,6 +117,20 @@ def test_a_search_without_reignitions_ends_its_first_phase_when_it_is_stuck(tmp_
         assert not run.archive.of_kind("reignition")
         assert numbers.count(0) < 14
         assert numbers.count(1) == 5
+
+
+def test_a_first_phase_that_was_never_stuck_is_reignited_once_before_rows_are_added(tmp_path):
+    table = FULL | {"serial": {"n_stuck": 99, "reignition": {"most": 1, "pretrain_epochs": 5}}, "serial_candidates": 6}
+    with searched(tmp_path, strategy=table) as run:
+        archive = run.archive
+        (reignition,) = archive.of_kind("reignition")
+        serial, parallel = archive.children_of(0), archive.children_of(2)
+        assert (len(serial), len(parallel)) == (6, 5)
+        assert serial[-1].id < reignition.id < parallel[0].id
+        assert (reignition.strategy, reignition.epochs, reignition.pretraining) == (1, 4, Pretraining(5))
+        assert archive[reignition.parent].strategy == 0
+        found = outcome(archive, run.settings.run)
+        assert any(side.candidate.kind == "reignition" for side in found.columns[0].between)
 
 
 def test_any_strategies_may_follow_one_another(tmp_path):

@@ -13,7 +13,7 @@ from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive, Proposal
 from spnas_search.strategies._base import Strategy, strategy_plugin
 from spnas_search.strategies.parallel import ParallelSettings
-from spnas_search.strategies.reignition import ReignitionSettings
+from spnas_search.strategies.reignition import Reignition, ReignitionSettings
 from spnas_search.strategies.serial import SerialSettings
 
 
@@ -100,11 +100,41 @@ class Phases:
         return phase.strategy.stuck(archive) if archive.strategy == number and children else None
 
 
+class ReigniteOnce:
+    """Reignites the best candidate, where none was reignited before, and that is all.
+
+    Args:
+        settings: of that reignition; ``most`` and ``n_after`` are not heeded.
+        epochs: that a child is trained.
+    """
+
+    round = 1
+    reignites = True
+
+    def __init__(self, settings: ReignitionSettings, epochs: int) -> None:
+        self.epochs = settings.epochs or epochs
+        self._reignition = Reignition(settings.model_copy(update={"most": 1}), epochs)
+
+    def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
+        """Propose the reignition, once."""
+        return self._reignition.propose(archive) if self._reignition.is_left(archive) else []
+
+    def stuck(self, archive: Archive) -> str | None:
+        """Never: it has something to propose, or nothing."""
+        return None
+
+    def may_use(self, archive: Archive) -> frozenset[int]:
+        """The best candidate, while it may be reignited."""
+        best = archive.best(1) if self._reignition.is_left(archive) else ()
+        return frozenset(candidate.id for candidate in best)
+
+
 class FirstPhaseReignition(ReignitionSettings):
     """The ``[strategy.serial.reignition]`` table of the whole search.
 
     Attributes:
-        most: reignitions; the paper has at most two.
+        most: reignitions; the paper has at most two. Where this is 1 or more and the phase ends without one, its best
+            candidate is reignited before rows are added.
     """
 
     most: int = Field(1, ge=0)
@@ -145,11 +175,12 @@ class FullSettings(BaseModel):
 
 
 def full(settings: FullSettings, space: SearchSpace) -> Phases:
-    """Build the whole search."""
-    tables = (settings.serial, settings.serial_candidates), (settings.parallel, settings.parallel_candidates)
-    phases = [
-        Phase(table.name, strategy_plugin(table.name).build(table, space), candidates) for table, candidates in tables
-    ]
+    """Build the whole search: serial, the reignition of its best where there was none, parallel."""
+    serial, parallel = (strategy_plugin(name).build for name in ("serial", "parallel"))
+    phases = [Phase("serial", serial(settings.serial, space), settings.serial_candidates)]
+    if settings.serial.reignition.most:
+        phases.append(Phase("reignite", ReigniteOnce(settings.serial.reignition, settings.serial.epochs), None))
+    phases.append(Phase("parallel", parallel(settings.parallel, space), settings.parallel_candidates))
     return Phases(phases, settings, trains_winner=True)
 
 
@@ -198,5 +229,9 @@ def phase_names(table: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of the strategies that a ``[strategy]`` table stands for."""
     name = str(table.get("name", "serial"))
     if name == "full":
-        return "serial", "parallel"
+        return (
+            ("serial", "reignite", "parallel")
+            if FullSettings(**table).serial.reignition.most
+            else ("serial", "parallel")
+        )
     return tuple(str(one.get("name")) for one in table["phases"]) if name == "phases" else (name,)
