@@ -238,7 +238,7 @@ def test_another_strategy_does_not_go_on_from_an_earlier_ones_reignition(tmp_pat
 
 def test_what_a_candidate_was_pretrained_on_is_listed(whole):
     listed = [candidate_json(whole.archive, one) for one in whole.archive]
-    assert {one["strategy"] for one in listed} == {0, 1}
+    assert {one["strategy"] for one in listed} == {0, 2}
     shown = [one["pretraining"] for one in listed if one["kind"] == "reignition"]
     assert shown == [{"epochs": 5, "fresh": False}] * 2
 

@@ -229,9 +229,6 @@ def phase_names(table: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of the strategies that a ``[strategy]`` table stands for."""
     name = str(table.get("name", "serial"))
     if name == "full":
-        return (
-            ("serial", "reignite", "parallel")
-            if FullSettings(**table).serial.reignition.most
-            else ("serial", "parallel")
-        )
+        reignite = ("reignite",) if FullSettings(**table).serial.reignition.most else ()
+        return ("serial", *reignite, "parallel")
     return tuple(str(one.get("name")) for one in table["phases"]) if name == "phases" else (name,)
