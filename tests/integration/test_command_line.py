@@ -165,9 +165,12 @@ def test_a_search_starts_from_torchvisions_weights(tmp_path):
     weights, out = tmp_path / "resnet18.pth", tmp_path / "run"
     torch.save(torchvision.models.resnet18().state_dict(), weights)
     given = (*NULL, "--init", f"torchvision:{weights}", "--set", "warm_start_epochs=0")
-    assert "has no place in" in refused("run", *given, "--start", "b_11-21-21-2", "--out", out)
-    assert "does not fit b@32_11-21-21-21" in refused("run", *given, "--start", "b@32_11-21-21-21", "--out", out)
+    assert "their block types 'r' and 'b' differ" in refused("run", *given, "--start", "r_11-21-21-21", "--out", out)
     assert not out.exists()
+    ran = invoke("run", *given, "--start", "b_11-21-2-2111", "--out", out)
+    assert ran.exit_code == 0, ran.output
+    said = "init is of b_11-21-21-21: align: 7 of 9 residual branches are those of b_11-21-21-21"
+    assert said in " ".join(ran.output.split())
 
 
 def test_weights_of_another_architecture_name_the_first_differing_tensors(tmp_path):

@@ -6,7 +6,8 @@ import torchvision
 from torch.utils.flop_counter import FlopCounterMode
 
 import spnas_core
-from spnas_core.interchange import from_torchvision, to_torchvision
+from spnas_core.errors import WeightsError
+from spnas_core.interchange import from_torchvision, to_torchvision, torchvision_architecture
 
 NETWORKS = {
     "resnet18": "b_11-21-21-21",
@@ -81,3 +82,18 @@ def test_weights_of_another_network_are_refused():
     state = torchvision.models.resnet34().state_dict()
     with pytest.raises(spnas_core.SpnasError, match="has no place in b_11-21-21-21"):
         from_torchvision(spnas_core.Architecture.parse("b_11-21-21-21"), state)
+
+
+def test_a_network_is_recognised_by_its_tensors(pair):
+    theirs, _, architecture = pair
+    state = {name: tensor for name, tensor in theirs.state_dict().items() if not name.startswith("fc.")}
+    assert torchvision_architecture(state) == architecture
+
+
+def test_what_has_no_code_is_refused():
+    with torch.device("meta"):
+        wide = torchvision.models.wide_resnet50_2().state_dict()
+    with pytest.raises(WeightsError, match="a wide ResNet \\(128 channels where 64 are usual\\)"):
+        torchvision_architecture(wide)
+    with pytest.raises(WeightsError, match="no tensors of a torchvision ResNet"):
+        torchvision_architecture({"features.0.weight": torch.zeros(1)})

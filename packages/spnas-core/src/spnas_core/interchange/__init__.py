@@ -1,5 +1,5 @@
 """Weights from and for other libraries."""
 
-from spnas_core.interchange.torchvision import from_torchvision, to_torchvision
+from spnas_core.interchange.torchvision import from_torchvision, to_torchvision, torchvision_architecture
 
-__all__ = ["from_torchvision", "to_torchvision"]
+__all__ = ["from_torchvision", "to_torchvision", "torchvision_architecture"]

@@ -4,12 +4,13 @@ torchvision numbers blocks per stage (``layer2.0.conv1``) and we count along the
 the architecture's stages are needed to translate.
 """
 
+import re
 from collections.abc import Mapping
 
 from torch import Tensor
 
 from spnas_core.encoding import Architecture
-from spnas_core.errors import WeightsError
+from spnas_core.errors import CodeError, WeightsError
 
 _LEAVES = (("downsample.0.", "projection.conv."), ("downsample.1.", "projection.bn."))
 _STEM = (("conv1.", "stem.conv1."), ("bn1.", "stem.bn1."))
@@ -70,3 +71,43 @@ def to_torchvision(architecture: Architecture, state: Mapping[str, Tensor]) -> d
             raise WeightsError(f"{name!r} is no tensor of {architecture}")
         renamed[theirs] = tensor
     return renamed
+
+
+_BLOCK = re.compile(r"layer(\d+)\.(\d+)\.conv1\.weight")
+
+
+def torchvision_architecture(state: Mapping[str, Tensor]) -> Architecture:
+    """Tell the code of a ResNet or ResNeXt from its tensors.
+
+    Args:
+        state: torchvision's tensors by name.
+
+    Raises:
+        WeightsError: they are of no network that has a code, such as a wide ResNet.
+    """
+    places = sorted((int(found[1]), int(found[2])) for name in state if (found := _BLOCK.fullmatch(name)))
+    if not places:
+        raise WeightsError("there are no tensors of a torchvision ResNet (layer1.0.conv1.weight, …)")
+    last = "conv3" if "layer1.0.conv3.weight" in state else "conv2"
+    outputs = [len(state[f"layer{stage}.{position}.{last}.weight"]) for stage, position in places]
+    digits = ["1" if after == before else "2" for before, after in zip([outputs[0], *outputs], outputs, strict=False)]
+    stages = [""] * places[-1][0]
+    for (stage, _), digit in zip(places, digits, strict=True):
+        stages[stage - 1] += digit
+    text = f"{_block_name(state, outputs[0])}@{outputs[0] // (4 if last == 'conv3' else 1)}_{'-'.join(stages)}"
+    try:
+        return Architecture.parse(text)
+    except CodeError as error:
+        raise WeightsError(f"these tensors are of no network that has a code: {error}") from error
+
+
+def _block_name(state: Mapping[str, Tensor], first_output: int) -> str:
+    if "layer1.0.conv3.weight" not in state:
+        return "b"
+    width, of_group = state["layer1.0.conv2.weight"].shape[:2]
+    base = first_output // 4
+    if width == of_group:
+        if width != base:
+            raise WeightsError(f"these tensors are of a wide ResNet ({width} channels where {base} are usual): no code")
+        return "r"
+    return f"x{width // of_group}x{of_group * 64 // base}d"

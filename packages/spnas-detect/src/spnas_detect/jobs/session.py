@@ -16,13 +16,13 @@ from torch import nn
 from spnas_core.durable import replace_durably
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, DataError
-from spnas_core.interchange.initial_weights import read_initial_weights
 from spnas_core.lock import FolderLock
 from spnas_core.morphisms import identity
 from spnas_detect.detectors import Detector, build_detector, detector_factory
 from spnas_detect.devices import choose_device
 from spnas_detect.folders import explained_writing, make_folder, new_folder
 from spnas_detect.jobs.folder import TrainFolder, check_same_data, read_scores
+from spnas_detect.jobs.inheriting import inherited
 from spnas_detect.jobs.monitor import Monitor, Silent, Speedometer
 from spnas_detect.jobs.settings import TrainSettings
 from spnas_detect.metrics import metric_factory
@@ -181,8 +181,8 @@ def check_buildable(settings: TrainSettings) -> None:
         SpnasError: what does not fit, or cannot be read.
     """
     architecture = Architecture.parse(settings.architecture)
-    tensors = {} if settings.init is None else read_initial_weights(settings.init, architecture)
-    build_detector(identity(architecture), 1, settings.detector, tensors, generator=torch.Generator().manual_seed(0))
+    rewrite, tensors = inherited(settings, architecture)
+    build_detector(rewrite, 1, settings.detector, tensors, generator=torch.Generator().manual_seed(0))
 
 
 def _train_here(
@@ -270,18 +270,16 @@ class _Session:
 
     def _detector(self, *, inherit: bool) -> nn.Module:
         settings = self.settings
-        tensors = {}
-        if settings.init is not None and inherit:
-            tensors = read_initial_weights(settings.init, self.architecture)
+        rewrite, tensors = inherited(settings, self.architecture) if inherit else (identity(self.architecture), {})
         detector, _, receipt = build_detector(
-            identity(self.architecture),
+            rewrite,
             len(self.data.classes),
             settings.detector,
             tensors,
             generator=torch.Generator().manual_seed(settings.seed),
         )
         if tensors:
-            self.monitor.message(f"weights of {settings.init}: {receipt}")
+            self.monitor.message("; ".join([f"weights of {settings.init}: {receipt}", *map(str, rewrite.steps)]))
         convert_norms(detector, settings.training.norm)
         detector.to(self.device)
         if uses_channels_last(settings.training):

@@ -1,16 +1,18 @@
 """Weights that a search starts from, brought into the form that candidates inherit from."""
 
+import json
 from pathlib import Path
 
 from safetensors.torch import save_file
 
 from spnas_core.durable import replace_durably
 from spnas_core.encoding import Architecture
-from spnas_core.interchange.initial_weights import read_initial_weights
+from spnas_core.interchange.initial_weights import DESCRIPTION, read_initial_weights
+from spnas_core.morphisms import Rewrite
 
 
 def import_weights(source: str, architecture: Architecture, target: Path) -> None:
-    """Read weights from outside and write them as a candidate's file.
+    """Read weights from outside and write them as a candidate's file, which says what they are of.
 
     Args:
         source: ``torchvision:FILE`` or ``FILE.safetensors``; see ``read_initial_weights``.
@@ -18,9 +20,15 @@ def import_weights(source: str, architecture: Architecture, target: Path) -> Non
         target: file to write.
 
     Raises:
-        WeightsError: the file cannot be read, or holds another network; the first differing tensors are named.
+        WeightsError: the file cannot be read, or its network has another block type or stem than the start.
     """
-    tensors = read_initial_weights(source, architecture)
+    found = read_initial_weights(source, architecture)
     temporary = target.with_name(f".{target.name}.new")
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
+    tensors = {name: tensor.contiguous() for name, tensor in found.tensors.items()}
+    save_file(tensors, temporary, {DESCRIPTION: json.dumps({"architecture": str(found.architecture)})})
     replace_durably(temporary, target)
+
+
+def initial_rewrite(file: Path, architecture: Architecture) -> Rewrite:
+    """Say how the start inherits what ``import_weights`` has written; the identity where that is its own."""
+    return read_initial_weights(str(file), architecture).rewrite(architecture)

@@ -8,6 +8,7 @@ from typing import Self
 
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, suggestion
+from spnas_core.morphisms import Rewrite, identity
 from spnas_core.plugins import registry
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import MetricSpec, Report, Task, check_pretraining, data_fingerprint, pretrains
@@ -16,7 +17,7 @@ from spnas_search.executors import Executor, executor_plugin
 from spnas_search.executors.resources import share_cores
 from spnas_search.run.folder import Prepare, RunFolder
 from spnas_search.run.identity import Identity, check_init, installed_versions
-from spnas_search.run.initial_weights import import_weights
+from spnas_search.run.initial_weights import import_weights, initial_rewrite
 from spnas_search.run.latency import LATENCY, latency_bound, latency_meter
 from spnas_search.screens import ScreenedStrategy, screen_plugin
 from spnas_search.settings import ResolvedSettings
@@ -64,6 +65,7 @@ class Run:
         self.objective = _objective(self.task, settings.run.objective)
         self.tradeoffs = _tradeoffs(self.task, self.objective, settings.run.pareto)
         self.notes = (*self.task.prepare(files.cache, prepare), *of_pretraining)
+        self._start_rewrite: Rewrite | None = None
         self.archive: Archive
         self.weights: WeightStore
 
@@ -107,6 +109,8 @@ class Run:
             except BaseException:
                 self.archive.close()
                 raise
+        if self.settings.run.init is not None and (steps := self.start_rewrite().steps):
+            self.remarks.append(f"init is of {self.start_rewrite().parent}: {'; '.join(map(str, steps))}")
         self.weights = WeightStore(self.files.weights)
         self.weights.clean()
 
@@ -127,6 +131,16 @@ class Run:
         """
         check_init(self.archive, self.files.init)
         return self.files.init if self.files.init.exists() else None
+
+    def start_rewrite(self) -> Rewrite:
+        """How the start and fresh warm starts inherit the weights that the run was given.
+
+        Those may be of an architecture near it; see ``align``.
+        """
+        if self._start_rewrite is None:
+            weights, start = self.start_weights(), Architecture.parse(self.settings.run.start)
+            self._start_rewrite = identity(start) if weights is None else initial_rewrite(weights, start)
+        return self._start_rewrite
 
     @property
     def round_size(self) -> int:

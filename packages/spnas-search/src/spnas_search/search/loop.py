@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from spnas_core.errors import EvaluationError, SpnasError, WeightsError
@@ -120,13 +119,14 @@ def _request(run: Run, candidate: Candidate) -> EvaluationRequest:
 
     The start and the verdict's warm starts begin with the weights that the run was given; from scratch is without.
     """
+    rewrite, inherited = run.archive.rewrite_from_source(candidate), None
     if candidate.source is not None:
-        inherited: Path | None = run.weights.path(candidate.source)
-    else:
-        inherited = run.start_weights() if candidate.kind in {"start", "warm"} else None
+        inherited = run.weights.path(candidate.source)
+    elif candidate.kind in {"start", "warm"}:
+        rewrite, inherited = run.start_rewrite(), run.start_weights()
     return EvaluationRequest(
         candidate.id,
-        run.archive.rewrite_from_source(candidate),
+        rewrite,
         inherited,
         None if candidate.kind in _WITHOUT_WEIGHTS else run.weights.temporary(candidate.id),
         candidate.fidelity,

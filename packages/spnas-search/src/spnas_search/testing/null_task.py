@@ -102,7 +102,7 @@ class NullTask:
         time.sleep(self.duration)
         for epoch in range(1, request.epochs + 1):
             report(Progress(request.candidate, epoch, request.epochs, "null"))
-        inherited = 0 if request.parent_weights is None else int(load_file(request.parent_weights)["epochs"][0])
+        inherited = 0 if request.parent_weights is None else _epochs_of(request.parent_weights)
         age = inherited + request.epochs
         if request.pretraining is not None:
             report(Progress(request.candidate, request.pretraining.epochs, request.pretraining.epochs, "pretraining"))
@@ -144,3 +144,8 @@ def _misbehave(behaviour: Behaviour | None) -> None:
                 time.sleep(3600)
         case _:
             pass
+
+
+def _epochs_of(weights: Path) -> int:
+    """Epochs that a weights file has been trained for; those from outside have none of this task's."""
+    return int(load_file(weights).get("epochs", [0])[0])
