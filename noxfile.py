@@ -45,11 +45,15 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests; ``-- --slow`` adds the longer proofs, other options go to pytest."""
+    """Run the tests, a process per core; ``-- --slow`` adds the longer proofs, other options go to pytest.
+
+    A file's tests run in one process, with one thread each.
+    """
     install(session)
     arguments = [argument for argument in session.posargs if argument != "--slow"]
     marker = [] if "--slow" in session.posargs else ["-m", "not slow"]
-    session.run("pytest", *marker, *arguments)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    session.run("pytest", "-n", str(cores), "--dist", "loadfile", *marker, *arguments)
 
 
 PROCESSORS = {
