@@ -23,6 +23,7 @@ import numpy as np
 from scipy import stats
 
 import spnas_search
+from replay_table import EPOCHS, START
 from spnas_search.replay import read_table
 from spnas_search.replay.task import ReplayTask
 from spnas_search.statistics import mean_interval
@@ -30,7 +31,7 @@ from spnas_search.statistics import mean_interval
 TITLE = "Regret of searches over a replay table"
 FOLDER = Path(__file__).resolve().parent
 TABLE = FOLDER / "data" / "shapes-replay.csv.gz"
-METRIC, EPOCHS, START = "AP", 8, "b@8_11-21-21-21"
+METRIC = "AP"
 SPACE = {"min_blocks": 8, "max_blocks": 9, "min_stages": 4, "max_stages": 4, "max_multiply_adds": "none"}
 ODDS = {"swap": 1.0, "expand": 0.4}
 
