@@ -30,7 +30,7 @@ def data_group() -> None:
     type=IMAGE_SIZE,
     help="Canvas that anchors are suggested for, in pixels.  [default: the median image's size]",
 )
-@click.option("--no-decode", is_flag=True, help="Do not open image files.")
+@click.option("--no-decode", is_flag=True, help="Do not decode images, only read their headers.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, and nothing else.")
 def check(
     spec: str,

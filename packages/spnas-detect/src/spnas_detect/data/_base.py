@@ -10,7 +10,6 @@ from typing import Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from spnas_core.errors import DataError, suggestion
 from spnas_detect.data.faults import Fault, refuse
@@ -70,6 +69,8 @@ class DetectionData:
         dropped: of each degenerate box that the reader left out, the file or image that has it.
         faults: files, images and objects that cannot be read, and are left out: the data is not to be used, only
             looked at.
+        on_fault: ``drop`` where images that do not decode are left out and counted; ``refuse`` where the data is not to
+            be used then.
     """
 
     spec: str
@@ -79,6 +80,7 @@ class DetectionData:
     notes: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
+    on_fault: str = "refuse"
 
     def made(self) -> "DetectionData":
         """Return the same data with every record made, for whoever goes through lazy ones more than once."""
@@ -259,37 +261,6 @@ def read_json(file: Path, content: str) -> dict[str, object]:
     if not isinstance(found, dict):
         raise DataError(f"{file} holds a {type(found).__name__}: an object with {content} is expected")
     return found
-
-
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """Decode an image file to uint8[H, W, 3] RGB, as stored: an EXIF rotation is not applied.
-
-    Raises:
-        DataError: the file is missing or does not decode.
-    """
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except FileNotFoundError:
-        raise DataError(f"image {path} does not exist") from None
-    # Pillow reports damaged files as any of these, depending on the format
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise DataError(f"image {path} does not decode: {error}") from None
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Read (width, height) in pixels from an image file's header.
-
-    Raises:
-        DataError: the file is missing or not an image.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except FileNotFoundError:
-        raise DataError(f"image {path} does not exist") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise DataError(f"image {path} does not decode: {error}") from None
 
 
 def no_box_error(where: object, dropped: Sequence[str]) -> DataError:

@@ -6,6 +6,7 @@ COCO boxes are (x, y, width, height) from 0, so x1 = x and x2 = x + width; what 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,10 @@ from spnas_detect.data._base import (
     degenerate_note,
     fingerprint,
     no_box_error,
-    read_image,
     read_json,
 )
 from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, FaultCollector
+from spnas_detect.data.images import IMAGE_OPTIONS, ImageFinder, LookedAt, image_options, look_at
 
 _FILES = {
     "train": ("instances_train2017.json", "instances_train2014.json", "instances_train.json", "train.json"),
@@ -44,7 +45,7 @@ _Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class _Image:
-    """One entry of ``images``: what it is called, and the file."""
+    """One entry of ``images``: what it is called, the file, and its annotated size."""
 
     name: str
     file: Path
@@ -54,10 +55,10 @@ class _Image:
 
 @dataclass(frozen=True)
 class _Object:
-    """One entry of ``annotations``; the box lies inside its image, None for one without area."""
+    """One entry of ``annotations``, with the corners of the box as written."""
 
     image: int
-    box: _Box | None
+    corners: _Box
     category: int
     is_crowd: bool
 
@@ -73,15 +74,15 @@ class _Annotated:
     boxes: tuple[_Box, ...]
     categories: tuple[int, ...]
     is_crowd: tuple[bool, ...]
+    dropped: int
 
 
 @dataclass(frozen=True)
 class _Contents:
-    """One JSON file."""
+    """One JSON file: its images, each with its objects."""
 
-    images: list[_Annotated]
+    images: list[tuple[_Image, list[_Object]]]
     categories: dict[int, str]
-    dropped: list[str]
 
 
 def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> DetectionData:
@@ -98,34 +99,43 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
         options: ``train``, ``validation``, ``test``: JSON files, relative to the folder or to its
             ``annotations``, the latter two also ``carved``; ``images``: the folder of all images, relative to the
             folder. ``validation=carved`` with ``test=instances_val2017.json`` keeps val2017 for the final number.
+            ``exif``, ``on_fault`` and ``max_pixels``: those of ``ImageOptions``.
 
     Returns:
-        The data set. Among its faults are malformed JSON, missing keys and images, unknown images or categories, and
-        files that name a category differently; all name the file.
+        The data set. An image that no folder holds is found by its stem, and a note says so. Among its faults are
+        malformed JSON, missing keys and images, unknown images or categories, and files that name a category
+        differently; all name the file.
 
     Raises:
         DataError: a missing folder or JSON file, or no box at all.
     """
-    check_options("coco", options, (*SPLITS, "images"))
+    check_options("coco", options, (*SPLITS, "images", *IMAGE_OPTIONS))
     if path is None:
         raise DataError("coco data needs a folder: write coco:PATH")
+    chosen = image_options("coco", options)
     root = Path(path).expanduser().resolve()
     if not root.is_dir():
         raise DataError(f"{root} is not a folder: {_LAYOUT}")
     files = {split: _find_json(root, split, options.get(split)) for split in SPLITS}
     if files["train"] is None:
         raise DataError(f"{root} has no training annotations: {_LAYOUT}")
-    faults = FaultCollector(f"coco:{path}")
+    faults, finder = FaultCollector(f"coco:{path}"), ImageFinder()
     with faults.blamed():
         contents = {
-            split: _read_file(file, root, _image_folders(root, file, options.get("images")), faults)
+            split: _read_file(file, root, _image_folders(root, file, options.get("images")), finder, faults)
             for split, file in files.items()
             if file is not None
         }
         categories = _merge_categories(root, contents, faults)
-        splits = {split: found.images for split, found in contents.items()}
+        faults.add_images(finder.contested, MISSING_IMAGE)
+        every_image = chain.from_iterable(found.images for found in contents.values())
+        looked = look_at(((image.file, (image.width, image.height)) for image, _ in every_image), chosen)
+        splits = {
+            split: [_annotated(image, objects, looked) for image, objects in found.images]
+            for split, found in contents.items()
+        }
+        dropped = [item.name for items in splits.values() for item in items for _ in range(item.dropped)]
         notes = carve_missing(splits, seed)
-        dropped = [place for found in contents.values() for place in found.dropped]
         if not any(item.boxes for items in splits.values() for item in items):
             raise no_box_error(root, dropped)
     labels = {identifier: label for label, identifier in enumerate(sorted(categories), start=1)}
@@ -135,11 +145,12 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
     return DetectionData(
         spec=f"coco:{path}",
         classes=tuple(categories[identifier] for identifier in sorted(categories)),
-        splits={split: [_record(item, labels) for item in splits[split]] for split in SPLITS},
-        fingerprint=fingerprint(["coco", root.as_posix(), seed, counts], every_file),
-        notes=(*degenerate_note(dropped), *notes),
+        splits={split: [_record(item, labels, looked) for item in splits[split]] for split in SPLITS},
+        fingerprint=fingerprint(["coco", root.as_posix(), seed, counts, chosen], every_file),
+        notes=(*degenerate_note(dropped), *notes, *finder.notes, *looked.notes),
         dropped=tuple(dropped),
         faults=faults.found,
+        on_fault=chosen.on_fault,
     )
 
 
@@ -167,7 +178,9 @@ def _image_folders(root: Path, file: Path, given: object) -> list[Path]:
     return [root / split, root / "images" / split, root / "images", root]
 
 
-def _read_file(file: Path, root: Path, folders: Sequence[Path], faults: FaultCollector) -> _Contents:
+def _read_file(
+    file: Path, root: Path, folders: Sequence[Path], finder: ImageFinder, faults: FaultCollector
+) -> _Contents:
     """Read a JSON file, and note whatever is wrong in it."""
     content = faults.attempt(BROKEN_ANNOTATION, file, lambda: read_json(file, "images"))
     lists = {
@@ -175,30 +188,31 @@ def _read_file(file: Path, root: Path, folders: Sequence[Path], faults: FaultCol
         for key in ("categories", "images", "annotations")
     }
     categories = _read_categories(lists["categories"] or [], file, faults)
-    images = _read_images(lists["images"] or [], file, root, folders, faults)
+    images = _read_images(lists["images"] or [], file, root, folders, finder, faults)
     if lists["images"] == []:
         faults.add(BROKEN_ANNOTATION, file, f"{file} lists no image")
     # without one of the lists, every object would lack its image or its category
     entries = [] if None in lists.values() else lists["annotations"] or []
     objects = _read_objects(entries, file, images, categories, faults)
-    known = {identifier: image for identifier, image in images.items() if image is not None}
     return _Contents(
-        [_annotated(image, objects[identifier]) for identifier, image in known.items()],
+        [(image, objects[identifier]) for identifier, image in images.items() if image is not None],
         {identifier: name for identifier, name in categories.items() if name is not None},
-        [image.name for identifier, image in known.items() for one in objects[identifier] if one.box is None],
     )
 
 
-def _annotated(image: _Image, objects: Sequence[_Object]) -> _Annotated:
-    kept = [(one.box, one.category, one.is_crowd) for one in objects if one.box is not None]
+def _annotated(image: _Image, objects: Sequence[_Object], looked: LookedAt) -> _Annotated:
+    """Cut the boxes at their image, as large as that is when it is read."""
+    size = looked.size(image.file, (image.width, image.height)) or (image.width, image.height)
+    clipped = [(_clip(one.corners, *size), one.category, one.is_crowd) for one in objects]
+    kept = [(box, category, is_crowd) for box, category, is_crowd in clipped if box is not None]
     return _Annotated(
         image.name,
         image.file,
-        image.width,
-        image.height,
+        *size,
         boxes=tuple(box for box, _, _ in kept),
         categories=tuple(category for _, category, _ in kept),
         is_crowd=tuple(is_crowd for _, _, is_crowd in kept),
+        dropped=len(clipped) - len(kept),
     )
 
 
@@ -221,7 +235,12 @@ def _read_categories(
 
 
 def _read_images(
-    entries: Sequence[Mapping[str, object]], file: Path, root: Path, folders: Sequence[Path], faults: FaultCollector
+    entries: Sequence[Mapping[str, object]],
+    file: Path,
+    root: Path,
+    folders: Sequence[Path],
+    finder: ImageFinder,
+    faults: FaultCollector,
 ) -> dict[int, _Image | None]:
     """Return images by id, in the order of the file; None for one that is among the faults."""
     images: dict[int, _Image | None] = {}
@@ -235,7 +254,7 @@ def _read_images(
         named = faults.attempt(BROKEN_ANNOTATION, where, partial(_image_entry, item, where, is_new=is_new))
         if named is not None:
             name, width, height = named
-            found = faults.attempt(MISSING_IMAGE, where, partial(_find_image, folders, name, file))
+            found = faults.attempt(MISSING_IMAGE, where, partial(_find_image, folders, name, file, finder))
             images[identifier] = None if found is None else _Image(_moved_name(name, root), found, width, height)
     return images
 
@@ -285,10 +304,9 @@ def _read_object(
     if category not in categories:
         raise DataError(f"{where} has category {category}, which the file does not list")
     corners = _corners(item, where)
-    place = images[image]
-    if place is None or categories[category] is None:
+    if images[image] is None or categories[category] is None:
         return None
-    return _Object(image, _clip(corners, place.width, place.height), category, item.get("iscrowd", 0) == 1)
+    return _Object(image, corners, category, item.get("iscrowd", 0) == 1)
 
 
 def _entries(content: Mapping[str, object], key: str, file: Path) -> list[dict[str, object]]:
@@ -323,10 +341,14 @@ def _clip(box: _Box, width: int, height: int) -> _Box | None:
     return (x1, y1, x2, y2) if has_area else None
 
 
-def _find_image(folders: Sequence[Path], name: str, file: Path) -> Path:
+def _find_image(folders: Sequence[Path], name: str, file: Path, finder: ImageFinder) -> Path:
     for folder in folders:
         if (folder / name).is_file():
-            return folder / name
+            return finder.take(folder / name, folder / name)
+    for folder in folders:
+        found = finder.by_stem(folder / name)
+        if found is not None:
+            return finder.take(folder / name, found)
     places = ", ".join(str(folder) for folder in folders)
     raise DataError(f"{file} lists the image {name}, which none of these folders holds: {places}")
 
@@ -342,10 +364,10 @@ def _merge_categories(root: Path, contents: Mapping[str, _Contents], faults: Fau
     return merged
 
 
-def _record(item: _Annotated, labels: Mapping[int, int]) -> ImageRecord:
+def _record(item: _Annotated, labels: Mapping[int, int], looked: LookedAt) -> ImageRecord:
     return ImageRecord(
         name=item.name,
-        read=partial(read_image, item.image),
+        read=looked.reader(item.image),
         width=item.width,
         height=item.height,
         boxes=np.asarray(item.boxes, np.float32).reshape(-1, 4),

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spnas_core.errors import DataError, suggestion
-from spnas_detect.data._base import carve, fingerprint, read_image
+from spnas_detect.data._base import carve, fingerprint
 from spnas_detect.data.faults import Fault, FaultyDataError
+from spnas_detect.data.images import IMAGE_SUFFIXES, read_image
 
 CLASSIFICATION_SPLITS = ("train", "validation")
 
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 _VALIDATION_FOLDERS = ("val", "validation")
 _LAYOUT = "expected PATH/train/CLASS/*.jpg and PATH/val/CLASS/*.jpg, or PATH/CLASS/*.jpg"
 
@@ -61,8 +61,8 @@ def open_image_folder(path: str | Path, *, seed: int) -> ClassificationData:
     Either ``PATH/train/CLASS/…`` and ``PATH/val/CLASS/…`` (or ``validation``), or ``PATH/CLASS/…``. The former is
     assumed where ``PATH/train`` holds a folder. Where the validation images are missing, 20 % of each class, at least
     one image, are carved from the training images by the seed; a class of one image only trains. Classes are sorted by
-    name; images may lie in folders below their class. Files with other suffixes than jpg, jpeg, png, bmp and webp, and
-    names that begin with a dot, are left out.
+    name; images may lie in folders below their class. Files whose suffix is not among ``IMAGE_SUFFIXES``, and names
+    that begin with a dot, are left out. An orientation that EXIF notes is applied.
 
     Args:
         path: the folder.
@@ -170,5 +170,5 @@ def _images(folder: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
         folders.sort()
         for file in sorted(files):
-            if Path(file).suffix.lower() in _SUFFIXES and not file.startswith("."):
+            if Path(file).suffix.lower() in IMAGE_SUFFIXES and not file.startswith("."):
                 yield Path(place) / file

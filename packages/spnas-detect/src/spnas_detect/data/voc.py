@@ -24,17 +24,22 @@ from spnas_detect.data._base import (
     check_options,
     degenerate_note,
     fingerprint,
-    image_size,
     no_box_error,
-    read_image,
 )
-from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, UNREADABLE_IMAGE, FaultCollector
+from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, UNREADABLE_IMAGE, FaultCollector, left_out
+from spnas_detect.data.images import (
+    IMAGE_OPTIONS,
+    IMAGE_SUFFIXES,
+    ImageFinder,
+    LookedAt,
+    image_options,
+    look_at,
+)
 from spnas_detect.data.voc_lists import Listed, list_images
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".bmp")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 _Box = tuple[float, float, float, float]
@@ -47,6 +52,17 @@ class _Object:
     label: str
     corners: _Box
     is_difficult: bool
+
+
+@dataclass(frozen=True)
+class _Written:
+    """One annotation file as written; ``size`` is None where it says none."""
+
+    name: str
+    annotation: Path
+    image: Path
+    size: tuple[int, int] | None
+    objects: tuple[_Object, ...]
 
 
 @dataclass(frozen=True)
@@ -87,11 +103,12 @@ def read_voc(path: str | None, *, seed: int, options: Mapping[str, object]) -> D
             training split like others. For a VOCdevkit ``years``: ``07``, ``12`` or ``07+12``, by default those that
             are there; ``validation``: ``carved`` (default); ``val``, the official halves, ``train`` trains and ``val``
             validates; ``test``, the field's protocol for a final training, in which the whole ``trainval`` trains and
-            the test images are all there is to score.
+            the test images are all there is to score. ``exif``, ``on_fault`` and ``max_pixels``: those of
+            ``ImageOptions``.
 
     Returns:
         The data set; the annotated ``<size>`` is believed until the image is decoded. Images of a VOCdevkit are named
-        ``2007/000005``.
+        ``2007/000005``. An image that is not there under its annotated name is found by its stem, and a note says so.
 
         Among its faults are missing annotations and images, XML that is malformed or declares entities, objects without
         a name or with unusable corners, and classes outside ``classes``; all name the file.
@@ -99,19 +116,27 @@ def read_voc(path: str | None, *, seed: int, options: Mapping[str, object]) -> D
     Raises:
         DataError: a missing folder or list, or no box at all.
     """
-    check_options("voc", options, ("classes", "difficult", "years", "validation"))
+    check_options("voc", options, ("classes", "difficult", "years", "validation", *IMAGE_OPTIONS))
     if path is None:
         raise DataError("voc data needs a folder: write voc:PATH")
     difficult = options.get("difficult") or "ignore"
     if difficult not in {"ignore", "train"}:
         raise DataError(f"voc difficult is {difficult!r}: it must be 'ignore' or 'train'")
+    chosen = image_options("voc", options)
     root = Path(path).expanduser().resolve()
     faults = FaultCollector(f"voc:{path}")
     with faults.blamed():
         lists, notes = list_images(root, options, seed, faults)
-        read = cache(partial(_read_annotation, faults=faults))  # an image may be in two splits
-        found = {split: [read(image) for image in lists[split]] for split in SPLITS}
-        splits = {split: [item for item in items if item is not None] for split, items in found.items()}
+        finder = ImageFinder()
+        read = cache(partial(_read_annotation, finder=finder, faults=faults))  # an image may be in two splits
+        written = {split: [item for one in lists[split] if (item := read(one)) is not None] for split in SPLITS}
+        looked = look_at(((item.image, item.size) for items in written.values() for item in items), chosen)
+        unreadable: dict[Path, str] = {}
+        place = cache(partial(_place, looked=looked, unreadable=unreadable))
+        splits = {split: [one for item in written[split] if (one := place(item)) is not None] for split in SPLITS}
+        faults.add_images(finder.contested, MISSING_IMAGE)
+        if chosen.on_fault == "refuse":
+            faults.add_images(unreadable, UNREADABLE_IMAGE)
         classes = _classes(options.get("classes"), splits, faults)
         everything = [item for items in splits.values() for item in items]
         dropped = [f"{item.name}.xml" for item in dict.fromkeys(everything) for _ in range(item.dropped)]
@@ -122,37 +147,54 @@ def read_voc(path: str | None, *, seed: int, options: Mapping[str, object]) -> D
         spec=f"voc:{path}",
         classes=classes,
         splits={
-            split: [_record(item, classes, learns_all=split == "train" and difficult == "train") for item in items]
+            split: [
+                _record(item, classes, looked, learns_all=split == "train" and difficult == "train") for item in items
+            ]
             for split, items in splits.items()
         },
         fingerprint=fingerprint(
-            ["voc", root.as_posix(), seed, classes, difficult]
+            ["voc", root.as_posix(), seed, classes, difficult, chosen]
             + [(split, [item.name for item in items]) for split, items in splits.items()],
             files,
         ),
-        notes=(*degenerate_note(dropped), *notes),
+        notes=(
+            *degenerate_note(dropped),
+            *notes,
+            *finder.notes,
+            *looked.notes,
+            *left_out([image.name for image in unreadable] if chosen.on_fault == "drop" else []),
+        ),
         dropped=tuple(dropped),
         faults=faults.found,
+        on_fault=chosen.on_fault,
     )
 
 
-def _read_annotation(listed: Listed, faults: FaultCollector) -> _Annotated | None:
+def _read_annotation(listed: Listed, finder: ImageFinder, faults: FaultCollector) -> _Written | None:
     """Read an annotation file, and note whatever is wrong with it; None where the image cannot be used."""
     file = listed.root / "Annotations" / f"{listed.stem}.xml"
     tree = faults.attempt(BROKEN_ANNOTATION, file, lambda: _parse(file, listed.stem))
     if tree is None:
         return None
-    image = faults.attempt(MISSING_IMAGE, file, lambda: _find_image(listed.root, listed.stem, tree, file))
-    size = None if image is None else faults.attempt(UNREADABLE_IMAGE, image, lambda: _size(tree, image))
+    image = faults.attempt(MISSING_IMAGE, file, lambda: _find_image(listed, tree, file, finder))
     found = [
         faults.attempt(BROKEN_ANNOTATION, file, partial(_object, item, f"annotation {file}: object {position}"))
         for position, item in enumerate(tree.findall("object"), start=1)
     ]
-    if image is None or size is None:
+    if image is None:
         return None
-    placed = [(one.label, _clip(one.corners, *size), one.is_difficult) for one in found if one is not None]
+    return _Written(listed.name, file, image, _size(tree), tuple(one for one in found if one is not None))
+
+
+def _place(item: _Written, looked: LookedAt, unreadable: dict[Path, str]) -> _Annotated | None:
+    """Cut the boxes at their image; None, and the reason noted, where nothing says how large that is."""
+    size = looked.size(item.image, item.size)
+    if size is None:
+        unreadable[item.image] = looked.reasons[item.image]
+        return None
+    placed = [(one.label, _clip(one.corners, *size), one.is_difficult) for one in item.objects]
     objects = tuple((label, box, is_difficult) for label, box, is_difficult in placed if box is not None)
-    return _Annotated(listed.name, file, image, *size, objects, dropped=len(placed) - len(objects))
+    return _Annotated(item.name, item.annotation, item.image, *size, objects, dropped=len(placed) - len(objects))
 
 
 def _clip(corners: _Box, width: int, height: int) -> _Box | None:
@@ -181,27 +223,35 @@ def _parse(file: Path, name: str) -> "Element":
     return tree
 
 
-def _find_image(root: Path, name: str, tree: "Element", file: Path) -> Path:
-    """Find the image by the listed name, else by the annotation's ``<filename>``."""
-    folder = root / "JPEGImages"
-    candidates = [folder / f"{name}{suffix}" for suffix in _SUFFIXES]
+def _find_image(listed: Listed, tree: "Element", file: Path, finder: ImageFinder) -> Path:
+    """Find the image by the listed name, whatever its extension, else by the annotation's ``<filename>``."""
+    folder = listed.root / "JPEGImages"
     written = (tree.findtext("filename") or "").strip()
+    named = folder / Path(written).name
+    usual = folder / f"{listed.stem}.jpg"
+    # what tools write there need not be the image's name, and then says nothing of its extension
+    annotated = named if named.stem == listed.stem and named.suffix.lower() in IMAGE_SUFFIXES else None
+    expected = annotated or usual
+    if expected.is_file():
+        return finder.take(expected, expected)
+    found = finder.by_stem(expected)
+    if found is not None:
+        return finder.take(annotated or (found if found.stem == usual.stem else usual), found)
     if written:
-        candidates.append(folder / Path(written).name)
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    raise DataError(f"annotation {file} names the image {written or name + '.jpg'}, which {folder} does not hold")
+        found = named if named.is_file() else finder.by_stem(named)
+    if not written or found is None:
+        raise DataError(f"annotation {file} names the image {written or usual.name}, which {folder} does not hold")
+    return found
 
 
-def _size(tree: "Element", image: Path) -> tuple[int, int]:
+def _size(tree: "Element") -> tuple[int, int] | None:
     try:
         width = int(tree.findtext("size/width", ""))
         height = int(tree.findtext("size/height", ""))
     except ValueError:
-        return image_size(image)
+        return None
     # tools that never opened the image write zeros
-    return (width, height) if width > 0 and height > 0 else image_size(image)
+    return (width, height) if width > 0 and height > 0 else None
 
 
 def _object(item: "Element", where: str) -> _Object:
@@ -240,11 +290,11 @@ def _classes(given: object, splits: Mapping[str, Sequence[_Annotated]], faults: 
     return classes
 
 
-def _record(item: _Annotated, classes: Sequence[str], *, learns_all: bool) -> ImageRecord:
+def _record(item: _Annotated, classes: Sequence[str], looked: LookedAt, *, learns_all: bool) -> ImageRecord:
     objects = [one for one in item.objects if one[0] in classes]  # others are among the faults
     return ImageRecord(
         name=item.name,
-        read=partial(read_image, item.image),
+        read=looked.reader(item.image),
         width=item.width,
         height=item.height,
         boxes=np.asarray([box for _, box, _ in objects], np.float32).reshape(-1, 4),
