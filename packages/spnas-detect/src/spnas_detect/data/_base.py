@@ -121,6 +121,7 @@ READERS: dict[str, Reader] = {
     "voc": _builtin("spnas_detect.data.voc", "read_voc", "Pascal VOC folder or VOCdevkit: voc:PATH"),
     "coco": _builtin("spnas_detect.data.coco", "read_coco", "COCO layout: coco:PATH"),
     "ecp": _builtin("spnas_detect.data.eurocity", "read_eurocity", "EuroCity Persons layout: ecp:PATH"),
+    "yolo": _builtin("spnas_detect.data.yolo", "read_yolo", "YOLO folder or its data.yaml: yolo:PATH"),
 }
 """The kinds of data that come with this package."""
 
