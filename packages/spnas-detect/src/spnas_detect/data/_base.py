@@ -122,6 +122,7 @@ READERS: dict[str, Reader] = {
     "coco": _builtin("spnas_detect.data.coco", "read_coco", "COCO layout: coco:PATH"),
     "ecp": _builtin("spnas_detect.data.eurocity", "read_eurocity", "EuroCity Persons layout: ecp:PATH"),
     "yolo": _builtin("spnas_detect.data.yolo", "read_yolo", "YOLO folder or its data.yaml: yolo:PATH"),
+    "folder": _builtin("spnas_detect.data.folder", "read_folder", "folder in any of these layouts: folder:PATH"),
 }
 """The kinds of data that come with this package."""
 

@@ -8,7 +8,7 @@ import yaml  # type: ignore[import-untyped]
 
 from spnas_core.errors import DataError
 from spnas_detect.data.texts import read_lines
-from spnas_detect.data.yolo_places import VALIDATION_NAMES, images_of_split, locate
+from spnas_detect.data.yolo_places import VALIDATION_NAMES, has_labels, images_of_split, locate
 
 LAYOUT = (
     "expected data.yaml, darknet's obj.data, or classes.txt beside images/ and labels/ or beside the folders train and "
@@ -256,5 +256,5 @@ def is_described(folder: Path) -> Path | None:
     file = find_description(folder)
     if file is None or file.suffix in {".yaml", ".yml", ".data"}:
         return file
-    images = images_of_split(folder, "train")
-    return file if images is not None else None
+    place = images_of_split(folder, "train")
+    return file if place is not None and (place.is_file() or has_labels(place)) else None

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from spnas_detect.data.image_folder import images_below
@@ -13,6 +14,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 _SPLIT_NAMES = {"train": ("train", "training"), "validation": VALIDATION_NAMES, "test": ("test",)}
 _ANY_SPLIT = frozenset(name for names in _SPLIT_NAMES.values() for name in names)
+_LOOKED_AT = 100  # images of a folder, to see whether there are labels
 _IMAGE_FOLDERS = frozenset({"images", "JPEGImages"})  # the latter is darknet's, for VOC
 
 
@@ -89,6 +91,12 @@ def images_of_split(folder: Path, split: str) -> Path | None:
 def holds_image(folder: Path) -> bool:
     """Tell whether an image lies below a folder."""
     return next(images_below(folder, SUFFIXES), None) is not None
+
+
+def has_labels(folder: Path) -> bool:
+    """Tell whether one of the first images below a folder has a label file."""
+    first = islice(images_below(folder, SUFFIXES), _LOOKED_AT)
+    return any(place.is_file() for image in first for place in label_places(image))
 
 
 def label_places(image: Path) -> list[Path]:
