@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, TypeVar, cast
@@ -277,6 +278,14 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     # Pillow reports damaged files as any of these, depending on the format
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise DataError(f"image {path} does not decode: {error}") from None
+
+
+def image_file(record: ImageRecord) -> Path | None:
+    """Return the file whose pixels a record has, all of them and unchanged; None where ``read`` does anything else."""
+    read = record.read
+    if isinstance(read, partial) and read.func is read_image and len(read.args) == 1 and not read.keywords:
+        return Path(read.args[0])
+    return None
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -208,10 +208,10 @@ def _check_names(names: Sequence[object], file: Path) -> tuple[str, ...]:
             raise DataError(f"{file}: the name of class {number} is read as {name!r}: {reason}")
         if not name.strip():
             raise DataError(f"{file}: class {number} has an empty name: give it one, if need be 'unused {number}'")
-        if name.strip() in checked:
-            first = checked.index(name.strip())
-            raise DataError(f"{file}: classes {first} and {number} are both called {name.strip()!r}: tell them apart")
-        checked.append(name.strip())
+        if name in checked:
+            first = checked.index(name)
+            raise DataError(f"{file}: classes {first} and {number} are both called {name!r}: tell them apart")
+        checked.append(name)
     if not checked:
         raise DataError(f"{file} names no class: add the list of class names, in the order of their ids")
     return tuple(checked)
@@ -222,7 +222,7 @@ def _read_names(file: Path) -> tuple[str, ...]:
     lines = read_lines(file)
     while lines and not lines[-1].strip():
         lines.pop()
-    return _check_names(lines, file)
+    return _check_names([line.strip() for line in lines], file)
 
 
 def _keypoint_values(shape: object, file: Path) -> int | None:
