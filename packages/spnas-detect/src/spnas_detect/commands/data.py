@@ -9,6 +9,7 @@ from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.json_text import to_json
 from spnas_core.commands.parameters import IMAGE_SIZE
 from spnas_core.errors import DataError
+from spnas_detect.commands.convert import convert
 from spnas_detect.commands.options import read_options
 
 if TYPE_CHECKING:
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
 @click.group(name="data")
 def data_group() -> None:
-    """Look at data sets."""
+    """Look at data sets, and write them in other layouts."""
+
+
+data_group.add_command(convert)
 
 
 @data_group.command()

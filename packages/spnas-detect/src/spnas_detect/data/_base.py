@@ -123,6 +123,8 @@ READERS: dict[str, Reader] = {
     "voc": _builtin("spnas_detect.data.voc", "read_voc", "Pascal VOC folder or VOCdevkit: voc:PATH"),
     "coco": _builtin("spnas_detect.data.coco", "read_coco", "COCO layout: coco:PATH"),
     "ecp": _builtin("spnas_detect.data.eurocity", "read_eurocity", "EuroCity Persons layout: ecp:PATH"),
+    "yolo": _builtin("spnas_detect.data.yolo", "read_yolo", "YOLO folder or its data.yaml: yolo:PATH"),
+    "folder": _builtin("spnas_detect.data.folder", "read_folder", "folder in any of these layouts: folder:PATH"),
 }
 """The kinds of data that come with this package."""
 

@@ -26,7 +26,7 @@ from spnas_detect.data._base import (
 from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, FaultCollector
 from spnas_detect.data.images import IMAGE_OPTIONS, ImageFinder, LookedAt, image_options, look_at
 
-_FILES = {
+FILES: Mapping[str, tuple[str, ...]] = {
     "train": ("instances_train2017.json", "instances_train2014.json", "instances_train.json", "train.json"),
     "validation": (
         "instances_val2017.json",
@@ -37,6 +37,8 @@ _FILES = {
     ),
     "test": ("instances_test2017.json", "instances_test.json", "test.json"),
 }
+"""Names in the folder ``annotations`` that need no option, by split, the preferred one first."""
+
 _CARVED = "carved"
 _LAYOUT = "expected annotations/instances_train2017.json and train2017/, or annotations/train.json and images/"
 
@@ -156,7 +158,7 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
 
 def _find_json(root: Path, split: str, given: object) -> Path | None:
     if given is None:
-        known = [root / "annotations" / name for name in _FILES[split]]
+        known = [root / "annotations" / name for name in FILES[split]]
         return next((file for file in known if file.is_file()), None)
     if given == _CARVED and split != "train":
         return None
@@ -175,7 +177,9 @@ def _image_folders(root: Path, file: Path, given: object) -> list[Path]:
             raise DataError(f"coco images is {str(given)!r}: {root} has no such folder")
         return [root / given]
     split = file.stem.removeprefix("instances_")
-    return [root / split, root / "images" / split, root / "images", root]
+    known = [root / split, root / "images" / split, root / "images", root]
+    # Roboflow writes the JSON file of a split among its images
+    return known if file.parent in (root, root / "annotations") else [file.parent, *known]
 
 
 def _read_file(
