@@ -5,6 +5,8 @@ from pathlib import PurePosixPath
 
 from spnas_detect.data.yolo_places import SUFFIXES
 
+_LEFT_OUT = SUFFIXES | {".gif", ".ppm"}  # suffixes that are no part of a name
+
 
 def file_names(names: Sequence[str], suffixes: Sequence[str]) -> list[str]:
     """Name the images of a split so that they lie in one folder, and that no two have the same stem.
@@ -39,6 +41,6 @@ def file_names(names: Sequence[str], suffixes: Sequence[str]) -> list[str]:
 def _parts(name: str) -> list[str]:
     """Split a name into folders and stem; none of them begins with a dot, since such files are hidden."""
     path = PurePosixPath(name.replace("\\", "/"))
-    stem = path.stem if path.suffix.lower() in SUFFIXES else path.name
+    stem = path.stem if path.suffix.lower() in _LEFT_OUT else path.name
     parts = [part.lstrip(".") for part in (*path.parts[:-1], stem)]
     return [part.replace("/", "") for part in parts if part.replace("/", "")] or ["image"]
