@@ -6,6 +6,9 @@ from PIL import Image
 
 from spnas_detect.data import open_data
 
+BOX = "0 0.5 0.5 0.2 0.4\n"
+"""A label line; (40, 24, 60, 56) in images of 100x80."""
+
 FOLDERS = {"train": "train", "validation": "val", "test": "test"}
 
 
@@ -50,3 +53,33 @@ def write_yolo(folder: Path, images: int = 6, size: int = 64) -> Path:
         folder / "data.yaml", f"path: .\ntrain: images/train\nval: images/val\ntest: images/test\nnames:\n{names}"
     )
     return folder
+
+
+def write_boxes(root, images, labels=BOX, names="names: [cat, dog]", keys="train: images/train\nval: images/val\n"):
+    """Images and labels by name without suffix, such as ``images/train/a``; labels lie in ``labels``."""
+    for name in images:
+        write_image(root / f"{name}.jpg")
+        write_text(root / f"{name.replace('images', 'labels')}.txt", labels)
+    write_text(root / "data.yaml", f"{keys}{names}\n")
+    return root
+
+
+def load_yolo(root, **options):
+    """The data set below a folder, or that of a description."""
+    return open_data(f"yolo:{root}", seed=0, **options)
+
+
+def spoil(root, text, name="train/a"):
+    """Write the labels of one image anew."""
+    write_text(root / "labels" / f"{name}.txt", text)
+
+
+def names_of(data, split):
+    """Names of a split's images."""
+    return [record.name for record in data.splits[split]]
+
+
+def record_of(data, name):
+    """The one image of that name, in whichever split."""
+    (record,) = [record for records in data.splits.values() for record in records if record.name == name]
+    return record

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from spnas_detect.data.yolo_places import SUFFIXES
+from spnas_detect.data.images import IMAGE_SUFFIXES
 
 
 def file_names(names: Sequence[str], suffixes: Sequence[str]) -> list[str]:
@@ -39,6 +39,6 @@ def file_names(names: Sequence[str], suffixes: Sequence[str]) -> list[str]:
 def _parts(name: str) -> list[str]:
     """Split a name into folders and stem; none of them begins with a dot, since such files are hidden."""
     path = PurePosixPath(name.replace("\\", "/"))
-    stem = path.stem if path.suffix.lower() in SUFFIXES else path.name
+    stem = path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
     parts = [part.lstrip(".") for part in (*path.parts[:-1], stem)]
     return [part.replace("/", "") for part in parts if part.replace("/", "")] or ["image"]
