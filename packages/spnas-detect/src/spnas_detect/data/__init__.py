@@ -7,6 +7,7 @@ from spnas_detect.data.faults import Fault, FaultyDataError
 from spnas_detect.data.fitting import letterbox
 from spnas_detect.data.image_folder import ClassificationData, LabelledImage, open_image_folder
 from spnas_detect.data.loader import Batch, Loader, normalize
+from spnas_detect.data.repairs import Repair
 from spnas_detect.data.shapes import ShapesOptions
 from spnas_detect.data.streaming import StreamedSplit
 from spnas_detect.data.targets import Targets, pad_targets
@@ -28,6 +29,7 @@ __all__ = [
     "LabelledImage",
     "Loader",
     "Reader",
+    "Repair",
     "ShapesOptions",
     "StreamedSplit",
     "Targets",
