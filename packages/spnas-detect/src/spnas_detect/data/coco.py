@@ -1,7 +1,7 @@
 """Reader of COCO data sets, as the official site, Roboflow, CVAT, Label Studio and FiftyOne lay them out.
 
-``coco_layouts.py`` finds the files, ``coco_files.py`` reads one, ``coco_boxes.py`` a box, ``coco_classes.py`` merges what
-several files call a class.
+``coco_layouts.py`` finds the files, ``coco_files.py`` reads one, ``coco_boxes.py`` a box; ``coco_classes.py`` merges
+classes over the files.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,8 +37,8 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
 
     * a file per split: ``annotations/instances_train2017.json`` beside ``train2017/``, and the same for ``val2017``,
       whose test annotations are not public; or ``annotations/train.json`` and ``images/``;
-    * a folder per split, ``train``, ``valid`` or ``val``, and ``test``, with ``_annotations.coco.json`` beside the images,
-      or a file of the next kind;
+    * a folder per split, ``train``, ``valid`` or ``val``, and ``test``, with ``_annotations.coco.json`` beside the
+      images, or a file of the next kind;
     * one file for all images: ``annotations/instances_default.json`` and ``images/``, ``result.json`` and ``images/``,
       ``labels.json`` and ``data/``, or ``_annotations.coco.json``.
 
