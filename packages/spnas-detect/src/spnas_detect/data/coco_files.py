@@ -14,7 +14,7 @@ from spnas_detect.data.coco_classes import Identifier
 from spnas_detect.data.coco_layouts import Source
 from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, UNREADABLE_IMAGE, FaultCollector
 from spnas_detect.data.file_names import find_image
-from spnas_detect.data.repairs import RepairCollector
+from spnas_detect.data.repairs import CLIPPED, SIZE_FROM_FILE, RepairCollector
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class _FileReader:
             sizes = self._faults.attempt(UNREADABLE_IMAGE, where, lambda: image_size(file))
             if sizes is None:
                 return None
-            self._repairs.add("image sizes that were missing or 0, taken from the image file", called)
+            self._repairs.add(SIZE_FROM_FILE, called)
             sides = sizes
         return _Image(called, file, *sides)
 
@@ -238,7 +238,7 @@ class _FileReader:
             return None
         clipped, is_beyond = clip(box, image.width, image.height)
         if clipped is not None and is_beyond:
-            self._repairs.add("boxes that leave their image, clipped", image.name)
+            self._repairs.add(CLIPPED, image.name)
         return _Object(image, clipped, name, item.get("iscrowd", 0) in (1, "1"))
 
     def _attempt(self, read: "partial[Identifier]") -> Identifier | None:
