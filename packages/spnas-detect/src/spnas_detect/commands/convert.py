@@ -37,7 +37,7 @@ def convert(spec: str, folder: Path, *, kind: str, data_seed: int, options: tupl
     data = read_data(spec, seed=data_seed, readers=registry("datasets").items, options=extra)
     done = convert(data, LAYOUTS[kind], folder, links=not copies, report=Counting("writing"))
     console = make_console()
-    for note in (*data.notes, *done.notes):
+    for note in (*data.remarks, *done.notes):
         console.show(f"data: {note}")
     counts = ", ".join(f"{split} {done.images[split]} images with {done.boxes[split]} boxes" for split in done.images)
     console.show(f"{done.folder}: {counts}. Read it as {kind}:{done.folder}")

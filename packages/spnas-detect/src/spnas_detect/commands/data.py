@@ -14,7 +14,7 @@ from spnas_detect.commands.options import read_options
 
 if TYPE_CHECKING:
     from spnas_core.commands.console import PlainConsole
-    from spnas_detect.data import DetectionData, Fault
+    from spnas_detect.data import DetectionData, Fault, Repair
 
 
 @click.group(name="data")
@@ -68,6 +68,8 @@ def check(
     report = {
         "spec": spec,
         "usable": not fatal,
+        "layout": data.layout,
+        "repairs": [repair.as_dict() for repair in data.repairs],
         "notes": [*data.notes, *_limits(data, settings.max_detections)],
         "splits": {split: statistics(records, data.classes) for split, records in data.splits.items()},
         "faults": [fault.as_dict() for fault in found],
@@ -76,7 +78,7 @@ def check(
     if as_json:
         click.echo(to_json(report))
     else:
-        _show(report)
+        _show(report, data.repairs)
     if fatal:
         _fail(f"{spec} cannot be used: {fatal} of its {len(found)} faults forbid it")
 
@@ -112,11 +114,15 @@ def _limits(data: "DetectionData", most: int) -> list[str]:
     ]
 
 
-def _show(report: dict[str, Any]) -> None:
+def _show(report: dict[str, Any], repairs: "Sequence[Repair]") -> None:
     from spnas_core.commands.console import make_console
     from spnas_core.commands.tables import make_table
 
     console = make_console()
+    if report["layout"]:
+        console.show(f"layout: {report['layout']}")
+    for repair in repairs:
+        console.show(f"repaired: {repair}")
     for note in report["notes"]:
         console.show(f"data: {note}")
     for split, counts in report["splits"].items():

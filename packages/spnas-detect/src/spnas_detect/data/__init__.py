@@ -8,6 +8,7 @@ from spnas_detect.data.fitting import letterbox
 from spnas_detect.data.image_folder import ClassificationData, LabelledImage, open_image_folder
 from spnas_detect.data.images import read_image
 from spnas_detect.data.loader import Batch, Loader, normalize
+from spnas_detect.data.repairs import Repair
 from spnas_detect.data.shapes import ShapesOptions
 from spnas_detect.data.streaming import StreamedSplit
 from spnas_detect.data.targets import Targets, pad_targets
@@ -29,6 +30,7 @@ __all__ = [
     "LabelledImage",
     "Loader",
     "Reader",
+    "Repair",
     "ShapesOptions",
     "StreamedSplit",
     "Targets",

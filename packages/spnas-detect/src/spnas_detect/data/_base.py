@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from spnas_core.errors import DataError, suggestion
 from spnas_detect.data.faults import Fault, refuse
+from spnas_detect.data.repairs import Repair
 
 SPLITS = ("train", "validation", "test")
 """The names of the splits, in the order in which everything lists them."""
@@ -71,6 +72,8 @@ class DetectionData:
             looked at.
         on_fault: ``drop`` where images that do not decode are left out and counted; ``refuse`` where the data is not to
             be used then.
+        layout: the arrangement of files that was recognised, such as ``split folders with XML beside images``.
+        repairs: what was mended or left out, counted.
     """
 
     spec: str
@@ -81,6 +84,13 @@ class DetectionData:
     dropped: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
     on_fault: str = "refuse"
+    layout: str = ""
+    repairs: tuple[Repair, ...] = ()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The notes, and a line per repair: what goes with every result."""
+        return (*self.notes, *map(str, self.repairs))
 
     def made(self) -> "DetectionData":
         """Return the same data with every record made, for whoever goes through lazy ones more than once."""
@@ -254,7 +264,7 @@ def read_json(file: Path, content: str) -> dict[str, object]:
         DataError: the file is missing, malformed or no object; names the file and the line.
     """
     try:
-        found: object = json.loads(file.read_text(encoding="utf-8"))
+        found: object = json.loads(file.read_bytes())  # UTF-8, 16 or 32, with its mark or without
     except json.JSONDecodeError as error:
         message = f"{file} is malformed JSON in line {error.lineno}, column {error.colno}: {error.msg}"
         raise DataError(message) from None

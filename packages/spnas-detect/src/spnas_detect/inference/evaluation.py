@@ -122,7 +122,7 @@ def evaluate(
         main,
         tuple(class_results(matches, opened.classes, scores, main)),
         tuple(worst_images(matches, images.names, worst)),
-        opened.notes,
+        opened.remarks,
     )
     if folder is None:
         return result

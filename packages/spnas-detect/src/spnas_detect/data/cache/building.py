@@ -92,7 +92,7 @@ def _write(data: DetectionData, folder: Path, image_size: tuple[int, int], progr
         "content": content_digest(data.classes, image_size, images),
         "classes": data.classes,
         "image_size": image_size,
-        "notes": [*data.notes, *dropped, *notes],
+        "notes": [*data.remarks, *dropped, *notes],
         "names": {split: [image.fitted.record.name for image in images[split]] for split in SPLITS},
         "tags": list(tags),
     }
