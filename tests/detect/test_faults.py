@@ -145,7 +145,7 @@ def coco(tmp_path):
 def test_coco_goes_on_after_a_broken_entry(coco):
     file = coco / "annotations" / "train.json"
     content = json.loads(file.read_text())
-    content["images"][0].pop("width")
+    content["images"][0]["width"] = "wide"
     content["images"][1]["file_name"] = "none.jpg"
     content["categories"].append({"id": 3})
     content["annotations"][2]["bbox"] = [1, 1, 2]
@@ -156,7 +156,7 @@ def test_coco_goes_on_after_a_broken_entry(coco):
     (coco / "annotations" / "val.json").write_text("{")
     expected = [
         ("broken annotation", "train.json: category 3", "has no name"),
-        ("broken annotation", "train.json: image 0", "has width None"),
+        ("broken annotation", "train.json: image 0", "has width 'wide'"),
         ("missing image", "train.json: image 1", "lists the image none.jpg"),
         ("broken annotation", "train.json: annotation 2", "has bbox [1, 1, 2]"),
         ("broken annotation", "train.json: annotation 3", "has category 9"),

@@ -224,18 +224,30 @@ def test_files_of_others_are_not_overwritten_but_earlier_pictures_are(weights, p
         spnas_detect.predict(weights, photos / "b.png", out, device="cpu")
 
 
-def test_an_exif_rotation_is_not_applied_as_in_training(weights, tmp_path):
+def test_an_exif_rotation_is_applied_as_viewers_do(weights, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees
-    turned = make_image(tmp_path / "turned.jpg", 90, 70, exif=exif)
-    plain = make_image(tmp_path / "plain.jpg", 90, 70)
-    found = spnas_detect.predict(weights, [turned, plain], tmp_path / "out", score_threshold=0.0, device="cpu")
+    noted = make_image(tmp_path / "noted.png", 90, 70, exif=exif)
+    turned = tmp_path / "turned.png"
+    with Image.open(noted) as image:
+        image.transpose(Image.Transpose.ROTATE_270).save(turned)
+    found = spnas_detect.predict(weights, [noted, turned], tmp_path / "out", score_threshold=0.0, device="cpu")
     one, other = found.images
-    assert (one.width, one.height) == (90, 70)
+    assert (one.width, one.height) == (other.width, other.height) == (70, 90)
+    assert len(one.boxes)
     np.testing.assert_array_equal(one.boxes, other.boxes)
     with Image.open(one.picture) as picture:
-        assert picture.width > picture.height
+        assert picture.width < picture.height
         assert 0x0112 not in picture.getexif()
+
+
+def test_the_limit_on_pixels_is_named_for_each_image_beyond_it(weights, photos):
+    found = spnas_detect.predict(weights, [photos / "a.jpg", photos / "b.png"], device="cpu", max_pixels=90 * 70 - 1)
+    assert [image.image.name for image in found.images] == ["b.png"]
+    (reason,) = found.failed.values()
+    assert "a.jpg has 90x70 = 6300 pixels, more than max_pixels = 6299" in reason
+    with pytest.raises(ConfigError, match="max_pixels 0 is no number of pixels"):
+        spnas_detect.predict(weights, photos, device="cpu", max_pixels=0)
 
 
 def test_files_folders_and_patterns_name_each_image_once(weights, photos):

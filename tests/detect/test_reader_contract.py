@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from voc_folder import write_voc
+from yolo_folder import write_yolo
 
 from spnas_core.plugins import registry
 from spnas_detect.data import open_data
@@ -76,6 +77,20 @@ class TestEurocity(ReaderContract):
                 content = {"identity": "frame", "imagewidth": 64, "imageheight": 64, "children": children}
                 (labels / f"{stem}.json").write_text(json.dumps(content))
         return str(folder)
+
+
+class TestYolo(ReaderContract):
+    reader = READERS["yolo"]
+
+    def write(self, folder):
+        return str(write_yolo(folder / "data"))
+
+
+class TestFolder(ReaderContract):
+    reader = READERS["folder"]
+
+    def write(self, folder):
+        return str(write_yolo(folder / "data"))
 
 
 def test_every_built_in_reader_has_a_suite():

@@ -5,7 +5,7 @@ from spnas_core.hookspecs import Register, hookimpl
 
 @hookimpl
 def spnas_register_datasets(register: Register) -> None:
-    """Generated shapes, Pascal VOC and COCO."""
+    """Generated shapes, Pascal VOC, COCO, EuroCity Persons, YOLO, and folders of whichever layout."""
     from spnas_detect.data import READERS
 
     for name, reader in READERS.items():

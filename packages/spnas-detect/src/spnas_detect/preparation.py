@@ -17,6 +17,8 @@ from spnas_detect.data import (
     open_image_folder,
     train_augmentation,
 )
+from spnas_detect.data.decoding import drop_unreadable
+from spnas_detect.data.image_folder import CLASSIFICATION_SPLITS
 from spnas_detect.data.survey import recall_limit
 from spnas_detect.detectors import DetectorDescription
 from spnas_detect.metrics import check_metrics
@@ -73,7 +75,7 @@ def classification_data(settings: DetectionSettings) -> ClassificationData:
         settings.data, seed=settings.data_seed, readers=registry("datasets").items, **settings.data_options
     )
     return crops_from(
-        data,
+        drop_unreadable(data, CLASSIFICATION_SPLITS),
         seed=settings.data_seed,
         context=pretraining.context,
         min_side=pretraining.min_side,

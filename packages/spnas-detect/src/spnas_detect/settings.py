@@ -33,8 +33,9 @@ class DetectionSettings(BaseModel):
 
     Attributes:
         name: the task's name; says that this table belongs to it.
-        data: data set as ``KIND`` or ``KIND:PATH``: ``shapes``, ``voc:PATH``, ``coco:PATH``, ``ecp:PATH``. A path that
-            exists becomes absolute, so that settings mean the same in every folder.
+        data: data set as ``KIND`` or ``KIND:PATH``: ``shapes``, ``voc:PATH``, ``coco:PATH``, ``ecp:PATH``,
+            ``yolo:PATH``, or ``folder:PATH`` for any of them. A path that exists becomes absolute, so that settings
+            mean the same in every folder.
         data_seed: of generated data and of carved splits.
         data_options: options of the kind of data.
         image_size: (width, height) in pixels of the canvas that images are scaled to.

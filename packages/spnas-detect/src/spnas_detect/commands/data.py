@@ -9,16 +9,20 @@ from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.json_text import to_json
 from spnas_core.commands.parameters import IMAGE_SIZE
 from spnas_core.errors import DataError
+from spnas_detect.commands.convert import convert
 from spnas_detect.commands.options import read_options
 
 if TYPE_CHECKING:
     from spnas_core.commands.console import PlainConsole
-    from spnas_detect.data import DetectionData, Fault
+    from spnas_detect.data import DetectionData, Fault, Repair
 
 
 @click.group(name="data")
 def data_group() -> None:
-    """Look at data sets."""
+    """Look at data sets, and write them in other layouts."""
+
+
+data_group.add_command(convert)
 
 
 @data_group.command()
@@ -30,7 +34,7 @@ def data_group() -> None:
     type=IMAGE_SIZE,
     help="Canvas that anchors are suggested for, in pixels.  [default: the median image's size]",
 )
-@click.option("--no-decode", is_flag=True, help="Do not open image files.")
+@click.option("--no-decode", is_flag=True, help="Do not decode images, only read their headers.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, and nothing else.")
 def check(
     spec: str,
@@ -64,6 +68,8 @@ def check(
     report = {
         "spec": spec,
         "usable": not fatal,
+        "layout": data.layout,
+        "repairs": [repair.as_dict() for repair in data.repairs],
         "notes": [*data.notes, *_limits(data, settings.max_detections)],
         "splits": {split: statistics(records, data.classes) for split, records in data.splits.items()},
         "faults": [fault.as_dict() for fault in found],
@@ -72,7 +78,7 @@ def check(
     if as_json:
         click.echo(to_json(report))
     else:
-        _show(report)
+        _show(report, data.repairs)
     if fatal:
         _fail(f"{spec} cannot be used: {fatal} of its {len(found)} faults forbid it")
 
@@ -108,11 +114,15 @@ def _limits(data: "DetectionData", most: int) -> list[str]:
     ]
 
 
-def _show(report: dict[str, Any]) -> None:
+def _show(report: dict[str, Any], repairs: "Sequence[Repair]") -> None:
     from spnas_core.commands.console import make_console
     from spnas_core.commands.tables import make_table
 
     console = make_console()
+    if report["layout"]:
+        console.show(f"layout: {report['layout']}")
+    for repair in repairs:
+        console.show(f"repaired: {repair}")
     for note in report["notes"]:
         console.show(f"data: {note}")
     for split, counts in report["splits"].items():

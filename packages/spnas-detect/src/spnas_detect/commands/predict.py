@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     help="Leave out detections that score lower.",
 )
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Images at a time.")
+@click.option(
+    "--max-pixels", type=click.IntRange(1), default=2**28, show_default=True, help="Do not decode larger images."
+)
 @click.option("--device", default="auto", show_default=True, help="Such as cpu or cuda:1; auto is CUDA where there is.")
 @click.option("--json", "as_json", is_flag=True, help="Print what predictions.json holds, and nothing else.")
 def predict(
@@ -36,15 +39,16 @@ def predict(
     *,
     score_threshold: float,
     batch_size: int,
+    max_pixels: int,
     device: str,
     as_json: bool,
 ) -> None:
     """Detect objects in each IMAGE and draw them, with their class and score.
 
     An IMAGE is a file, a folder, or a pattern in quotes. Every image gets a picture of its own name in --out; the boxes
-    themselves go to predictions.json, in the form of COCO results, in pixels of the image as it is stored (a rotation
-    noted in EXIF is not applied). No image is ever overwritten. One that cannot be read is reported, the others are
-    done, and the exit code is 2.
+    themselves go to predictions.json, in the form of COCO results, in pixels of the image as viewers show it (a
+    rotation noted in EXIF is applied). No image is ever overwritten. One that cannot be read is reported, the others
+    are done, and the exit code is 2.
 
     \b
     Example: spnas predict runs/serial photo.jpg --out found
@@ -61,6 +65,7 @@ def predict(
         score_threshold=score_threshold,
         device=device,
         batch_size=batch_size,
+        max_pixels=max_pixels,
         report=Counting("detecting"),
     )
     if as_json:

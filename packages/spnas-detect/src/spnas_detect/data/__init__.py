@@ -1,12 +1,14 @@
 """Detection data: readers, the shared image cache, augmentation and batches."""
 
-from spnas_detect.data._base import READERS, DetectionData, ImageRecord, Reader, open_data, read_data, read_image
+from spnas_detect.data._base import READERS, DetectionData, ImageRecord, Reader, open_data, read_data
 from spnas_detect.data.cache import CachedData, CachedSplit, build_cache, open_cache
 from spnas_detect.data.crops import BACKGROUND, crops_from
 from spnas_detect.data.faults import Fault, FaultyDataError
 from spnas_detect.data.fitting import letterbox
 from spnas_detect.data.image_folder import ClassificationData, LabelledImage, open_image_folder
+from spnas_detect.data.images import read_image
 from spnas_detect.data.loader import Batch, Loader, normalize
+from spnas_detect.data.repairs import Repair
 from spnas_detect.data.shapes import ShapesOptions
 from spnas_detect.data.streaming import StreamedSplit
 from spnas_detect.data.targets import Targets, pad_targets
@@ -28,6 +30,7 @@ __all__ = [
     "LabelledImage",
     "Loader",
     "Reader",
+    "Repair",
     "ShapesOptions",
     "StreamedSplit",
     "Targets",

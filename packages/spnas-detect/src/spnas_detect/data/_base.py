@@ -10,10 +10,10 @@ from typing import Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from spnas_core.errors import DataError, suggestion
 from spnas_detect.data.faults import Fault, refuse
+from spnas_detect.data.repairs import Repair
 
 SPLITS = ("train", "validation", "test")
 """The names of the splits, in the order in which everything lists them."""
@@ -70,6 +70,10 @@ class DetectionData:
         dropped: of each degenerate box that the reader left out, the file or image that has it.
         faults: files, images and objects that cannot be read, and are left out: the data is not to be used, only
             looked at.
+        on_fault: ``drop`` where images that do not decode are left out and counted; ``refuse`` where the data is not to
+            be used then.
+        layout: the arrangement of files that was recognised, such as ``split folders with XML beside images``.
+        repairs: what was mended or left out, counted.
     """
 
     spec: str
@@ -79,6 +83,14 @@ class DetectionData:
     notes: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
+    on_fault: str = "refuse"
+    layout: str = ""
+    repairs: tuple[Repair, ...] = ()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The notes, and a line per repair: what goes with every result."""
+        return (*self.notes, *map(str, self.repairs))
 
     def made(self) -> "DetectionData":
         """Return the same data with every record made, for whoever goes through lazy ones more than once."""
@@ -121,6 +133,8 @@ READERS: dict[str, Reader] = {
     "voc": _builtin("spnas_detect.data.voc", "read_voc", "Pascal VOC folder or VOCdevkit: voc:PATH"),
     "coco": _builtin("spnas_detect.data.coco", "read_coco", "COCO layout: coco:PATH"),
     "ecp": _builtin("spnas_detect.data.eurocity", "read_eurocity", "EuroCity Persons layout: ecp:PATH"),
+    "yolo": _builtin("spnas_detect.data.yolo", "read_yolo", "YOLO folder or its data.yaml: yolo:PATH"),
+    "folder": _builtin("spnas_detect.data.folder", "read_folder", "folder in any of these layouts: folder:PATH"),
 }
 """The kinds of data that come with this package."""
 
@@ -250,7 +264,7 @@ def read_json(file: Path, content: str) -> dict[str, object]:
         DataError: the file is missing, malformed or no object; names the file and the line.
     """
     try:
-        found: object = json.loads(file.read_text(encoding="utf-8"))
+        found: object = json.loads(file.read_bytes())  # UTF-8, 16 or 32, with its mark or without
     except json.JSONDecodeError as error:
         message = f"{file} is malformed JSON in line {error.lineno}, column {error.colno}: {error.msg}"
         raise DataError(message) from None
@@ -259,37 +273,6 @@ def read_json(file: Path, content: str) -> dict[str, object]:
     if not isinstance(found, dict):
         raise DataError(f"{file} holds a {type(found).__name__}: an object with {content} is expected")
     return found
-
-
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """Decode an image file to uint8[H, W, 3] RGB, as stored: an EXIF rotation is not applied.
-
-    Raises:
-        DataError: the file is missing or does not decode.
-    """
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except FileNotFoundError:
-        raise DataError(f"image {path} does not exist") from None
-    # Pillow reports damaged files as any of these, depending on the format
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise DataError(f"image {path} does not decode: {error}") from None
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Read (width, height) in pixels from an image file's header.
-
-    Raises:
-        DataError: the file is missing or not an image.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except FileNotFoundError:
-        raise DataError(f"image {path} does not exist") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise DataError(f"image {path} does not decode: {error}") from None
 
 
 def no_box_error(where: object, dropped: Sequence[str]) -> DataError:

@@ -61,6 +61,20 @@ def placement_faults(data: DetectionData, split: str, placed: Sequence[PlacedRec
     return [Fault("boxes outside", split, text)]
 
 
+def emptied_faults(data: DetectionData, split: str, left: Sequence[ImageRecord]) -> list[Fault]:
+    """Refuse a split of which the images that do not decode were left out, and with them every box that counts.
+
+    Args:
+        data: the data set.
+        split: name of the split.
+        left: its images that decode.
+    """
+    if any((~record.ignore).any() for record in left):
+        return []
+    text = f"the {SPLIT_WORDS[split]} split of {data.spec} has no box in its {len(left)} image(s) that decode"
+    return [Fault("split without a box", split, text)]
+
+
 def _record_faults(record: ImageRecord, classes: int) -> Iterator[Fault]:
     wrong = record.labels[(record.labels < 1) | (record.labels > classes)]
     if len(wrong):

@@ -3,14 +3,16 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spnas_core.errors import DataError
-from spnas_detect.data._base import ImageRecord
-from spnas_detect.data.faults import UNREADABLE_IMAGE, Fault
+from spnas_detect.data._base import SPLITS, DetectionData, ImageRecord
+from spnas_detect.data.checks import SPLIT_WORDS, emptied_faults
+from spnas_detect.data.faults import UNREADABLE_IMAGE, Fault, left_out, refuse
 from spnas_detect.data.fitting import read_pixels
 
 MOST_THREADS = 8
@@ -44,3 +46,34 @@ def decode(
         yield from pool.map(one, range(len(records)))
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def drop_unreadable(data: DetectionData, splits: Sequence[str] = SPLITS) -> DetectionData:
+    """Leave out images that do not decode, as the cache does, for whoever reads the records without one.
+
+    Every image of the splits is decoded for that, where the data drops what does not decode; other data stays as it is.
+
+    Args:
+        data: the data set.
+        splits: those that are looked at.
+
+    Returns:
+        The data set without those images, and notes that count them.
+
+    Raises:
+        FaultyDataError: no box is left in a split.
+    """
+    if data.on_fault != "drop":
+        return data
+    kept: dict[str, Sequence[ImageRecord]] = {}
+    notes: list[str] = []
+    faults: list[Fault] = []
+    for split in splits:
+        found = list(decode(data.splits[split], lambda _, record, __: record))
+        kept[split] = [one for one in found if isinstance(one, ImageRecord)]
+        unreadable = [one.where for one in found if isinstance(one, Fault)]
+        notes += left_out(unreadable, SPLIT_WORDS[split])
+        if unreadable:
+            faults += emptied_faults(data, split, kept[split])
+    refuse(data.spec, faults)
+    return replace(data, splits={**data.splits, **kept}, notes=(*data.notes, *notes))

@@ -36,10 +36,10 @@ from spnas_detect.data._base import (
     check_options,
     degenerate_note,
     fingerprint,
-    read_image,
     read_json,
 )
 from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, FaultCollector
+from spnas_detect.data.images import IMAGE_OPTIONS, ImageFinder, LookedAt, image_options, look_at
 
 CLASSES = ("pedestrian", "rider")
 """The names of the labels 1 and 2."""
@@ -77,6 +77,17 @@ class _Object:
 
 
 @dataclass(frozen=True)
+class _Written:
+    """One label file as written, its image found."""
+
+    name: str
+    labels: Path
+    image: Path
+    size: tuple[int, int]
+    children: tuple[_Child, ...]
+
+
+@dataclass(frozen=True)
 class _Annotated:
     """One label file; ``unknown`` holds identities that the benchmark does not have."""
 
@@ -99,7 +110,8 @@ def read_eurocity(path: str | None, *, seed: int, options: Mapping[str, object])
     Args:
         path: the folder ``ECP``, the one that holds it, or any folder with ``day`` or ``night`` in it.
         seed: decides carved splits.
-        options: ``time``, one of ``day``, ``night`` and ``both``, which is the default and takes what there is.
+        options: ``time``, one of ``day``, ``night`` and ``both``, which is the default and takes what there is;
+            ``exif``, ``on_fault`` and ``max_pixels``: those of ``ImageOptions``.
 
     Returns:
         The data set with the classes pedestrian and rider. Among its faults are missing images, malformed JSON, and
@@ -108,17 +120,21 @@ def read_eurocity(path: str | None, *, seed: int, options: Mapping[str, object])
     Raises:
         DataError: a missing folder, or no box that is not ignored.
     """
-    check_options("ecp", options, ("time",))
+    check_options("ecp", options, ("time", *IMAGE_OPTIONS))
     if path is None:
         raise DataError("ecp data needs a folder: write ecp:PATH")
+    chosen = image_options("ecp", options)
     root = _find_root(Path(path).expanduser().resolve())
     times, notes = _find_times(root, options.get("time", "both"))
-    faults = FaultCollector(f"ecp:{path}")
+    faults, finder = FaultCollector(f"ecp:{path}"), ImageFinder()
     with faults.blamed():
-        splits: dict[str, list[_Annotated]] = {
-            split: [item for time in times for item in _read_folder(root / time, folder, notes, faults)]
+        written = {
+            split: [item for time in times for item in _read_folder(root / time, folder, notes, finder, faults)]
             for split, folder in _FOLDERS.items()
         }
+        faults.add_images(finder.contested, MISSING_IMAGE)
+        looked = look_at(((item.image, item.size) for items in written.values() for item in items), chosen)
+        splits = {split: [_place(item, looked) for item in items] for split, items in written.items()}
         if not splits["train"]:
             folders = " or ".join(f"{time}/labels/train" for time in times)
             raise DataError(f"{root} has no label file under {folders}: {_LAYOUT}")
@@ -134,11 +150,12 @@ def read_eurocity(path: str | None, *, seed: int, options: Mapping[str, object])
     return DetectionData(
         spec=f"ecp:{path}",
         classes=CLASSES,
-        splits={split: [_record(item) for item in splits[split]] for split in SPLITS},
-        fingerprint=fingerprint(["ecp", root.as_posix(), seed, times, counts], files),
-        notes=(*degenerate_note(dropped), *_unknown_note(everything), *notes),
+        splits={split: [_record(item, looked) for item in splits[split]] for split in SPLITS},
+        fingerprint=fingerprint(["ecp", root.as_posix(), seed, times, counts, chosen], files),
+        notes=(*degenerate_note(dropped), *_unknown_note(everything), *notes, *finder.notes, *looked.notes),
         dropped=tuple(dropped),
         faults=faults.found,
+        on_fault=chosen.on_fault,
     )
 
 
@@ -162,7 +179,9 @@ def _find_times(root: Path, wanted: object) -> tuple[tuple[str, ...], list[str]]
     return times, [f"{root} has no folder {time}: only {times[0]} is read" for time in missing]
 
 
-def _read_folder(folder: Path, split: str, notes: list[str], faults: FaultCollector) -> Iterator[_Annotated]:
+def _read_folder(
+    folder: Path, split: str, notes: list[str], finder: ImageFinder, faults: FaultCollector
+) -> Iterator[_Written]:
     """Read the label files of one time and split in the order of their names; notes images without one."""
     labels, images = folder / "labels" / split, folder / "img" / split
     files = sorted(labels.glob("*/*.json"))
@@ -171,34 +190,48 @@ def _read_folder(folder: Path, split: str, notes: list[str], faults: FaultCollec
     if unlabelled:
         notes.append(f"{len(unlabelled)} image(s) without a label file left out, first {unlabelled[0]}")
     for file in files:
-        image = images / file.parent.name / f"{file.stem}.png"
-        if not image.is_file():
-            faults.add(MISSING_IMAGE, file, f"{file} belongs to the image {image}, which does not exist")
-        read = _read_labels(file, image, f"{folder.name}/{file.parent.name}/{file.stem}", faults)
-        if read is not None and image.is_file():
+        annotated = images / file.parent.name / f"{file.stem}.png"
+        image = faults.attempt(MISSING_IMAGE, file, partial(_find_image, annotated, file, finder))
+        read = _read_labels(file, image or annotated, f"{folder.name}/{file.parent.name}/{file.stem}", faults)
+        if read is not None and image is not None:
             yield read
 
 
-def _read_labels(file: Path, image: Path, name: str, faults: FaultCollector) -> _Annotated | None:
+def _find_image(annotated: Path, file: Path, finder: ImageFinder) -> Path:
+    found = annotated if annotated.is_file() else finder.by_stem(annotated)
+    if found is None:
+        raise DataError(f"{file} belongs to the image {annotated}, which does not exist")
+    return finder.take(annotated, found)
+
+
+def _read_labels(file: Path, image: Path, name: str, faults: FaultCollector) -> _Written | None:
     """Read a label file, and note whatever is wrong with it; None where that is all of it."""
     frame = faults.attempt(BROKEN_ANNOTATION, file, lambda: _frame(file))
     if frame is None:
         return None
     width, height, children = frame
-    objects: list[_Object] = []
-    unknown: list[str] = []
-    dropped = 0
-    for position, child in enumerate(children, start=1):
-        read = faults.attempt(BROKEN_ANNOTATION, file, partial(_child, child, f"{file}: object {position}"))
-        if read is None:
-            continue
-        box = _clip(read.outline, width, height)
-        if box is None:
-            dropped += 1
-            continue
-        objects.append(_object(read, box))
-        unknown += [] if read.identity in {*CLASSES, *_IGNORED} else [read.identity]
-    return _Annotated(name, file, image, width, height, tuple(objects), dropped, tuple(unknown))
+    read = [
+        faults.attempt(BROKEN_ANNOTATION, file, partial(_child, child, f"{file}: object {position}"))
+        for position, child in enumerate(children, start=1)
+    ]
+    return _Written(name, file, image, (width, height), tuple(child for child in read if child is not None))
+
+
+def _place(item: _Written, looked: LookedAt) -> _Annotated:
+    """Cut the boxes at their image, as large as that is when it is read."""
+    width, height = looked.size(item.image, item.size) or item.size
+    clipped = [(child, _clip(child.outline, width, height)) for child in item.children]
+    placed = [(child, box) for child, box in clipped if box is not None]
+    return _Annotated(
+        item.name,
+        item.labels,
+        item.image,
+        width,
+        height,
+        objects=tuple(_object(child, box) for child, box in placed),
+        dropped=len(clipped) - len(placed),
+        unknown=tuple(child.identity for child, _ in placed if child.identity not in {*CLASSES, *_IGNORED}),
+    )
 
 
 def _frame(file: Path) -> tuple[int, int, list[dict[str, object]]]:
@@ -283,10 +316,10 @@ def _unknown_note(items: Sequence[_Annotated]) -> list[str]:
     return [f"boxes of identities that EuroCity Persons does not have are ignored: {listed}"]
 
 
-def _record(item: _Annotated) -> ImageRecord:
+def _record(item: _Annotated, looked: LookedAt) -> ImageRecord:
     return ImageRecord(
         name=item.name,
-        read=partial(read_image, item.image),
+        read=looked.reader(item.image),
         width=item.width,
         height=item.height,
         boxes=np.asarray([one.box for one in item.objects], np.float32).reshape(-1, 4),

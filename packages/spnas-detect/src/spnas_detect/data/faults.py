@@ -1,9 +1,10 @@
 """What is wrong with a data set, fault by fault, so that one look finds all of it."""
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from spnas_core.errors import DataError
@@ -73,6 +74,23 @@ def refuse(spec: str, faults: Iterable[Fault]) -> None:
         raise FaultyDataError(spec, fatal)
 
 
+def left_out(names: Sequence[str], split: str = "") -> tuple[str, ...]:
+    """Word the note on images that do not decode, where the data is to be used without them.
+
+    Args:
+        names: of the images.
+        split: what messages call their split.
+
+    Returns:
+        No note for no image, else one that names the first three.
+    """
+    if not names:
+        return ()
+    more = ", …" if len(names) > 3 else ""
+    of_split = f" {split}" if split else ""
+    return (f"{len(names)}{of_split} image(s) that do not decode left out: {', '.join(names[:3])}{more}",)
+
+
 class FaultCollector:
     """Lets a reader go on after a fault.
 
@@ -92,6 +110,11 @@ class FaultCollector:
     def add(self, kind: str, where: object, text: str) -> None:
         """Note a fault."""
         self._found.append(Fault(kind, str(where), text))
+
+    def add_images(self, reasons: Mapping[Path, str], kind: str) -> None:
+        """Note a fault of each image file, with its reason."""
+        for file, reason in reasons.items():
+            self.add(kind, file, reason)
 
     def attempt(self, kind: str, where: object, read: Callable[[], _T]) -> _T | None:
         """Return what a function gives; None, and a fault noted, where it meets a DataError or an OSError."""

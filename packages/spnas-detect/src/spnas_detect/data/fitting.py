@@ -90,6 +90,12 @@ def read_pixels(record: ImageRecord) -> NDArray[np.uint8]:
 def place_record(record: ImageRecord, image: NDArray[np.uint8]) -> PlacedRecord:
     """Cut a record's boxes at its pixels: the annotation's word on the size may be wrong, theirs is not."""
     height, width = image.shape[:2]
+    return place_boxes(record, (width, height))
+
+
+def place_boxes(record: ImageRecord, size: tuple[int, int]) -> PlacedRecord:
+    """Cut a record's boxes at the (width, height) that its image file has."""
+    width, height = size
     boxes = np.clip(record.boxes, 0, np.asarray([width, height] * 2, np.float32))
     kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     return PlacedRecord(record, (width, height), kept, boxes[kept])

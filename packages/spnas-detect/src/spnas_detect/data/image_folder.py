@@ -1,7 +1,7 @@
 """Classification data, what a backbone can be pretrained on, and its reader: one folder of images per class."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spnas_core.errors import DataError, suggestion
-from spnas_detect.data._base import carve, fingerprint, read_image
+from spnas_detect.data._base import carve, fingerprint
 from spnas_detect.data.faults import Fault, FaultyDataError
+from spnas_detect.data.images import IMAGE_SUFFIXES, read_image
 
 CLASSIFICATION_SPLITS = ("train", "validation")
 
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 _VALIDATION_FOLDERS = ("val", "validation")
 _LAYOUT = "expected PATH/train/CLASS/*.jpg and PATH/val/CLASS/*.jpg, or PATH/CLASS/*.jpg"
 
@@ -61,8 +61,8 @@ def open_image_folder(path: str | Path, *, seed: int) -> ClassificationData:
     Either ``PATH/train/CLASS/…`` and ``PATH/val/CLASS/…`` (or ``validation``), or ``PATH/CLASS/…``. The former is
     assumed where ``PATH/train`` holds a folder. Where the validation images are missing, 20 % of each class, at least
     one image, are carved from the training images by the seed; a class of one image only trains. Classes are sorted by
-    name; images may lie in folders below their class. Files with other suffixes than jpg, jpeg, png, bmp and webp, and
-    names that begin with a dot, are left out.
+    name; images may lie in folders below their class. Files whose suffix is not among ``IMAGE_SUFFIXES``, and names
+    that begin with a dot, are left out. An orientation that EXIF notes is applied.
 
     Args:
         path: the folder.
@@ -84,7 +84,7 @@ def open_image_folder(path: str | Path, *, seed: int) -> ClassificationData:
     classes = tuple(_folders(train_folder))
     if len(classes) < 2:
         raise DataError(f"{train_folder} holds {len(classes)} class folder(s), at least 2 are needed: {_LAYOUT}")
-    train = [list(_images(train_folder / name)) for name in classes]
+    train = [list(images_below(train_folder / name)) for name in classes]
     empty = [train_folder / name for name, files in zip(classes, train, strict=True) if not files]
     _refuse_folders(dict.fromkeys(empty, "holds no image: add some, or remove it"))
     validation, notes = _validation(root, train_folder, classes, train, seed)
@@ -146,7 +146,7 @@ def _validation(
             if name not in classes
         }
     )
-    validation = [list(_images(folder / name)) for name in classes]
+    validation = [list(images_below(folder / name)) for name in classes]
     if not any(validation):
         raise DataError(f"{folder} holds no image: {_LAYOUT}")
     missing = [name for name, files in zip(classes, validation, strict=True) if not files]
@@ -165,10 +165,15 @@ def _folders(folder: Path) -> list[str]:
     return sorted(item.name for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
 
 
-def _images(folder: Path) -> Iterator[Path]:
-    """Yield the images below a folder in the order of their paths; none where there is no folder."""
+def images_below(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> Iterator[Path]:
+    """Yield the images below a folder in the order of their paths; none where there is no folder.
+
+    Args:
+        folder: to look into; names that begin with a dot are left out.
+        suffixes: of images, in small letters.
+    """
     for place, folders, files in os.walk(folder):
         folders.sort()
         for file in sorted(files):
-            if Path(file).suffix.lower() in _SUFFIXES and not file.startswith("."):
+            if Path(file).suffix.lower() in suffixes and not file.startswith("."):
                 yield Path(place) / file

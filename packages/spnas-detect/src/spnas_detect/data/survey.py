@@ -1,6 +1,7 @@
 """What a data set holds, what is wrong with it, and which settings suit its boxes."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spnas_detect.data._base import SPLITS, DetectionData, ImageRecord
-from spnas_detect.data.checks import annotation_faults, placement_faults
+from spnas_detect.data.checks import annotation_faults, emptied_faults, placement_faults
 from spnas_detect.data.decoding import decode
 from spnas_detect.data.faults import Fault
 from spnas_detect.data.fitting import PlacedRecord, place_record
@@ -77,15 +78,18 @@ def _image_faults(data: DetectionData, split: str) -> list[Fault]:
     """Decode the images of a split; list those that are unreadable or of another size than their annotation says."""
     found: list[Fault] = []
     placed: list[PlacedRecord] = []
+    is_dropped = data.on_fault == "drop"
     for outcome in decode(data.splits[split], lambda _, record, image: place_record(record, image)):
         if isinstance(outcome, Fault):
-            found.append(outcome)
+            found.append(replace(outcome, is_fatal=not is_dropped))
             continue
         placed.append(outcome)
         (width, height), record = outcome.size, outcome.record
         if (width, height) != (record.width, record.height):
             text = f"annotated {record.width}x{record.height}, the file has {width}x{height}"
             found.append(Fault("size differs", record.name, text, is_fatal=False))
+    if is_dropped and len(placed) < len(data.splits[split]):
+        found += emptied_faults(data, split, [item.record for item in placed])
     return [*found, *placement_faults(data, split, placed)]
 
 

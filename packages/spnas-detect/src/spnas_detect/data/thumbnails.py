@@ -16,7 +16,7 @@ from spnas_detect.data.cache.files import INDEX, PixelFile, construction, pixel_
 from spnas_detect.data.cache.seals import check_sealed, seal
 from spnas_detect.data.image_folder import CLASSIFICATION_SPLITS, ClassificationData
 
-_VERSION = 1  # part of the folder's name: raise it when the layout or the resizing changes
+_VERSION = 2  # part of the folder's name: raise it when the layout, the decoding or the resizing changes
 
 BORDER = 8
 """Thumbnails are stored larger by one BORDER-th of their side, so that training can cut them out at random."""

@@ -1,24 +1,35 @@
-"""Which image of a Pascal VOC data set is in which split: one folder's lists, or those of an official VOCdevkit."""
+"""Lists of images of a Pascal VOC data set, and the folders that they speak of."""
 
+import codecs
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
-from spnas_core.errors import DataError, suggestion
-from spnas_detect.data._base import carve_missing
 from spnas_detect.data.faults import BROKEN_ANNOTATION, FaultCollector
+from spnas_detect.data.images import IMAGE_SUFFIXES
+from spnas_detect.data.repairs import RepairCollector
 
-_LAYOUT = (
-    "expected Annotations/*.xml, JPEGImages/*.jpg and ImageSets/Main/train.txt, or the folders VOC2007 and VOC2012 of "
-    "a VOCdevkit,"
-)
-_FOLDERS = ("Annotations", "JPEGImages", "ImageSets/Main")
-_VALIDATIONS = ("carved", "val", "test")
+_USUAL = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+_SUFFIXES = (*_USUAL, *sorted(IMAGE_SUFFIXES.difference(_USUAL)))
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
-_LISTS = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
-_USUAL_YEARS = (2007, 2012)
-_TEST_YEAR = 2007  # the only one whose test annotations are public
+
+@dataclass(frozen=True, eq=False)
+class VocFolder:
+    """Annotation files and images that belong together by their stems.
+
+    Attributes:
+        annotations: holds the XML files.
+        images: holds the images; may be the same folder.
+        files: XML files by stem, which is the name below the folder without the suffix: ``000005``, ``street/000005``.
+        pictures: images by stem.
+    """
+
+    annotations: Path
+    images: Path
+    files: Mapping[str, Path]
+    pictures: Mapping[str, Path]
 
 
 @dataclass(frozen=True)
@@ -26,131 +37,90 @@ class Listed:
     """One image of a list.
 
     Attributes:
-        root: the folder that holds its ``Annotations`` and ``JPEGImages``.
-        stem: file name of image and annotation without the suffix.
-        name: what messages and reports call it: the stem, in a VOCdevkit behind its year, as in ``2007/000005``.
+        folder: where its annotation and its image are.
+        stem: file name of the annotation without the suffix.
+        name: what messages and reports call it: the stem, behind its year in a VOCdevkit, as in ``2007/000005``, and
+            behind its folder where every split has one.
+        listing: the folder of the list.
     """
 
-    root: Path
+    folder: VocFolder
     stem: str
     name: str
+    listing: str = "ImageSets/Main"
 
 
 Lists = dict[str, list[Listed]]
 
 
-def list_images(
-    root: Path, options: Mapping[str, object], seed: int, faults: FaultCollector
-) -> tuple[Lists, list[str]]:
-    """Return the images of each split, and notes; the splits and the options are those of ``read_voc``.
+def open_folder(annotations: Path, images: Path) -> VocFolder:
+    """Look at what two folders hold; of images of one stem the most usual suffix counts."""
+    files = {_stem_of(file, annotations): file for file in sorted(_files(annotations, (".xml",)))}
+    found = sorted(_files(images, _SUFFIXES), key=lambda file: (_SUFFIXES.index(file.suffix.lower()), file))
+    pictures: dict[str, Path] = {}
+    for file in found:
+        pictures.setdefault(_stem_of(file, images), file)
+    return VocFolder(annotations, images, files, pictures)
 
-    A list that is no text is noted among the faults.
 
-    Raises:
-        DataError: a missing folder or list, an empty training list, or an option that is not usable.
+def read_list(file: Path, folder: VocFolder, faults: FaultCollector, repairs: RepairCollector) -> list[str]:
+    """Return the stem that each line means, each once; none where the file is missing.
+
+    A line is a stem, or one with a flag of VOC's class lists behind it. Example: where ``car 1.xml`` exists, ``car 1``
+    is that stem, and where only ``car.xml`` does, ``car 1`` is ``car`` with the flag 1. It may have a suffix, as in
+    ``000005.jpg``, or be a path, as in ``JPEGImages/000005.jpg``, also with the path of the annotation behind it.
+
+    Args:
+        file: in UTF-8, or in UTF-16 with its mark.
+        folder: has the stems that exist.
+        faults: takes a file that is no text.
+        repairs: takes lines with suffixes or paths.
     """
-    years = _years_of(root)
-    if years and not (root / "Annotations").is_dir():
-        return _devkit_lists(root, years, options, seed, faults)
-    for option in ("years", "validation"):
-        if options.get(option) is not None:
-            raise DataError(f"voc {option} is an option of a VOCdevkit, and {root} holds no folder such as VOC2007")
-    return _folder_lists(root, seed, faults)
-
-
-def _folder_lists(root: Path, seed: int, faults: FaultCollector) -> tuple[Lists, list[str]]:
-    _check_folders(root)
-    lists = root / "ImageSets" / "Main"
-    if not (lists / "train.txt").is_file():
-        raise DataError(f"{lists / 'train.txt'} does not exist: {_LAYOUT} under {root}")
-    stems = {split: _read_list(lists / file, faults) for split, file in _LISTS.items()}
-    found = {split: [Listed(root, stem, stem) for stem in stems[split]] for split in _LISTS}
-    if not found["train"]:
-        raise DataError(f"{lists / 'train.txt'} lists no image")
-    return found, [*_shared_notes(found), *carve_missing(found, seed)]
-
-
-def _devkit_lists(
-    root: Path, present: Mapping[int, Path], options: Mapping[str, object], seed: int, faults: FaultCollector
-) -> tuple[Lists, list[str]]:
-    years = _chosen_years(root, present, options.get("years"))
-    validation = options.get("validation") or "carved"
-    if validation not in _VALIDATIONS:
-        raise DataError(f"voc has no validation {validation!r}{suggestion(str(validation), _VALIDATIONS)}")
-    for year in years:
-        _check_folders(present[year])
-
-    def listed(year: int, *files: str) -> list[Listed]:
-        lists = present[year] / "ImageSets" / "Main"
-        stems = [stem for file in files for stem in _read_list(lists / file, faults)]
-        if not stems:
-            raise DataError(f"{' and '.join(files)} of {lists} are missing, or list no image")
-        return [Listed(present[year], stem, f"{year}/{stem}") for stem in dict.fromkeys(stems)]
-
-    parts = ["train.txt"] if validation == "val" else ["train.txt", "val.txt"]
-    found: Lists = {
-        "train": [image for year in years for image in listed(year, *parts)],
-        "validation": [image for year in years for image in listed(year, "val.txt")] if validation == "val" else [],
-        "test": [],
-    }
-    if _TEST_YEAR in years and (present[_TEST_YEAR] / "ImageSets" / "Main" / "test.txt").is_file():
-        found["test"] = listed(_TEST_YEAR, "test.txt")
-    notes = [f"years {'+'.join(map(str, years))}: {'train' if validation == 'val' else 'trainval'} images train"]
-    if validation == "test":
-        if not found["test"]:
-            raise DataError(f"voc validation is 'test', but {root} has no VOC2007/ImageSets/Main/test.txt for years")
-        found["validation"] = found["test"]
-        notes.append("validation split is the test split: choose nothing by its scores")
-    return found, [*notes, *_shared_notes(found), *carve_missing(found, seed)]
-
-
-def _years_of(root: Path) -> dict[int, Path]:
-    if not root.is_dir():
-        return {}
-    matches = [(re.fullmatch(r"VOC(\d{4})", folder.name), folder) for folder in sorted(root.iterdir())]
-    return {int(match[1]): folder for match, folder in matches if match and folder.is_dir()}
-
-
-def _chosen_years(root: Path, present: Mapping[int, Path], given: object) -> list[int]:
-    if given is None:
-        return [year for year in _USUAL_YEARS if year in present] or list(present)
-    words = given if isinstance(given, list | tuple) else str(given).split("+")
-    numbers = [int(str(word)) if re.fullmatch(r"\d{1,4}", str(word).strip()) else 0 for word in words]
-    years = [number + 2000 if 0 < number < 100 else number for number in numbers]
-    if not years or 0 in years or len(set(years)) != len(years):
-        raise DataError(f"voc years is {given!r}: it must name different years, such as 07, 12 or 07+12")
-    for year in years:
-        if year not in present:
-            folders = ", ".join(folder.name for folder in present.values())
-            raise DataError(f"voc years is {given!r}, but {root} has no folder VOC{year}; it has {folders}")
-    return sorted(years)
-
-
-def _check_folders(root: Path) -> None:
-    for folder in (root, *(root / name for name in _FOLDERS)):
-        if not folder.is_dir():
-            hint = f"; did you mean {root / 'VOCdevkit'}?" if (root / "VOCdevkit").is_dir() else ""
-            raise DataError(f"{folder} is not a folder: {_LAYOUT} under {root}{hint}")
-
-
-def _shared_notes(found: Lists) -> list[str]:
-    """Say where images that train also score."""
-    train = {image.name for image in found["train"]}
-    notes = []
-    for split in ("validation", "test"):
-        shared = train & {image.name for image in found[split]}
-        if shared:
-            notes.append(f"{len(shared)} training images are in the {split} split too, first {min(shared)}")
-    return notes
-
-
-def _read_list(file: Path, faults: FaultCollector) -> Sequence[str]:
-    """Return the first word of each line, each once; no word where the file is missing."""
     if not file.is_file():
         return []
+    content = file.read_bytes()
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        text = content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8-sig")
     except UnicodeDecodeError as error:
-        faults.add(BROKEN_ANNOTATION, file, f"{file} is not a text file in UTF-8: {error}")
+        faults.add(BROKEN_ANNOTATION, file, f"{file} is not a text file in UTF-8 or UTF-16: {error}")
         return []
-    return list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
+    if "\0" in text or (content and not text):
+        faults.add(BROKEN_ANNOTATION, file, f"{file} is not a text file in UTF-8 or UTF-16: save it as UTF-8")
+        return []
+    known = folder.files.keys() | folder.pictures.keys()
+    stems = []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        stem = _stem(line, known)
+        if not line.startswith(stem) or line[len(stem) : len(stem) + 1].strip():
+            repairs.add("list lines with a suffix or a path, read as names", f"{line} in {file.name}")
+        stems.append(stem)
+    return list(dict.fromkeys(stems))
+
+
+def _stem(line: str, known: Collection[str]) -> str:
+    """Return the stem that a line means: the first reading that exists, else the plainest."""
+    flagged = re.fullmatch(r"(.*\S)\s+(?:-1|0|1)", line)
+    paired = re.fullmatch(r"(\S+)\s+\S+\.xml", line, re.IGNORECASE)
+    texts = [line, *(match[1] for match in (flagged, paired) if match)]
+    readings = [reading for text in texts for reading in _readings(text)]
+    return next((reading for reading in readings if reading in known), _without_suffix(texts[-1]))
+
+
+def _readings(text: str) -> Iterator[str]:
+    parts = PureWindowsPath(text).parts  # takes slashes as well
+    for tail in (text, *("/".join(parts[start:]) for start in range(len(parts)))):
+        yield tail
+        yield _without_suffix(tail)
+
+
+def _without_suffix(text: str) -> str:
+    suffix = PureWindowsPath(text).suffix
+    return text[: -len(suffix)] if suffix.lower() in {*_SUFFIXES, ".xml"} else text
+
+
+def _stem_of(file: Path, folder: Path) -> str:
+    return file.relative_to(folder).as_posix().removesuffix(file.suffix)
+
+
+def _files(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    return [file for file in folder.rglob("*") if file.suffix.lower() in suffixes and not file.name.startswith(".")]

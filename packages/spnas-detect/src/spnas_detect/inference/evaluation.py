@@ -12,6 +12,7 @@ from spnas_core.plugins import registry
 from spnas_detect.data import CachedSplit, DetectionData, StreamedSplit, open_data
 from spnas_detect.data._base import SPLITS
 from spnas_detect.data.checks import split_faults
+from spnas_detect.data.decoding import drop_unreadable
 from spnas_detect.data.faults import refuse
 from spnas_detect.detectors import read_description
 from spnas_detect.detectors.loading import load_detector
@@ -85,6 +86,7 @@ def evaluate(
     description = read_description(source.path)
     opened = _open(data, data_seed, data_options, settings)
     check_classes(description.classes, opened.classes, str(source.path), opened.spec)
+    opened = drop_unreadable(opened, [split])
     records = opened.splits[split]
     if not any((~record.ignore).any() for record in records):
         raise DataError(f"the {split} split of {opened.spec} has no box to be found among its {len(records)} images")
@@ -120,7 +122,7 @@ def evaluate(
         main,
         tuple(class_results(matches, opened.classes, scores, main)),
         tuple(worst_images(matches, images.names, worst)),
-        opened.notes,
+        opened.remarks,
     )
     if folder is None:
         return result

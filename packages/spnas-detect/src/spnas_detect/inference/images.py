@@ -5,9 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from spnas_core.errors import DataError
-
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-"""What counts as an image in a folder and behind a pattern; a file that is named itself may have any name."""
+from spnas_detect.data.images import IMAGE_SUFFIXES
 
 _WILDCARDS = frozenset("*?[")
 
@@ -17,7 +15,8 @@ def find_images(given: Iterable[Path | str]) -> tuple[Path, ...]:
 
     Args:
         given: files as they are; folders for the images directly inside, by name; patterns such as ``photos/**/*.jpg``
-            (``**`` descends into folders) for the images that match, by name.
+            (``**`` descends into folders) for the images that match, by name. What counts as an image there is told
+            by its suffix; a file that is named itself may have any name.
 
     Returns:
         Every file once, where it was first named.

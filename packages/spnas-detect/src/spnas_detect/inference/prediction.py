@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spnas_core.errors import ConfigError, DataError
-from spnas_detect.data import read_image
+from spnas_detect.data.images import MAX_PIXELS, read_image
 from spnas_detect.detectors import DetectorDescription
 from spnas_detect.detectors.loading import load_detector
 from spnas_detect.devices import choose_device
@@ -41,8 +41,8 @@ class ImagePrediction:
     Attributes:
         image: its file.
         picture: the file that shows the boxes; None where none was asked for.
-        width: of the image as stored, in pixels; an EXIF rotation is not applied, as in training.
-        height: of the image as stored, in pixels.
+        width: of the image in pixels, turned as EXIF notes it.
+        height: of the image in pixels, likewise.
         boxes: float32[K, 4] of (x1, y1, x2, y2) in pixels of the image.
         scores: float32[K], descending.
         labels: int64[K] in 1…C.
@@ -131,6 +131,7 @@ def predict(
     score_threshold: float = 0.5,
     device: str = "auto",
     batch_size: int = BATCH_SIZE,
+    max_pixels: int = MAX_PIXELS,
     report: Report | None = None,
 ) -> Predictions:
     """Detect objects in image files, as ``spnas predict`` does.
@@ -142,6 +143,7 @@ def predict(
         score_threshold: in 0…1; detections below it are left out. The detector has a lower one of its own.
         device: ``auto`` is CUDA where there is one.
         batch_size: images per forward pass.
+        max_pixels: images with more are not decoded.
         report: told how far it is.
 
     Returns:
@@ -157,6 +159,8 @@ def predict(
         raise ConfigError(f"score threshold {score_threshold} is no score: it must be in 0…1")
     if batch_size < 1:
         raise ConfigError(f"batch size {batch_size} is no number of images: it must be at least 1")
+    if max_pixels < 1:
+        raise ConfigError(f"max_pixels {max_pixels} is no number of pixels: it must be at least 1")
     files = find_images([images] if isinstance(images, str | Path) else images)
     folder = None if out is None else Path(out)
     pictures: Sequence[Path | None] = [None] * len(files)
@@ -171,9 +175,10 @@ def predict(
     with nullcontext() if folder is None else writing_into(folder):
         for first in range(0, len(files), batch_size):
             part = slice(first, first + batch_size)
-            read = [*zip(files[part], pictures[part], _in_threads(_read, files[part]), strict=True)]
-            failed |= {file: image for file, _, image in read if isinstance(image, str)}
-            good = [(file, picture, image) for file, picture, image in read if not isinstance(image, str)]
+            read = partial(_read, max_pixels=max_pixels)
+            outcomes = [*zip(files[part], pictures[part], _in_threads(read, files[part]), strict=True)]
+            failed |= {file: image for file, _, image in outcomes if isinstance(image, str)}
+            good = [(file, picture, image) for file, picture, image in outcomes if not isinstance(image, str)]
             images_read = [image for *_, image in good]
             detections = detect(detector, images_read, description.image_size, where) if good else []
             batch = [
@@ -197,10 +202,10 @@ def _in_threads(function: Callable[..., _T], *arguments: Sequence[Any]) -> list[
         return list(pool.map(function, *arguments))
 
 
-def _read(path: Path) -> NDArray[np.uint8] | str:
+def _read(path: Path, max_pixels: int) -> NDArray[np.uint8] | str:
     """Return an image's pixels, or why there are none."""
     try:
-        return read_image(path)
+        return read_image(path, max_pixels=max_pixels)
     except DataError as error:
         return str(error)
 

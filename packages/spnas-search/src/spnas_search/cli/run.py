@@ -25,7 +25,10 @@ from spnas_search.starting_points import starting_point
 
 @click.command()
 @click.argument("strategy", required=False)
-@click.option("--data", help="Data set: shapes, voc:PATH, coco:PATH or ecp:PATH; with --resume, where it lies now.")
+@click.option(
+    "--data",
+    help="Data set: shapes, or {voc,coco,ecp,yolo,folder}:PATH; with --resume, where it lies now.",
+)
 @click.option("--data-option", "data_options", metavar="KEY=VALUE", multiple=True, help="Option of the kind of data.")
 @click.option("--start", metavar="CODE", help="Architecture to start from.")
 @click.option("--init", metavar="FILE", help="Weights to start from: torchvision:FILE or FILE.safetensors.")

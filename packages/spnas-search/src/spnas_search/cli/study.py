@@ -36,7 +36,10 @@ def study() -> None:
 
 
 @study.command()
-@click.option("--data", help="Data set: shapes, voc:PATH, coco:PATH or ecp:PATH; with --resume, where it lies now.")
+@click.option(
+    "--data",
+    help="Data set: shapes, or {voc,coco,ecp,yolo,folder}:PATH; with --resume, where it lies now.",
+)
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings, as of spnas run.")
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="One setting; may be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the study.")

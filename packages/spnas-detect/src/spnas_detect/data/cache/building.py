@@ -24,12 +24,12 @@ from spnas_detect.data.cache.files import (
 )
 from spnas_detect.data.cache.reading import ANNOTATIONS, UNTAGGED, CachedData, open_cache
 from spnas_detect.data.cache.seals import check_sealed, seal
-from spnas_detect.data.checks import annotation_faults, check_canvas, placement_faults
+from spnas_detect.data.checks import SPLIT_WORDS, annotation_faults, check_canvas, emptied_faults, placement_faults
 from spnas_detect.data.decoding import decode
-from spnas_detect.data.faults import Fault, refuse
+from spnas_detect.data.faults import Fault, left_out, refuse
 from spnas_detect.data.fitting import FittedRecord, fit_record
 
-_VERSION = 4  # part of the folder's name: raise it when the layout, the resizing or the checks change
+_VERSION = 5  # part of the folder's name: raise it when the layout, decoding, resizing or the checks change
 
 Progress = Callable[[int, int], None]
 """Called with the number of finished images and of all images."""
@@ -51,8 +51,9 @@ def build_cache(
 
     Raises:
         DataError: a canvas without pixels, annotations that ``annotation_faults`` refuses, images that do not decode
-            (all are looked at), a split whose boxes all lie outside their images, a damaged cache under the same name,
-            or no space to write into. Nothing is left behind then.
+            (all are looked at; data that drops them is cached without them, and a note counts them), a split whose
+            boxes all lie outside their images, a damaged cache under the same name, or no space to write into. Nothing
+            is left behind then.
     """
     check_canvas(image_size)
     name = f"{data.spec.partition(':')[0]}-{fingerprint([_VERSION, data.fingerprint, tuple(image_size)])[:16]}"
@@ -76,7 +77,7 @@ def build_cache(
 
 
 def _write(data: DetectionData, folder: Path, image_size: tuple[int, int], progress: Progress | None) -> None:
-    images, faults = _write_pixels(data, folder, image_size, progress)
+    images, faults, dropped = _write_pixels(data, folder, image_size, progress)
     refuse(data.spec, faults)
     tags: dict[tuple[str, ...], int] = {}
     for split in SPLITS:
@@ -91,7 +92,7 @@ def _write(data: DetectionData, folder: Path, image_size: tuple[int, int], progr
         "content": content_digest(data.classes, image_size, images),
         "classes": data.classes,
         "image_size": image_size,
-        "notes": [*data.notes, *notes],
+        "notes": [*data.remarks, *dropped, *notes],
         "names": {split: [image.fitted.record.name for image in images[split]] for split in SPLITS},
         "tags": list(tags),
     }
@@ -107,26 +108,39 @@ def _sync(file: IO[Any]) -> None:
 
 def _write_pixels(
     data: DetectionData, folder: Path, image_size: tuple[int, int], progress: Progress | None
-) -> tuple[dict[str, list[CachedImage]], list[Fault]]:
-    """Fill the splits' pixel files; return their images in order, and what is wrong with any of them."""
+) -> tuple[dict[str, list[CachedImage]], list[Fault], list[str]]:
+    """Fill the splits' pixel files; return their images in order, what is wrong with any, and notes on those left out.
+
+    What was decoded stays where another image does not decode: without it the file is only made shorter.
+    """
     total = sum(len(data.splits[split]) for split in SPLITS)
     images: dict[str, list[CachedImage]] = {}
     faults: list[Fault] = []
+    notes: list[str] = []
     done = 0
     with ExitStack() as stack:
         files = {split: stack.enter_context(_pixel_file(data, folder, split, image_size)) for split in SPLITS}
         for split in SPLITS:
             images[split] = []
-            for outcome in decode(data.splits[split], partial(_store, files[split], image_size)):
+            kept: list[int] = []
+            unreadable: list[Fault] = []
+            for index, outcome in enumerate(decode(data.splits[split], partial(_store, files[split], image_size))):
                 if isinstance(outcome, Fault):
-                    faults.append(outcome)
+                    unreadable.append(outcome)
                 else:
                     images[split].append(outcome)
+                    kept.append(index)
                 done += 1
                 if progress is not None:
                     progress(done, total)
+            if unreadable and data.on_fault == "drop":
+                files[split].keep(kept)
+                notes += left_out([fault.where for fault in unreadable], SPLIT_WORDS[split])
+                faults += emptied_faults(data, split, [image.fitted.record for image in images[split]])
+            else:
+                faults += unreadable
             faults += placement_faults(data, split, [image.fitted for image in images[split]])
-    return images, faults
+    return images, faults, notes
 
 
 def _pixel_file(data: DetectionData, folder: Path, split: str, image_size: tuple[int, int]) -> PixelFile:

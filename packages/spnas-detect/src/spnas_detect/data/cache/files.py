@@ -10,7 +10,7 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -47,11 +47,9 @@ class PixelFile:
 
     def __init__(self, path: Path, count: int, image_size: tuple[int, int]) -> None:
         self._shape = (3, image_size[1], image_size[0])
-        self._file = path.open("xb", buffering=0)
+        self._file = path.open("x+b", buffering=0)
         try:
-            header = {"descr": "|u1", "fortran_order": False, "shape": (count, *self._shape)}
-            np.lib.format.write_array_header_1_0(self._file, header)
-            self._start = self._file.tell()
+            self._start = self._write_header(count)
             _reserve(self._file.fileno(), self._start + count * int(np.prod(self._shape)))
         except BaseException:
             self._file.close()
@@ -66,10 +64,42 @@ class PixelFile:
         """
         canvas = np.zeros(self._shape, np.uint8)
         canvas[:, : pixels.shape[1], : pixels.shape[2]] = pixels.numpy()
-        rest, position = canvas.data.cast("B"), self._start + index * canvas.nbytes
+        self._write_at(self._start + index * canvas.nbytes, canvas.data.cast("B"))
+
+    def keep(self, indices: Sequence[int]) -> None:
+        """Leave only some images, and move them together, once all have been written.
+
+        Args:
+            indices: of those that stay, ascending.
+        """
+        size = int(np.prod(self._shape))
+        for place, index in enumerate(indices):
+            if place != index:
+                self._file.seek(self._start + index * size)
+                self._write_at(self._start + place * size, memoryview(self._read(size)))
+        self._file.seek(0)
+        self._write_header(len(indices))
+        self._file.truncate(self._start + len(indices) * size)
+
+    def _write_header(self, count: int) -> int:
+        """Write the header, which is as long for every count of images; returns where it ends."""
+        header = {"descr": "|u1", "fortran_order": False, "shape": (count, *self._shape)}
+        np.lib.format.write_array_header_1_0(self._file, header)
+        return self._file.tell()
+
+    def _write_at(self, position: int, rest: memoryview) -> None:
         while rest:
             written = os.pwrite(self._file.fileno(), rest, position)
             rest, position = rest[written:], position + written
+
+    def _read(self, size: int) -> bytearray:
+        found = bytearray()
+        while len(found) < size:
+            part = self._file.read(size - len(found))
+            if not part:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            found += part
+        return found
 
     def __enter__(self) -> Self:
         return self

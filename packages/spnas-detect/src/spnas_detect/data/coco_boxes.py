@@ -1,0 +1,137 @@
+"""The box of a COCO annotation: its ``bbox``, or what its segmentation covers.
+
+A ``bbox`` is (x, y, width, height) from 0, so x1 = x and x2 = x + width. Polygons are lists of x, y, x, y, …; a mask is
+written in run lengths, column by column, background first: ``counts`` as numbers or as COCO's text.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from spnas_core.errors import DataError
+from spnas_detect.data.repairs import RepairCollector
+
+Box = tuple[float, float, float, float]
+
+_FEWEST_POINTS = 3
+_ROUNDING = 0.05  # pixels outside that come of written decimals
+
+
+def corners(item: Mapping[str, object], where: str, place: str, repairs: RepairCollector) -> Box | None:
+    """Return (x1, y1, x2, y2) of an annotation's box as written; None where it has none.
+
+    Without a ``bbox`` it is the box around the segmentation: around all polygons of three points or more, and without
+    area where there is none.
+
+    Args:
+        item: the annotation.
+        where: it stands, for errors.
+        place: it stands, for repairs.
+        repairs: takes what was done.
+
+    Raises:
+        DataError: a ``bbox`` that is not four numbers, or a segmentation that is not as described.
+    """
+    found, outline = item.get("bbox"), item.get("segmentation")
+    if found not in (None, []):
+        return _bbox(found, where, place, repairs)
+    if outline in (None, [], {}):
+        repairs.add("annotations without a box, left out", place)
+        return None
+    repairs.add("boxes taken from their segmentation", place)
+    return _mask_box(outline, where) if isinstance(outline, dict) else _polygon_box(outline, where)
+
+
+def clip(box: Box, width: int, height: int) -> tuple[Box | None, bool]:
+    """Return the box inside its image, None for one without area; and whether it reached beyond the image."""
+    x1, y1, x2, y2 = max(box[0], 0.0), max(box[1], 0.0), min(box[2], width), min(box[3], height)
+    # compared as stored: a width below float32's resolution is no width
+    has_area = np.float32(x2) > np.float32(x1) and np.float32(y2) > np.float32(y1)
+    is_beyond = min(box[0], box[1], width - box[2], height - box[3]) < -_ROUNDING
+    return ((x1, y1, x2, y2) if has_area else None), is_beyond
+
+
+def _bbox(found: object, where: str, place: str, repairs: RepairCollector) -> Box:
+    values = found if isinstance(found, list) and len(found) == 4 else []
+    if values and all(isinstance(value, str) for value in values):
+        repairs.add("boxes written as texts, read as numbers", place)
+        values = [_number(value) for value in values]
+    numbers = _numbers(values)
+    if not numbers:
+        raise DataError(f"{where} has bbox {found!r}: four numbers x, y, width, height are expected")
+    x, y, width, height = numbers
+    return x, y, x + width, y + height
+
+
+def _polygon_box(found: object, where: str) -> Box:
+    """Return the box around the polygons that have a surface, in pixels; one without area where none has."""
+    if not isinstance(found, list):
+        raise DataError(f"{where} has segmentation {found!r}: polygons or run lengths are expected")
+    polygons = [polygon for polygon in found if polygon != []] if isinstance(found[0], list) else [found]
+    points: list[list[float]] = []
+    for polygon in polygons:
+        numbers = _numbers(polygon) if isinstance(polygon, list) else []
+        if not numbers or len(numbers) % 2:
+            raise DataError(f"{where} has a polygon {str(polygon)[:60]}: numbers x, y, x, y, … are expected")
+        if len(numbers) >= 2 * _FEWEST_POINTS:
+            points.append(numbers)
+    if not points:
+        return 0.0, 0.0, 0.0, 0.0
+    xs, ys = ([value for polygon in points for value in polygon[start::2]] for start in (0, 1))
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _mask_box(found: Mapping[str, object], where: str) -> Box:
+    """Return the box around a mask in run lengths, in whole pixels; one without area for an empty mask."""
+    size, counts = found.get("size"), found.get("counts")
+    if isinstance(counts, str):
+        counts = _decoded(counts)
+    is_size = isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
+    is_counts = isinstance(counts, list) and all(type(count) is int and count >= 0 for count in counts)
+    if not isinstance(size, list) or not is_size or not isinstance(counts, list) or not is_counts:
+        raise DataError(f"{where} has a mask with size {size!r} and counts that are no run lengths")
+    if sum(counts) != size[0] * size[1]:
+        raise DataError(f"{where} has a mask of {sum(counts)} pixels, and size {size} makes {size[0] * size[1]}")
+    ends = np.cumsum(counts, dtype=np.int64)
+    starts, ends = ends[:-1:2], ends[1::2]  # of the runs that are mask
+    starts, last = starts[: len(ends)][ends > starts[: len(ends)]], ends[ends > starts[: len(ends)]] - 1
+    if not len(starts):
+        return 0.0, 0.0, 0.0, 0.0
+    height = size[0]
+    is_broken = bool((starts // height < last // height).any())  # a run that goes on at the top of the next column
+    top, bottom = (0, height) if is_broken else (int((starts % height).min()), int((last % height).max()) + 1)
+    return float(starts.min() // height), float(top), float(last.max() // height + 1), float(bottom)
+
+
+def _decoded(text: str) -> list[int] | None:
+    """Return the run lengths of COCO's text: five bits a letter, from the fourth on differences to the last but one."""
+    counts: list[int] = []
+    value = shift = 0
+    for letter in text:
+        bits = ord(letter) - 48
+        if not 0 <= bits < 64:
+            return None
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            value -= (1 << shift) if bits & 16 else 0
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value = shift = 0
+    return counts if shift == 0 else None
+
+
+def _numbers(values: Sequence[object]) -> list[float]:
+    """Return finite numbers as such; nothing where one of them is something else."""
+    try:
+        found = [float(value) for value in values if isinstance(value, int | float)]
+    except OverflowError:
+        return []
+    return found if len(found) == len(values) and all(map(math.isfinite, found)) else []
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -1,0 +1,354 @@
+"""One JSON file of a COCO data set: its categories, images and annotations."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PureWindowsPath
+
+from spnas_core.errors import DataError
+from spnas_detect.data._base import read_json
+from spnas_detect.data.coco_boxes import Box, clip, corners
+from spnas_detect.data.coco_classes import Identifier
+from spnas_detect.data.coco_layouts import Source
+from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, FaultCollector
+from spnas_detect.data.file_names import find_image, find_image_by_stem
+from spnas_detect.data.images import ImageFinder, LookedAt
+from spnas_detect.data.repairs import CLIPPED, SIZE_FROM_FILE, RepairCollector
+
+
+@dataclass(frozen=True)
+class AnnotatedImage:
+    """One image of a JSON file.
+
+    Attributes:
+        name: what messages call it.
+        file: that holds its pixels.
+        width: in pixels, of the image as it is read.
+        height: in pixels, likewise.
+        objects: box (x1, y1, x2, y2) inside the image, name of the class, and whether it is a crowd.
+        dropped: number of boxes without area.
+    """
+
+    name: str
+    file: Path
+    width: int
+    height: int
+    objects: tuple[tuple[Box, str, bool], ...]
+    dropped: int
+
+
+@dataclass(frozen=True)
+class WrittenImage:
+    """One image of a JSON file as written there, its file found.
+
+    Attributes:
+        name: what messages call it.
+        file: that holds its pixels.
+        size: (width, height) in pixels; None where it is missing or 0.
+        objects: corners (x1, y1, x2, y2) as written, name of the class, and whether it is a crowd.
+        is_joined: whether it has several entries, which often repeat each other's objects.
+    """
+
+    name: str
+    file: Path
+    size: tuple[int, int] | None
+    objects: tuple[tuple[Box, str, bool], ...]
+    is_joined: bool
+
+
+@dataclass(frozen=True)
+class Contents:
+    """One JSON file.
+
+    Attributes:
+        images: in the order of the file.
+        categories: names by id.
+    """
+
+    images: list[WrittenImage]
+    categories: dict[Identifier, str]
+
+
+@dataclass(frozen=True)
+class _Image:
+    name: str
+    file: Path
+    size: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class _Object:
+    """One entry of ``annotations``, with the corners of its box as written."""
+
+    image: _Image
+    corners: Box
+    category: str
+    is_crowd: bool
+
+
+def read_file(
+    source: Source, root: Path, finder: ImageFinder, faults: FaultCollector, repairs: RepairCollector
+) -> Contents:
+    """Read a JSON file, and note whatever is wrong in it, and what was mended.
+
+    Args:
+        source: the file, and where its images may lie.
+        root: folder of the data set.
+        finder: finds images whose extension or case differs from what the file says.
+        faults: takes what cannot be used.
+        repairs: takes what was mended.
+    """
+    return _FileReader(source, root, finder, faults, repairs).read()
+
+
+def place_image(
+    written: WrittenImage, looked: LookedAt, unreadable: dict[Path, str], repairs: RepairCollector
+) -> AnnotatedImage | None:
+    """Cut the boxes at their image, as large as that is when it is read.
+
+    Args:
+        written: the image.
+        looked: its header.
+        unreadable: takes the image, and the reason, where nothing says how large it is.
+        repairs: takes what was mended.
+
+    Returns:
+        None where nothing says how large the image is.
+    """
+    size = looked.size(written.file, written.size)
+    if size is None:
+        unreadable[written.file] = looked.reasons[written.file]
+        return None
+    if written.size is None:
+        repairs.add(SIZE_FROM_FILE, written.name)
+    kept: list[tuple[Box, str, bool]] = []
+    for corners_written, category, is_crowd in written.objects:
+        box, is_beyond = clip(corners_written, *size)
+        if box is not None:
+            kept.append((box, category, is_crowd))
+            if is_beyond:
+                repairs.add(CLIPPED, written.name)
+    dropped = len(written.objects) - len(kept)
+    objects = tuple(dict.fromkeys(kept) if written.is_joined else kept)
+    return AnnotatedImage(written.name, written.file, *size, objects, dropped)
+
+
+class _FileReader:
+    def __init__(
+        self, source: Source, root: Path, finder: ImageFinder, faults: FaultCollector, repairs: RepairCollector
+    ) -> None:
+        self._source, self._root, self._finder = source, root, finder
+        self._faults, self._repairs = faults, repairs
+        self._file = source.file
+        self._place = source.place(root)
+
+    def read(self) -> Contents:
+        file, faults = self._file, self._faults
+        content = faults.attempt(BROKEN_ANNOTATION, file, lambda: read_json(file, "images"))
+        lists = {
+            key: None
+            if content is None
+            else faults.attempt(BROKEN_ANNOTATION, file, partial(_entries, content, key, file))
+            for key in ("categories", "images", "annotations")
+        }
+        categories = self._categories(lists["categories"] or [])
+        images = self._images(lists["images"] or [])
+        if lists["images"] == []:
+            faults.add(BROKEN_ANNOTATION, file, f"{file} lists no image")
+        # without one of the lists, every object would lack its image or its category
+        entries = [] if None in lists.values() else lists["annotations"] or []
+        kept = [image for image in images.values() if image is not None]
+        objects: dict[Path, list[_Object]] = {image.file: [] for image in kept}
+        for one in self._objects(entries, images, categories):
+            objects[one.image.file].append(one)
+        times = Counter(image.file for image in kept)
+        return Contents(
+            [
+                WrittenImage(
+                    image.name,
+                    file,
+                    image.size,
+                    tuple((one.corners, one.category, one.is_crowd) for one in objects[file]),
+                    is_joined=times[file] > 1,
+                )
+                for file, image in {image.file: image for image in kept}.items()
+            ],
+            {identifier: name for identifier, name in categories.items() if name is not None},
+        )
+
+    def _categories(self, entries: Sequence[Mapping[str, object]]) -> dict[Identifier, str | None]:
+        """Return names by id; None for a category that is among the faults."""
+        categories: dict[Identifier, str | None] = {}
+        for item in entries:
+            identifier = self._attempt(partial(self._identifier, item, "id", f"{self._file}: category"))
+            if identifier is None:
+                continue
+            name = item.get("name")
+            if not isinstance(name, str) or not name.strip() or identifier in categories:
+                where = f"{self._file}: category {identifier}"
+                self._faults.add(BROKEN_ANNOTATION, where, f"{where} has no name, or occurs twice")
+                name = None
+            categories[identifier] = name
+        return categories
+
+    def _images(self, entries: Sequence[Mapping[str, object]]) -> dict[Identifier, _Image | None]:
+        """Return images by id, in the order of the file; None for one that is among the faults.
+
+        Entries of one file name are one image.
+        """
+        images: dict[Identifier, _Image | None] = {}
+        written: dict[Path, tuple[str, _Image]] = {}
+        for item in entries:
+            identifier = self._attempt(partial(self._identifier, item, "id", f"{self._file}: image"))
+            if identifier is None:
+                continue
+            where = f"{self._file}: image {identifier}"
+            is_new = identifier not in images
+            images[identifier] = None
+            name = self._faults.attempt(BROKEN_ANNOTATION, where, partial(_file_name, item, where, is_new=is_new))
+            sides = self._faults.attempt(BROKEN_ANNOTATION, where, partial(_sides, item, where))
+            place = None if name is None else self._faults.attempt(MISSING_IMAGE, where, partial(self._find, name))
+            if name is None or sides is None or place is None:
+                continue
+            annotated, found = place
+            called = self._called(name, annotated)
+            before = written.get(found)
+            if before is None:
+                images[identifier] = image = _Image(called, found, sides if min(sides) > 0 else None)
+                written[found] = (name, image)
+            elif _plain(before[0]) == _plain(name):
+                self._repairs.add("image entries of one file name, joined", called)
+                images[identifier] = before[1]
+            elif found not in self._finder.contested:  # which is a fault already
+                text = f"{where} is {name}, and another one is {before[0]}: both lead to {found}"
+                self._faults.add(BROKEN_ANNOTATION, where, text)
+        return images
+
+    def _find(self, name: str) -> tuple[Path, Path]:
+        """Return the image's file as it is annotated, moved to where it lies, and as it is."""
+        folders = self._source.folders
+        exact = find_image(folders, name)
+        pair = find_image_by_stem(folders, name, self._finder) if exact is None else (exact[0], exact[0])
+        if pair is None:
+            places = ", ".join(map(str, self._source.folders))
+            raise DataError(f"{self._file} lists the image {name}, which none of these folders holds: {places}")
+        annotated, found = pair
+        self._finder.take(annotated, found)
+        if annotated not in {folder / name for folder in folders}:
+            called = self._called(name, annotated)
+            self._repairs.add("file names of another place, found by their tail", f"{name} as {called}")
+        return pair
+
+    def _called(self, name: str, file: Path) -> str:
+        """Call an image by what stays when the data set is moved; in a split's own folder, by that too."""
+        is_as_written = not self._source.is_own_folder and not Path(name).is_absolute() and "\\" not in name
+        if is_as_written and any(file == folder / name for folder in self._source.folders):
+            return Path(name).as_posix()
+        if file.is_relative_to(self._root):
+            return file.relative_to(self._root).as_posix()
+        return name if Path(name) == file else file.name
+
+    def _objects(
+        self,
+        entries: Sequence[Mapping[str, object]],
+        images: Mapping[Identifier, _Image | None],
+        categories: Mapping[Identifier, str | None],
+    ) -> list[_Object]:
+        """Return objects; those whose image or category is among the faults are left out."""
+        objects = []
+        seen: set[object] = set()
+        for position, item in enumerate(entries):
+            identifier = item.get("id", f"number {position + 1}")
+            place = f"{self._place}: annotation {identifier}"
+            if isinstance(identifier, int | float | str):
+                if identifier in seen:
+                    self._repairs.add("annotation ids that occur again, of no consequence", place)
+                seen.add(identifier)
+            where = f"{self._file}: annotation {identifier}"
+            read = self._faults.attempt(
+                BROKEN_ANNOTATION, where, partial(self._object, item, where, place, images, categories)
+            )
+            if read is not None:
+                objects.append(read)
+        return objects
+
+    def _object(
+        self,
+        item: Mapping[str, object],
+        where: str,
+        place: str,
+        images: Mapping[Identifier, _Image | None],
+        categories: Mapping[Identifier, str | None],
+    ) -> _Object | None:
+        """Return an object; None for one without a box, or whose image or category is among the faults itself."""
+        identifier = self._identifier(item, "image_id", where)
+        category = self._identifier(item, "category_id", where)
+        if identifier not in images:
+            raise DataError(f"{where} belongs to image {identifier}, which the file does not list")
+        if category not in categories:
+            raise DataError(f"{where} has category {category}, which the file does not list")
+        box = corners(item, where, place, self._repairs)
+        image, name = images[identifier], categories[category]
+        if box is None or image is None or name is None:
+            return None
+        return _Object(image, box, name, item.get("iscrowd", 0) in (1, "1"))
+
+    def _attempt(self, read: "partial[Identifier]") -> Identifier | None:
+        return self._faults.attempt(BROKEN_ANNOTATION, self._file, read)
+
+    def _identifier(self, item: Mapping[str, object], key: str, where: str) -> Identifier:
+        value = item.get(key)
+        if type(value) is int:
+            return value
+        number = _whole(value)
+        if number is not None:
+            self._repairs.add(
+                "ids written as texts or decimals, read as whole numbers", f"{self._place}: {key} {value!r}"
+            )
+            return number
+        if isinstance(value, str) and value.strip():
+            return value.strip()
+        raise DataError(f"{where} has {key} {value!r}: a whole number or a text is expected")
+
+
+def _file_name(item: Mapping[str, object], where: str, *, is_new: bool) -> str:
+    name = item.get("file_name")
+    if not isinstance(name, str) or not is_new:
+        raise DataError(f"{where} has no file_name, or occurs twice")
+    return name
+
+
+def _sides(item: Mapping[str, object], where: str) -> tuple[int, int]:
+    """Return width and height as annotated; 0 for one that is missing."""
+    sides = []
+    for key in ("width", "height"):
+        value = item.get(key)
+        number = 0 if value is None else _whole(value)
+        if number is None:
+            raise DataError(f"{where} has {key} {value!r}: a whole number is expected")
+        sides.append(number)
+    return sides[0], sides[1]
+
+
+def _whole(value: object) -> int | None:
+    """Read a whole number that may be written as 3, 3.0, "3" or "3.0"."""
+    if type(value) is int:
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    is_text = isinstance(value, str) and re.fullmatch(r"-?\d{1,18}(\.0*)?", value.strip(), re.ASCII)
+    return int(str(value).strip().partition(".")[0]) if is_text else None
+
+
+def _plain(name: str) -> str:
+    """Return a file name with slashes, without ``.``."""
+    return PureWindowsPath(name).as_posix()
+
+
+def _entries(content: Mapping[str, object], key: str, file: Path) -> list[dict[str, object]]:
+    found = content.get(key)
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise DataError(f"{file} has no list of objects under the key {key!r}")
+    return found

@@ -1,0 +1,187 @@
+"""Reader of YOLO data sets, as Ultralytics, Roboflow, CVAT, Label Studio and darknet write them.
+
+A label file says ``class cx cy w h`` in fractions of its image, whose size comes from the image file's header; so
+cx - w/2 times the width is x1, in pixels from 0. What leaves the image is cut, and counted where it is more than
+rounding.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from os.path import commonpath
+from pathlib import Path
+
+import numpy as np
+
+from spnas_core.errors import DataError, suggestion
+from spnas_detect.data._base import (
+    SPLITS,
+    DetectionData,
+    ImageRecord,
+    carve_missing,
+    check_options,
+    degenerate_note,
+    fingerprint,
+    no_box_error,
+)
+from spnas_detect.data.faults import UNREADABLE_IMAGE, FaultCollector, left_out
+from spnas_detect.data.images import IMAGE_OPTIONS, LookedAt, image_options, look_at
+from spnas_detect.data.yolo_images import Pair, list_pairs
+from spnas_detect.data.yolo_labels import LabelledBox, Naming, read_labels
+from spnas_detect.data.yolo_naming import Description, describe
+from spnas_detect.data.yolo_places import label_places
+
+_MIXED = ("refuse", "boxes")
+
+
+@dataclass(frozen=True)
+class _Annotated:
+    """One image, its size from its header."""
+
+    name: str
+    pair: Pair
+    width: int
+    height: int
+    objects: tuple[LabelledBox, ...]
+
+
+def read_yolo(path: str | None, *, seed: int, options: Mapping[str, object]) -> DetectionData:
+    """Read the labels of a YOLO data set.
+
+    ``data.yaml`` names the classes and, per split, a folder of images, several, or a ``.txt`` list. Paths that were
+    written on another machine are found by their ends, and notes say so. Without it, darknet's ``obj.data`` does, or
+    ``classes.txt`` beside folders called ``images/train`` or ``train/images``. Labels lie where the last folder
+    ``images`` of an image's path is called ``labels``, else beside the image. An image whose label file is empty or
+    missing has no object; missing ones are counted in the notes. Polygons count as their bounding boxes. Labels 1…C
+    follow the ids, also those of classes without an object. Where there is no validation or test image, the split is
+    carved from the training images by the seed, and a note says so.
+
+    Args:
+        path: the folder, or its YAML or ``.data`` file.
+        seed: decides carved splits.
+        options: ``train``, ``validation``, ``test``: folders or lists in place of those that are described, the latter
+            two also ``carved``; ``mixed``: what a line of five columns beside polygons is, ``refuse`` (default), since
+            it may be a polygon of two points, or ``boxes``; ``exif``, ``on_fault`` and ``max_pixels``: those of
+            ``ImageOptions``, and fractions are of the image as it is read.
+
+    Returns:
+        The data set. Among its faults are missing images, images without a readable header, classes that are not named,
+        and lines that are neither a box nor a polygon in fractions; all name the file and the line.
+
+    Raises:
+        DataError: no description, one that contradicts itself, missing folders or lists, or no box at all.
+    """
+    check_options("yolo", options, (*SPLITS, "mixed", *IMAGE_OPTIONS))
+    if path is None:
+        raise DataError("yolo data needs a folder: write yolo:PATH")
+    mixed = options.get("mixed") or "refuse"
+    if mixed not in _MIXED:
+        raise DataError(f"yolo mixed is {mixed!r}{suggestion(str(mixed), _MIXED)}")
+    chosen = image_options("yolo", options)
+    given = Path(path).expanduser().resolve()
+    description = describe(given)
+    naming = Naming(description.source, description.classes, description.keypoint_values, mixed == "boxes")
+    faults = FaultCollector(f"yolo:{path}")
+    with faults.blamed():
+        pairs, notes = list_pairs(description, options, faults)
+        place = _common_folder(description.root, pairs)
+        looked = look_at(((pair.image, None) for pair in chain.from_iterable(pairs.values())), chosen)
+        if chosen.on_fault == "refuse":
+            faults.add_images(looked.reasons, UNREADABLE_IMAGE)
+        splits = {split: _read_pairs(pairs[split], place, looked, naming, faults) for split in SPLITS}
+        carved = carve_missing(splits, seed)
+        everything = [item for split in SPLITS for item in splits[split]]
+        dropped = [item.name for item in everything for one in item.objects if one.box is None]
+        if not any(one.box for item in everything for one in item.objects):
+            raise _no_box(description, everything, dropped)
+    files = [file for item in everything for file in (item.pair.image, item.pair.labels) if file is not None]
+    counts = [(split, len(splits[split])) for split in SPLITS]
+    unlabelled = [item.pair.image.as_posix() for item in everything if item.pair.labels is None]
+    parts = ["yolo", place.as_posix(), seed, description.classes, counts, mixed, unlabelled, chosen]
+    return DetectionData(
+        spec=f"yolo:{path}",
+        classes=description.classes,
+        splits={split: [_record(item, looked) for item in splits[split]] for split in SPLITS},
+        fingerprint=fingerprint(parts, [description.file, description.source, *files]),
+        notes=(
+            *degenerate_note(dropped),
+            *_repair_notes(everything),
+            *notes,
+            *carved,
+            *looked.notes,
+            *left_out([image.name for image in looked.reasons] if chosen.on_fault == "drop" else []),
+        ),
+        dropped=tuple(dropped),
+        faults=faults.found,
+        on_fault=chosen.on_fault,
+    )
+
+
+def _common_folder(root: Path, pairs: Mapping[str, Sequence[Pair]]) -> Path:
+    """Return the folder that images are named from: the data set's, unless some lie elsewhere."""
+    images = [pair.image for listed in pairs.values() for pair in listed]
+    if all(image.is_relative_to(root) for image in images):
+        return root
+    return Path(commonpath([image.parent for image in images]))
+
+
+def _read_pairs(
+    pairs: Sequence[Pair], place: Path, looked: LookedAt, naming: Naming, faults: FaultCollector
+) -> list[_Annotated]:
+    """Read labels, and note whatever is wrong with them; images without a readable header are left out."""
+    found = []
+    for pair in pairs:
+        size = looked.size(pair.image, None)
+        # where there is no size, the lines are looked at all the same
+        objects = [] if pair.labels is None else read_labels(pair.labels, size or (1, 1), naming, faults)
+        if size is not None:
+            name = pair.image.relative_to(place).as_posix()
+            found.append(_Annotated(name, pair, *size, tuple(objects)))
+    return found
+
+
+def _no_box(description: Description, items: Sequence[_Annotated], dropped: Sequence[str]) -> DataError:
+    if items and all(item.pair.labels is None for item in items):
+        first = items[0].pair.image
+        places = " and ".join(map(str, label_places(first)))
+        return DataError(
+            f"{description.file} has {len(items)} image(s), and none of them a label file: that of {first} is looked "
+            f"for at {places}"
+        )
+    return no_box_error(description.file, dropped)
+
+
+def _repair_notes(items: Sequence[_Annotated]) -> list[str]:
+    """Count what was put right, and what was left out."""
+    missing = [item.name for item in items if item.pair.labels is None]
+    total = sum(len(item.objects) for item in items)
+    cut = _places(items, lambda one: one.is_cut)
+    doubt = "; if most do, they may be corners and no centres and sizes" if 2 * len(cut) > total else ""
+    return [
+        *_note(missing, "image(s) without a label file count as images without objects", ""),
+        *_note(cut, "object(s) reach beyond 0…1, and are cut at their image", doubt),
+        *_note(_places(items, lambda one: one.has_comma), "object(s) have decimal commas, read as points", ""),
+        *_note(_places(items, lambda one: one.is_polygon), "polygon(s) are read as their bounding boxes", ""),
+        *_note(_places(items, lambda one: one.has_keypoints), "object(s) have keypoints, which are left out", ""),
+    ]
+
+
+def _places(items: Sequence[_Annotated], has: Callable[[LabelledBox], bool]) -> list[str]:
+    return [f"{item.pair.labels}: line {one.line}" for item in items for one in item.objects if has(one)]
+
+
+def _note(places: Sequence[str], what: str, doubt: str) -> list[str]:
+    return [f"{len(places)} {what}, first {places[0]}{doubt}"] if places else []
+
+
+def _record(item: _Annotated, looked: LookedAt) -> ImageRecord:
+    objects = [(one.box, one.identifier + 1) for one in item.objects if one.box is not None]
+    return ImageRecord(
+        name=item.name,
+        read=looked.reader(item.pair.image),
+        width=item.width,
+        height=item.height,
+        boxes=np.asarray([box for box, _ in objects], np.float32).reshape(-1, 4),
+        labels=np.asarray([label for _, label in objects], np.int64),
+        ignore=np.zeros(len(objects), np.bool_),
+    )

@@ -1,0 +1,160 @@
+"""Which images and labels are in which split of a YOLO data set."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from spnas_core.errors import DataError
+from spnas_detect.data._base import SPLITS
+from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, FaultCollector
+from spnas_detect.data.image_folder import images_below
+from spnas_detect.data.texts import read_lines
+from spnas_detect.data.yolo_naming import Description
+from spnas_detect.data.yolo_places import SUFFIXES, images_of_split, is_optional, label_places, locate
+
+_CARVED = "carved"
+_NO_LABELS = ("classes.txt", "train.txt", "val.txt", "valid.txt", "test.txt", "notes.txt", "predefined_classes.txt")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its label file; None where it has none."""
+
+    image: Path
+    labels: Path | None
+
+
+@dataclass
+class _Listing:
+    """What is found while lists and folders are read."""
+
+    faults: FaultCollector
+    notes: list[str] = field(default_factory=list)
+    moved: list[Path] = field(default_factory=list)
+    repeated: list[Path] = field(default_factory=list)
+
+
+def list_pairs(
+    description: Description, options: Mapping[str, object], faults: FaultCollector
+) -> tuple[dict[str, list[Pair]], list[str]]:
+    """Return the images of each split with their labels, in the order of lists and of names, and notes.
+
+    Args:
+        description: of the data set.
+        options: ``train``, ``validation``, ``test`` of ``read_yolo``.
+        faults: takes images that are listed and missing, and lists that are no text.
+
+    Raises:
+        DataError: a list or folder that is named and missing, or no training image.
+    """
+    listing = _Listing(faults)
+    splits: dict[str, list[Path]] = {}
+    for split in SPLITS:
+        images = list(_images_of(split, description, options.get(split), listing))
+        splits[split] = list(dict.fromkeys(images))
+        listing.repeated += [image for image in splits[split] if images.count(image) > 1] if _repeats(images) else []
+    if not splits["train"] and not faults.found:
+        raise DataError(f"{description.file} leads to no training image: {_looked_for(description)}")
+    pairs = {split: [Pair(image, _labels_of(image)) for image in images] for split, images in splits.items()}
+    notes = [
+        *_place_note(listing.moved, "image(s) that a list names lie elsewhere, found by the end of their path"),
+        *_place_note(listing.repeated, "image(s) are listed more than once, and read once"),
+        *_shared_notes(splits),
+        *_lost_note(pairs),
+    ]
+    return pairs, [*description.notes, *listing.notes, *notes]
+
+
+def _repeats(images: Sequence[Path]) -> bool:
+    return len(set(images)) < len(images)
+
+
+def _looked_for(description: Description) -> str:
+    if description.entries:
+        return "its key train must name a folder of images or a .txt list"
+    folder = description.bases[0]
+    return f"images are looked for in images/train, train/images, train and images of {folder}, and in {folder} itself"
+
+
+def _images_of(split: str, description: Description, given: object, listing: _Listing) -> Iterator[Path]:
+    """Yield the images of a split, some of them perhaps twice."""
+    if given == _CARVED and split != "train":
+        return
+    if given is not None and not isinstance(given, str | Path):
+        raise DataError(f"yolo {split} is {given!r}: it must be a folder of images or a .txt list")
+    entries = (str(given),) if given is not None else description.entries.get(split, ())
+    source = f"yolo {split}" if given is not None else f"{split} of {description.file}"
+    for entry in entries:
+        found = locate(entry, description.bases)
+        if found is None and given is None and is_optional(entry, split):
+            listing.notes.append(f"{split} images {entry!r}, which {description.file} names, do not exist")
+            continue
+        if found is None:
+            places = ", ".join(map(str, description.bases))
+            remedy = "mend the path" if split == "train" else "mend the path, or remove it to have the split carved"
+            raise DataError(f"{source} is {entry!r}, and nothing of that name lies in {places}: {remedy}")
+        if found.is_moved:
+            listing.notes.append(f"{source} is {entry!r}: {found.path} is read instead")
+        yield from _images_in(found.path, description, listing)
+    if not entries and not description.entries:  # nothing describes the splits
+        place = images_of_split(description.bases[0], split)
+        if place is not None:
+            others = _other_places(description.bases[0], split)
+            yield from (image for image in _images_in(place, description, listing) if not others & set(image.parents))
+
+
+def _other_places(folder: Path, split: str) -> set[Path]:
+    """Return the folders of the other splits, which may lie below that of the training images."""
+    places = (images_of_split(folder, other) for other in SPLITS if split == "train" and other != "train")
+    return {place for place in places if place is not None}
+
+
+def _images_in(place: Path, description: Description, listing: _Listing) -> Iterator[Path]:
+    """Yield the images of a folder or of a list."""
+    if place.is_dir():
+        yield from images_below(place, SUFFIXES)
+        return
+    if place.suffix.lower() in SUFFIXES:
+        raise DataError(f"{description.file} names the image {place}: a folder of images or a .txt list is expected")
+    lines = listing.faults.attempt(BROKEN_ANNOTATION, place, lambda: read_lines(place)) or []
+    bases = [place.parent, *description.bases]
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        found = locate(line, bases)
+        if found is None or not found.path.is_file():
+            where = f"{place}: line {number}"
+            looked = ", ".join(dict.fromkeys(map(str, bases)))
+            listing.faults.add(MISSING_IMAGE, place, f"{where} lists the image {line.strip()}, which {looked} lack")
+            continue
+        if found.is_moved:
+            listing.moved.append(found.path)
+        yield found.path
+
+
+def _labels_of(image: Path) -> Path | None:
+    return next((place for place in label_places(image) if place.is_file()), None)
+
+
+def _place_note(places: Sequence[Path], what: str) -> list[str]:
+    return [f"{len(places)} {what}, first {places[0]}"] if places else []
+
+
+def _shared_notes(splits: Mapping[str, Sequence[Path]]) -> list[str]:
+    """Say where images that train also score."""
+    train = set(splits["train"])
+    notes = []
+    for split in ("validation", "test"):
+        shared = train & set(splits[split])
+        if shared:
+            notes.append(f"{len(shared)} training images are in the {split} split too, first {min(shared)}")
+    return notes
+
+
+def _lost_note(pairs: Mapping[str, Sequence[Pair]]) -> list[str]:
+    """Say which label files beside those that were found belong to no image."""
+    used = {pair.labels for listed in pairs.values() for pair in listed if pair.labels is not None}
+    folders = sorted({file.parent for file in used})
+    files = [file for folder in folders for file in sorted(folder.glob("*.txt"))]
+    lost = [file for file in files if file not in used and file.name not in _NO_LABELS and "README" not in file.name]
+    return _place_note(lost, "label file(s) belong to no image of the splits")
