@@ -6,9 +6,9 @@ from pathlib import Path
 
 from spnas_core.errors import DataError
 from spnas_detect.data._base import READERS, DetectionData
-from spnas_detect.data.coco_layouts import training_file
-from spnas_detect.data.voc_layouts import find_sign
-from spnas_detect.data.yolo_naming import is_described
+from spnas_detect.data.coco.layouts import training_file
+from spnas_detect.data.voc.layouts import find_sign
+from spnas_detect.data.yolo.naming import is_described
 
 _SHOWN = 8
 

@@ -21,7 +21,7 @@ from spnas_detect.data.decoding import drop_unreadable
 from spnas_detect.data.faults import UNREADABLE_IMAGE, FaultCollector, refuse
 from spnas_detect.data.fitting import PlacedRecord, place_boxes, place_record, read_pixels
 from spnas_detect.data.images import image_size, read_header, read_image
-from spnas_detect.data.yolo_places import SUFFIXES
+from spnas_detect.data.yolo.places import SUFFIXES
 
 _GENERATED = ".png"
 

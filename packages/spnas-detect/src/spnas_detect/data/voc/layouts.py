@@ -11,8 +11,8 @@ from spnas_detect.data._base import carve_missing
 from spnas_detect.data.faults import BROKEN_ANNOTATION, FaultCollector
 from spnas_detect.data.file_names import find_folder, find_split_folders
 from spnas_detect.data.repairs import RepairCollector
-from spnas_detect.data.voc_annotations import named_image
-from spnas_detect.data.voc_lists import Listed, Lists, VocFolder, open_folder, read_list
+from spnas_detect.data.voc.annotations import named_image
+from spnas_detect.data.voc.lists import Listed, Lists, VocFolder, open_folder, read_list
 
 _LAYOUT = (
     "expected Annotations/*.xml, JPEGImages/*.jpg and ImageSets/Main/train.txt, or the folders VOC2007 and VOC2012 of "

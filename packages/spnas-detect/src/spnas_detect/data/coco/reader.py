@@ -1,6 +1,6 @@
 """Reader of COCO data sets, as the official site, Roboflow, CVAT, Label Studio and FiftyOne lay them out.
 
-``coco_layouts.py`` finds the files, ``coco_files.py`` reads one, ``coco_boxes.py`` a box; ``coco_classes.py`` merges
+``layouts.py`` finds the files, ``files.py`` reads one, ``boxes.py`` a box; ``classes.py`` merges
 classes over the files.
 """
 
@@ -22,9 +22,9 @@ from spnas_detect.data._base import (
     no_box_error,
 )
 from spnas_detect.data.class_names import class_notes
-from spnas_detect.data.coco_classes import merge_classes
-from spnas_detect.data.coco_files import AnnotatedImage, place_image, read_file
-from spnas_detect.data.coco_layouts import find_layout
+from spnas_detect.data.coco.classes import merge_classes
+from spnas_detect.data.coco.files import AnnotatedImage, place_image, read_file
+from spnas_detect.data.coco.layouts import find_layout
 from spnas_detect.data.faults import MISSING_IMAGE, UNREADABLE_IMAGE, FaultCollector, left_out
 from spnas_detect.data.images import IMAGE_OPTIONS, ImageFinder, LookedAt, image_options, look_at
 from spnas_detect.data.repairs import RepairCollector

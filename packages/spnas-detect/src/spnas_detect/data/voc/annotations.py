@@ -14,7 +14,7 @@ from spnas_core.errors import DataError
 from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, FaultCollector
 from spnas_detect.data.images import IMAGE_SUFFIXES, ImageFinder, LookedAt
 from spnas_detect.data.repairs import CLIPPED, SIZE_FROM_FILE, RepairCollector
-from spnas_detect.data.voc_lists import Listed, VocFolder
+from spnas_detect.data.voc.lists import Listed, VocFolder
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

@@ -9,8 +9,8 @@ from spnas_detect.data._base import SPLITS
 from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, FaultCollector
 from spnas_detect.data.image_folder import images_below
 from spnas_detect.data.texts import read_lines
-from spnas_detect.data.yolo_naming import Description
-from spnas_detect.data.yolo_places import SUFFIXES, images_of_split, is_optional, label_places, locate
+from spnas_detect.data.yolo.naming import Description
+from spnas_detect.data.yolo.places import SUFFIXES, images_of_split, is_optional, label_places, locate
 
 _CARVED = "carved"
 _NO_LABELS = ("classes.txt", "train.txt", "val.txt", "valid.txt", "test.txt", "notes.txt", "predefined_classes.txt")

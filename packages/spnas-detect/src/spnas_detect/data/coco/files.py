@@ -9,9 +9,9 @@ from pathlib import Path, PureWindowsPath
 
 from spnas_core.errors import DataError
 from spnas_detect.data._base import read_json
-from spnas_detect.data.coco_boxes import Box, clip, corners
-from spnas_detect.data.coco_classes import Identifier
-from spnas_detect.data.coco_layouts import Source
+from spnas_detect.data.coco.boxes import Box, clip, corners
+from spnas_detect.data.coco.classes import Identifier
+from spnas_detect.data.coco.layouts import Source
 from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, FaultCollector
 from spnas_detect.data.file_names import find_image, find_image_by_stem
 from spnas_detect.data.images import ImageFinder, LookedAt

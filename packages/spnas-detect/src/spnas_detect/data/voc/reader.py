@@ -1,6 +1,6 @@
 """Reader of Pascal VOC folders (``Annotations``, ``JPEGImages``, ``ImageSets/Main``) and of the official VOCdevkit.
 
-``voc_layouts.py`` finds out which image is in which split, ``voc_lists.py`` reads a list, ``voc_annotations.py`` an XML
+``layouts.py`` finds out which image is in which split, ``lists.py`` reads a list, ``annotations.py`` an XML
 file.
 
 Coordinates: VOC counts pixels from 1 and includes both ends, so a box that covers the first two pixels of a
@@ -29,8 +29,8 @@ from spnas_detect.data.class_names import class_notes
 from spnas_detect.data.faults import MISSING_IMAGE, UNREADABLE_IMAGE, FaultCollector, left_out
 from spnas_detect.data.images import IMAGE_OPTIONS, ImageFinder, LookedAt, image_options, look_at
 from spnas_detect.data.repairs import RepairCollector
-from spnas_detect.data.voc_annotations import AnnotatedFile, place_annotation, read_annotation
-from spnas_detect.data.voc_layouts import find_layout
+from spnas_detect.data.voc.annotations import AnnotatedFile, place_annotation, read_annotation
+from spnas_detect.data.voc.layouts import find_layout
 
 
 def read_voc(path: str | None, *, seed: int, options: Mapping[str, object]) -> DetectionData:

@@ -26,10 +26,10 @@ from spnas_detect.data._base import (
 )
 from spnas_detect.data.faults import UNREADABLE_IMAGE, FaultCollector, left_out
 from spnas_detect.data.images import IMAGE_OPTIONS, LookedAt, image_options, look_at
-from spnas_detect.data.yolo_images import Pair, list_pairs
-from spnas_detect.data.yolo_labels import LabelledBox, Naming, read_labels
-from spnas_detect.data.yolo_naming import Description, describe
-from spnas_detect.data.yolo_places import label_places
+from spnas_detect.data.yolo.images import Pair, list_pairs
+from spnas_detect.data.yolo.labels import LabelledBox, Naming, read_labels
+from spnas_detect.data.yolo.naming import Description, describe
+from spnas_detect.data.yolo.places import label_places
 
 _MIXED = ("refuse", "boxes")
 

@@ -8,7 +8,7 @@ import yaml  # type: ignore[import-untyped]
 
 from spnas_core.errors import DataError
 from spnas_detect.data.texts import read_lines
-from spnas_detect.data.yolo_places import VALIDATION_NAMES, has_labels, images_of_split, locate
+from spnas_detect.data.yolo.places import VALIDATION_NAMES, has_labels, images_of_split, locate
 
 LAYOUT = (
     "expected data.yaml, darknet's obj.data, or classes.txt beside images/ and labels/ or beside the folders train and "
