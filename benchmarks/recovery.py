@@ -19,8 +19,8 @@ from spnas_core.morphisms import Swap, identity
 from spnas_core.tasks import EvaluationRequest, Fidelity
 from spnas_detect.data import open_cache
 from spnas_detect.data.loader import normalize
-from spnas_detect.detectors import load_detector
 from spnas_detect.detectors.assembly import pyramid
+from spnas_detect.detectors.loading import load_detector
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.task import DetectionTask
 from spnas_search.executors import ExecutorSettings, evaluate_all
