@@ -92,7 +92,9 @@ def test_cvat_darknet_export_whose_lists_begin_with_data(tmp_path):
         f"obj_train_data/frame_00000{number}.PNG" for number in range(3)
     }
     assert data.notes[0] == f"train of {root}/obj.data is 'data/train.txt': {root}/train.txt is read instead"
-    assert data.notes[1].startswith("3 image(s) that a list names lie elsewhere, found by the end of their path, first")
+    (repair,) = data.repairs
+    assert str(repair).startswith("listed images that lie elsewhere, found by the end of their path: 3, first ")
+    assert data.layout == "YOLO, described by obj.data"
     assert record_of(data, "obj_train_data/frame_000001.PNG").boxes.tolist() == [[40, 24, 60, 56]]
     assert load_yolo(root / "obj.data").classes == data.classes
 
@@ -232,8 +234,11 @@ def test_lists_name_images_relative_or_as_on_another_machine(root, written):
     write_text(root / "data.yaml", "train: train.txt\nval: images/val\nnames: [cat]\n")
     data = load_yolo(root, test="images/val")
     assert names_of(data, "train") == ["images/train/a.jpg", "images/train/b.jpg"]
-    assert any(note.startswith("1 image(s) are listed more than once, and read once") for note in data.notes)
-    assert any("lie elsewhere" in note for note in data.notes) == written.startswith("/old")
+    moved = (
+        {"listed images that lie elsewhere, found by the end of their path": 3} if written.startswith("/old") else {}
+    )
+    lost = {"images that are listed more than once, read once": 1, "label files without an image, not read": 1}
+    assert {repair.what: repair.count for repair in data.repairs} == {**moved, **lost}
 
 
 def test_lists_are_relative_to_their_own_folder_first(root):

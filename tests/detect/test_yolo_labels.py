@@ -6,7 +6,7 @@ from PIL import Image
 from yolo_folder import BOX, load_yolo, record_of, spoil, write_boxes, write_text, write_yolo
 
 from spnas_core.errors import DataError
-from spnas_detect.data import FaultyDataError, build_cache, open_data, read_data
+from spnas_detect.data import FaultyDataError, Repair, build_cache, open_data, read_data
 
 
 @pytest.fixture
@@ -56,21 +56,20 @@ def test_repairs_are_counted_with_their_places(root):
         [[40, 24, 60, 56], [0, 24, 7, 56], [90, 24, 100, 56], [0, 0, 100, 80]],
         atol=1e-4,
     )
-    assert data.notes == (
-        "1 degenerate box dropped: images/train/a.jpg",
-        f"2 object(s) reach beyond 0…1, and are cut at their image, first {file}: line 2",
-        f"1 object(s) have decimal commas, read as points, first {file}: line 1",
-        f"1 polygon(s) are read as their bounding boxes, first {file}: line 5",
-    )
+    assert data.notes == ("1 degenerate box dropped: images/train/a.jpg",)
+    assert set(data.repairs) == {
+        Repair("boxes that leave their image, clipped", 2, (f"{file}: line 2", f"{file}: line 5")),
+        Repair("decimal commas, read as points", 1, (f"{file}: line 1",)),
+        Repair("polygons, read as their bounding boxes", 1, (f"{file}: line 5",)),
+    }
     assert data.dropped == ("images/train/a.jpg",)
 
 
 def test_corners_in_the_place_of_centres_are_doubted(root):
     for name in ("train/a", "train/b", "train/c", "val/a", "val/b", "val/c"):
         spoil(root, "0 0.6 0.6 0.9 0.9\n", name)
-    assert any(
-        note.endswith("if most do, they may be corners and no centres and sizes") for note in load_yolo(root).notes
-    )
+    said = "6 of 6 boxes leave their image: they may be corners, and no centres and sizes"
+    assert said in load_yolo(root).notes
 
 
 @pytest.mark.parametrize(
@@ -119,7 +118,7 @@ def test_keypoints_are_left_out_where_the_description_declares_them(root):
     spoil(root, "0 0.5 0.5 0.2 0.4 0.45 0.4 2 0 0 0\n")
     data = load_yolo(root, test="images/val")
     assert record_of(data, "images/train/a.jpg").boxes.tolist() == [[40, 24, 60, 56]]
-    assert f"1 object(s) have keypoints, which are left out, first {root}/labels/train/a.txt: line 1" in data.notes
+    assert Repair("keypoints of objects, left out", 1, (f"{root}/labels/train/a.txt: line 1",)) in data.repairs
     spoil(root, "0 0.5 0.5 0.2 0.4 0.45 0.4\n")
     with pytest.raises(
         DataError, match=r"line 1 has 7 columns, but kpt_shape of .* gives keypoints of 3 numbers behind"
@@ -132,15 +131,14 @@ def test_missing_labels_are_no_objects_and_counted(root):
     spoil(root, "", "train/b")
     data = load_yolo(root, test="images/val")
     assert [len(record.boxes) for record in data.splits["train"]] == [0, 0, 1]
-    assert data.notes[0] == "1 image(s) without a label file count as images without objects, first images/train/a.jpg"
+    what = "images without a label file, taken as images without objects"
+    assert data.repairs == (Repair(what, 1, ("images/train/a.jpg",)),)
 
 
 def test_labels_without_an_image_are_counted(root):
     (root / "images" / "train" / "a.jpg").unlink()
-    assert any(
-        note == f"1 label file(s) belong to no image of the splits, first {root}/labels/train/a.txt"
-        for note in load_yolo(root, test="images/val").notes
-    )
+    repair = Repair("label files without an image, not read", 1, (f"{root}/labels/train/a.txt",))
+    assert load_yolo(root, test="images/val").repairs == (repair,)
 
 
 def test_no_label_at_all_says_where_labels_are_looked_for(root):

@@ -156,6 +156,7 @@ def read_eurocity(path: str | None, *, seed: int, options: Mapping[str, object])
         dropped=tuple(dropped),
         faults=faults.found,
         on_fault=chosen.on_fault,
+        layout=f"EuroCity Persons, {' and '.join(times)}",
     )
 
 

@@ -1,5 +1,6 @@
 """Which images and labels are in which split of a YOLO data set."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +9,7 @@ from spnas_core.errors import DataError
 from spnas_detect.data._base import SPLITS
 from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, FaultCollector
 from spnas_detect.data.image_folder import images_below
+from spnas_detect.data.repairs import RepairCollector
 from spnas_detect.data.texts import read_lines
 from spnas_detect.data.yolo.naming import Description
 from spnas_detect.data.yolo.places import SUFFIXES, images_of_split, is_optional, label_places, locate
@@ -29,13 +31,12 @@ class _Listing:
     """What is found while lists and folders are read."""
 
     faults: FaultCollector
+    repairs: RepairCollector
     notes: list[str] = field(default_factory=list)
-    moved: list[Path] = field(default_factory=list)
-    repeated: list[Path] = field(default_factory=list)
 
 
 def list_pairs(
-    description: Description, options: Mapping[str, object], faults: FaultCollector
+    description: Description, options: Mapping[str, object], faults: FaultCollector, repairs: RepairCollector
 ) -> tuple[dict[str, list[Pair]], list[str]]:
     """Return the images of each split with their labels, in the order of lists and of names, and notes.
 
@@ -43,30 +44,25 @@ def list_pairs(
         description: of the data set.
         options: ``train``, ``validation``, ``test`` of ``read_yolo``.
         faults: takes images that are listed and missing, and lists that are no text.
+        repairs: takes images that were found elsewhere or listed twice, and label files without an image.
 
     Raises:
         DataError: a list or folder that is named and missing, or no training image.
     """
-    listing = _Listing(faults)
+    listing = _Listing(faults, repairs)
     splits: dict[str, list[Path]] = {}
     for split in SPLITS:
         images = list(_images_of(split, description, options.get(split), listing))
         splits[split] = list(dict.fromkeys(images))
-        listing.repeated += [image for image in splits[split] if images.count(image) > 1] if _repeats(images) else []
+        for image, count in Counter(images).items():
+            if count > 1:
+                repairs.add("images that are listed more than once, read once", image)
     if not splits["train"] and not faults.found:
         raise DataError(f"{description.file} leads to no training image: {_looked_for(description)}")
     pairs = {split: [Pair(image, _labels_of(image)) for image in images] for split, images in splits.items()}
-    notes = [
-        *_place_note(listing.moved, "image(s) that a list names lie elsewhere, found by the end of their path"),
-        *_place_note(listing.repeated, "image(s) are listed more than once, and read once"),
-        *_shared_notes(splits),
-        *_lost_note(pairs),
-    ]
-    return pairs, [*description.notes, *listing.notes, *notes]
-
-
-def _repeats(images: Sequence[Path]) -> bool:
-    return len(set(images)) < len(images)
+    for file in _lost_labels(pairs):
+        repairs.add("label files without an image, not read", file)
+    return pairs, [*description.notes, *listing.notes, *_shared_notes(splits)]
 
 
 def _looked_for(description: Description) -> str:
@@ -128,16 +124,12 @@ def _images_in(place: Path, description: Description, listing: _Listing) -> Iter
             listing.faults.add(MISSING_IMAGE, place, f"{where} lists the image {line.strip()}, which {looked} lack")
             continue
         if found.is_moved:
-            listing.moved.append(found.path)
+            listing.repairs.add("listed images that lie elsewhere, found by the end of their path", found.path)
         yield found.path
 
 
 def _labels_of(image: Path) -> Path | None:
     return next((place for place in label_places(image) if place.is_file()), None)
-
-
-def _place_note(places: Sequence[Path], what: str) -> list[str]:
-    return [f"{len(places)} {what}, first {places[0]}"] if places else []
 
 
 def _shared_notes(splits: Mapping[str, Sequence[Path]]) -> list[str]:
@@ -151,10 +143,9 @@ def _shared_notes(splits: Mapping[str, Sequence[Path]]) -> list[str]:
     return notes
 
 
-def _lost_note(pairs: Mapping[str, Sequence[Pair]]) -> list[str]:
-    """Say which label files beside those that were found belong to no image."""
+def _lost_labels(pairs: Mapping[str, Sequence[Pair]]) -> list[Path]:
+    """Find label files beside those that were found which belong to no image."""
     used = {pair.labels for listed in pairs.values() for pair in listed if pair.labels is not None}
     folders = sorted({file.parent for file in used})
     files = [file for folder in folders for file in sorted(folder.glob("*.txt"))]
-    lost = [file for file in files if file not in used and file.name not in _NO_LABELS and "README" not in file.name]
-    return _place_note(lost, "label file(s) belong to no image of the splits")
+    return [file for file in files if file not in used and file.name not in _NO_LABELS and "README" not in file.name]

@@ -5,7 +5,7 @@ cx - w/2 times the width is x1, in pixels from 0. What leaves the image is cut, 
 rounding.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from os.path import commonpath
@@ -24,8 +24,10 @@ from spnas_detect.data._base import (
     fingerprint,
     no_box_error,
 )
+from spnas_detect.data.class_names import class_notes
 from spnas_detect.data.faults import UNREADABLE_IMAGE, FaultCollector, left_out
 from spnas_detect.data.images import IMAGE_OPTIONS, LookedAt, image_options, look_at
+from spnas_detect.data.repairs import CLIPPED, RepairCollector
 from spnas_detect.data.yolo.images import Pair, list_pairs
 from spnas_detect.data.yolo.labels import LabelledBox, Naming, read_labels
 from spnas_detect.data.yolo.naming import Description, describe
@@ -52,9 +54,9 @@ def read_yolo(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
     written on another machine are found by their ends, and notes say so. Without it, darknet's ``obj.data`` does, or
     ``classes.txt`` beside folders called ``images/train`` or ``train/images``. Labels lie where the last folder
     ``images`` of an image's path is called ``labels``, else beside the image. An image whose label file is empty or
-    missing has no object; missing ones are counted in the notes. Polygons count as their bounding boxes. Labels 1…C
-    follow the ids, also those of classes without an object. Where there is no validation or test image, the split is
-    carved from the training images by the seed, and a note says so.
+    missing has no object. Polygons count as their bounding boxes. Whatever is put right is counted among the repairs.
+    Labels 1…C follow the ids, also those of classes without an object. Where there is no validation or test image, the
+    split is carved from the training images by the seed, and a note says so.
 
     Args:
         path: the folder, or its YAML or ``.data`` file.
@@ -81,9 +83,9 @@ def read_yolo(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
     given = Path(path).expanduser().resolve()
     description = describe(given)
     naming = Naming(description.source, description.classes, description.keypoint_values, mixed == "boxes")
-    faults = FaultCollector(f"yolo:{path}")
+    faults, repairs = FaultCollector(f"yolo:{path}"), RepairCollector()
     with faults.blamed():
-        pairs, notes = list_pairs(description, options, faults)
+        pairs, notes = list_pairs(description, options, faults, repairs)
         place = _common_folder(description.root, pairs)
         looked = look_at(((pair.image, None) for pair in chain.from_iterable(pairs.values())), chosen)
         if chosen.on_fault == "refuse":
@@ -91,29 +93,34 @@ def read_yolo(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
         splits = {split: _read_pairs(pairs[split], place, looked, naming, faults) for split in SPLITS}
         carved = carve_missing(splits, seed)
         everything = [item for split in SPLITS for item in splits[split]]
+        _count_repairs(everything, repairs)
         dropped = [item.name for item in everything for one in item.objects if one.box is None]
         if not any(one.box for item in everything for one in item.objects):
             raise _no_box(description, everything, dropped)
     files = [file for item in everything for file in (item.pair.image, item.pair.labels) if file is not None]
     counts = [(split, len(splits[split])) for split in SPLITS]
     unlabelled = [item.pair.image.as_posix() for item in everything if item.pair.labels is None]
+    records = {split: [_record(item, looked) for item in splits[split]] for split in SPLITS}
     parts = ["yolo", place.as_posix(), seed, description.classes, counts, mixed, unlabelled, chosen]
     return DetectionData(
         spec=f"yolo:{path}",
         classes=description.classes,
-        splits={split: [_record(item, looked) for item in splits[split]] for split in SPLITS},
+        splits=records,
         fingerprint=fingerprint(parts, [description.file, description.source, *files]),
         notes=(
             *degenerate_note(dropped),
-            *_repair_notes(everything),
+            *_doubt(everything),
             *notes,
             *carved,
+            *class_notes(description.classes, records),
             *looked.notes,
             *left_out([image.name for image in looked.reasons] if chosen.on_fault == "drop" else []),
         ),
         dropped=tuple(dropped),
         faults=faults.found,
         on_fault=chosen.on_fault,
+        layout=f"YOLO, described by {description.file.relative_to(given) if given.is_dir() else description.file.name}",
+        repairs=repairs.found,
     )
 
 
@@ -151,27 +158,29 @@ def _no_box(description: Description, items: Sequence[_Annotated], dropped: Sequ
     return no_box_error(description.file, dropped)
 
 
-def _repair_notes(items: Sequence[_Annotated]) -> list[str]:
-    """Count what was put right, and what was left out."""
-    missing = [item.name for item in items if item.pair.labels is None]
-    total = sum(len(item.objects) for item in items)
-    cut = _places(items, lambda one: one.is_cut)
-    doubt = "; if most do, they may be corners and no centres and sizes" if 2 * len(cut) > total else ""
-    return [
-        *_note(missing, "image(s) without a label file count as images without objects", ""),
-        *_note(cut, "object(s) reach beyond 0…1, and are cut at their image", doubt),
-        *_note(_places(items, lambda one: one.has_comma), "object(s) have decimal commas, read as points", ""),
-        *_note(_places(items, lambda one: one.is_polygon), "polygon(s) are read as their bounding boxes", ""),
-        *_note(_places(items, lambda one: one.has_keypoints), "object(s) have keypoints, which are left out", ""),
-    ]
+def _count_repairs(items: Sequence[_Annotated], repairs: RepairCollector) -> None:
+    """Count what was put right in labels, and what was left out."""
+    for item in items:
+        if item.pair.labels is None:
+            repairs.add("images without a label file, taken as images without objects", item.name)
+        for one in item.objects:
+            for what, holds in (
+                (CLIPPED, one.is_cut),
+                ("decimal commas, read as points", one.has_comma),
+                ("polygons, read as their bounding boxes", one.is_polygon),
+                ("keypoints of objects, left out", one.has_keypoints),
+            ):
+                if holds:
+                    repairs.add(what, f"{item.pair.labels}: line {one.line}")
 
 
-def _places(items: Sequence[_Annotated], has: Callable[[LabelledBox], bool]) -> list[str]:
-    return [f"{item.pair.labels}: line {one.line}" for item in items for one in item.objects if has(one)]
-
-
-def _note(places: Sequence[str], what: str, doubt: str) -> list[str]:
-    return [f"{len(places)} {what}, first {places[0]}{doubt}"] if places else []
+def _doubt(items: Sequence[_Annotated]) -> list[str]:
+    """Say so where most boxes are cut."""
+    objects = [one for item in items for one in item.objects]
+    cut = sum(one.is_cut for one in objects)
+    if 2 * cut <= len(objects):
+        return []
+    return [f"{cut} of {len(objects)} boxes leave their image: they may be corners, and no centres and sizes"]
 
 
 def _record(item: _Annotated, looked: LookedAt) -> ImageRecord:
