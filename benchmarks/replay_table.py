@@ -39,7 +39,7 @@ DETECTOR = {"neck_channels": 16, "head_channels": 64}
 """A neck and heads that leave the work to the backbone.
 
 Classes are merged, since what they need is an outline that some trainings learn to tell late and others early; where
-objects are and how large is learned steadily (docs/benchmarks.md, heritability of candidate settings).
+objects are and how large is learned steadily. The heritability that this gives is what the command prints in the end.
 """
 SAVED_EVERY = 10
 

@@ -47,7 +47,7 @@ class ReaderContract:
         Raises:
             NotImplementedError: the subclass does not say.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # the one thing that a suite cannot know of the reader that it is run over
 
     def test_there_are_three_splits_and_names_tell_images_apart(self) -> None:
         """Within a split; folders of different splits may have files of one name."""
