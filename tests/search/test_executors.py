@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.numpy import load_file
+from waiting import wait_until
+from worker_tasks import Devices
 
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, DataError, PluginError
 from spnas_core.morphisms import identity
-from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity
+from spnas_core.tasks import EvaluationRequest, Fidelity
 from spnas_search.executors import ExecutorSettings, evaluate_all, executor_plugin
 from spnas_search.executors.devices import visible_devices
 from spnas_search.executors.inline import InlineExecutor
@@ -60,15 +62,6 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def wait_until(condition, seconds=20.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 @pytest.fixture(scope="module")
@@ -345,18 +338,6 @@ def test_impossible_settings_are_the_users_mistakes():
         made(workers=0)
     with pytest.raises(ConfigError, match=r"cannot be sent to worker processes .*: make it picklable"):
         made(task=Unsendable(lock=threading.Lock()))
-
-
-@dataclass(frozen=True)
-class Devices(NullTask):
-    """Says which device its process sees, and waits for the other ones to have begun."""
-
-    meeting: Path = Path()
-
-    def evaluate(self, request, report):
-        (self.meeting / str(request.candidate)).touch()
-        assert wait_until(lambda: len(list(self.meeting.iterdir())) >= 3)
-        return Evaluation({"device": float(os.environ["CUDA_VISIBLE_DEVICES"])}, {})
 
 
 def test_every_worker_has_a_device_of_its_own_as_far_as_they_go(tmp_path, monkeypatch):
