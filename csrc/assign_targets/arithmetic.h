@@ -8,6 +8,11 @@
 
 namespace spnas::assign_targets {
 
+struct Shape {
+  int64_t images, boxes, objects;
+  int64_t box_stride;  // values between two images' boxes; 0 where all images share them
+};
+
 constexpr int32_t kBackground = -1;
 constexpr int32_t kNeither = -2;
 

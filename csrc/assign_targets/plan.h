@@ -6,11 +6,6 @@
 
 namespace spnas::assign_targets {
 
-struct Shape {
-  int64_t images, boxes, objects;
-  int64_t box_stride;  // values between two images' boxes; 0 where all images share them
-};
-
 inline Shape checked_shape(const Tensor& boxes, const Tensor& objects, const Tensor& labels) {
   require(objects.dim() == 3 && objects.size(2) == 4, "objects must have 3 dimensions, the last of size 4");
   require(labels.dim() == 2 && labels.size(0) == objects.size(0) && labels.size(1) == objects.size(1),
