@@ -8,13 +8,13 @@ from pairs import Row, compare
 from spnas_kernels import copy_weights_
 
 
-def rows() -> list[Row]:
+def rows(device: str = "cpu") -> list[Row]:
     """Measure plain copies, and copies with random output- and input-channel maps."""
     generator = torch.Generator().manual_seed(0)
-    sources = [tensor.detach() for tensor in torchvision.models.resnet50().state_dict().values()]
+    sources = [tensor.detach().to(device) for tensor in torchvision.models.resnet50().state_dict().values()]
     destinations = [torch.empty_like(source) for source in sources]
     traffic = 2 * sum(source.numel() * source.element_size() for source in sources)
-    flat = torch.ones(traffic // 8)
+    flat = torch.ones(traffic // 8, device=device)
     flat_copy = torch.empty_like(flat)
 
     def channel_map(source: Tensor, dim: int) -> Tensor | None:
@@ -24,10 +24,12 @@ def rows() -> list[Row]:
     output_maps = [channel_map(source, 0) for source in sources]
     input_maps = [channel_map(source, 1) for source in sources]
 
+    near_maps = [
+        [None if channels is None else channels.to(device) for channels in maps] for maps in (output_maps, input_maps)
+    ]
+
     def select() -> None:
-        for destination, source, output_map, input_map in zip(
-            destinations, sources, output_maps, input_maps, strict=True
-        ):
+        for destination, source, output_map, input_map in zip(destinations, sources, *near_maps, strict=True):
             if output_map is None or input_map is None:
                 destination.copy_(source)
             else:
@@ -39,11 +41,13 @@ def rows() -> list[Row]:
             lambda: copy_weights_(destinations, sources),
             lambda: flat_copy.copy_(flat),
             traffic,
+            device=device,
         ),
         compare(
             "weights of ResNet-50 through channel maps, against `index_select`",
             lambda: copy_weights_(destinations, sources, output_maps, input_maps),
             select,
             traffic,
+            device=device,
         ),
     ]
