@@ -5,7 +5,7 @@ import torchvision
 from torch import Tensor
 
 from pairs import Row, compare
-from spnas_kernels import copy_weights_
+from spnas_kernels import CopyPlan, copy_weights_
 
 
 def rows(device: str = "cpu") -> list[Row]:
@@ -35,7 +35,22 @@ def rows(device: str = "cpu") -> list[Row]:
             else:
                 destination.copy_(source.index_select(0, output_map).index_select(1, input_map))
 
+    plan, mapped_plan = (CopyPlan(destinations, sources, *maps) for maps in ((None, None), (output_maps, input_maps)))
     return [
+        compare(
+            "weights of ResNet-50 by a prepared plan, against one copy of as many bytes",
+            plan.run,
+            lambda: flat_copy.copy_(flat),
+            traffic,
+            device=device,
+        ),
+        compare(
+            "weights of ResNet-50 through channel maps by a prepared plan, against `index_select`",
+            mapped_plan.run,
+            select,
+            traffic,
+            device=device,
+        ),
         compare(
             "weights of ResNet-50, against one copy of as many bytes",
             lambda: copy_weights_(destinations, sources),
