@@ -16,7 +16,7 @@ namespace {
 
 constexpr int kSimpleThreads = 256;
 constexpr unsigned kMaskBlocks = 4096;
-constexpr unsigned kWalkBlocks = 1024;
+constexpr unsigned kWalkBlocks = 264;  // two for each multiprocessor of the largest devices
 constexpr int64_t kMaskWords = int64_t(1) << 25;  // 256 MiB for the masks of all groups
 
 unsigned blocks_for(int64_t total) { return static_cast<unsigned>((total + kSimpleThreads - 1) / kSimpleThreads); }
@@ -143,7 +143,7 @@ void suppress_as(const Tensor& boxes, const Tensor& scores, const int64_t* group
   gather<<<blocks, kSimpleThreads, 0, stream>>>(by_group.sorted_keys(), ranks, slots, box_values, total, table_size, division, placed);
   STD_CUDA_KERNEL_LAUNCH_CHECK();
   const auto limit = threshold_of<Value>(threshold);
-  walk_few<<<static_cast<unsigned>(std::min<int64_t>(kWalkBlocks, total)), kThreads, 0, stream>>>(
+  walk_few<<<static_cast<unsigned>(std::min<int64_t>(kWalkBlocks, total)), kFewThreads, 0, stream>>>(
       division.few, placed, ranks, limit, max_keep, arena.at<uint8_t>(removed_at), kept);
   STD_CUDA_KERNEL_LAUNCH_CHECK();
   if (has_many) {
@@ -151,11 +151,11 @@ void suppress_as(const Tensor& boxes, const Tensor& scores, const int64_t* group
     fill_masks<<<kMaskBlocks, kTile, 0, stream>>>(division.many, placed, limit, masks);
     STD_CUDA_KERNEL_LAUNCH_CHECK();
     const int64_t words = std::min(most_words, kMost / kTile);
-    walk_many<<<static_cast<unsigned>(std::min<int64_t>(kWalkBlocks, total / kFew + 1)), kWalkThreads, words * sizeof(Word), stream>>>(
+    walk_many<<<static_cast<unsigned>(std::min<int64_t>(kWalkBlocks, total / kFew + 1)), kManyThreads, words * sizeof(Word), stream>>>(
         division.many, masks, ranks, max_keep, kept);
     STD_CUDA_KERNEL_LAUNCH_CHECK();
   }
-  list_kept<<<static_cast<unsigned>(shape.images), kWalkThreads, 0, stream>>>(kept, slots, shape.count, max_keep, keep, counts);
+  list_kept<<<static_cast<unsigned>(shape.images), kListThreads, 0, stream>>>(kept, slots, shape.count, max_keep, keep, counts);
   STD_CUDA_KERNEL_LAUNCH_CHECK();
 }
 

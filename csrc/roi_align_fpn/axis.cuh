@@ -16,13 +16,22 @@ constexpr int kWarps = kThreads / 32;
 constexpr int kTaps = 32;      // pixels of a tile
 constexpr int kMostBins = 16;  // of an axis that fits the tables
 
-// Taps are ascending pixels; those of a bin lie side by side, and so do the bins of a tap.
+struct Range {
+  int32_t begin, end;
+};
+
+// A touched pixel: where it lies, in elements from the plane's first, and the bins that it counts in.
+struct alignas(16) Tap {
+  int32_t offset;
+  Range bins;
+};
+
+// Taps ascend; those of a bin lie side by side, and so do the bins of a tap.
 struct Axis {
   int32_t taps;
-  int32_t pixel[kTaps];
+  Tap tap[kTaps];
+  Range taps_of[kMostBins];
   float weight[kTaps][kMostBins + 1];  // averaged over the samples; the odd row length spreads columns over banks
-  int32_t bin_begin[kTaps], bin_end[kTaps];
-  int32_t tap_begin[kMostBins], tap_end[kMostBins];
 };
 
 // What threads exchange while they fill an axis.
@@ -42,10 +51,10 @@ __device__ inline Reach reach_of(const Span<float>& span, int32_t bins, int32_t 
   return {int32_t(fminf(fmaxf(span.start, 0.0f), last)), int32_t(fminf(fmaxf(end, 0.0f) + 2.0f, last))};
 }
 
-// Fills the axis with the touched pixels from `cursor` on, by all threads of the block, and returns where the next tile
-// begins: behind reach.last where there is none. The block may read the axis at once.
+// Fills the axis with the touched pixels from `cursor` on, `stride` elements apart, by all threads of the block. Returns
+// where the next tile begins: behind `last` where there is none. The block may read the axis at once.
 __device__ inline int32_t fill_axis(Axis& axis, AxisScratch& scratch, const Span<float>& span, int32_t bins, int32_t size,
-                                    int32_t cursor, int32_t last) {
+                                    int32_t stride, int32_t cursor, int32_t last) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const float share = 1.0f / float(max(span.samples, 1));
   int32_t taps = 0;
@@ -59,7 +68,7 @@ __device__ inline int32_t fill_axis(Axis& axis, AxisScratch& scratch, const Span
     unsigned touched = __ballot_sync(0xffffffffu, is_touched);  // the same in every warp
     const int position = taps + __popc(touched & ((1u << lane) - 1));
     if (is_touched && position < kTaps) {
-      if (warp == 0) axis.pixel[position] = cursor + lane;
+      if (warp == 0) axis.tap[position].offset = (cursor + lane) * stride;
       for (int bin = warp; bin < bins; bin += kWarps) axis.weight[position][bin] = scratch.weight[bin][lane];
     }
     const int found = __popc(touched), taken = min(found, kTaps - taps);
@@ -70,10 +79,7 @@ __device__ inline int32_t fill_axis(Axis& axis, AxisScratch& scratch, const Span
   }
   for (int bin = warp; bin < bins; bin += kWarps) {
     const unsigned mine = __ballot_sync(0xffffffffu, lane < taps && axis.weight[lane][bin] != 0);
-    if (lane == 0) {
-      axis.tap_begin[bin] = mine != 0 ? __ffs(mine) - 1 : 0;
-      axis.tap_end[bin] = mine != 0 ? 32 - __clz(mine) : 0;
-    }
+    if (lane == 0) axis.taps_of[bin] = mine != 0 ? Range{__ffs(mine) - 1, 32 - __clz(mine)} : Range{0, 0};
   }
   if (threadIdx.x < taps) {
     int begin = bins, end = 0;
@@ -82,8 +88,7 @@ __device__ inline int32_t fill_axis(Axis& axis, AxisScratch& scratch, const Span
       begin = min(begin, bin);
       end = bin + 1;
     }
-    axis.bin_begin[threadIdx.x] = begin;
-    axis.bin_end[threadIdx.x] = end;
+    axis.tap[threadIdx.x].bins = {begin, end};
   }
   if (threadIdx.x == 0) axis.taps = taps;
   __syncthreads();

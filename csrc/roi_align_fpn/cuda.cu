@@ -33,8 +33,13 @@ dim3 grid_for(int64_t rois, int64_t channels, int32_t of_block) {
   return dim3(static_cast<unsigned>(rois), static_cast<unsigned>((channels + of_block - 1) / of_block));
 }
 
-bool fits_tables(const Geometry& geometry) {
-  return geometry.pooled_height <= kMostBins && geometry.pooled_width <= kMostBins;
+// Whether the tables of axis.cuh hold the bins of an axis, and their offsets reach all elements of an image.
+bool fits_tables(const Geometry& geometry, int64_t channels) {
+  bool reaches = true;
+  for (size_t level = 0; level < geometry.heights.size(); ++level) {
+    reaches = reaches && geometry.heights[level] * geometry.widths[level] < (int64_t(1) << 31) / channels;
+  }
+  return reaches && geometry.pooled_height <= kMostBins && geometry.pooled_width <= kMostBins;
 }
 
 // Whether levels in one memory format exist; each kernel leaves the other's RoIs alone.
@@ -70,13 +75,13 @@ void launch_forward(const Tensors& features, const Tensor& rois, const Geometry&
                                           bins * Layout::kStride * sizeof(float), stream>>>(launch, target);
     STD_CUDA_KERNEL_LAUNCH_CHECK();
   };
-  if (!fits_tables(geometry)) {
+  if (!fits_tables(geometry, channels)) {
     forward_any<Stored><<<grid_for(count, channels, kChannels), kThreads, 0, stream>>>(launch, target);
     STD_CUDA_KERNEL_LAUNCH_CHECK();
     return;
   }
   if (has_format(launch, false)) {
-    forward_planar<Stored><<<grid_for(count, channels, planar_channels(bins)), kThreads,
+    forward_planar<Stored><<<grid_for(count, channels, planar_channels(geometry.pooled_height, bins)), kThreads,
                              planar_floats(geometry.pooled_height, bins) * sizeof(float), stream>>>(launch, target);
     STD_CUDA_KERNEL_LAUNCH_CHECK();
   }
@@ -98,13 +103,13 @@ void launch_backward(const Launch<float>& launch, const Stored* incoming, int64_
                                            bins * Layout::kStride * sizeof(float), stream>>>(launch, incoming);
     STD_CUDA_KERNEL_LAUNCH_CHECK();
   };
-  if (!fits_tables(geometry)) {
+  if (!fits_tables(geometry, launch.channels)) {
     backward_any<Stored><<<grid_for(rois, launch.channels, kChannels), kThreads, 0, stream>>>(launch, incoming);
     STD_CUDA_KERNEL_LAUNCH_CHECK();
     return;
   }
   if (has_format(launch, false)) {
-    backward_planar<Stored><<<grid_for(rois, launch.channels, planar_channels(bins)), kThreads,
+    backward_planar<Stored><<<grid_for(rois, launch.channels, planar_channels(geometry.pooled_height, bins)), kThreads,
                               planar_floats(geometry.pooled_height, bins) * sizeof(float), stream>>>(launch, incoming);
     STD_CUDA_KERNEL_LAUNCH_CHECK();
   }

@@ -57,17 +57,18 @@ __global__ void __launch_bounds__(kThreads)
     const Reach across = reach_of(region.x, launch.pooled_width, level.width);
     const Stored* plane = level.data + plane_offset(launch, level, region.image, first + channel);
     for (int32_t top = rows.first; top <= rows.last;) {
-      top = fill_axis(y, scratch, region.y, launch.pooled_height, level.height, top, rows.last);
+      top = fill_axis(y, scratch, region.y, launch.pooled_height, level.height, level.width * launch.channels, top, rows.last);
       for (int32_t left = across.first; left <= across.last;) {
-        left = fill_axis(x, scratch, region.x, launch.pooled_width, level.width, left, across.last);
+        left = fill_axis(x, scratch, region.x, launch.pooled_width, level.width, launch.channels, left, across.last);
         for (int32_t i = warp; i < bins && channel < channels; i += kWarps) {
           const int32_t bin_y = i / launch.pooled_width, bin_x = i % launch.pooled_width;
           float sums[kPack] = {};
-          for (int32_t row = y.tap_begin[bin_y]; row < y.tap_end[bin_y]; ++row) {
-            const int64_t start = int64_t(y.pixel[row]) * level.width;
+          const Range rows_of = y.taps_of[bin_y], columns_of = x.taps_of[bin_x];
+          for (int32_t row = rows_of.begin; row < rows_of.end; ++row) {
+            const Stored* start = plane + y.tap[row].offset;
             float across_row[kPack] = {};
-            for (int32_t column = x.tap_begin[bin_x]; column < x.tap_end[bin_x]; ++column) {
-              const auto pixel = *reinterpret_cast<const Pack<Stored, kPack>*>(plane + (start + x.pixel[column]) * launch.channels);
+            for (int32_t column = columns_of.begin; column < columns_of.end; ++column) {
+              const auto pixel = *reinterpret_cast<const Pack<Stored, kPack>*>(start + x.tap[column].offset);
               const float weight = x.weight[column][bin_x];
               for (int p = 0; p < kPack; ++p) across_row[p] += weight * widened(pixel.value[p]);
             }
@@ -106,16 +107,17 @@ __global__ void __launch_bounds__(kThreads)
   const Reach across = reach_of(region.x, launch.pooled_width, level.width);
   float* plane = level.data + plane_offset(launch, level, region.image, first + channel);
   for (int32_t top = rows.first; top <= rows.last;) {
-    top = fill_axis(y, scratch, region.y, launch.pooled_height, level.height, top, rows.last);
+    top = fill_axis(y, scratch, region.y, launch.pooled_height, level.height, level.width * launch.channels, top, rows.last);
     for (int32_t left = across.first; left <= across.last;) {
-      left = fill_axis(x, scratch, region.x, launch.pooled_width, level.width, left, across.last);
+      left = fill_axis(x, scratch, region.x, launch.pooled_width, level.width, launch.channels, left, across.last);
       const int32_t columns = x.taps, count = y.taps * columns;
       for (int32_t i = warp; i < count && channel < channels; i += kWarps) {
         const int32_t row = i / columns, column = i % columns;
+        const Tap down = y.tap[row], right = x.tap[column];
         float sums[kPack] = {};
-        for (int32_t bin_y = y.bin_begin[row]; bin_y < y.bin_end[row]; ++bin_y) {
+        for (int32_t bin_y = down.bins.begin; bin_y < down.bins.end; ++bin_y) {
           float across_row[kPack] = {};
-          for (int32_t bin_x = x.bin_begin[column]; bin_x < x.bin_end[column]; ++bin_x) {
+          for (int32_t bin_x = right.bins.begin; bin_x < right.bins.end; ++bin_x) {
             const float* bin = pooled + (bin_y * launch.pooled_width + bin_x) * Layout::kStride + channel;
             const auto incoming = *reinterpret_cast<const Pack<float, kPack>*>(bin);
             const float weight = x.weight[column][bin_x];
@@ -124,7 +126,7 @@ __global__ void __launch_bounds__(kThreads)
           const float weight = y.weight[row][bin_y];
           for (int p = 0; p < kPack; ++p) sums[p] += weight * across_row[p];
         }
-        add_to_memory<kPack>(plane + (int64_t(y.pixel[row]) * level.width + x.pixel[column]) * launch.channels, sums);
+        add_to_memory<kPack>(plane + down.offset + right.offset, sums);
       }
     }
   }

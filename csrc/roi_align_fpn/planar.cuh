@@ -10,28 +10,32 @@
 namespace spnas::roi_align_fpn {
 namespace {
 
-// Shared memory beside the tables, in floats: `pooled` holds a block's channels, `columns` a bin row of each warp's lanes.
-constexpr int kPlanarPooled = 4096;
+constexpr int kTogether = 2;        // channels of a group, which read a weight once
+constexpr int kRowLength = 32 + 1;  // of a warp's sums: one more than its lanes, to spread rows over banks
+constexpr int32_t kPlanarFloats = 10240;  // of shared memory beside the tables
 
-__host__ __device__ inline int32_t planar_channels(int32_t bins) { return min(64, max(8, kPlanarPooled / bins / 8 * 8)); }
+// A row of sums for each bin row, channel of a group and warp …
+__host__ __device__ inline int32_t sums_of_block(int32_t height) { return kWarps * kTogether * height * kRowLength; }
 
-__host__ __device__ inline int32_t planar_floats(int32_t pooled_height, int32_t bins) {
-  return planar_channels(bins) * bins + kThreads * pooled_height;
+// … and bins of as many channels as have room.
+__host__ __device__ inline int32_t planar_channels(int32_t height, int32_t bins) {
+  return min(64, max(4, (kPlanarFloats - sums_of_block(height)) / bins / 4 * 4));
 }
 
-// As many lanes as a row of columns fills, so that narrow RoIs leave none idle.
-__device__ inline int32_t lanes_for(int32_t columns) { return columns <= 8 ? 8 : columns <= 16 ? 16 : 32; }
+__host__ __device__ inline int32_t planar_floats(int32_t height, int32_t bins) {
+  return planar_channels(height, bins) * bins + sums_of_block(height);
+}
 
-// Where a thread works: on a column of every channel that is its group's.
+// Where a thread works: on one column, of the channels of its group.
 struct Place {
-  int32_t lanes;   // of a group
+  int32_t lanes;   // of a group: as many as the columns fill, so that narrow RoIs leave few idle
   int32_t groups;  // of the block
   int32_t group, column;
   int32_t first_lane;  // of the group, in its warp
 };
 
 __device__ inline Place place_for(int32_t columns) {
-  const int32_t lanes = lanes_for(columns), thread = threadIdx.x;
+  const int32_t lanes = columns <= 8 ? 8 : columns <= 16 ? 16 : 32, thread = threadIdx.x;
   return {lanes, kThreads / lanes, thread / lanes, thread % lanes, thread % 32 / lanes * lanes};
 }
 
@@ -41,11 +45,11 @@ __global__ void __launch_bounds__(kThreads)
   __shared__ Axis y, x;
   __shared__ AxisScratch scratch;
   extern __shared__ float memory[];
-  const int32_t bins = launch.pooled_height * launch.pooled_width;
-  const int32_t first = blockIdx.y * planar_channels(bins);
-  const int32_t channels = min(planar_channels(bins), launch.channels - first);
+  const int32_t height = launch.pooled_height, width = launch.pooled_width, bins = height * width;
+  const int32_t first = blockIdx.y * planar_channels(height, bins);
+  const int32_t channels = min(planar_channels(height, bins), launch.channels - first);
   float* pooled = memory;
-  float* columns = memory + planar_channels(bins) * bins + threadIdx.x / 32 * 32 * launch.pooled_height;
+  float* sums = memory + planar_channels(height, bins) * bins + threadIdx.x / 32 * kTogether * height * kRowLength;
   const int lane = threadIdx.x % 32;
   const int64_t k = blockIdx.x;
   const Region region = region_of(launch, k);
@@ -53,34 +57,48 @@ __global__ void __launch_bounds__(kThreads)
   for (int i = threadIdx.x; i < channels * bins; i += kThreads) pooled[i] = 0;
   if (region.is_valid) {
     const Level<const Stored> level = launch.levels[region.level];
-    const Reach rows = reach_of(region.y, launch.pooled_height, level.height);
-    const Reach across = reach_of(region.x, launch.pooled_width, level.width);
+    const Reach rows = reach_of(region.y, height, level.height), across = reach_of(region.x, width, level.width);
     const Stored* plane = level.data + plane_offset(launch, level, region.image, first);
     const int64_t pixels = int64_t(level.height) * level.width;
     for (int32_t top = rows.first; top <= rows.last;) {
-      top = fill_axis(y, scratch, region.y, launch.pooled_height, level.height, top, rows.last);
+      top = fill_axis(y, scratch, region.y, height, level.height, level.width, top, rows.last);
       for (int32_t left = across.first; left <= across.last;) {
-        left = fill_axis(x, scratch, region.x, launch.pooled_width, level.width, left, across.last);
+        left = fill_axis(x, scratch, region.x, width, level.width, 1, left, across.last);
         const Place place = place_for(x.taps);
-        for (int32_t base = 0; base < channels; base += place.groups) {
-          const int32_t channel = base + place.group;
-          if (channel < channels && place.column < x.taps) {
-            const Stored* column = plane + channel * pixels + x.pixel[place.column];
-            for (int32_t bin = 0; bin < launch.pooled_height; ++bin) {
-              float sum = 0;
-              for (int32_t tap = y.tap_begin[bin]; tap < y.tap_end[bin]; ++tap) {
-                sum += y.weight[tap][bin] * widened(__ldg(column + int64_t(y.pixel[tap]) * level.width));
+        for (int32_t base = 0; base < channels; base += place.groups * kTogether) {
+          const int32_t channel = base + place.group * kTogether;
+          const int32_t together = min(kTogether, channels - channel);  // none of them if it is not positive
+          if (together > 0 && place.column < x.taps) {
+            const Stored* one = plane + channel * pixels + x.tap[place.column].offset;
+            const Stored* other = together > 1 ? one + pixels : one;
+            for (int32_t row = 0; row < height; ++row) {
+              const Range taps = y.taps_of[row];
+              float sum = 0, other_sum = 0;
+              for (int32_t tap = taps.begin; tap < taps.end; ++tap) {
+                const float weight = y.weight[tap][row];
+                const int32_t offset = y.tap[tap].offset;
+                sum += weight * widened(__ldg(one + offset));
+                other_sum += weight * widened(__ldg(other + offset));
               }
-              columns[bin * 32 + lane] = sum;
+              sums[row * kRowLength + lane] = sum;
+              sums[(height + row) * kRowLength + lane] = other_sum;
             }
           }
           __syncwarp();
-          for (int32_t i = place.column; channel < channels && i < bins; i += place.lanes) {
-            const int32_t bin = i % launch.pooled_width;
-            const float* row = columns + i / launch.pooled_width * 32 + place.first_lane;
-            float sum = 0;
-            for (int32_t tap = x.tap_begin[bin]; tap < x.tap_end[bin]; ++tap) sum += x.weight[tap][bin] * row[tap];
-            pooled[channel * bins + i] += sum;
+          if (together > 0) {
+            for (int32_t i = place.column; i < bins; i += place.lanes) {
+              const int32_t row = i / width, column = i - row * width;
+              const Range taps = x.taps_of[column];
+              const float* row_sums = sums + row * kRowLength + place.first_lane;
+              float sum = 0, other_sum = 0;
+              for (int32_t tap = taps.begin; tap < taps.end; ++tap) {
+                const float weight = x.weight[tap][column];
+                sum += weight * row_sums[tap];
+                other_sum += weight * row_sums[height * kRowLength + tap];
+              }
+              pooled[channel * bins + i] += sum;
+              if (together > 1) pooled[(channel + 1) * bins + i] += other_sum;
+            }
           }
           __syncwarp();
         }
@@ -98,42 +116,52 @@ __global__ void __launch_bounds__(kThreads)
   __shared__ Axis y, x;
   __shared__ AxisScratch scratch;
   extern __shared__ float memory[];
-  const int32_t bins = launch.pooled_height * launch.pooled_width;
-  const int32_t first = blockIdx.y * planar_channels(bins);
-  const int32_t channels = min(planar_channels(bins), launch.channels - first);
+  const int32_t height = launch.pooled_height, width = launch.pooled_width, bins = height * width;
+  const int32_t first = blockIdx.y * planar_channels(height, bins);
+  const int32_t channels = min(planar_channels(height, bins), launch.channels - first);
   float* pooled = memory;
-  float* columns = memory + planar_channels(bins) * bins + threadIdx.x / 32 * 32 * launch.pooled_height;
-  const int lane = threadIdx.x % 32;
+  float* sums = memory + planar_channels(height, bins) * bins + threadIdx.x / 32 * kTogether * height * kRowLength + threadIdx.x % 32;
   const int64_t k = blockIdx.x;
   const Region region = region_of(launch, k);
   if (!region.is_valid || launch.levels[region.level].channels_last) return;
   const Stored* source = gradient + (k * launch.channels + first) * bins;
   for (int i = threadIdx.x; i < channels * bins; i += kThreads) pooled[i] = widened(source[i]);
   const Level<float> level = launch.levels[region.level];
-  const Reach rows = reach_of(region.y, launch.pooled_height, level.height);
-  const Reach across = reach_of(region.x, launch.pooled_width, level.width);
+  const Reach rows = reach_of(region.y, height, level.height), across = reach_of(region.x, width, level.width);
   float* plane = level.data + plane_offset(launch, level, region.image, first);
   const int64_t pixels = int64_t(level.height) * level.width;
   for (int32_t top = rows.first; top <= rows.last;) {
-    top = fill_axis(y, scratch, region.y, launch.pooled_height, level.height, top, rows.last);
+    top = fill_axis(y, scratch, region.y, height, level.height, level.width, top, rows.last);
     for (int32_t left = across.first; left <= across.last;) {
-      left = fill_axis(x, scratch, region.x, launch.pooled_width, level.width, left, across.last);
+      left = fill_axis(x, scratch, region.x, width, level.width, 1, left, across.last);
       const Place place = place_for(x.taps);
       if (place.column >= x.taps) continue;
-      for (int32_t channel = place.group; channel < channels; channel += place.groups) {
-        for (int32_t row = 0; row < launch.pooled_height; ++row) {
-          const float* bin_row = pooled + channel * bins + row * launch.pooled_width;
-          float sum = 0;
-          for (int32_t bin = x.bin_begin[place.column]; bin < x.bin_end[place.column]; ++bin) {
-            sum += x.weight[place.column][bin] * bin_row[bin];
+      const Tap column = x.tap[place.column];
+      for (int32_t channel = place.group * kTogether; channel < channels; channel += place.groups * kTogether) {
+        const bool has_other = channel + 1 < channels;
+        const float* one = pooled + channel * bins;
+        const float* other = has_other ? one + bins : one;
+        for (int32_t row = 0; row < height; ++row) {
+          float sum = 0, other_sum = 0;
+          for (int32_t bin = column.bins.begin; bin < column.bins.end; ++bin) {
+            const float weight = x.weight[place.column][bin];
+            sum += weight * one[row * width + bin];
+            other_sum += weight * other[row * width + bin];
           }
-          columns[row * 32 + lane] = sum;  // read by this lane alone
+          sums[row * kRowLength] = sum;  // read by this lane alone
+          sums[(height + row) * kRowLength] = other_sum;
         }
-        float* column = plane + channel * pixels + x.pixel[place.column];
+        float* target = plane + channel * pixels + column.offset;
         for (int32_t tap = 0; tap < y.taps; ++tap) {
-          float sum = 0;
-          for (int32_t bin = y.bin_begin[tap]; bin < y.bin_end[tap]; ++bin) sum += y.weight[tap][bin] * columns[bin * 32 + lane];
-          atomicAdd(column + int64_t(y.pixel[tap]) * level.width, sum);
+          const Tap row = y.tap[tap];
+          float sum = 0, other_sum = 0;
+          for (int32_t bin = row.bins.begin; bin < row.bins.end; ++bin) {
+            const float weight = y.weight[tap][bin];
+            sum += weight * sums[bin * kRowLength];
+            other_sum += weight * sums[(height + bin) * kRowLength];
+          }
+          atomicAdd(target + row.offset, sum);
+          if (has_other) atomicAdd(target + pixels + row.offset, other_sum);
         }
       }
     }
