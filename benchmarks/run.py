@@ -28,6 +28,7 @@ NAMES = (
     "warmup",
     "ranking",
     "latency",
+    "sectors",
 )
 WHERE_NAMED = ("bccd", "rows", "gpu")  # they need --data, --run, or a GPU
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"

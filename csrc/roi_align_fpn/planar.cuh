@@ -40,7 +40,7 @@ __device__ inline Place place_for(int32_t columns) {
 }
 
 template <typename Stored>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads PLANAR_BLOCKS)
     forward_planar(const __grid_constant__ Launch<const Stored> launch, Stored* output) {
   __shared__ Axis y, x;
   __shared__ AxisScratch scratch;
@@ -111,7 +111,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <typename Stored>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads PLANAR_BLOCKS)
     backward_planar(const __grid_constant__ Launch<float> launch, const Stored* gradient) {
   __shared__ Axis y, x;
   __shared__ AxisScratch scratch;
