@@ -13,6 +13,7 @@ namespace {
 constexpr int kTogether = 2;        // channels of a group, which read a weight once
 constexpr int kRowLength = 32 + 1;  // of a warp's sums: one more than its lanes, to spread rows over banks
 constexpr int32_t kPlanarFloats = 10240;  // of shared memory beside the tables
+constexpr int kPlanarBlocks = 4;          // of a multiprocessor at a time: with more, registers spill
 
 // A row of sums for each bin row, channel of a group and warp …
 __host__ __device__ inline int32_t sums_of_block(int32_t height) { return kWarps * kTogether * height * kRowLength; }
@@ -40,7 +41,7 @@ __device__ inline Place place_for(int32_t columns) {
 }
 
 template <typename Stored>
-__global__ void __launch_bounds__(kThreads PLANAR_BLOCKS)
+__global__ void __launch_bounds__(kThreads, kPlanarBlocks)
     forward_planar(const __grid_constant__ Launch<const Stored> launch, Stored* output) {
   __shared__ Axis y, x;
   __shared__ AxisScratch scratch;
@@ -111,7 +112,7 @@ __global__ void __launch_bounds__(kThreads PLANAR_BLOCKS)
 }
 
 template <typename Stored>
-__global__ void __launch_bounds__(kThreads PLANAR_BLOCKS)
+__global__ void __launch_bounds__(kThreads, kPlanarBlocks)
     backward_planar(const __grid_constant__ Launch<float> launch, const Stored* gradient) {
   __shared__ Axis y, x;
   __shared__ AxisScratch scratch;
