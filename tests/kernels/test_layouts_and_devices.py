@@ -186,6 +186,25 @@ def test_no_operator_asks_for_aligned_addresses(device, items):
         torch.testing.assert_close(ours, plain, atol=1e-5 if ours.is_floating_point() else 0, rtol=0)
 
 
+def test_nor_does_one_on_processors_without_avx(tmp_path):
+    """Whose instructions fault where a wider one takes any address."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        "aligned_addresses and cpu",
+        __file__,
+    ]
+    environment = os.environ | {"SPNAS_KERNELS_ISA": "baseline"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+
+
 BOXES, SCORES, GROUPS = torch.zeros(2, 3, 4), torch.zeros(2, 3), torch.zeros(2, 3, dtype=torch.int64)
 FEATURE = torch.zeros(1, 2, 4, 4)
 GEOMETRY = ([1.0], 2, 2, 2, False, 0, 4, 224.0)
