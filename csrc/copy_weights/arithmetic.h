@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "common/portable.h"
+#include "common/half.h"
 
 namespace spnas::copy_weights {
 
@@ -31,66 +31,6 @@ struct Job {
   Type source_type;
   bool is_plain;  // one run of numel elements on both sides, neither converted nor scaled
 };
-
-SPNAS_HD float half_to_float(uint16_t bits) {
-  const uint32_t sign = uint32_t(bits & 0x8000u) << 16;
-  uint32_t exponent = (bits >> 10) & 0x1fu;
-  uint32_t mantissa = bits & 0x3ffu;
-  uint32_t result;
-  if (exponent == 0x1fu) {
-    result = sign | 0x7f800000u | (mantissa << 13);
-  } else if (exponent != 0) {
-    result = sign | ((exponent + 112) << 23) | (mantissa << 13);
-  } else if (mantissa == 0) {
-    result = sign;
-  } else {
-    exponent = 113;
-    while ((mantissa & 0x400u) == 0) {
-      mantissa <<= 1;
-      --exponent;
-    }
-    result = sign | (exponent << 23) | ((mantissa & 0x3ffu) << 13);
-  }
-  float value;
-  memcpy(&value, &result, sizeof value);
-  return value;
-}
-
-// Rounds to nearest, ties to even; not a number stays quiet.
-SPNAS_HD uint16_t float_to_half(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  const uint32_t sign = (bits >> 16) & 0x8000u;
-  const uint32_t magnitude = bits & 0x7fffffffu;
-  if (magnitude > 0x7f800000u) return uint16_t(sign | 0x7e00u);
-  if (magnitude >= 0x477ff000u) return uint16_t(sign | 0x7c00u);  // 65520 and above round to infinity
-  if (magnitude < 0x38800000u) {                                   // subnormal in half precision
-    if (magnitude < 0x33000000u) return uint16_t(sign);
-    const uint32_t shift = 126 - (magnitude >> 23);
-    const uint32_t mantissa = (magnitude & 0x7fffffu) | 0x800000u;
-    uint32_t result = mantissa >> shift;
-    const uint32_t rest = mantissa & ((1u << shift) - 1);
-    const uint32_t middle = 1u << (shift - 1);
-    if (rest > middle || (rest == middle && (result & 1u))) ++result;
-    return uint16_t(sign | result);
-  }
-  const uint32_t rounded = magnitude + 0xfffu + ((magnitude >> 13) & 1u);
-  return uint16_t(sign | ((rounded - 0x38000000u) >> 13));
-}
-
-SPNAS_HD float bfloat16_to_float(uint16_t bits) {
-  const uint32_t wide = uint32_t(bits) << 16;
-  float value;
-  memcpy(&value, &wide, sizeof value);
-  return value;
-}
-
-SPNAS_HD uint16_t float_to_bfloat16(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fc0u;
-  return uint16_t((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-}
 
 // Scaling happens in double precision if either side is float64, else in single precision, with one rounding at the end.
 SPNAS_HD bool computes_in_double(const Job& job) {

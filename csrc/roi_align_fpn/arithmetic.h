@@ -19,11 +19,11 @@ SPNAS_HD float plus(float a, float b) { return __fadd_rn(a, b); }
 SPNAS_HD double plus(double a, double b) { return __dadd_rn(a, b); }
 #else
 template <typename T>
-T times(T a, T b) {
+SPNAS_HD T times(T a, T b) {
   return a * b;
 }
 template <typename T>
-T plus(T a, T b) {
+SPNAS_HD T plus(T a, T b) {
   return a + b;
 }
 #endif
@@ -79,11 +79,16 @@ struct Sample {
   T share_of_high;
 };
 
+template <typename T>
+SPNAS_HD T position_of(const Span<T>& span, int32_t bin, int32_t number) {
+  const T within = times(plus(T(number), T(0.5)), span.bin) / T(span.samples);
+  return plus(plus(span.start, times(T(bin), span.bin)), within);
+}
+
 // Samples up to one pixel outside take the border's value, those further out are zero.
 template <typename T>
 SPNAS_HD Sample<T> sample_at(const Span<T>& span, int32_t bin, int32_t number, int32_t size) {
-  const T within = times(plus(T(number), T(0.5)), span.bin) / T(span.samples);
-  T position = plus(plus(span.start, times(T(bin), span.bin)), within);
+  T position = position_of(span, bin, number);
   if (!(size > 0 && position >= T(-1) && position <= T(size))) return {false, 0, 0, T(0)};
   if (position <= T(0)) position = T(0);
   const int32_t low = int32_t(position);

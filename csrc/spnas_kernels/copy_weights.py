@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from spnas_kernels._library import is_loaded, is_native
+from spnas_kernels._batching import refuse_vmap
+from spnas_kernels._library import check_devices, is_loaded, is_native
 from spnas_kernels.references import copy_weights as reference
 
 
@@ -29,7 +30,7 @@ def copy_weights_(
         sources: as many tensors on the same device. Without maps the shapes agree.
         output_maps: per copy, Tensor[O] of int64 on the CPU: the source's index in dimension 0; None for the identity.
         input_maps: per copy, Tensor[I] of int64 on the CPU: the source's index in dimension 1; None for the identity.
-        scales: per copy, a factor, or Tensor[I] of factors per input channel of the destination; None for none.
+        scales: per copy, a factor, or Tensor[I] on the CPU, one per input channel of the destination; None for none.
 
     Raises:
         ValueError: counts, devices or shapes differ, or a dtype can't be converted.
@@ -106,6 +107,8 @@ def _check(
                 f"{'' if scale is None else ' with a scale'}: "
                 "only float64, float32, float16 and bfloat16 are converted and scaled"
             )
+        if scale is not None and scale.device.type != "cpu":
+            raise ValueError(f"scale {index} is on {scale.device}: scales are numbers or tensors on the CPU")
         if scale is not None and scale.numel() != 1:
             inputs = destination.shape[1] if destination.dim() > 1 else 1
             if scale.shape != (inputs,):
@@ -152,5 +155,10 @@ if is_loaded():
         scales: list[Tensor | None],
     ) -> None:
         """Nothing new comes out."""
+        if destinations:
+            others = {f"destination {index}": tensor for index, tensor in enumerate(destinations)}
+            others |= {f"source {index}": tensor for index, tensor in enumerate(sources)}
+            check_devices("destination 0", destinations[0], **others)
 
     torch.library.register_fake("spnas::copy_weights_", _fake)
+    refuse_vmap("copy_weights_", "it writes into tensors. Copy stacked tensors with one map, or outside")

@@ -22,7 +22,7 @@ def roi_align_fpn(
     canonical_size: float,
 ) -> Tensor:
     """As the operator; differentiable by autograd."""
-    check_rois(rois, len(features[0]))
+    check_rois(rois, features[0].shape[0])
     level_of_roi = levels(rois[:, 1:], len(features), first_level, canonical_level, canonical_size)
     images = rois[:, 0].long()
     compute = torch.float64 if features[0].dtype == torch.float64 else torch.float32
