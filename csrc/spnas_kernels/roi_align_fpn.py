@@ -72,8 +72,22 @@ def roi_align_fpn(
     rois = rois.detach().contiguous()
     if not is_native(features[0]):
         return reference.roi_align_fpn(features, rois, *geometry)
-    pooled: Tensor = torch.ops.spnas.roi_align_fpn([_dense(feature) for feature in features], rois, *geometry)
+    levels = [_dense(feature) for feature in features]
+    if _records_plainly(levels):
+        pooled: Tensor = _Pool.apply(rois, geometry, *levels)  # type: ignore[no-untyped-call]
+    else:
+        pooled = torch.ops.spnas.roi_align_fpn(levels, rois, *geometry)
     return pooled
+
+
+def _records_plainly(levels: Sequence[Tensor]) -> bool:
+    """Say whether a gradient is recorded by eager autograd alone, and no transform or compiler looks on."""
+    return (
+        torch.is_grad_enabled()
+        and any(level.requires_grad for level in levels)
+        and not torch.compiler.is_compiling()
+        and not getattr(torch._C, "_are_functorch_transforms_active", lambda: True)()  # noqa: SLF001
+    )
 
 
 def _cast_for_autocast(features: list[Tensor], rois: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -223,6 +237,18 @@ if is_loaded():
             *ctx.geometry,
         )
         return gradients, None, *[None] * len(ctx.geometry)
+
+    # The operator's gradient without the operator's wrapping, which takes longer than small pyramids do.
+    class _Pool(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, rois: Tensor, geometry: tuple[Any, ...], *levels: Tensor) -> Tensor:
+            pooled: Tensor = torch.ops.spnas.roi_align_fpn(list(levels), rois, *geometry)
+            _setup_context(ctx, (levels, rois, *geometry), pooled)
+            return pooled
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+            return None, None, *_backward(ctx, gradients[0])[0]
 
     # A batch of calls is one call with more images: RoIs of call b belong to images b · N to (b + 1) · N - 1.
     def _rois_of_all(rois: Tensor, dim: int | None, size: int, images: int) -> Tensor:
