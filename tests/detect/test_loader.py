@@ -198,7 +198,7 @@ def test_loader_settings_out_of_range_are_refused(split, options, message):
 def whole(batches):
     """Put the parts of one step together."""
     return (
-        torch.cat([batch.images for batch in batches]),
+        torch.cat([batch.inputs() for batch in batches]),
         *(torch.cat(parts) for parts in zip(*(batch.targets for batch in batches), strict=True)),
         torch.tensor([index for batch in batches for index in batch.indices]),
     )
@@ -233,7 +233,6 @@ def test_an_epoch_resumes_at_any_batch_without_reading_the_earlier_ones(split, m
         split,
         batch_size=5,
         **changing(),
-        photometric=True,
         shuffle=True,
         seed=1,
         image_sizes=[(64, 64), (32, 48), (96, 96)],
