@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spnas_core.errors import DataError
-from spnas_detect.data import Loader, build_cache, normalize, open_data, train_augmentation
-from spnas_detect.data.loader import MEAN, STD
+from spnas_detect.data import Loader, build_cache, finish, open_data, train_augmentation
+from spnas_detect.data.finishing import MEAN, STD
 from spnas_detect.data.targets import IGNORED
 
 
@@ -25,9 +25,9 @@ def split(cache):
 
 def collect(loader, epoch):
     images, targets = [], []
-    for batch, batch_targets, _ in loader.epoch(epoch):
-        images.append(batch)
-        targets += [batch_targets.image(i) for i in range(len(batch))]
+    for batch in loader.epoch(epoch):
+        images.append(batch.inputs())
+        targets += [batch.targets.image(i) for i in range(len(batch.indices))]
     return torch.cat(images), targets
 
 
@@ -38,7 +38,9 @@ def equal(one, other):
     )
 
 
-FULL = {"photometric": True, "scale_range": (0.5, 1.5)}
+def changing():
+    """Options of a loader that changes everything that it may."""
+    return {"augmentation": train_augmentation(scale_range=(0.5, 1.5)), "photometric": True}
 
 
 def test_plain_batches_are_the_cached_images_in_order(split):
@@ -60,7 +62,7 @@ def test_every_image_occurs_once_per_epoch_in_another_order(split):
 
 def test_epoch_is_reproducible_from_seed_and_epoch_alone(split):
     def make(seed=5):
-        return Loader(split, batch_size=4, augmentation=train_augmentation(**FULL), shuffle=True, seed=seed)
+        return Loader(split, batch_size=4, **changing(), shuffle=True, seed=seed)
 
     loader = make()
     first = collect(loader, 2)
@@ -87,10 +89,7 @@ def test_each_image_is_augmented_by_draws_of_its_own(split):
 
 
 def test_augmentation_does_not_depend_on_the_batch_size(split):
-    augmentation = train_augmentation(**FULL)
-    one, other = (
-        collect(Loader(split, batch_size=size, augmentation=augmentation, shuffle=True, seed=1), 1) for size in (3, 16)
-    )
+    one, other = (collect(Loader(split, batch_size=size, **changing(), shuffle=True, seed=1), 1) for size in (3, 16))
     assert equal(one, other)
 
 
@@ -100,7 +99,7 @@ def test_callers_random_state_and_threads_are_left_alone(split):
     states = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     threads = torch.get_num_threads()
     torch.set_num_threads(3)
-    loader = Loader(split, batch_size=4, augmentation=train_augmentation(**FULL), shuffle=True, seed=0)
+    loader = Loader(split, batch_size=4, **changing(), shuffle=True, seed=0)
     try:
         for _ in loader.epoch(0):
             assert torch.equal(torch.get_rng_state(), states[0])
@@ -145,7 +144,7 @@ def test_ignored_boxes_are_no_training_targets(split, monkeypatch):
 
 def test_channels_last_is_a_layout_only(split):
     plain, last = (
-        next(Loader(split, batch_size=4, shuffle=False, seed=0, channels_last=flag).epoch(0))[0]
+        next(Loader(split, batch_size=4, shuffle=False, seed=0, channels_last=flag).epoch(0)).inputs()
         for flag in (False, True)
     )
     assert torch.equal(plain, last)
@@ -153,17 +152,17 @@ def test_channels_last_is_a_layout_only(split):
     assert last.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_normalize_agrees_with_torchvision():
+def test_what_is_finished_agrees_with_torchvision():
     from torchvision.transforms.v2 import functional
 
     images = torch.randint(0, 256, (2, 3, 5, 7), dtype=torch.uint8)
     peer = functional.normalize(functional.to_dtype(images, torch.float32, scale=True), list(MEAN), list(STD))
-    assert torch.allclose(normalize(images), peer, atol=1e-5)
+    assert torch.allclose(finish(images), peer, atol=1e-5)
 
 
 def test_cache_is_not_changed_by_augmentation(split):
     before = split.images(range(23)), [split.boxes(i) for i in range(23)]
-    loader = Loader(split, batch_size=8, augmentation=train_augmentation(**FULL), shuffle=True, seed=0)
+    loader = Loader(split, batch_size=8, **changing(), shuffle=True, seed=0)
     collect(loader, 0)
     assert torch.equal(split.images(range(23)), before[0])
     assert all(torch.equal(split.boxes(i), before[1][i]) for i in range(23))
@@ -199,7 +198,7 @@ def test_loader_settings_out_of_range_are_refused(split, options, message):
 def whole(batches):
     """Put the parts of one step together."""
     return (
-        torch.cat([batch.images for batch in batches]),
+        torch.cat([batch.inputs() for batch in batches]),
         *(torch.cat(parts) for parts in zip(*(batch.targets for batch in batches), strict=True)),
         torch.tensor([index for batch in batches for index in batch.indices]),
     )
@@ -214,7 +213,7 @@ def same(one, other):
 def test_parts_of_all_processes_are_the_batches_of_one(split, world_size, part, epoch, drop_last, prefetch):
     options = {
         "batch_size": world_size * part,
-        "augmentation": train_augmentation(**FULL),
+        **changing(),
         "shuffle": True,
         "seed": 3,
         "image_sizes": [(64, 64), (48, 40)],
@@ -233,7 +232,7 @@ def test_an_epoch_resumes_at_any_batch_without_reading_the_earlier_ones(split, m
     loader = Loader(
         split,
         batch_size=5,
-        augmentation=train_augmentation(**FULL),
+        **changing(),
         shuffle=True,
         seed=1,
         image_sizes=[(64, 64), (32, 48), (96, 96)],
@@ -253,7 +252,13 @@ def test_an_epoch_resumes_at_any_batch_without_reading_the_earlier_ones(split, m
 
 
 def test_prefetched_batches_are_the_same_in_the_same_order(split):
-    options = {"batch_size": 3, "augmentation": train_augmentation(**FULL), "shuffle": True, "seed": 7}
+    options = {
+        "batch_size": 3,
+        **changing(),
+        "photometric": True,
+        "shuffle": True,
+        "seed": 7,
+    }
     plain = list(Loader(split, **options).epoch(1))
     threads = torch.get_num_threads()
     state = torch.get_rng_state()
@@ -304,7 +309,7 @@ def test_canvas_does_not_depend_on_the_batch_size_and_comes_back(split):
 
 def test_ignored_regions_travel_through_augmentation_as_ignored(split, monkeypatch):
     monkeypatch.setattr(split, "ignore", lambda i: torch.arange(len(split.labels(i))) % 2 == 0)
-    augmentation = train_augmentation(photometric=True, scale_range=(0.5, 0.9))  # nothing is cut off
+    augmentation = train_augmentation(scale_range=(0.5, 0.9))  # nothing is cut off
     loader = Loader(split, batch_size=23, augmentation=augmentation, shuffle=False, seed=0)
     (batch,) = loader.epoch(0)
     for i in range(23):
@@ -318,10 +323,10 @@ def test_ignored_regions_travel_through_augmentation_as_ignored(split, monkeypat
 def test_augmentation_stays_inside_the_part_that_the_image_occupies(tmp_path):
     data = open_data("shapes", seed=0, image_size=64, train=4, validation=1, test=1, max_size=24)
     wide = build_cache(data, tmp_path, image_size=(128, 64)).split("train")  # the right half is padding
-    loader = Loader(wide, batch_size=4, augmentation=train_augmentation(**FULL), shuffle=False, seed=0)
-    black = normalize(torch.zeros(1, 3, 1, 1, dtype=torch.uint8))
+    loader = Loader(wide, batch_size=4, **changing(), shuffle=False, seed=0)
     for epoch in range(4):
         (batch,) = loader.epoch(epoch)
-        assert torch.equal(batch.images[..., 64:], black.expand(4, 3, 64, 64))
+        assert not batch.images[..., 64:].any()
+        assert not batch.inputs()[..., 64:].any()  # zeros behind normalisation
         assert batch.targets.sizes.tolist() == [[64, 64]] * 4
         assert batch.targets.boxes.max() <= 64

@@ -9,9 +9,8 @@ from torchvision.transforms import v2
 from spnas_core.errors import DataError
 from spnas_detect.data import train_augmentation
 from spnas_detect.data.targets import IGNORED
-from spnas_detect.data.transforms import _photometric_parameters
 
-FULL = {"photometric": True, "scale_range": (0.5, 1.5)}
+FULL = {"scale_range": (0.5, 1.5)}
 
 
 def rng(seed=0):
@@ -140,36 +139,6 @@ def test_images_without_boxes_pass():
     _, boxes, labels = augment(black(), torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), rng())
     assert boxes.shape == (0, 4)
     assert labels.shape == (0,)
-
-
-def test_photometric_distortion_leaves_boxes_and_the_given_image():
-    augment = train_augmentation(flip=0, photometric=True)
-    image = torch.from_numpy(rng().integers(0, 256, (3, 64, 96), dtype=np.uint8))
-    before, draws = image.clone(), rng()
-    boxes = torch.tensor([[3.0, 4, 30, 40]])
-    changed = [augment(image, boxes, torch.tensor([1]), draws) for _ in range(8)]
-    assert sum(not torch.equal(result[0], image) for result in changed) > 4
-    assert all(torch.equal(result[1], boxes) for result in changed)
-    assert torch.equal(image, before)
-
-
-def test_photometric_draws_cover_what_torchvision_draws():
-    torch.manual_seed(0)
-    peer = v2.RandomPhotometricDistort()
-    theirs = [peer.make_params([black()]) for _ in range(400)]
-    draws = rng()
-    ours = [_photometric_parameters(draws) for _ in range(400)]
-    assert {key for one in ours for key in one} == {key for one in theirs for key in one}
-    for key in ("brightness_factor", "contrast_factor", "saturation_factor", "hue_factor"):
-        drawn, expected = ([one[key] for one in some if one[key] is not None] for some in (ours, theirs))
-        assert 150 < len(drawn) < 250
-        spread = max(expected) - min(expected)
-        assert abs(min(drawn) - min(expected)) < 0.05 * spread
-        assert abs(max(drawn) - max(expected)) < 0.05 * spread
-    assert 150 < sum(one["contrast_before"] for one in ours) < 250
-    orders = [tuple(one["channel_permutation"].tolist()) for one in ours if one["channel_permutation"] is not None]
-    assert 150 < len(orders) < 250
-    assert len(set(orders)) == 6
 
 
 def test_same_generator_gives_the_same_image_whatever_the_global_state():

@@ -1,5 +1,6 @@
 """What a training needs before its first step, for a candidate of a search and for a training of its own alike."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -98,14 +99,24 @@ def uses_channels_last(training: TrainingSettings) -> bool:
     return True if training.channels_last == "auto" else training.channels_last
 
 
-def _batches_ahead(training: TrainingSettings) -> int:
+_MOST_AHEAD = 8  # batches, each in pinned memory and made by a thread of its own
+
+
+def _batches_ahead(training: TrainingSettings, device: torch.device) -> int:
     if training.prefetch == "auto":
-        return 2 if torch.cuda.is_available() else 0
+        return min(os.cpu_count() or 1, _MOST_AHEAD) if device.type == "cuda" else 0
     return training.prefetch
 
 
-def train_loader(training: TrainingSettings, data: CachedData, *, seed: int, processes: Processes = ALONE) -> Loader:
-    """Return the augmented training images in batches: of each, this process's part.
+def train_loader(
+    training: TrainingSettings,
+    data: CachedData,
+    *,
+    seed: int,
+    device: torch.device,
+    processes: Processes = ALONE,
+) -> Loader:
+    """Return the augmented training images in batches: of each, this process's part, as the device likes to get it.
 
     A last, smaller batch is left out where there is a whole one.
 
@@ -117,16 +128,16 @@ def train_loader(training: TrainingSettings, data: CachedData, *, seed: int, pro
     return Loader(
         data.split("train"),
         batch_size=size,
-        augmentation=train_augmentation(
-            flip=training.flip, photometric=training.photometric, scale_range=training.scale_range
-        ),
+        augmentation=train_augmentation(flip=training.flip, scale_range=training.scale_range),
+        photometric=training.photometric,
         shuffle=True,
         seed=seed,
         drop_last=processes.count > 1 or len(data.split("train")) >= size,
         share=training.share,
         channels_last=uses_channels_last(training),
         image_sizes=training.image_sizes,
-        prefetch=_batches_ahead(training),
+        prefetch=_batches_ahead(training, device),
+        pin=device.type == "cuda",
         rank=processes.rank,
         world_size=processes.count,
     )

@@ -16,7 +16,7 @@ from spnas_core.inheritance import Receipt, calibrate_pass_through, materialise,
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.networks import Backbone
 from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity, MetricSpec, Pretraining, Progress, Report
-from spnas_detect.data import CachedData, cache_thumbnails, normalize, open_cache
+from spnas_detect.data import CachedData, CachedSplit, cache_thumbnails, finish, open_cache
 from spnas_detect.detectors import build_detector
 from spnas_detect.detectors.building import BACKBONE, detector_maps
 from spnas_detect.devices import choose_device
@@ -131,7 +131,7 @@ class DetectionTask:
         device = choose_device(self.settings.device)
         make_repeatable(deterministic=self.settings.deterministic, seed=request.seed)
         data = self._data(settings)
-        loader = train_loader(settings.training, data, seed=request.seed)
+        loader = train_loader(settings.training, data, seed=request.seed, device=device)
         parent = {} if request.parent_weights is None else load_weights(request.parent_weights)
         if request.pretraining is not None and request.pretraining.fresh:
             parent = {name: tensor for name, tensor in parent.items() if not name.startswith(BACKBONE)}
@@ -228,7 +228,7 @@ class DetectionTask:
             backbone = cast("nn.Module", detector.backbone)
             train = data.split("train")
             norms = [name.removeprefix(BACKBONE) for name in plan.pass_through_norms]
-            images = normalize(train.images(range(min(CALIBRATION_IMAGES, len(train))))).to(device)
+            images = _first_images(train, CALIBRATION_IMAGES, device)
             if self.settings.calibrate and norm != "group":  # which has no statistics to pass through
                 calibrate_pass_through(backbone, norms, images)
             before = _backbone_before(request.rewrite, parent, device)
@@ -293,3 +293,10 @@ def _backbone_before(rewrite: Rewrite, parent: Mapping[str, Tensor], device: tor
     """Build the parent's backbone from the parent detector's tensors."""
     own = {name.removeprefix(BACKBONE): tensor for name, tensor in parent.items() if name.startswith(BACKBONE)}
     return materialise(identity(rewrite.parent), own, device=device)[0]
+
+
+def _first_images(split: CachedSplit, count: int, device: torch.device) -> Tensor:
+    """Return up to so many images of a split as a network takes them."""
+    indices = range(min(count, len(split)))
+    sizes = torch.tensor([split.resized(index)[::-1] for index in indices], device=device)
+    return finish(split.images(indices).to(device), sizes)

@@ -4,10 +4,11 @@ from spnas_detect.data._base import READERS, DetectionData, ImageRecord, Reader,
 from spnas_detect.data.cache import CachedData, CachedSplit, build_cache, open_cache
 from spnas_detect.data.crops import BACKGROUND, crops_from
 from spnas_detect.data.faults import Fault, FaultyDataError
+from spnas_detect.data.finishing import Photometry, finish
 from spnas_detect.data.fitting import letterbox
 from spnas_detect.data.image_folder import ClassificationData, LabelledImage, open_image_folder
 from spnas_detect.data.images import read_image
-from spnas_detect.data.loader import Batch, Loader, normalize
+from spnas_detect.data.loader import Batch, Loader
 from spnas_detect.data.repairs import Repair
 from spnas_detect.data.shapes import ShapesOptions
 from spnas_detect.data.streaming import StreamedSplit
@@ -29,6 +30,7 @@ __all__ = [
     "ImageRecord",
     "LabelledImage",
     "Loader",
+    "Photometry",
     "Reader",
     "Repair",
     "ShapesOptions",
@@ -39,8 +41,8 @@ __all__ = [
     "build_cache",
     "cache_thumbnails",
     "crops_from",
+    "finish",
     "letterbox",
-    "normalize",
     "open_cache",
     "open_data",
     "open_image_folder",

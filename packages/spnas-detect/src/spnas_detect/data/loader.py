@@ -15,42 +15,49 @@ from torchvision.transforms.v2 import functional
 
 from spnas_core.errors import DataError
 from spnas_detect.data.cache import CachedSplit
+from spnas_detect.data.finishing import Photometry, finish
 from spnas_detect.data.fitting import fitted_size
 from spnas_detect.data.targets import IGNORED, Targets, pad_targets, padded_rows
-
-MEAN = (0.485, 0.456, 0.406)
-"""Subtracted from RGB in 0…1: the mean of ImageNet, as pretrained backbones expect."""
-
-STD = (0.229, 0.224, 0.225)
-"""Divides what remains: the standard deviation of ImageNet."""
 
 Augment = Callable[[Tensor, Tensor, Tensor, np.random.Generator], tuple[Tensor, Tensor, Tensor]]
 """(uint8[3, H, W], float32[G, 4], int64[G], rng) → the first three anew; draws from the generator only."""
 
 
 class Batch(NamedTuple):
-    """One step's worth of images.
+    """One step's worth of images, as bytes: they become what a network takes where it computes.
 
     Attributes:
-        images: float32[N, 3, H, W], normalised.
+        images: uint8[N, 3, H, W], each at the top left of its canvas.
         targets: their boxes; the number of rows is the same in all batches of a loader.
         indices: of the images in their split.
+        photometry: how colours are distorted; None where they are not.
+        channels_last: memory format of ``inputs``.
     """
 
     images: Tensor
     targets: Targets
     indices: tuple[int, ...]
+    photometry: Photometry | None = None
+    channels_last: bool = False
+
+    def inputs(self) -> Tensor:
+        """Make float32[N, 3, H, W]: distorted, normalised, zeros outside the images."""
+        return finish(self.images, self.targets.sizes, self.photometry, channels_last=self.channels_last)
+
+    def to(self, device: torch.device) -> "Batch":
+        """Move all tensors; from pinned memory without waiting."""
+        photometry = None if self.photometry is None else self.photometry.to(device)
+        images = self.images.to(device, non_blocking=True)
+        return self._replace(images=images, targets=self.targets.to(device), photometry=photometry)
+
+    def pinned(self) -> "Batch":
+        """Move all tensors to memory from which a copy to a GPU lets the host go on."""
+        photometry = None if self.photometry is None else Photometry(*(part.pin_memory() for part in self.photometry))
+        targets = Targets(*(part.pin_memory() for part in self.targets))
+        return self._replace(images=self.images.pin_memory(), targets=targets, photometry=photometry)
 
 
-_SHARE, _ORDER, _AUGMENT, _SIZE = range(4)  # separate streams of one seed
-
-
-def normalize(images: Tensor, *, channels_last: bool = False) -> Tensor:
-    """Turn uint8[B, 3, H, W] into float32 with MEAN and STD taken out, on the images' device."""
-    mean = torch.tensor(MEAN, device=images.device).view(3, 1, 1) * 255
-    std = torch.tensor(STD, device=images.device).view(3, 1, 1) * 255
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    return images.to(torch.float32, memory_format=layout).sub_(mean).div_(std)
+_SHARE, _ORDER, _AUGMENT, _SIZE, _COLOURS = range(5)  # separate streams of one seed
 
 
 class Loader:
@@ -67,6 +74,7 @@ class Loader:
         *,
         batch_size: int,
         augmentation: Augment | None = None,
+        photometric: bool = False,
         shuffle: bool,
         seed: int,
         drop_last: bool = False,
@@ -76,6 +84,7 @@ class Loader:
         rank: int = 0,
         world_size: int = 1,
         prefetch: int = 0,
+        pin: bool = False,
     ) -> None:
         """Prepare the order of a split.
 
@@ -83,6 +92,7 @@ class Loader:
             split: images and annotations.
             batch_size: images per batch of all processes together, at least 1.
             augmentation: applied to each image; None leaves images as cached.
+            photometric: whether colours are distorted, see ``Photometry``.
             shuffle: whether each epoch has its own order.
             seed: of order, augmentation, share and canvases; not negative.
             drop_last: whether a last, smaller batch is left out.
@@ -96,6 +106,7 @@ class Loader:
             world_size: number of processes that train together; each gets an equal, consecutive part of every batch.
             prefetch: batches that are prepared ahead, each by a thread of its own; 0 prepares a batch when it is asked
                 for. The batches are the same. It pays where a step leaves the processor idle, as on a GPU.
+            pin: whether batches lie in pinned memory, for a GPU.
 
         Raises:
             DataError: a setting out of its range, no batch at all, or batches that cannot be cut into equal parts.
@@ -123,6 +134,8 @@ class Loader:
         self._rank = rank
         self._world_size = world_size
         self._prefetch = prefetch
+        self._photometric = photometric
+        self._pin = pin
         self._indices: NDArray[np.int64] = np.arange(len(split))
         if share < 1 and len(split):
             count = max(1, round(share * len(split)))
@@ -214,11 +227,13 @@ class Loader:
             images[position, :, :height, :width] = image
             targets.append(target)
             sizes.append((height, width))
-        return Batch(
-            normalize(images, channels_last=self._channels_last),
-            pad_targets(targets, sizes, self._rows),
-            tuple(indices),
-        )
+        photometry = None
+        if self._photometric:
+            photometry = Photometry.draw(
+                [np.random.default_rng([self._seed, _COLOURS, epoch, index]) for index in indices]
+            )
+        batch = Batch(images, pad_targets(targets, sizes, self._rows), tuple(indices), photometry, self._channels_last)
+        return batch.pinned() if self._pin else batch
 
     def _sample(
         self, cached: Tensor, index: int, epoch: int, canvas: tuple[int, int] | None

@@ -1,21 +1,16 @@
-"""Augmentation of training images: flip, colours, scale and crop; boxes and ignored regions follow.
+"""Augmentation of training images: flip, scale and crop; boxes and ignored regions follow.
 
 Every draw comes from the generator that is passed in, none from a global one: the same generator gives the same
 image in any thread.
 """
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
 from spnas_core.errors import DataError
 from spnas_detect.data.targets import IGNORED
-
-_BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = (0.875, 1.125), (0.5, 1.5), (0.5, 1.5), (-0.05, 0.05)
 
 
 class Augmentation:
@@ -25,13 +20,11 @@ class Augmentation:
         self,
         *,
         flip: float,
-        photometric: bool,
         scale_range: tuple[float, float] | None,
         min_box: float,
         min_visible: float,
     ) -> None:
         self._flip = flip
-        self._distort = v2.RandomPhotometricDistort() if photometric else None
         self._scale_range = scale_range
         self._min_box = min_box
         self._min_visible = min_visible
@@ -54,8 +47,6 @@ class Augmentation:
         """
         if rng.random() < self._flip:
             image, boxes = _flipped(image, boxes)
-        if self._distort is not None:
-            image = self._distort.transform(image, _photometric_parameters(rng))
         if self._scale_range is not None:
             image, boxes = _rescaled(image, boxes, self._scale_range, rng)
         return image, *self._visible(boxes, labels, image.shape[-2], image.shape[-1])
@@ -74,7 +65,6 @@ class Augmentation:
 def train_augmentation(
     *,
     flip: float = 0.5,
-    photometric: bool = False,
     scale_range: tuple[float, float] | None = None,
     min_box: float = 1.0,
     min_visible: float = 0.25,
@@ -83,8 +73,6 @@ def train_augmentation(
 
     Args:
         flip: probability of a horizontal flip, 0…1.
-        photometric: whether brightness, contrast, saturation, hue and channel order are distorted, each with
-            probability 1/2 (ranges of torchvision's ``RandomPhotometricDistort``, after Liu et al., "SSD").
         scale_range: least and greatest factor, drawn uniformly, by which the image is scaled before a random crop
             (factor above 1) or a random placement on zeros (below 1), back to the size that it had; None leaves the
             scale.
@@ -106,23 +94,13 @@ def train_augmentation(
         raise DataError(f"augmentation min_visible is {min_visible!r}: it must be a share in 0…1")
     if scale_range is not None and not 0.1 <= scale_range[0] <= scale_range[1] <= 10:
         raise DataError(f"augmentation scale_range is {scale_range!r}: it must ascend within 0.1…10")
-    return Augmentation(
-        flip=flip, photometric=photometric, scale_range=scale_range, min_box=min_box, min_visible=min_visible
-    )
+    return Augmentation(flip=flip, scale_range=scale_range, min_box=min_box, min_visible=min_visible)
 
 
 def _flipped(image: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     x1, y1, x2, y2 = boxes.unbind(1)
     width = image.shape[-1]
     return image.flip(-1), torch.stack([width - x2, y1, width - x1, y2], 1)
-
-
-def _photometric_parameters(rng: np.random.Generator) -> dict[str, Any]:
-    """Draw what ``v2.RandomPhotometricDistort.make_params`` draws from torch's global generator."""
-    ranges = {"brightness": _BRIGHTNESS, "contrast": _CONTRAST, "saturation": _SATURATION, "hue": _HUE}
-    drawn = {f"{name}_factor": rng.uniform(*bounds) if rng.random() < 0.5 else None for name, bounds in ranges.items()}
-    permutation = torch.from_numpy(rng.permutation(3)) if rng.random() < 0.5 else None
-    return {**drawn, "contrast_before": bool(rng.random() < 0.5), "channel_permutation": permutation}
 
 
 def _rescaled(

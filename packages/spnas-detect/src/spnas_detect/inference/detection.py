@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spnas_detect.data import letterbox, normalize
+from spnas_detect.data import finish, letterbox
 from spnas_detect.detectors import Detector
 from spnas_detect.inference.memory import explained_memory
 from spnas_detect.training.precision import uses_bfloat16
@@ -48,8 +48,9 @@ def detect(
         scales.append(scale)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(precision, device))
     with explained_memory(len(images), image_size, device), autocast:
-        batch = normalize(canvases, channels_last=True).to(device)
-        detections = detector.detect(batch, torch.tensor(sizes, dtype=torch.float32, device=device))
+        occupied = torch.tensor(sizes, dtype=torch.float32, device=device)
+        batch = finish(canvases.to(device), occupied, channels_last=True)
+        detections = detector.detect(batch, occupied)
     return [
         _in_image(found, image.shape[1], image.shape[0], scale)
         for found, image, scale in zip(detections.images(), images, scales, strict=True)

@@ -243,9 +243,10 @@ class _Session:
         # Detectors that draw from torch's global state differ between processes.
         make_repeatable(deterministic=self.settings.deterministic, seed=self.settings.seed + self.processes.rank)
         detector = self._detector(inherit=not resume)
+        training, seed = self.settings.training, self.settings.seed
         trainer = Trainer(
             detector,
-            train_loader(self.settings.training, self.data, seed=self.settings.seed, processes=self.processes),
+            train_loader(training, self.data, seed=seed, device=self.device, processes=self.processes),
             self.settings.training,
             self.settings.training.peak_learning_rate(inherits=self.settings.init is not None),
             self.settings.epochs,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from spnas_detect.data.cache import CachedSplit
-from spnas_detect.data.loader import normalize
+from spnas_detect.data.finishing import finish
 from spnas_detect.metrics import Metric, Values
 from spnas_detect.training.precision import uses_bfloat16
 
@@ -43,10 +43,10 @@ def score(
         metric.reset()
     for first in range(0, len(split), batch_size):
         indices = range(first, min(first + batch_size, len(split)))
-        images = normalize(split.images(indices), channels_last=True).to(device)
-        sizes = [split.resized(i)[::-1] for i in indices]
+        sizes = torch.tensor([split.resized(i)[::-1] for i in indices], dtype=torch.float32, device=device)
+        images = finish(split.images(indices).to(device), sizes, channels_last=True)
         with torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(precision, device)):
-            detections = detector.detect(images, torch.tensor(sizes, dtype=torch.float32, device=device))
+            detections = detector.detect(images, sizes)
         found = detections.images()
         predictions = [to_original_pixels(split, i, one) for i, one in zip(indices, found, strict=True)]
         targets = [ground_truth(split, i) for i in indices]

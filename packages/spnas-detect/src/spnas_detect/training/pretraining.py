@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from spnas_core.errors import EvaluationError
 from spnas_core.networks import Backbone
-from spnas_detect.data.loader import normalize
+from spnas_detect.data.finishing import finish
 from spnas_detect.data.thumbnails import BORDER, ThumbnailData, Thumbnails
 from spnas_detect.training.optimizer import make_optimizer
 from spnas_detect.training.precision import uses_bfloat16
@@ -108,7 +108,7 @@ def pretrain(
             rate = learning_rate_factor(done, steps, training.warmup_steps, "cosine") * settings.learning_rate
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            images = normalize(_window(train.batch(indices), settings.image_side, generator), channels_last=True)
+            images = finish(_window(train.batch(indices), settings.image_side, generator), channels_last=True)
             with torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(training.precision, device)):
                 logits = classifier(images.to(device))
             loss = functional.cross_entropy(logits.float(), train.labels[indices].to(device))
@@ -131,7 +131,7 @@ def _accuracy(classifier: Classifier, split: Thumbnails, settings: PretrainingSe
     device = classifier.head.weight.device
     right = 0
     for indices in torch.split(torch.arange(len(split)), batch_size):
-        images = normalize(_window(split.batch(indices), settings.image_side, None), channels_last=True)
+        images = finish(_window(split.batch(indices), settings.image_side, None), channels_last=True)
         right += int((classifier(images.to(device)).argmax(1).cpu() == split.labels[indices]).sum())
     return right / max(len(split), 1)
 

@@ -33,13 +33,14 @@ class TrainingSettings(BaseModel):
         precision: ``auto`` is bfloat16 autocast on CUDA and float32 on CPU.
         channels_last: ``auto`` follows what pays on the device.
         flip: probability of a horizontal flip.
-        photometric: whether brightness, contrast, saturation, hue and channel order are distorted.
+        photometric: whether brightness, contrast, saturation, hue and channel order are distorted, on the device.
         scale_range: least and greatest factor of random scaling before a random crop; None leaves the scale.
         image_sizes: (width, height) of canvases in pixels, of which each step draws one; None always takes the
             detector's. Images are resized from its canvas, so make that the largest of them.
         share: of the training images that is used.
-        prefetch: batches that are prepared ahead by threads; ``auto`` prepares two where there is a GPU, and none
-            where the step needs the processor itself. The batches are the same.
+        prefetch: batches that are prepared ahead, each by a thread of its own; ``auto`` takes as many as there are
+            cores, up to eight, where there is a GPU, and none where the step needs the processor itself. The batches
+            are the same.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

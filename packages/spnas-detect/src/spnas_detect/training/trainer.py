@@ -159,15 +159,14 @@ class Trainer:
         sums: dict[str, Tensor] = {}
         for part, (batch, last) in enumerate(_with_last(batches)):
             self._seed_sampling(part)
-            images = self._on_device(batch.images)
-            targets = Targets(*map(self._on_device, batch.targets))
+            here = self._on_device(batch)
             # Gradients travel between processes once per step, with the last part.
             if isinstance(self._losses, DistributedDataParallel):
                 self._losses.require_backward_grad_sync = last
             with torch.autocast(
                 self.device.type, torch.bfloat16, enabled=uses_bfloat16(self.settings.precision, self.device)
             ):
-                losses: dict[str, Tensor] = self._losses(images, targets, self._generator)
+                losses: dict[str, Tensor] = self._losses(here.inputs(), here.targets, self._generator)
             total = torch.stack([loss.float() for loss in losses.values()]).sum()
             (total / len(batches)).backward()  # type: ignore[no-untyped-call]
             for name, loss in losses.items():
@@ -179,12 +178,11 @@ class Trainer:
         entropy = np.random.SeedSequence([self.seed, _SAMPLING, self.step, part])
         self._generator.manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
 
-    def _on_device(self, tensor: Tensor) -> Tensor:
+    def _on_device(self, batch: Batch) -> Batch:
         if self.device.type != "cuda":
-            return tensor
+            return batch
         # From pageable memory the copy would make the host wait.
-        pinned = tensor if tensor.is_pinned() else tensor.pin_memory()
-        return pinned.to(self.device, non_blocking=True)
+        return (batch if batch.images.is_pinned() else batch.pinned()).to(self.device)
 
     def _image_name(self, index: int) -> str:
         return self.image_names[index] if index < len(self.image_names) else f"number {index}"
