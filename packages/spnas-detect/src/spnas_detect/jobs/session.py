@@ -18,15 +18,15 @@ from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, DataError
 from spnas_core.lock import FolderLock
 from spnas_core.morphisms import identity
-from spnas_detect.detectors import Detector, build_detector, detector_factory
+from spnas_detect.detectors import Detector, build_detector
 from spnas_detect.devices import choose_device
 from spnas_detect.folders import explained_writing, make_folder, new_folder
+from spnas_detect.jobs.checks import check_buildable, check_settings
 from spnas_detect.jobs.folder import TrainFolder, check_same_data, read_scores
 from spnas_detect.jobs.inheriting import inherited
 from spnas_detect.jobs.monitor import Monitor, Silent, Speedometer
 from spnas_detect.jobs.settings import TrainSettings
 from spnas_detect.metrics import metric_factory
-from spnas_detect.necks import neck_factory
 from spnas_detect.preparation import (
     data_notes,
     describe_detector,
@@ -41,7 +41,6 @@ from spnas_detect.training import (
     Trainer,
     convert_norms,
     load_checkpoint,
-    part_size,
     read_state,
     save_checkpoint,
     save_weights,
@@ -152,37 +151,6 @@ def _held(folder: TrainFolder) -> Iterator[None]:
         yield
     finally:
         lock.release(remove=True)
-
-
-def check_settings(settings: TrainSettings) -> None:
-    """Refuse at once what would otherwise be refused after reading the data, or in every process.
-
-    Raises:
-        SpnasError: the first mistake.
-    """
-    Architecture.parse(settings.architecture)
-    detector_factory(settings.detector.detector)
-    neck_factory(settings.detector.neck)
-    for name in settings.metrics:
-        metric_factory(name)
-    device = choose_device(settings.device)
-    part_size(settings.training, settings.devices)
-    if device.type == "cuda" and settings.devices > max(torch.cuda.device_count(), 1):
-        raise ConfigError(
-            f"devices is {settings.devices}, and this machine has {torch.cuda.device_count()} GPUs: lower it, or "
-            "compute on the CPU with --set device=cpu"
-        )
-
-
-def check_buildable(settings: TrainSettings) -> None:
-    """Build the detector once from what it starts from, before any image is read: weights and architecture must fit.
-
-    Raises:
-        SpnasError: what does not fit, or cannot be read.
-    """
-    architecture = Architecture.parse(settings.architecture)
-    rewrite, tensors = inherited(settings, architecture)
-    build_detector(rewrite, 1, settings.detector, tensors, generator=torch.Generator().manual_seed(0))
 
 
 def _train_here(
