@@ -199,7 +199,7 @@ def test_levels_of_a_parent_with_fewer_stages_are_those_that_it_has():
         ('extra_levels="p6"', "detector.extra_levels"),
         ("anchor_sizes=[[8,16],[32]]", "must have as many sizes for each level"),
         ("anchor_sizes=[[8],[16],[32]]", "has sizes for 3 levels, and there are 2"),
-        ('anchor_strides="level"', "detector.anchor_strides"),
+        ('anchor_strides="stride"', "detector.anchor_strides"),
     ],
 )
 def test_levels_that_cannot_be_are_refused_before_anything_is_read(tmp_path, assignment, message):

@@ -36,6 +36,7 @@ from spnas_detect.training import (
     StepRecord,
     Trainer,
     convert_norms,
+    freeze_inherited,
     load_weights,
     pretrain,
     save_weights,
@@ -219,7 +220,7 @@ class DetectionTask:
             seed=request.seed,
         )
         norm = self.settings.training.norm
-        convert_norms(detector, norm)
+        freeze_inherited(detector, plan, norm, self.settings.training.freeze_at)
         detector.to(device)
         channels_last = uses_channels_last(self.settings.training)
         if channels_last:

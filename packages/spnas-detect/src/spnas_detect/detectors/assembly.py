@@ -24,7 +24,7 @@ def pyramid(backbone: Backbone, neck: nn.Module, images: Tensor, extra: ExtraLev
 def make_extra(info: FeatureInfo, settings: DetectorSettings) -> ExtraLevels | None:
     """The levels beyond the neck's that the settings ask for."""
     kind = settings.extra_levels
-    return None if kind is None else ExtraLevels(kind, info.channels()[-1], settings.neck_channels)
+    return None if kind is None or kind == "none" else ExtraLevels(kind, info.channels()[-1], settings.neck_channels)
 
 
 def canvas_shape(images: Tensor) -> Shape:

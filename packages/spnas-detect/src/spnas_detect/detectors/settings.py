@@ -45,7 +45,7 @@ class DetectorSettings(BaseModel):
         extra_levels: coarser levels beyond the neck's, for large objects: ``pool`` adds one, every second pixel of the
             coarsest level (Lin et al., "FPN", for proposals alone); ``conv`` adds two by strided convolutions of that
             level, as torchvision's RetinaNet; ``stage-conv`` reads the backbone's coarsest stage in its place, as the
-            paper's RetinaNet. None adds none.
+            paper's RetinaNet. None and ``none`` add none.
         neck_channels: channels of every level.
         neck_repeats: stacked cells of a neck that stacks (``bifpn``, ``nas-fpn``); None for what its paper pairs with
             ``neck_channels``.
@@ -54,9 +54,9 @@ class DetectorSettings(BaseModel):
         anchor_scales: anchor size per level in multiples of the level's stride.
         anchor_sizes: anchor sizes of each level in pixels, finest level first, in place of ``anchor_scales``; as many
             for each level. A level beyond the last entry has that entry's sizes, times the ratio of the strides.
-        anchor_strides: how far apart anchors stand: their level's stride where it is None. ``canvas`` is the canvas
-            divided by the level's size, rounded down, as torchvision has it: less where the stride does not divide the
-            canvas (61 and not 64 on level 6 of 800 pixels).
+        anchor_strides: how far apart anchors stand: their level's stride (None and ``level``), or ``canvas``: the
+            canvas divided by the level's size, rounded down, as torchvision has it, which is less where the stride
+            does not divide the canvas (61 and not 64 on level 6 of 800 pixels).
         aspect_ratios: height / width of the anchors.
         rpn_proposals: proposals per image that reach the box head (after NMS).
         rpn_candidates: anchors per level that enter NMS; by default all levels together have five times as many as
@@ -80,14 +80,14 @@ class DetectorSettings(BaseModel):
     detector: str = "faster-rcnn"
     neck: str = "fpn"
     levels: Levels | None = None
-    extra_levels: Literal["pool", "conv", "stage-conv"] | None = None
+    extra_levels: Literal["none", "pool", "conv", "stage-conv"] | None = None
     neck_channels: Positive = 32
     neck_repeats: Positive | None = None
     head_channels: Positive = 128
     tower_depth: int = Field(4, ge=0)
     anchor_scales: tuple[Size, ...] = Field((2.8, 4.0), min_length=1)
     anchor_sizes: AnchorSizes | None = None
-    anchor_strides: Literal["canvas"] | None = None
+    anchor_strides: Literal["level", "canvas"] | None = None
     aspect_ratios: tuple[Size, ...] = Field((1.0,), min_length=1)
     rpn_proposals: Positive = 100
     rpn_candidates: Positive | None = None

@@ -10,8 +10,8 @@ from spnas_core.inheritance import Init
 from spnas_core.networks import FeatureInfo, StageInfo
 from spnas_detect.necks.levels import LevelMap
 
-ExtraKind = Literal["pool", "conv", "stage-conv"]
-COUNTS: dict[str, int] = {"pool": 1, "conv": 2, "stage-conv": 2}
+ExtraKind = Literal["none", "pool", "conv", "stage-conv"]
+COUNTS: dict[str, int] = {"none": 0, "pool": 1, "conv": 2, "stage-conv": 2}
 FIRST = "p6"
 """The convolution that makes the first extra level, in torchvision's naming whatever the level's number is."""
 
@@ -25,7 +25,7 @@ class ExtraLevels(nn.Module):
       section 4, and the second version of torchvision's RetinaNet.
 
     Args:
-        kind: one of these.
+        kind: one of these; ``none`` is for who makes no such module.
         stage_channels: of the backbone's coarsest stage that the neck reads.
         channels: of every level.
     """

@@ -5,12 +5,13 @@ import torch
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_detect.detectors import build_detector, detector_factory
+from spnas_detect.detectors.levels import read_stages
 from spnas_detect.devices import choose_device
 from spnas_detect.jobs.inheriting import inherited
 from spnas_detect.jobs.settings import TrainSettings
 from spnas_detect.metrics import metric_factory
 from spnas_detect.necks import neck_factory
-from spnas_detect.training import part_size
+from spnas_detect.training import check_freeze_at, part_size
 
 
 def check_settings(settings: TrainSettings) -> None:
@@ -19,7 +20,9 @@ def check_settings(settings: TrainSettings) -> None:
     Raises:
         SpnasError: the first mistake.
     """
-    Architecture.parse(settings.architecture)
+    architecture = Architecture.parse(settings.architecture)
+    read_stages(settings.detector.levels, architecture)
+    check_freeze_at(settings.training.freeze_at, architecture, inherits=settings.init is not None)
     detector_factory(settings.detector.detector)
     neck_factory(settings.detector.neck)
     for name in settings.metrics:

@@ -17,7 +17,6 @@ from spnas_core.durable import replace_durably
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, DataError
 from spnas_core.lock import FolderLock
-from spnas_core.morphisms import identity
 from spnas_detect.detectors import Detector, build_detector
 from spnas_detect.devices import choose_device
 from spnas_detect.folders import explained_writing, make_folder, new_folder
@@ -40,12 +39,15 @@ from spnas_detect.training import (
     StepRecord,
     Trainer,
     convert_norms,
+    freeze,
+    freeze_inherited,
     load_checkpoint,
     read_state,
     save_checkpoint,
     save_weights,
     score,
 )
+from spnas_detect.training.checkpoint import CheckpointState
 from spnas_detect.training.interruption import StopOnSignal
 from spnas_detect.training.memory import used_memory
 from spnas_detect.training.scalars import Scalars
@@ -205,12 +207,12 @@ class _Session:
     def run(self, *, resume: bool) -> tuple[int, int, int, bool]:
         """Train and score."""
         began = time.monotonic()
-        if resume:
-            state = read_state(self.folder.checkpoint)
+        state = read_state(self.folder.checkpoint) if resume else None
+        if state is not None:
             check_same_data(self.folder.path, state.data, self.data.content, self.settings.data)
         # Detectors that draw from torch's global state differ between processes.
         make_repeatable(deterministic=self.settings.deterministic, seed=self.settings.seed + self.processes.rank)
-        detector = self._detector(inherit=not resume)
+        detector = self._detector(state)
         trainer = Trainer(
             detector,
             train_loader(self.settings.training, self.data, seed=self.settings.seed, processes=self.processes),
@@ -236,10 +238,12 @@ class _Session:
             self._finish(trainer, began)
         return trainer.step, trainer.steps, 0, self.processes.is_first
 
-    def _detector(self, *, inherit: bool) -> nn.Module:
-        settings = self.settings
-        rewrite, tensors = inherited(settings, self.architecture) if inherit else (identity(self.architecture), {})
-        detector, _, receipt = build_detector(
+    def _detector(self, before: CheckpointState | None) -> nn.Module:
+        """Build it; what is not trained is what was not before where a training goes on."""
+        settings, norm = self.settings, self.settings.training.norm
+        starts_from = settings if before is None else settings.model_copy(update={"init": None})
+        rewrite, tensors = inherited(starts_from, self.architecture)
+        detector, plan, receipt = build_detector(
             rewrite,
             len(self.data.classes),
             settings.detector,
@@ -248,7 +252,14 @@ class _Session:
         )
         if tensors:
             self.monitor.message("; ".join([f"weights of {settings.init}: {receipt}", *map(str, rewrite.steps)]))
-        convert_norms(detector, settings.training.norm)
+        if before is None:
+            frozen = freeze_inherited(detector, plan, norm, settings.training.freeze_at)
+            if frozen.parameters or norm == "frozen":
+                self.monitor.message(frozen.described(detector))
+        elif before.frozen is None:
+            convert_norms(detector, norm)
+        else:
+            freeze(detector, norm, before.frozen)
         detector.to(self.device)
         if uses_channels_last(settings.training):
             detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
