@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from spnas_core.inheritance import Init
 from spnas_core.networks import Backbone, FeatureInfo
+from spnas_detect.detectors.classes import ClassRows
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads import Anchors, ProposalNetwork, PyramidPooler
 from spnas_detect.heads.anchors import Shape
@@ -68,6 +69,13 @@ def pyramid_pooler(info: FeatureInfo, settings: DetectorSettings) -> PyramidPool
     if finest is None:
         finest = max(1, round(pyramid_anchors(info, settings).sizes()[0][0]))
     return PyramidPooler(info, settings.pooled_size, settings.sampling_ratio, finest)
+
+
+def two_stage_class_rows(name: str) -> ClassRows | None:
+    """Of box heads: the background's score, then the classes'; refinements likewise, four each."""
+    if ".cls_score." in name:
+        return ClassRows(blocks=1, leading=1, width=1)
+    return ClassRows(blocks=1, leading=1, width=4) if ".bbox_pred." in name and "rpn." not in name else None
 
 
 def two_stage_initial(name: str, shape: torch.Size) -> Init:

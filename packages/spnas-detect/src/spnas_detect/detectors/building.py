@@ -23,6 +23,7 @@ from spnas_core.inheritance.plan import Shapes, tensor_shapes
 from spnas_core.morphisms import Rewrite
 from spnas_core.networks import Backbone
 from spnas_detect.detectors._base import Detector, detector_factory
+from spnas_detect.detectors.classes import ClassMap
 from spnas_detect.detectors.levels import known_stages, read_stages, stage_names
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads.extra_levels import ExtraLevels
@@ -42,6 +43,7 @@ def build_detector(
     seed: int = 0,
     device: torch.device | str = "cpu",
     parent_stages: Sequence[int] | None = None,
+    class_map: ClassMap | None = None,
 ) -> tuple[nn.Module, InheritancePlan, Receipt]:
     """Build the detector of a child architecture.
 
@@ -58,6 +60,7 @@ def build_detector(
         seed: of the channel maps; see ``ChannelMaps``.
         device: where the weights shall live.
         parent_stages: stages, from 0, that the parent's neck reads; None for those that the settings name.
+        class_map: which of the parent's classes the child's are; None for the first ones, in order.
 
     Returns:
         The detector (it fulfils ``Detector``), the plan that was executed, and the receipt.
@@ -75,7 +78,7 @@ def build_detector(
     parent_shapes = {name: tensor.shape for name, tensor in parent_tensors.items()}
     maps = detector_maps(rewrite, seed, parent_tensors)
     levels = LevelMap(rewrite, stages, tuple(parent_stages))
-    plan = plan_detector(levels, cast("Detector", module), tensor_shapes(module), parent_shapes, maps)
+    plan = plan_detector(levels, cast("Detector", module), tensor_shapes(module), parent_shapes, maps, class_map)
     fill_module(module, plan, parent_tensors, generator=generator, device=device)
     return module, plan, write_receipt(module, plan)
 
@@ -86,7 +89,12 @@ def detector_maps(rewrite: Rewrite, seed: int, parent_tensors: Mapping[str, Tens
 
 
 def plan_detector(
-    levels: LevelMap, detector: Detector, child_shapes: Shapes, parent_shapes: Shapes, maps: ChannelMaps
+    levels: LevelMap,
+    detector: Detector,
+    child_shapes: Shapes,
+    parent_shapes: Shapes,
+    maps: ChannelMaps,
+    class_map: ClassMap | None = None,
 ) -> InheritancePlan:
     """Plan the inheritance of a whole detector."""
     backbone_plan = plan_inheritance(
@@ -104,10 +112,10 @@ def plan_detector(
             copy = _neck_copy(prefix, name.removeprefix(prefix), shape, reader, levels, parent_shapes, maps)
             init = reader.initial(name.removeprefix(prefix))
         else:
-            copy, init = _best_copy(name, shape, [name], parent_shapes), detector.initial(name, shape)
+            copy, init = _head_copy(name, shape, detector, parent_shapes, class_map), detector.initial(name, shape)
         if copy is not None:
             copies.append(copy)
-        if copy is None or copy.overlap:
+        if copy is None or copy.is_partial:
             fills.append(TensorFill(name, init))
     used = {copy.source for copy in copies}
     dropped = tuple(name for name in parent_shapes if not name.startswith(BACKBONE) and name not in used)
@@ -116,6 +124,21 @@ def plan_detector(
 
 def _under(prefix: str, named: Mapping[str, Named]) -> dict[str, Named]:
     return {name.removeprefix(prefix): item for name, item in named.items() if name.startswith(prefix)}
+
+
+def _head_copy(
+    name: str, shape: torch.Size, detector: Detector, parent_shapes: Shapes, class_map: ClassMap | None
+) -> TensorCopy | None:
+    """A head's tensor by name, and the rows of its classes by theirs."""
+    class_rows = getattr(detector, "class_rows", None)  # a plugin's detector need not tell
+    layout = None if class_map is None or class_rows is None else class_rows(name)
+    if layout is None or class_map is None:
+        return _best_copy(name, shape, [name], parent_shapes)
+    before = parent_shapes.get(name)
+    if before is None or before[1:] != shape[1:]:
+        return None
+    rows = class_map.row_pairs(layout, before[0])
+    return TensorCopy(name, name, rows=rows) if rows else None
 
 
 def _neck_copy(

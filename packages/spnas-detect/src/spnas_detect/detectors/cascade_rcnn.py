@@ -18,8 +18,10 @@ from spnas_detect.detectors.assembly import (
     proposal_network,
     pyramid,
     pyramid_pooler,
+    two_stage_class_rows,
     two_stage_initial,
 )
+from spnas_detect.detectors.classes import ClassRows
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads import (
     Detections,
@@ -114,6 +116,10 @@ class CascadeRCNN(nn.Module):
     def initial(self, name: str, shape: torch.Size) -> Init:
         """As Faster R-CNN's."""
         return two_stage_initial(name, shape)
+
+    def class_rows(self, name: str) -> ClassRows | None:
+        """Scores have a row for each class, the background first; refinements are shared."""
+        return two_stage_class_rows(name) if ".cls_score." in name else None
 
     @property
     def _heads(self) -> list[RegionHead]:

@@ -16,8 +16,10 @@ from spnas_detect.detectors.assembly import (
     proposal_network,
     pyramid,
     pyramid_pooler,
+    two_stage_class_rows,
     two_stage_initial,
 )
+from spnas_detect.detectors.classes import ClassRows
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads import Detections, RegionHead, Rule, detect_regions, sample_regions
 from spnas_detect.heads.normalisation import global_draw
@@ -80,3 +82,7 @@ class FasterRCNN(nn.Module):
     def initial(self, name: str, shape: torch.Size) -> Init:
         """Detectron's first values: narrow normal for what predicts, Xavier for the hidden layers, zero biases."""
         return two_stage_initial(name, shape)
+
+    def class_rows(self, name: str) -> ClassRows | None:
+        """Scores and refinements have rows for each class, the background first."""
+        return two_stage_class_rows(name)

@@ -7,6 +7,7 @@ from spnas_core.inheritance import Init
 from spnas_core.networks import Backbone
 from spnas_detect.data.targets import Targets
 from spnas_detect.detectors.assembly import canvas_shape, canvas_sizes, make_extra, pyramid, pyramid_anchors
+from spnas_detect.detectors.classes import ClassRows
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads import DenseHead, Detections
 from spnas_detect.heads.dense import PRIOR_BIAS, DensePredictions
@@ -59,6 +60,10 @@ class RetinaNet(nn.Module):
         if len(shape) > 1:
             return Init("normal", 0.01)
         return Init("constant", value=PRIOR_BIAS) if "cls_logits" in name else Init("zeros")
+
+    def class_rows(self, name: str) -> ClassRows | None:
+        """Each anchor of a position has a score for every class."""
+        return ClassRows(self.head.anchors.per_position, leading=0, width=1) if "cls_logits" in name else None
 
     def _predict(self, images: Tensor) -> DensePredictions:
         predictions: DensePredictions = self.head(

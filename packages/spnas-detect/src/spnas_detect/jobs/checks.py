@@ -43,5 +43,12 @@ def check_buildable(settings: TrainSettings) -> None:
         SpnasError: what does not fit, or cannot be read.
     """
     architecture = Architecture.parse(settings.architecture)
-    rewrite, tensors = inherited(settings, architecture)
-    build_detector(rewrite, 1, settings.detector, tensors, generator=torch.Generator().manual_seed(0))
+    found = inherited(settings, architecture)
+    build_detector(
+        found.rewrite,
+        1,
+        settings.detector,
+        found.tensors,
+        generator=torch.Generator().manual_seed(0),
+        parent_stages=found.origin.stages,
+    )

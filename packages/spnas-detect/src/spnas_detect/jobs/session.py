@@ -242,16 +242,19 @@ class _Session:
         """Build it; what is not trained is what was not before where a training goes on."""
         settings, norm = self.settings, self.settings.training.norm
         starts_from = settings if before is None else settings.model_copy(update={"init": None})
-        rewrite, tensors = inherited(starts_from, self.architecture)
+        found = inherited(starts_from, self.architecture)
         detector, plan, receipt = build_detector(
-            rewrite,
+            found.rewrite,
             len(self.data.classes),
             settings.detector,
-            tensors,
+            found.tensors,
             generator=torch.Generator().manual_seed(settings.seed),
+            parent_stages=found.origin.stages,
+            class_map=found.origin.class_map(self.data.classes),
         )
-        if tensors:
-            self.monitor.message("; ".join([f"weights of {settings.init}: {receipt}", *map(str, rewrite.steps)]))
+        if found.tensors:
+            told = [*map(str, found.rewrite.steps), *found.origin.notes(self.data.classes)]
+            self.monitor.message("; ".join([f"weights of {settings.init}: {receipt}", *told]))
         if before is None:
             frozen = freeze_inherited(detector, plan, norm, settings.training.freeze_at)
             if frozen.parameters or norm == "frozen":

@@ -56,7 +56,7 @@ def freeze_inherited(detector: nn.Module, plan: InheritancePlan, norm: NormKind,
     Returns:
         What is frozen.
     """
-    inherited = {copy.target for copy in plan.copies if not copy.overlap}
+    inherited = {copy.target for copy in plan.copies if not copy.is_partial}
     backbone = cast("Backbone", detector.backbone)
     first = _first_parts(backbone.architecture, freeze_at or 0)
     layers = {name for name, layer in detector.named_modules() if isinstance(layer, nn.BatchNorm2d)}
