@@ -46,8 +46,8 @@ SETTINGS = {"fasterrcnn_resnet50_fpn": FASTER_RCNN, "retinanet_resnet50_fpn": RE
 SPREADS = {"cls_score": 2.0, "cls_logits": 0.7, "bbox_pred": 0.1, "bbox_reg": 0.1}
 """Standard deviation that each kind of prediction is given.
 
-Scores far enough apart that rounding reorders none; boxes that stay near their anchors, as trained ones do: of those that
-leave the image a sliver would remain, whose overlap with others is a matter of rounding.
+Scores far enough apart that rounding reorders none; boxes that stay near their anchors, as trained ones do: of those
+that leave the image a sliver would remain, whose overlap with others is a matter of rounding.
 """
 
 
