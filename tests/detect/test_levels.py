@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
+from full_size import FASTER_RCNN, RETINANET
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
-from torchvision_detectors import FASTER_RCNN, RETINANET
 
 from spnas_core import Architecture
 from spnas_core.errors import ConfigError

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from click.testing import CliRunner
+from full_size import COCO
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
@@ -28,7 +29,6 @@ from spnas_detect.settings import DetectionSettings
 from spnas_detect.task import DetectionTask
 from spnas_search.cli.main import commands
 from spnas_search.run.initial_weights import import_weights, initial_rewrite
-from torchvision_detectors import COCO
 
 CODE = "b_11-21-21-21"
 RESNET18 = Architecture.parse(CODE)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from full_size import COCO, NAMED, SETTINGS, pictures, trained_like
 from same_detections import assert_same_detections
 from same_proposals import are_same_boxes, recorded_proposals
 
@@ -10,7 +11,6 @@ from spnas_detect.data import Targets, pad_targets
 from spnas_detect.detectors import DetectorSettings, build_detector
 from spnas_detect.jobs import TrainSettings
 from spnas_detect.jobs.inheriting import inherited
-from torchvision_detectors import COCO, NAMED, SETTINGS, pictures, trained_like
 
 CODE = "r_111-2111-211111-211"
 SIZES = [(224, 373), pytest.param((800, 1333), marks=pytest.mark.slow)]
