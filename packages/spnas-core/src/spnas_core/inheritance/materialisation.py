@@ -27,7 +27,7 @@ def fill_module(
 
     Args:
         module: all parameters and buffers on the meta device; changed in place, everything trainable.
-        plan: must name every tensor of the module, as a copy, a fill, or both for an overlapping copy.
+        plan: must name every tensor of the module, as a copy, a fill, or both for a partial copy.
         tensors: the parent's, by the plan's source names.
         generator: source of random first values.
         device: where the weights shall live.
@@ -48,6 +48,10 @@ def fill_module(
     destinations, sources = [], []
     for copy in plan.copies:
         destination, source = state[copy.target], tensors[copy.source]
+        if copy.rows is not None:
+            rows = torch.tensor(copy.rows, dtype=torch.int64).reshape(-1, 2)
+            destination[rows[:, 0].to(destination.device)] = source[rows[:, 1]].to(destination)
+            continue
         if copy.route is not None:
             source = copy.route.apply(source)
         if copy.overlap:

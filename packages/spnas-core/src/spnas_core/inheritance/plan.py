@@ -26,12 +26,20 @@ class TensorCopy:
         source: name in the parent.
         overlap: shapes differ; only the leading part that both have is copied, over a filled tensor.
         route: shapes differ, and every channel of the child continues one of the parent's; None for a plain copy.
+        rows: pairs of a row of the child's and the row of the parent's that it is, of tensors that differ in their
+            first dimension alone; all other rows are those of a filled tensor. None copies all.
     """
 
     target: str
     source: str
     overlap: bool = False
     route: Route | None = None
+    rows: tuple[tuple[int, int], ...] | None = None
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether some of the child's tensor starts anew, so that a fill is needed too."""
+        return self.overlap or self.rows is not None
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ class InheritancePlan:
 
     Attributes:
         copies: tensors that inherit; targets are all different.
-        fills: tensors that start anew (those of overlapping copies too).
+        fills: tensors that start anew (those of partial copies too).
         dropped: parent tensors that nothing inherits.
         pass_through_norms: new norm layers that are to let their input through: see ``calibrate_pass_through``.
     """

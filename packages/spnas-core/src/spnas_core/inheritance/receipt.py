@@ -65,7 +65,7 @@ def write_receipt(
 ) -> Receipt:
     """Count what a plan did to a module's parameters."""
     sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
-    reshaped = {copy.target for copy in plan.copies if copy.overlap or copy.route is not None}
+    reshaped = {copy.target for copy in plan.copies if copy.is_partial or copy.route is not None}
     copied = sum(sizes.get(copy.target, 0) for copy in plan.copies if copy.target not in reshaped)
     expanded = sum(sizes.get(name, 0) for name in reshaped)
     new = [fill.target for fill in plan.fills if fill.target in sizes and fill.target not in reshaped]

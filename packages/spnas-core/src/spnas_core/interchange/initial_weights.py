@@ -1,8 +1,11 @@
 """Weights that a search or a training starts from, in the names of a detector. Needs ``spnas-core[commands]``."""
 
+import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -11,6 +14,7 @@ from torch import Tensor
 from spnas_core.encoding import Architecture
 from spnas_core.errors import CodeError, WeightsError
 from spnas_core.interchange.torchvision import from_torchvision, torchvision_architecture
+from spnas_core.interchange.torchvision_detectors import from_torchvision_detector, is_detector, without_eps
 from spnas_core.morphisms import Rewrite, align
 from spnas_core.networks import Backbone
 
@@ -23,6 +27,17 @@ STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 DESCRIPTION = "spnas"
 """Entry of a safetensors file's metadata that says what it holds: JSON with ``architecture`` among its keys."""
 
+TORCHVISION, TORCHVISION_BACKBONE = "torchvision", "torchvision-backbone"
+
+TRAINED_WITHOUT_EPS = {
+    "258fb6c6": "fasterrcnn_resnet50_fpn_coco",
+    "eeacb38b": "retinanet_resnet50_fpn_coco",
+    "bf2d0c1e": "maskrcnn_resnet50_fpn_coco",
+    "fc266e95": "keypointrcnn_resnet50_fpn_coco",
+}
+"""First digits of the SHA-256 of published files whose norms add nothing to the variance (torchvision sets their
+``eps`` to 0 when it loads them), as the files' names have them."""
+
 
 @dataclass(frozen=True)
 class InitialWeights:
@@ -31,10 +46,18 @@ class InitialWeights:
     Attributes:
         architecture: that they are of.
         tensors: named as a detector's: ``backbone.…`` and, where the file has more, all else.
+        said: what else the file says of them, as plain values: for a task that knows what to make of it. A detector of
+            torchvision says ``source``, ``classes`` (of the labels 1, 2, …; empty for one without a name), ``stages``
+            (from 0) that its neck reads, and what of it was ``left_out``.
     """
 
     architecture: Architecture
     tensors: dict[str, Tensor]
+    said: Mapping[str, Any] = field(default_factory=dict)
+
+    def metadata(self) -> dict[str, str]:
+        """Return the metadata of a safetensors file that says the same of itself."""
+        return {DESCRIPTION: json.dumps({**self.said, "architecture": str(self.architecture)}, sort_keys=True)}
 
     def rewrite(self, child: Architecture) -> Rewrite:
         """What an architecture inherits from them: see ``align``.
@@ -52,8 +75,9 @@ def read_initial_weights(source: str, architecture: Architecture) -> InitialWeig
     """Read weights from outside, of an architecture or of one near it.
 
     Args:
-        source: ``torchvision:FILE`` (a ``state_dict`` of a ResNet or ResNeXt saved by torch) or ``FILE.safetensors`` (a
-            detector's weights or a backbone's alone).
+        source: ``torchvision:FILE`` (a ``state_dict`` saved by torch: of a ResNet or ResNeXt, or of a Faster R-CNN or
+            RetinaNet with FPN on one), ``torchvision-backbone:FILE`` (the same, its backbone alone) or
+            ``FILE.safetensors`` (a detector's weights or a backbone's alone).
         architecture: that is to start with them. Which one the file is of is told by its tensors (torchvision) or by
             what it says of itself; where it says nothing it must be this one.
 
@@ -61,21 +85,48 @@ def read_initial_weights(source: str, architecture: Architecture) -> InitialWeig
         WeightsError: the file cannot be read, is not what it says, or its network has another block type or stem.
     """
     kind, colon, path = source.partition(":")
-    if colon and kind == "torchvision":
-        state = _read_torch(Path(path))
-        own = torchvision_architecture({name: state[name] for name in state if not name.startswith("fc.")})
-        tensors = {BACKBONE + name: tensor for name, tensor in from_torchvision(own, state).items()}
+    if colon and kind in {TORCHVISION, TORCHVISION_BACKBONE}:
+        found = _from_torchvision(source, Path(path))
     elif source.endswith(".safetensors"):
-        tensors, said = _read_safetensors(Path(source))
-        own = architecture if said is None else said
+        tensors, own, said = _read_safetensors(Path(source))
         if not any(name.startswith(BACKBONE) for name in tensors):
             tensors = {BACKBONE + name: tensor for name, tensor in tensors.items()}
+        found = InitialWeights(own or architecture, tensors, said)
     else:
         raise WeightsError(f"init {source!r} must be torchvision:FILE or FILE.safetensors")
-    _check_fits(source, own, tensors)
-    found = InitialWeights(own, tensors)
+    _check_fits(source, found.architecture, found.tensors)
     found.rewrite(architecture)
     return found
+
+
+def _from_torchvision(source: str, path: Path) -> InitialWeights:
+    state = _read_torch(path)
+    if not is_detector(state):
+        own = torchvision_architecture({name: state[name] for name in state if not name.startswith("fc.")})
+        return InitialWeights(own, {BACKBONE + name: tensor for name, tensor in from_torchvision(own, state).items()})
+    try:
+        detector = from_torchvision_detector(state)
+    except WeightsError as error:
+        raise WeightsError(f"{source}: {error}") from None
+    tensors = detector.tensors
+    if _digest(path)[:8] in TRAINED_WITHOUT_EPS:
+        tensors = without_eps(tensors)
+    if source.startswith(f"{TORCHVISION_BACKBONE}:"):
+        return InitialWeights(
+            detector.architecture, {name: tensors[name] for name in tensors if name.startswith(BACKBONE)}
+        )
+    said = {
+        "source": source,
+        "classes": list(detector.classes),
+        "stages": list(detector.stages),
+        "left_out": list(detector.left_out),
+    }
+    return InitialWeights(detector.architecture, tensors, said)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
@@ -91,8 +142,8 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Architecture | None]:
-    """Read the tensors, and the architecture that the file says it is of."""
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Architecture | None, dict[str, Any]]:
+    """Read the tensors, the architecture that the file says it is of, and what else it says."""
     try:
         with safe_open(path, "pt") as file:
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
@@ -102,7 +153,10 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Architecture | Non
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is no complete safetensors file: {error}") from error
     try:
-        return tensors, None if text is None else Architecture.parse(str(json.loads(text)["architecture"]))
+        if text is None:
+            return tensors, None, {}
+        said = dict(json.loads(text))
+        return tensors, Architecture.parse(str(said.pop("architecture"))), said
     except (ValueError, KeyError, TypeError) as error:  # a CodeError is a ValueError
         raise WeightsError(f"what {path} says of itself cannot be read: {error}") from error
 

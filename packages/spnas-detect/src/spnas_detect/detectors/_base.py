@@ -16,7 +16,11 @@ from spnas_detect.necks import Neck
 
 
 class Detector(Protocol):
-    """A detector is also an ``nn.Module`` with children ``backbone`` and ``neck``; all else belongs to its heads."""
+    """A detector is also an ``nn.Module`` with children ``backbone`` and ``neck``; all else belongs to its heads.
+
+    A detector that has extra levels keeps them as a child ``extra``. One whose tensors have rows for each class may
+    tell which by a method ``class_rows(name)``, which returns ``ClassRows`` or None: then classes inherit by name.
+    """
 
     backbone: Backbone
     neck: Neck

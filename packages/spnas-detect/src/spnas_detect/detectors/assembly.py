@@ -5,15 +5,32 @@ from torch import Tensor, nn
 
 from spnas_core.inheritance import Init
 from spnas_core.networks import Backbone, FeatureInfo
+from spnas_detect.detectors.classes import ClassRows
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads import Anchors, ProposalNetwork, PyramidPooler
+from spnas_detect.heads.anchors import Shape
+from spnas_detect.heads.extra_levels import ExtraLevels, with_extra
 
 CANDIDATES_PER_PROPOSAL = 5
 
 
-def pyramid(backbone: Backbone, neck: nn.Module, images: Tensor) -> list[Tensor]:
-    """Compute the neck's levels of Tensor[N, 3, H, W], finest first."""
-    return list(neck(backbone(images)).values())
+def pyramid(backbone: Backbone, neck: nn.Module, images: Tensor, extra: ExtraLevels | None = None) -> list[Tensor]:
+    """Compute the neck's levels of Tensor[N, 3, H, W], and the extra ones, finest first."""
+    features = backbone(images)
+    last = next(reversed(features.values()))  # the neck may add to the dict
+    levels = list(neck(features).values())
+    return levels if extra is None else [*levels, *extra(levels[-1], last)]
+
+
+def make_extra(info: FeatureInfo, settings: DetectorSettings) -> ExtraLevels | None:
+    """The levels beyond the neck's that the settings ask for."""
+    kind = settings.extra_levels
+    return None if kind is None or kind == "none" else ExtraLevels(kind, info.channels()[-1], settings.neck_channels)
+
+
+def canvas_shape(images: Tensor) -> Shape:
+    """Return (height, width) of Tensor[N, 3, height, width]."""
+    return images.shape[-2], images.shape[-1]
 
 
 def canvas_sizes(images: Tensor) -> Tensor:
@@ -22,18 +39,24 @@ def canvas_sizes(images: Tensor) -> Tensor:
 
 
 def pyramid_anchors(info: FeatureInfo, settings: DetectorSettings) -> Anchors:
-    """Anchors that follow the levels."""
-    return Anchors(info.reduction(), settings.anchor_scales, settings.aspect_ratios)
+    """Anchors on the neck's levels and the extra ones."""
+    return Anchors(
+        with_extra(info, settings.extra_levels).reduction(),
+        settings.anchor_scales,
+        settings.aspect_ratios,
+        sizes=settings.anchor_sizes,
+        follows_canvas=settings.anchor_strides == "canvas",
+    )
 
 
 def proposal_network(info: FeatureInfo, settings: DetectorSettings) -> ProposalNetwork:
-    """A proposal network on all levels."""
-    candidates = settings.rpn_candidates
+    """A proposal network on the neck's levels and the extra ones."""
+    anchors, candidates = pyramid_anchors(info, settings), settings.rpn_candidates
     if candidates is None:
-        candidates = max(1, CANDIDATES_PER_PROPOSAL * settings.rpn_proposals // len(info.stages))
+        candidates = max(1, CANDIDATES_PER_PROPOSAL * settings.rpn_proposals // len(anchors.strides))
     return ProposalNetwork(
         settings.neck_channels,
-        pyramid_anchors(info, settings),
+        anchors,
         candidates=candidates,
         proposals=settings.rpn_proposals,
         samples=settings.rpn_samples,
@@ -41,11 +64,18 @@ def proposal_network(info: FeatureInfo, settings: DetectorSettings) -> ProposalN
 
 
 def pyramid_pooler(info: FeatureInfo, settings: DetectorSettings) -> PyramidPooler:
-    """A pooler for all levels."""
+    """A pooler for the neck's levels; extra ones give proposals, and none is pooled from them."""
     finest = settings.finest_size
     if finest is None:
-        finest = max(1, round(settings.anchor_scales[0] * info.reduction()[0]))
+        finest = max(1, round(pyramid_anchors(info, settings).sizes()[0][0]))
     return PyramidPooler(info, settings.pooled_size, settings.sampling_ratio, finest)
+
+
+def two_stage_class_rows(name: str) -> ClassRows | None:
+    """Of box heads: the background's score, then the classes'; refinements likewise, four each."""
+    if ".cls_score." in name:
+        return ClassRows(blocks=1, leading=1, width=1)
+    return ClassRows(blocks=1, leading=1, width=4) if ".bbox_pred." in name and "rpn." not in name else None
 
 
 def two_stage_initial(name: str, shape: torch.Size) -> Init:

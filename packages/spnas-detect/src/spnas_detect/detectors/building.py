@@ -1,6 +1,6 @@
 """From a rewrite and the parent's weights to a detector that inherits them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar, cast
 
 import torch
@@ -23,10 +23,13 @@ from spnas_core.inheritance.plan import Shapes, tensor_shapes
 from spnas_core.morphisms import Rewrite
 from spnas_core.networks import Backbone
 from spnas_detect.detectors._base import Detector, detector_factory
+from spnas_detect.detectors.classes import ClassMap
+from spnas_detect.detectors.levels import known_stages, read_stages, stage_names
 from spnas_detect.detectors.settings import DetectorSettings
-from spnas_detect.necks import Neck, neck_factory
+from spnas_detect.heads.extra_levels import ExtraLevels
+from spnas_detect.necks import LevelMap, Neck, neck_factory
 
-BACKBONE, NECK = "backbone.", "neck."
+BACKBONE, NECK, EXTRA = "backbone.", "neck.", "extra."
 Named = TypeVar("Named")
 
 
@@ -39,6 +42,8 @@ def build_detector(
     generator: torch.Generator,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    parent_stages: Sequence[int] | None = None,
+    class_map: ClassMap | None = None,
 ) -> tuple[nn.Module, InheritancePlan, Receipt]:
     """Build the detector of a child architecture.
 
@@ -54,17 +59,26 @@ def build_detector(
         generator: source of first values.
         seed: of the channel maps; see ``ChannelMaps``.
         device: where the weights shall live.
+        parent_stages: stages, from 0, that the parent's neck reads; None for those that the settings name.
+        class_map: which of the parent's classes the child's are; None for the first ones, in order.
 
     Returns:
         The detector (it fulfils ``Detector``), the plan that was executed, and the receipt.
+
+    Raises:
+        ConfigError: the child lacks a stage that the settings name.
     """
-    backbone = Backbone(rewrite.child)
+    stages = read_stages(settings.levels, rewrite.child)
+    if parent_stages is None:
+        parent_stages = known_stages(settings.levels, rewrite.parent)
+    backbone = Backbone(rewrite.child, stage_names(stages))
     with torch.device("meta"):
         neck = neck_factory(settings.neck)(backbone.feature_info, settings.neck_channels, settings.neck_repeats)
         module = detector_factory(settings.detector)(backbone, neck, classes, settings)
     parent_shapes = {name: tensor.shape for name, tensor in parent_tensors.items()}
     maps = detector_maps(rewrite, seed, parent_tensors)
-    plan = plan_detector(rewrite, cast("Detector", module), tensor_shapes(module), parent_shapes, maps)
+    levels = LevelMap(rewrite, stages, tuple(parent_stages))
+    plan = plan_detector(levels, cast("Detector", module), tensor_shapes(module), parent_shapes, maps, class_map)
     fill_module(module, plan, parent_tensors, generator=generator, device=device)
     return module, plan, write_receipt(module, plan)
 
@@ -75,25 +89,33 @@ def detector_maps(rewrite: Rewrite, seed: int, parent_tensors: Mapping[str, Tens
 
 
 def plan_detector(
-    rewrite: Rewrite, detector: Detector, child_shapes: Shapes, parent_shapes: Shapes, maps: ChannelMaps
+    levels: LevelMap,
+    detector: Detector,
+    child_shapes: Shapes,
+    parent_shapes: Shapes,
+    maps: ChannelMaps,
+    class_map: ClassMap | None = None,
 ) -> InheritancePlan:
     """Plan the inheritance of a whole detector."""
     backbone_plan = plan_inheritance(
-        rewrite, _under(BACKBONE, child_shapes), _under(BACKBONE, parent_shapes), maps
+        levels.rewrite, _under(BACKBONE, child_shapes), _under(BACKBONE, parent_shapes), maps
     ).prefixed(BACKBONE)
     copies: list[TensorCopy] = []
     fills: list[TensorFill] = []
     for name, shape in child_shapes.items():
         if name.startswith(BACKBONE):
             continue
-        if name.startswith(NECK):
-            copy = _neck_copy(name, shape, detector.neck, rewrite, parent_shapes, maps)
-            init = detector.neck.initial(name.removeprefix(NECK))
+        prefix = next((prefix for prefix in (NECK, EXTRA) if name.startswith(prefix)), None)
+        part = None if prefix is None else getattr(detector, prefix.removesuffix("."), None)
+        if prefix is not None and (prefix == NECK or isinstance(part, ExtraLevels)):
+            reader = cast("Neck", part)
+            copy = _neck_copy(prefix, name.removeprefix(prefix), shape, reader, levels, parent_shapes, maps)
+            init = reader.initial(name.removeprefix(prefix))
         else:
-            copy, init = _best_copy(name, shape, [name], parent_shapes), detector.initial(name, shape)
+            copy, init = _head_copy(name, shape, detector, parent_shapes, class_map), detector.initial(name, shape)
         if copy is not None:
             copies.append(copy)
-        if copy is None or copy.overlap:
+        if copy is None or copy.is_partial:
             fills.append(TensorFill(name, init))
     used = {copy.source for copy in copies}
     dropped = tuple(name for name in parent_shapes if not name.startswith(BACKBONE) and name not in used)
@@ -104,19 +126,41 @@ def _under(prefix: str, named: Mapping[str, Named]) -> dict[str, Named]:
     return {name.removeprefix(prefix): item for name, item in named.items() if name.startswith(prefix)}
 
 
+def _head_copy(
+    name: str, shape: torch.Size, detector: Detector, parent_shapes: Shapes, class_map: ClassMap | None
+) -> TensorCopy | None:
+    """A head's tensor by name, and the rows of its classes by theirs."""
+    class_rows = getattr(detector, "class_rows", None)  # a plugin's detector need not tell
+    layout = None if class_map is None or class_rows is None else class_rows(name)
+    if layout is None or class_map is None:
+        return _best_copy(name, shape, [name], parent_shapes)
+    before = parent_shapes.get(name)
+    if before is None or before[1:] != shape[1:]:
+        return None
+    rows = class_map.row_pairs(layout, before[0])
+    return TensorCopy(name, name, rows=rows) if rows else None
+
+
 def _neck_copy(
-    name: str, shape: torch.Size, neck: Neck, rewrite: Rewrite, parent_shapes: Shapes, maps: ChannelMaps
+    prefix: str,
+    inner: str,
+    shape: torch.Size,
+    neck: Neck,
+    levels: LevelMap,
+    parent_shapes: Shapes,
+    maps: ChannelMaps,
 ) -> TensorCopy | None:
     """A neck's tensor from where the neck says; what reads a stage follows the channels of that stage."""
-    inner = name.removeprefix(NECK)
-    sources = [NECK + source for source in neck.source_names(inner, rewrite)]
+    name = prefix + inner
+    sources = [prefix + source for source in neck.source_names(inner, levels)]
     copy = _best_copy(name, shape, sources, parent_shapes)
-    stage = neck.reads(inner)
-    if copy is None or not copy.overlap or stage is None:
+    level = neck.reads(inner)
+    if copy is None or not copy.overlap or level is None:
         return copy
+    stage = levels.child[level]
     for source in sources:
-        before = neck.reads(source.removeprefix(NECK))
-        inputs = None if before is None else maps.stage_output(stage, before)
+        before = neck.reads(source.removeprefix(prefix))
+        inputs = None if before is None else maps.stage_output(stage, levels.parent[before])
         if inputs is not None and parent_shapes.get(source) == torch.Size((shape[0], inputs.count, *shape[2:])):
             seed = (maps.seed, stage, *inner.encode())
             return TensorCopy(name, source, route=Route(ChannelMap.identity(shape[0]), inputs, seed=seed))

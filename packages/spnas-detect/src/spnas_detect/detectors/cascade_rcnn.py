@@ -12,12 +12,16 @@ from spnas_core.inheritance import Init
 from spnas_core.networks import Backbone
 from spnas_detect.data.targets import Targets
 from spnas_detect.detectors.assembly import (
+    canvas_shape,
     canvas_sizes,
+    make_extra,
     proposal_network,
     pyramid,
     pyramid_pooler,
+    two_stage_class_rows,
     two_stage_initial,
 )
+from spnas_detect.detectors.classes import ClassRows
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads import (
     Detections,
@@ -54,6 +58,7 @@ class CascadeRCNN(nn.Module):
         self.backbone = backbone
         self.neck = neck
         self.settings = settings
+        self.extra = make_extra(backbone.feature_info, settings)
         self.rpn = proposal_network(backbone.feature_info, settings)
         self.roi_heads = nn.ModuleList(
             RegionHead(
@@ -71,8 +76,8 @@ class CascadeRCNN(nn.Module):
         self, images: Tensor, targets: Targets, *, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Compute the proposal losses, and each head's as ``loss_classifier_1``, ``loss_box_reg_1``, …, weighted."""
-        features = pyramid(self.backbone, self.neck, images)
-        anchors = self.rpn.scan(features)
+        features = pyramid(self.backbone, self.neck, images, self.extra)
+        anchors = self.rpn.scan(features, canvas_shape(images))
         proposals = self.rpn.select(anchors, targets.sizes)
         count, offered = len(images), proposals.boxes.shape[1] + targets.boxes.shape[1]
         noise = global_draw((count, anchors.objectness.shape[1]), generator, images.device)
@@ -91,8 +96,8 @@ class CascadeRCNN(nn.Module):
     def detect(self, images: Tensor, sizes: Tensor | None = None) -> Detections:
         """Detect objects; boxes in pixels of the batch's canvas."""
         sizes = canvas_sizes(images) if sizes is None else sizes
-        features = pyramid(self.backbone, self.neck, images)
-        proposals = self.rpn.select(self.rpn(features), sizes).trimmed()
+        features = pyramid(self.backbone, self.neck, images, self.extra)
+        proposals = self.rpn.select(self.rpn(features, canvas_shape(images)), sizes).trimmed()
         boxes, scores = proposals.boxes, torch.zeros(())
         for head in self._heads:
             predictions = head(features, boxes)
@@ -111,6 +116,10 @@ class CascadeRCNN(nn.Module):
     def initial(self, name: str, shape: torch.Size) -> Init:
         """As Faster R-CNN's."""
         return two_stage_initial(name, shape)
+
+    def class_rows(self, name: str) -> ClassRows | None:
+        """Scores have a row for each class, the background first; refinements are shared."""
+        return two_stage_class_rows(name) if ".cls_score." in name else None
 
     @property
     def _heads(self) -> list[RegionHead]:

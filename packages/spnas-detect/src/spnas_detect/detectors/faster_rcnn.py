@@ -9,7 +9,17 @@ from torch import Tensor, nn
 from spnas_core.inheritance import Init
 from spnas_core.networks import Backbone
 from spnas_detect.data.targets import Targets
-from spnas_detect.detectors.assembly import canvas_sizes, proposal_network, pyramid, pyramid_pooler, two_stage_initial
+from spnas_detect.detectors.assembly import (
+    canvas_shape,
+    canvas_sizes,
+    make_extra,
+    proposal_network,
+    pyramid,
+    pyramid_pooler,
+    two_stage_class_rows,
+    two_stage_initial,
+)
+from spnas_detect.detectors.classes import ClassRows
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads import Detections, RegionHead, Rule, detect_regions, sample_regions
 from spnas_detect.heads.normalisation import global_draw
@@ -32,6 +42,7 @@ class FasterRCNN(nn.Module):
         self.backbone = backbone
         self.neck = neck
         self.settings = settings
+        self.extra = make_extra(backbone.feature_info, settings)
         self.rpn = proposal_network(backbone.feature_info, settings)
         self.roi_heads = RegionHead(
             pyramid_pooler(backbone.feature_info, settings), settings.neck_channels, settings.head_channels, classes
@@ -41,8 +52,8 @@ class FasterRCNN(nn.Module):
         self, images: Tensor, targets: Targets, *, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Compute proposal and box losses of a batch."""
-        features = pyramid(self.backbone, self.neck, images)
-        anchors = self.rpn.scan(features)
+        features = pyramid(self.backbone, self.neck, images, self.extra)
+        anchors = self.rpn.scan(features, canvas_shape(images))
         proposals = self.rpn.select(anchors, targets.sizes)
         count, offered = len(images), proposals.boxes.shape[1] + targets.boxes.shape[1]
         noise = global_draw((count, anchors.objectness.shape[1]), generator, images.device)
@@ -56,8 +67,8 @@ class FasterRCNN(nn.Module):
     def detect(self, images: Tensor, sizes: Tensor | None = None) -> Detections:
         """Detect objects; boxes in pixels of the batch's canvas."""
         sizes = canvas_sizes(images) if sizes is None else sizes
-        features = pyramid(self.backbone, self.neck, images)
-        proposals = self.rpn.select(self.rpn(features), sizes).trimmed()
+        features = pyramid(self.backbone, self.neck, images, self.extra)
+        proposals = self.rpn.select(self.rpn(features, canvas_shape(images)), sizes).trimmed()
         predictions = self.roi_heads(features, proposals.boxes)
         return detect_regions(
             predictions.logits.softmax(-1),
@@ -71,3 +82,7 @@ class FasterRCNN(nn.Module):
     def initial(self, name: str, shape: torch.Size) -> Init:
         """Detectron's first values: narrow normal for what predicts, Xavier for the hidden layers, zero biases."""
         return two_stage_initial(name, shape)
+
+    def class_rows(self, name: str) -> ClassRows | None:
+        """Scores and refinements have rows for each class, the background first."""
+        return two_stage_class_rows(name)

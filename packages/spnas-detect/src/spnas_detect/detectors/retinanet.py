@@ -6,10 +6,11 @@ from torch import Tensor, nn
 from spnas_core.inheritance import Init
 from spnas_core.networks import Backbone
 from spnas_detect.data.targets import Targets
-from spnas_detect.detectors.assembly import canvas_sizes, pyramid, pyramid_anchors
+from spnas_detect.detectors.assembly import canvas_shape, canvas_sizes, make_extra, pyramid, pyramid_anchors
+from spnas_detect.detectors.classes import ClassRows
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads import DenseHead, Detections
-from spnas_detect.heads.dense import PRIOR_BIAS
+from spnas_detect.heads.dense import PRIOR_BIAS, DensePredictions
 
 
 class RetinaNet(nn.Module):
@@ -27,6 +28,7 @@ class RetinaNet(nn.Module):
         self.backbone = backbone
         self.neck = neck
         self.settings = settings
+        self.extra = make_extra(backbone.feature_info, settings)
         self.head = DenseHead(
             settings.neck_channels,
             settings.tower_depth,
@@ -40,12 +42,12 @@ class RetinaNet(nn.Module):
         self, images: Tensor, targets: Targets, *, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Compute the focal loss and the box loss of a batch; nothing is drawn."""
-        return self.head.losses(self.head(pyramid(self.backbone, self.neck, images)), targets)
+        return self.head.losses(self._predict(images), targets)
 
     def detect(self, images: Tensor, sizes: Tensor | None = None) -> Detections:
         """Detect objects; boxes in pixels of the batch's canvas."""
         return self.head.select(
-            self.head(pyramid(self.backbone, self.neck, images)),
+            self._predict(images),
             canvas_sizes(images) if sizes is None else sizes,
             candidates=self.settings.dense_candidates,
             score_threshold=self.settings.score_threshold,
@@ -58,3 +60,13 @@ class RetinaNet(nn.Module):
         if len(shape) > 1:
             return Init("normal", 0.01)
         return Init("constant", value=PRIOR_BIAS) if "cls_logits" in name else Init("zeros")
+
+    def class_rows(self, name: str) -> ClassRows | None:
+        """Each anchor of a position has a score for every class."""
+        return ClassRows(self.head.anchors.per_position, leading=0, width=1) if "cls_logits" in name else None
+
+    def _predict(self, images: Tensor) -> DensePredictions:
+        predictions: DensePredictions = self.head(
+            pyramid(self.backbone, self.neck, images, self.extra), canvas_shape(images)
+        )
+        return predictions

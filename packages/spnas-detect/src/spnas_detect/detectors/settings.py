@@ -1,10 +1,37 @@
 """Settings of detectors."""
 
-from typing import Annotated
+from itertools import pairwise
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Positive = Annotated[int, Field(ge=1)]
+Size = Annotated[float, Field(gt=0)]
+
+
+def _ascending_stages(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse names that are no stages from the finest to the coarsest, ``+`` behind the last one only."""
+    numbers = []
+    for place, name in enumerate(names, 1):
+        digits = name.removesuffix("+") if place == len(names) else name
+        if not (digits.startswith("s") and digits[1:].isdecimal() and digits[1] != "0"):
+            raise ValueError(f"must be stages as s1, s2, …, a + behind the last one at most, and {name!r} is none")
+        numbers.append(int(digits[1:]))
+    if any(coarser <= finer for finer, coarser in pairwise(numbers)):
+        raise ValueError("must go from the finest stage to the coarsest, each once")
+    return names
+
+
+def _equally_many(levels: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
+    if len({len(sizes) for sizes in levels}) > 1:
+        raise ValueError("must have as many sizes for each level, since all levels share the heads")
+    return levels
+
+
+Levels = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_ascending_stages)]
+AnchorSizes = Annotated[
+    tuple[Annotated[tuple[Size, ...], Field(min_length=1)], ...], Field(min_length=1), AfterValidator(_equally_many)
+]
 
 
 class DetectorSettings(BaseModel):
@@ -13,12 +40,23 @@ class DetectorSettings(BaseModel):
     Attributes:
         detector: name of a registered detector.
         neck: name of a registered neck.
+        levels: stages of the backbone that the neck reads, such as ``("s2", "s3", "s4")``; ``s4+`` is s4 and all
+            coarser ones that an architecture has. None for all. A stage behind the last one is not computed.
+        extra_levels: coarser levels beyond the neck's, for large objects: ``pool`` adds one, every second pixel of the
+            coarsest level (Lin et al., "FPN", for proposals alone); ``conv`` adds two by strided convolutions of that
+            level, as torchvision's RetinaNet; ``stage-conv`` reads the backbone's coarsest stage in its place, as the
+            paper's RetinaNet. None and ``none`` add none.
         neck_channels: channels of every level.
         neck_repeats: stacked cells of a neck that stacks (``bifpn``, ``nas-fpn``); None for what its paper pairs with
             ``neck_channels``.
         head_channels: width of the fully connected layers of the box head.
         tower_depth: convolutions of each tower of a dense head (RetinaNet) before the last.
         anchor_scales: anchor size per level in multiples of the level's stride.
+        anchor_sizes: anchor sizes of each level in pixels, finest level first, in place of ``anchor_scales``; as many
+            for each level. A level beyond the last entry has that entry's sizes, times the ratio of the strides.
+        anchor_strides: how far apart anchors stand: their level's stride (None and ``level``), or ``canvas``: the
+            canvas divided by the level's size, rounded down, as torchvision has it, which is less where the stride
+            does not divide the canvas (61 and not 64 on level 6 of 800 pixels).
         aspect_ratios: height / width of the anchors.
         rpn_proposals: proposals per image that reach the box head (after NMS).
         rpn_candidates: anchors per level that enter NMS; by default all levels together have five times as many as
@@ -41,19 +79,23 @@ class DetectorSettings(BaseModel):
 
     detector: str = "faster-rcnn"
     neck: str = "fpn"
+    levels: Levels | None = None
+    extra_levels: Literal["none", "pool", "conv", "stage-conv"] | None = None
     neck_channels: Positive = 32
     neck_repeats: Positive | None = None
     head_channels: Positive = 128
     tower_depth: int = Field(4, ge=0)
-    anchor_scales: tuple[Annotated[float, Field(gt=0)], ...] = Field((2.8, 4.0), min_length=1)
-    aspect_ratios: tuple[Annotated[float, Field(gt=0)], ...] = Field((1.0,), min_length=1)
+    anchor_scales: tuple[Size, ...] = Field((2.8, 4.0), min_length=1)
+    anchor_sizes: AnchorSizes | None = None
+    anchor_strides: Literal["level", "canvas"] | None = None
+    aspect_ratios: tuple[Size, ...] = Field((1.0,), min_length=1)
     rpn_proposals: Positive = 100
     rpn_candidates: Positive | None = None
     rpn_samples: Positive = 64
     box_samples: Positive = 48
     pooled_size: Positive = 5
     sampling_ratio: Positive = 1
-    finest_size: Annotated[float, Field(gt=0)] | None = None
+    finest_size: Size | None = None
     focal_alpha: float = Field(0.25, ge=0, le=1)
     focal_gamma: float = Field(2.0, ge=0)
     dense_candidates: Positive = 1000

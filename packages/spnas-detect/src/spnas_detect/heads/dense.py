@@ -10,7 +10,7 @@ from torch.nn import functional
 from torchvision.ops import Conv2dNormActivation
 
 from spnas_detect.data.targets import Targets
-from spnas_detect.heads.anchors import Anchors
+from spnas_detect.heads.anchors import Anchors, Shape
 from spnas_detect.heads.assignment import NEITHER, Rule, assign
 from spnas_detect.heads.boxes import Weights, clip, decode, encode, take
 from spnas_detect.heads.detections import Detections
@@ -88,11 +88,11 @@ class DenseHead(nn.Module):
         self.alpha = alpha
         self.gamma = gamma
 
-    def forward(self, features: Sequence[Tensor]) -> DensePredictions:
-        """Predict for every anchor on Tensor[N, channels, H_l, W_l] of each level."""
+    def forward(self, features: Sequence[Tensor], canvas: Shape | None = None) -> DensePredictions:
+        """Predict for every anchor on Tensor[N, channels, H_l, W_l] of each level of images of (height, width)."""
         shapes = [(level.shape[-2], level.shape[-1]) for level in features]
         return DensePredictions(
-            self.anchors.grid(shapes, features[0].device),
+            self.anchors.grid(shapes, features[0].device, canvas),
             self.anchors.counts(shapes),
             self.classification_head(features, self.classes),
             self.regression_head(features, 4),

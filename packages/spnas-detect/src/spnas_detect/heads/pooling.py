@@ -13,7 +13,7 @@ class PyramidPooler:
     """Pools every proposal from the level that fits its size, all levels and images in one call.
 
     Args:
-        info: the levels, finest first.
+        info: the levels that are pooled from, finest first; features behind them are left alone.
         output_size: height and width of what is pooled.
         sampling_ratio: samples per bin and axis.
         finest_size: side, in pixels, up to twice which proposals are pooled from the finest level; each further level
@@ -31,7 +31,7 @@ class PyramidPooler:
         images, count = boxes.shape[:2]
         owners = torch.arange(images, device=boxes.device, dtype=boxes.dtype)[:, None, None].expand(-1, count, 1)
         return roi_align_fpn(
-            features,
+            features[: len(self.scales)],
             torch.cat([owners, boxes], dim=-1).reshape(-1, 5),
             self.output_size,
             self.scales,

@@ -9,7 +9,7 @@ from torch.nn import functional
 from torchvision.models.detection.rpn import RPNHead
 
 from spnas_detect.data.targets import Targets
-from spnas_detect.heads.anchors import Anchors
+from spnas_detect.heads.anchors import Anchors, Shape
 from spnas_detect.heads.assignment import Rule, assign
 from spnas_detect.heads.boxes import Weights, clip, decode, encode, is_at_least, take
 from spnas_detect.heads.losses import objectness_loss, regression_loss
@@ -78,21 +78,21 @@ class ProposalNetwork(nn.Module):
         self.proposals = proposals
         self.samples = samples
 
-    def forward(self, features: Sequence[Tensor]) -> AnchorPredictions:
-        """Predict for every anchor on Tensor[N, C, H_l, W_l] of each level."""
+    def forward(self, features: Sequence[Tensor], canvas: Shape | None = None) -> AnchorPredictions:
+        """Predict for every anchor on Tensor[N, C, H_l, W_l] of each level of images of (height, width)."""
         objectness, deltas = self.head(list(features))
         shapes = [(level.shape[-2], level.shape[-1]) for level in features]
         return AnchorPredictions(
-            self.anchors.grid(shapes, features[0].device),
+            self.anchors.grid(shapes, features[0].device, canvas),
             self.anchors.counts(shapes),
             torch.cat([level.permute(0, 2, 3, 1).flatten(1) for level in objectness], dim=1).float(),
             torch.cat([_rows(level) for level in deltas], dim=1).float(),
         )
 
-    def scan(self, features: Sequence[Tensor]) -> AnchorPredictions:
+    def scan(self, features: Sequence[Tensor], canvas: Shape | None = None) -> AnchorPredictions:
         """Predict as ``forward`` does; without gradients where ``losses`` computes them from its sample alone."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self._revisits(features)):
-            return self.forward(features)
+            return self.forward(features, canvas)
 
     def select(self, predictions: AnchorPredictions, sizes: Tensor) -> Proposals:
         """Keep the best proposals inside images of float32[N, 2] (height, width). Nothing flows backwards."""

@@ -13,9 +13,10 @@ from spnas_core.durable import write_durably
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_detect.folders import explained_writing
+from spnas_detect.jobs.checks import check_buildable, check_settings
 from spnas_detect.jobs.folder import TrainFolder, check_same_data, flattened, read_scores
 from spnas_detect.jobs.monitor import Monitor, Silent
-from spnas_detect.jobs.session import TrainingResult, check_buildable, check_settings, train
+from spnas_detect.jobs.session import TrainingResult, train
 from spnas_detect.jobs.settings import MAY_CHANGE, TrainSettings
 from spnas_detect.metrics import metric_factory
 from spnas_detect.metrics.intervals import Interval, mean_interval

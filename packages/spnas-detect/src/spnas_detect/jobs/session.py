@@ -17,16 +17,15 @@ from spnas_core.durable import replace_durably
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, DataError
 from spnas_core.lock import FolderLock
-from spnas_core.morphisms import identity
-from spnas_detect.detectors import Detector, build_detector, detector_factory
+from spnas_detect.detectors import Detector, build_detector
 from spnas_detect.devices import choose_device
 from spnas_detect.folders import explained_writing, make_folder, new_folder
+from spnas_detect.jobs.checks import check_buildable, check_settings
 from spnas_detect.jobs.folder import TrainFolder, check_same_data, read_scores
 from spnas_detect.jobs.inheriting import inherited
 from spnas_detect.jobs.monitor import Monitor, Silent, Speedometer
 from spnas_detect.jobs.settings import TrainSettings
 from spnas_detect.metrics import metric_factory
-from spnas_detect.necks import neck_factory
 from spnas_detect.preparation import (
     data_notes,
     describe_detector,
@@ -40,13 +39,15 @@ from spnas_detect.training import (
     StepRecord,
     Trainer,
     convert_norms,
+    freeze,
+    freeze_inherited,
     load_checkpoint,
-    part_size,
     read_state,
     save_checkpoint,
     save_weights,
     score,
 )
+from spnas_detect.training.checkpoint import CheckpointState
 from spnas_detect.training.interruption import StopOnSignal
 from spnas_detect.training.memory import used_memory
 from spnas_detect.training.scalars import Scalars
@@ -154,37 +155,6 @@ def _held(folder: TrainFolder) -> Iterator[None]:
         lock.release(remove=True)
 
 
-def check_settings(settings: TrainSettings) -> None:
-    """Refuse at once what would otherwise be refused after reading the data, or in every process.
-
-    Raises:
-        SpnasError: the first mistake.
-    """
-    Architecture.parse(settings.architecture)
-    detector_factory(settings.detector.detector)
-    neck_factory(settings.detector.neck)
-    for name in settings.metrics:
-        metric_factory(name)
-    device = choose_device(settings.device)
-    part_size(settings.training, settings.devices)
-    if device.type == "cuda" and settings.devices > max(torch.cuda.device_count(), 1):
-        raise ConfigError(
-            f"devices is {settings.devices}, and this machine has {torch.cuda.device_count()} GPUs: lower it, or "
-            "compute on the CPU with --set device=cpu"
-        )
-
-
-def check_buildable(settings: TrainSettings) -> None:
-    """Build the detector once from what it starts from, before any image is read: weights and architecture must fit.
-
-    Raises:
-        SpnasError: what does not fit, or cannot be read.
-    """
-    architecture = Architecture.parse(settings.architecture)
-    rewrite, tensors = inherited(settings, architecture)
-    build_detector(rewrite, 1, settings.detector, tensors, generator=torch.Generator().manual_seed(0))
-
-
 def _train_here(
     settings: TrainSettings, out: Path, resume: bool, monitor: Monitor, cache: Path | None
 ) -> tuple[int, int, int, bool]:
@@ -237,12 +207,12 @@ class _Session:
     def run(self, *, resume: bool) -> tuple[int, int, int, bool]:
         """Train and score."""
         began = time.monotonic()
-        if resume:
-            state = read_state(self.folder.checkpoint)
+        state = read_state(self.folder.checkpoint) if resume else None
+        if state is not None:
             check_same_data(self.folder.path, state.data, self.data.content, self.settings.data)
         # Detectors that draw from torch's global state differ between processes.
         make_repeatable(deterministic=self.settings.deterministic, seed=self.settings.seed + self.processes.rank)
-        detector = self._detector(inherit=not resume)
+        detector = self._detector(state)
         training, seed = self.settings.training, self.settings.seed
         trainer = Trainer(
             detector,
@@ -269,19 +239,31 @@ class _Session:
             self._finish(trainer, began)
         return trainer.step, trainer.steps, 0, self.processes.is_first
 
-    def _detector(self, *, inherit: bool) -> nn.Module:
-        settings = self.settings
-        rewrite, tensors = inherited(settings, self.architecture) if inherit else (identity(self.architecture), {})
-        detector, _, receipt = build_detector(
-            rewrite,
+    def _detector(self, before: CheckpointState | None) -> nn.Module:
+        """Build it; what is not trained is what was not before where a training goes on."""
+        settings, norm = self.settings, self.settings.training.norm
+        starts_from = settings if before is None else settings.model_copy(update={"init": None})
+        found = inherited(starts_from, self.architecture)
+        detector, plan, receipt = build_detector(
+            found.rewrite,
             len(self.data.classes),
             settings.detector,
-            tensors,
+            found.tensors,
             generator=torch.Generator().manual_seed(settings.seed),
+            parent_stages=found.origin.stages,
+            class_map=found.origin.class_map(self.data.classes),
         )
-        if tensors:
-            self.monitor.message("; ".join([f"weights of {settings.init}: {receipt}", *map(str, rewrite.steps)]))
-        convert_norms(detector, settings.training.norm)
+        if found.tensors:
+            told = [*map(str, found.rewrite.steps), *found.origin.notes(self.data.classes)]
+            self.monitor.message("; ".join([f"weights of {settings.init}: {receipt}", *told]))
+        if before is None:
+            frozen = freeze_inherited(detector, plan, norm, settings.training.freeze_at)
+            if frozen.parameters or norm == "frozen":
+                self.monitor.message(frozen.described(detector))
+        elif before.frozen is None:
+            convert_norms(detector, norm)
+        else:
+            freeze(detector, norm, before.frozen)
         detector.to(self.device)
         if uses_channels_last(settings.training):
             detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

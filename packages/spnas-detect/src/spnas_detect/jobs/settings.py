@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 from spnas_core.configuration import without_none
 from spnas_detect.settings import DetectionSettings, absolute_path, absolute_source
 
-_TORCHVISION = "torchvision:"
+_TORCHVISION = ("torchvision:", "torchvision-backbone:")
 
 
 def _absolute_weights(text: str) -> str:
@@ -19,8 +19,9 @@ class TrainSettings(DetectionSettings):
 
     Attributes:
         architecture: code of the backbone.
-        init: weights to start from: ``torchvision:FILE`` or ``FILE.safetensors``; None for fresh ones. A file that
-            exists gets its absolute path.
+        init: weights to start from: ``torchvision:FILE`` (a ResNet's, or a detector's with FPN on one),
+            ``torchvision-backbone:FILE`` (of the detector the backbone alone) or ``FILE.safetensors``; None for fresh
+            ones. A file that exists gets its absolute path.
         epochs: to train.
         seed: of everything random.
         devices: processes that train together, one per GPU where there are GPUs; ``training.batch_size`` is shared

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from spnas_core.errors import ConfigError
 from spnas_core.inheritance import Init
-from spnas_core.morphisms import Rewrite
 from spnas_core.networks import FeatureInfo
 from spnas_core.plugins import registry
+from spnas_detect.necks.levels import LevelMap
 
 if TYPE_CHECKING:
     from collections import OrderedDict
@@ -30,7 +30,7 @@ class Neck(Protocol):
     def initial(self, name: str) -> Init:
         """Say how a new tensor of the neck starts."""
 
-    def source_names(self, name: str, rewrite: Rewrite) -> Sequence[str]:
+    def source_names(self, name: str, levels: LevelMap) -> Sequence[str]:
         """Names of the parent's neck tensors that a child's may inherit from, the best first."""
 
     def reads(self, name: str) -> int | None:

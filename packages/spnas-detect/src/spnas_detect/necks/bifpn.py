@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spnas_core.inheritance import Init
-from spnas_core.morphisms import Rewrite
 from spnas_core.networks import FeatureInfo
 from spnas_detect.necks.layers import NormedConvolution, fitted, normed_initial
-from spnas_detect.necks.levels import lateral_levels, level_read, nearest_level
+from spnas_detect.necks.levels import LevelMap, level_read
 
 NORM_EPS, NORM_MOMENTUM = 1e-3, 0.01
 FUSION_EPS = 1e-4
@@ -54,15 +53,15 @@ class BiFPN(nn.Module):
         """Fusion weights start equal, at one."""
         return Init("ones") if name.endswith("fusion") else normed_initial(name)
 
-    def source_names(self, name: str, rewrite: Rewrite) -> Sequence[str]:
+    def source_names(self, name: str, levels: LevelMap) -> Sequence[str]:
         """Laterals follow their features, nodes their cell, path and level."""
         if name.startswith("laterals."):
             kind, level, rest = name.split(".", 2)
-            return [f"{kind}.{source}.{rest}" for source in lateral_levels(int(level), rewrite)]
+            return [f"{kind}.{source}.{rest}" for source in levels.laterals(int(level))]
         cells, cell, path, level, rest = name.split(".", 4)
-        source = nearest_level(int(level), rewrite)
+        source = levels.nearest(int(level))
         if path == "top_down":  # the coarsest level has no such node, unless it is the only level
-            source = min(source, max(len(rewrite.parent.stages) - 2, 0))
+            source = min(source, max(len(levels.parent) - 2, 0))
         return [f"{cells}.{cell}.{path}.{source}.{rest}"]
 
     def reads(self, name: str) -> int | None:

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from torchvision.ops import FeaturePyramidNetwork
 
 from spnas_core.inheritance import Init
-from spnas_core.morphisms import Rewrite
 from spnas_core.networks import FeatureInfo
 from spnas_detect.necks._base import refuse_repeats
-from spnas_detect.necks.levels import lateral_levels, level_read, nearest_level
+from spnas_detect.necks.levels import LevelMap, level_read
 
 LATERAL = "inner_blocks"
 
@@ -37,11 +36,11 @@ class FPN(FeaturePyramidNetwork):  # type: ignore[misc]
         """Caffe2's uniform Xavier for weights, zero biases."""
         return Init("xavier-uniform") if name.endswith("weight") else Init("zeros")
 
-    def source_names(self, name: str, rewrite: Rewrite) -> Sequence[str]:
+    def source_names(self, name: str, levels: LevelMap) -> Sequence[str]:
         """Follow a lateral to the parent stage whose features it reads, an output convolution to its level."""
         kind, level, rest = name.split(".", 2)
-        levels = lateral_levels(int(level), rewrite) if kind == LATERAL else [nearest_level(int(level), rewrite)]
-        return [f"{kind}.{source}.{rest}" for source in levels]
+        sources = levels.laterals(int(level)) if kind == LATERAL else [levels.nearest(int(level))]
+        return [f"{kind}.{source}.{rest}" for source in sources]
 
     def reads(self, name: str) -> int | None:
         """The laterals read the backbone."""

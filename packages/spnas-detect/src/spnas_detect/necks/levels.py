@@ -1,6 +1,7 @@
 """Which of the parent's levels a child's level takes its weights from."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite
@@ -9,23 +10,42 @@ CONVOLUTIONS = ("0.weight", "conv.weight")
 """The weight of a lateral's convolution, in torchvision's naming and in ours."""
 
 
-def nearest_level(level: int, rewrite: Rewrite) -> int:
-    """The parent's level of the same number (from 0, finest first), or its coarsest where it has none of that number.
+@dataclass(frozen=True)
+class LevelMap:
+    """Which stages the levels of a child's and of a parent's neck read, both finest first.
 
-    What stands behind the laterals belongs to a level whatever the backbone does, so it is inherited by level; an
-    added level starts as a copy of the coarsest one.
+    Attributes:
+        rewrite: from parent to child.
+        child: stages, from 0, one per level of the child.
+        parent: likewise, of the parent.
     """
-    return min(level, len(rewrite.parent.stages) - 1)
+
+    rewrite: Rewrite
+    child: tuple[int, ...]
+    parent: tuple[int, ...]
+
+    @classmethod
+    def of_all_stages(cls, rewrite: Rewrite) -> "LevelMap":
+        """Of necks that read every stage."""
+        return cls(rewrite, tuple(range(len(rewrite.child.stages))), tuple(range(len(rewrite.parent.stages))))
+
+    def nearest(self, level: int) -> int:
+        """The parent's level (from 0) of the same stage as a child's, or of the nearest stage, of two the coarser.
+
+        What stands behind the laterals belongs to a level whatever the backbone does, so it is inherited by level; an
+        added level starts as a copy of its neighbour.
+        """
+        stage = self.child[level]
+        return min(range(len(self.parent)), key=lambda other: (abs(self.parent[other] - stage), -other))
+
+    def laterals(self, level: int) -> Sequence[int]:
+        """The parent's levels whose laterals a child level's lateral may start from, the best first."""
+        source = source_stages(self.rewrite, self.parent)[self.child[level]]
+        nearest = self.nearest(level)
+        return [nearest] if source is None else list(dict.fromkeys((self.parent.index(source), nearest)))
 
 
-def lateral_levels(level: int, rewrite: Rewrite) -> Sequence[int]:
-    """The parent's levels whose laterals a child level's lateral may start from, the best first."""
-    source = source_stages(rewrite)[level]
-    nearest = nearest_level(level, rewrite)
-    return [nearest] if source is None else list(dict.fromkeys((source, nearest)))
-
-
-def source_stages(rewrite: Rewrite) -> tuple[int | None, ...]:
+def source_stages(rewrite: Rewrite, among: Collection[int] | None = None) -> tuple[int | None, ...]:
     """Find, per child stage, the parent stage (both from 0) whose output lives in the same channels.
 
     Shortcuts carry channels unchanged through a run of ``1`` blocks, so all outputs between two doublings speak one
@@ -34,6 +54,10 @@ def source_stages(rewrite: Rewrite) -> tuple[int | None, ...]:
 
     Example: 11-21 → 112-1 moves a border right. The child's first stage ends with what was the first block of the
     parent's second stage, so both of the child's laterals come from the parent's second.
+
+    Args:
+        rewrite: from parent to child.
+        among: the parent's stages that are considered; None for all.
     """
     parent_runs = _runs(rewrite.parent)
     ends = _stage_ends(rewrite.parent)
@@ -44,7 +68,11 @@ def source_stages(rewrite: Rewrite) -> tuple[int | None, ...]:
         if origin is None:
             found.append(None)
             continue
-        same_run = [stage for stage, last in enumerate(ends) if parent_runs[last] == parent_runs[origin]]
+        same_run = [
+            stage
+            for stage, last in enumerate(ends)
+            if parent_runs[last] == parent_runs[origin] and (among is None or stage in among)
+        ]
         found.append(min(same_run, key=lambda stage: (abs(ends[stage] - origin), -stage), default=None))
     return tuple(found)
 

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spnas_core.inheritance import Init
-from spnas_core.morphisms import Rewrite
 from spnas_core.networks import FeatureInfo
 from spnas_detect.necks.layers import NormedConvolution, fitted, normed_initial
-from spnas_detect.necks.levels import lateral_levels, level_read, nearest_level
+from spnas_detect.necks.levels import LevelMap, level_read
 
 CHANNELS_PER_REPEAT = 16
 MAX_REPEATS = 7
@@ -113,14 +112,14 @@ class NASFPN(nn.Module):
         """See ``normed_initial``."""
         return normed_initial(name)
 
-    def source_names(self, name: str, rewrite: Rewrite) -> Sequence[str]:
+    def source_names(self, name: str, levels: LevelMap) -> Sequence[str]:
         """Entries follow their features; merges their cell and name, which for an output is its level."""
         if name.startswith("entries."):
             kind, level, rest = name.split(".", 2)
-            return [f"{kind}.{source}.{rest}" for source in lateral_levels(int(level), rewrite)]
+            return [f"{kind}.{source}.{rest}" for source in levels.laterals(int(level))]
         stack, cell, merge, rest = name.split(".", 3)
         if merge.startswith("out"):
-            merge = f"out{nearest_level(int(merge.removeprefix('out')), rewrite)}"
+            merge = f"out{levels.nearest(int(merge.removeprefix('out')))}"
         return [f"{stack}.{cell}.{merge}.{rest}"]
 
     def reads(self, name: str) -> int | None:

@@ -11,12 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spnas_core.inheritance import Init
-from spnas_core.morphisms import Rewrite
 from spnas_core.networks import FeatureInfo
 from spnas_detect.necks._base import refuse_repeats
 from spnas_detect.necks.fpn import FPN
 from spnas_detect.necks.layers import fitted
-from spnas_detect.necks.levels import nearest_level
+from spnas_detect.necks.levels import LevelMap
 
 PYRAMID = "pyramid."
 
@@ -61,12 +60,12 @@ class PAFPN(nn.Module):
         """Caffe2's uniform Xavier for weights, zero biases, as in FPN."""
         return self.pyramid.initial(name)
 
-    def source_names(self, name: str, rewrite: Rewrite) -> Sequence[str]:
+    def source_names(self, name: str, levels: LevelMap) -> Sequence[str]:
         """The pyramid follows its features as FPN does; the bottom-up path is inherited by level."""
         if name.startswith(PYRAMID):
-            return [PYRAMID + source for source in self.pyramid.source_names(name.removeprefix(PYRAMID), rewrite)]
+            return [PYRAMID + source for source in self.pyramid.source_names(name.removeprefix(PYRAMID), levels)]
         path, level, rest = name.split(".", 2)
-        return [f"{path}.{nearest_level(int(level), rewrite)}.{rest}"]
+        return [f"{path}.{levels.nearest(int(level))}.{rest}"]
 
     def reads(self, name: str) -> int | None:
         """The pyramid's laterals read the backbone."""

@@ -2,6 +2,7 @@
 
 from spnas_detect.training.averaging import AveragedWeights
 from spnas_detect.training.checkpoint import load_checkpoint, read_state, save_checkpoint
+from spnas_detect.training.freezing import Frozen, check_freeze_at, freeze, freeze_inherited
 from spnas_detect.training.loop import score
 from spnas_detect.training.memory import OutOfMemoryError
 from spnas_detect.training.norms import convert_norms
@@ -15,13 +16,17 @@ from spnas_detect.training.weights import load_weights, save_weights
 __all__ = [
     "AveragedWeights",
     "Classifier",
+    "Frozen",
     "OutOfMemoryError",
     "PretrainingResult",
     "PretrainingSettings",
     "StepRecord",
     "Trainer",
     "TrainingSettings",
+    "check_freeze_at",
     "convert_norms",
+    "freeze",
+    "freeze_inherited",
     "learning_rate_factor",
     "load_checkpoint",
     "load_weights",

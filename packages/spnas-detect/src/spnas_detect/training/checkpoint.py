@@ -6,9 +6,9 @@ Tensors are called ``model/<name>``, ``average/<name>``, ``optimizer/<key>/<para
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from spnas_core.durable import replace_durably
 from spnas_core.errors import WeightsError
+from spnas_detect.training.freezing import Frozen
 from spnas_detect.training.optimizer import optimizer_tensors, restore_optimizer
 from spnas_detect.training.weights import write_tensors
 
@@ -40,6 +41,9 @@ class CheckpointState:
         optimizer: kind of the optimiser.
         processes: that trained together.
         data: digest of the content of the data; empty where it was not told.
+        frozen_norms: names of the norms that are not trained; None where the training is older than that choice, and
+            all were frozen or none.
+        frozen_parameters: names of the parameters that are not trained.
         version: of the format.
     """
 
@@ -49,7 +53,16 @@ class CheckpointState:
     optimizer: str
     processes: int
     data: str = ""
+    frozen_norms: Sequence[str] | None = None
+    frozen_parameters: Sequence[str] = ()
     version: int = FORMAT
+
+    @property
+    def frozen(self) -> Frozen | None:
+        """What is not trained; None where that follows from the kind of norm alone."""
+        if self.frozen_norms is None:
+            return None
+        return Frozen(tuple(self.frozen_norms), tuple(self.frozen_parameters))
 
 
 def save_checkpoint(trainer: "Trainer", folder: Path, *, data: str = "") -> None:
@@ -79,6 +92,7 @@ def save_checkpoint(trainer: "Trainer", folder: Path, *, data: str = "") -> None
         trainer.settings.optimizer,
         trainer.processes.count,
         data,
+        *astuple(Frozen.of(trainer.detector)),
     )
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{FILE}"

@@ -4,7 +4,7 @@ A detector is always built with batch norm and converted afterwards, so that wei
 any other: γ and β go along, running statistics where both sides have them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Literal
 
 import torch
@@ -124,7 +124,7 @@ def _take_over(new: nn.Module, old: nn.Module) -> None:
 CONVERSIONS: dict[str, Callable[[nn.BatchNorm2d], nn.Module]] = {"sync": _sync, "group": _group, "frozen": _frozen}
 
 
-def convert_norms(module: nn.Module, norm: NormKind) -> nn.Module:
+def convert_norms(module: nn.Module, norm: NormKind, *, frozen: Collection[str] | None = None) -> nn.Module:
     """Replace every batch norm inside a module; what has no batch norm, such as a head of its own, stays.
 
     Rows that share weights have running statistics of their own with ``batch`` and ``sync`` only.
@@ -133,16 +133,29 @@ def convert_norms(module: nn.Module, norm: NormKind) -> nn.Module:
         module: changed in place; on any device.
         norm: ``batch`` leaves everything; ``sync`` shares statistics among processes; ``group`` has none at all, and
             its running statistics go; ``frozen`` trains neither statistics nor γ and β.
+        frozen: names of the norms that are frozen, with any kind but ``group``; all others are batch norm where the
+            kind is ``frozen``. None freezes all with ``frozen``, and none otherwise.
 
     Returns:
         The module.
     """
-    if norm == "batch":
+    if norm == "batch" and not frozen:
         return module
-    for owner in list(module.modules()):
+    for path, owner in list(module.named_modules()):
         for name, child in list(owner.named_children()):
             if isinstance(child, nn.BatchNorm2d):
-                setattr(owner, name, CONVERSIONS[norm](child))
-            elif isinstance(child, Statistics) and norm != "sync":
+                kind = _kind_of(f"{path}.{name}" if path else name, norm, frozen)
+                if kind != "batch":
+                    setattr(owner, name, CONVERSIONS[kind](child))
+            elif isinstance(child, Statistics) and norm not in {"batch", "sync"}:
                 setattr(owner, name, Statistics(nn.Identity()))
     return module
+
+
+def _kind_of(name: str, norm: NormKind, frozen: Collection[str] | None) -> NormKind:
+    """What one batch norm becomes."""
+    if frozen is None or norm == "group":
+        return norm
+    if name in frozen:
+        return "frozen"
+    return "batch" if norm == "frozen" else norm

@@ -29,7 +29,10 @@ class TrainingSettings(BaseModel):
         clip_norm: largest norm of the gradient; 0 does not clip.
         ema_decay: share that the moving average of the weights keeps in each step; 0 has no average. Where there is
             one, it is what is scored and saved.
-        norm: ``batch``; ``sync``, with the statistics of all devices; ``group``, with none; ``frozen``, not trained.
+        norm: ``batch``; ``sync``, with the statistics of all devices; ``group``, with none; ``frozen``, not trained
+            where statistics were inherited, and ``batch`` elsewhere.
+        freeze_at: how much of the backbone is not trained, norms included, as far as it was inherited: 1 the stem, 2
+            the first stage too, and so on; None and 0 nothing. As Detectron2's ``FREEZE_AT``.
         precision: ``auto`` is bfloat16 autocast on CUDA and float32 on CPU.
         channels_last: ``auto`` follows what pays on the device.
         flip: probability of a horizontal flip.
@@ -58,6 +61,7 @@ class TrainingSettings(BaseModel):
     clip_norm: float = Field(5.0, ge=0)
     ema_decay: float = Field(0.0, ge=0, lt=1)
     norm: NormKind = "batch"
+    freeze_at: NonNegativeInt | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     channels_last: Literal["auto"] | bool = "auto"
     flip: float = Field(0.5, ge=0, le=1)

@@ -1,13 +1,12 @@
 """Weights that a search starts from, brought into the form that candidates inherit from."""
 
-import json
 from pathlib import Path
 
 from safetensors.torch import save_file
 
 from spnas_core.durable import replace_durably
 from spnas_core.encoding import Architecture
-from spnas_core.interchange.initial_weights import DESCRIPTION, read_initial_weights
+from spnas_core.interchange.initial_weights import read_initial_weights
 from spnas_core.morphisms import Rewrite
 
 
@@ -25,7 +24,7 @@ def import_weights(source: str, architecture: Architecture, target: Path) -> Non
     found = read_initial_weights(source, architecture)
     temporary = target.with_name(f".{target.name}.new")
     tensors = {name: tensor.contiguous() for name, tensor in found.tensors.items()}
-    save_file(tensors, temporary, {DESCRIPTION: json.dumps({"architecture": str(found.architecture)})})
+    save_file(tensors, temporary, found.metadata())
     replace_durably(temporary, target)
 
 

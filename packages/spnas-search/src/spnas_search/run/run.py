@@ -8,10 +8,11 @@ from typing import Self
 
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, suggestion
+from spnas_core.interchange.initial_weights import read_initial_weights
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.plugins import registry
 from spnas_core.space import SearchSpace
-from spnas_core.tasks import MetricSpec, Report, Task, check_pretraining, data_fingerprint, pretrains
+from spnas_core.tasks import MetricSpec, Report, Task, check_pretraining, check_start, data_fingerprint, pretrains
 from spnas_search.archive import Archive, RunLock, Tradeoff, WeightStore
 from spnas_search.executors import Executor, executor_plugin
 from spnas_search.executors.resources import share_cores
@@ -177,7 +178,7 @@ class Run:
         self.close()
 
     def _check_settings(self) -> tuple[str, ...]:
-        """Refuse weights that nobody would inherit, and a budget that ends before a first child is known.
+        """Refuse weights that nobody would inherit or that do not fit, and a budget that ends before a first child.
 
         Returns:
             What is to be known of reignitions.
@@ -204,6 +205,10 @@ class Run:
                 f"the re-scoring of {settings.final.finalists} finalists take {least}: raise it to more than that, or "
                 "lower warm_start_epochs, noise_seeds or final.finalists"
             )
+        if not self.files.archive.exists():
+            start = Architecture.parse(settings.start)
+            weights = None if settings.init is None else read_initial_weights(settings.init, start)
+            self.remarks += check_start(self.task, start, weights)
         return self._check_reignition() if self.strategy.reignites else ()
 
     def _check_reignition(self) -> tuple[str, ...]:
