@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
 
+import gpu_recipe
 import kernels
 from detect import RESNET50, batch_of, step_of
 from pairs import HEAD, Row, compare
@@ -63,4 +64,11 @@ def run(_: argparse.Namespace) -> str:
     lines = "\n".join(map(str, steps()))
     table = f"**Training steps, {RESNET50.description}** (per step of {RESNET50.images} images)\n\n{HEAD}\n{lines}"
     print(table, flush=True)
-    return "\n\n".join([f"{card.name}, {card.total_memory / 2**30:.0f} GiB.", kernels.tables("cuda"), table])
+    recipe = (
+        "**Steps of the recipe R50-FPN 1x**, norms, stem and first stage frozen, P2 to P6, 2 images of 800×1333 a step "
+        f"(photographs of {gpu_recipe.SIZE[0]}×{gpu_recipe.SIZE[1]}), beside torchvision's model and its reference's "
+        f"loader with {gpu_recipe.WORKERS} workers; ours has {gpu_recipe.AHEAD} threads and reads its cache\n\n"
+        f"{gpu_recipe.run()}"
+    )
+    head = f"{card.name}, {card.total_memory / 2**30:.0f} GiB."
+    return "\n\n".join([head, kernels.tables("cuda"), table, recipe])

@@ -18,7 +18,7 @@ from spnas_core import Architecture, Rewrite
 from spnas_core.morphisms import Swap, identity
 from spnas_core.tasks import EvaluationRequest, Fidelity
 from spnas_detect.data import open_cache
-from spnas_detect.data.loader import normalize
+from spnas_detect.data.loader import finish
 from spnas_detect.detectors.assembly import pyramid
 from spnas_detect.detectors.loading import load_detector
 from spnas_detect.settings import DetectionSettings
@@ -149,7 +149,7 @@ class _Trainer:
         detector.train()
         with torch.no_grad():
             for start in range(0, RECALIBRATED_ON, 32):
-                pyramid(detector.backbone, detector.neck, normalize(split.images(range(start, start + 32))))
+                pyramid(detector.backbone, detector.neck, finish(split.images(range(start, start + 32))))
         tensors, kept = load_file(file), detector.state_dict()
         with safe_open(file, "pt") as opened:
             metadata = opened.metadata()

@@ -12,7 +12,7 @@ from torch import Tensor
 from spnas_core import Architecture
 from spnas_core.morphisms import identity
 from spnas_core.tasks import EvaluationRequest, Fidelity
-from spnas_detect.data import normalize, open_cache
+from spnas_detect.data import finish, open_cache
 from spnas_detect.detectors.loading import load_detector
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.task import DetectionTask
@@ -75,7 +75,7 @@ def _silent(weights: Path, cache: Path) -> float:
     active: list[Tensor] = []
     layer.register_forward_hook(lambda _module, _input, output: active.append((output > 0).any(0)))
     split = open_cache(cache).split("validation")
-    images = normalize(split.images(range(PROBED)))
+    images = finish(split.images(range(PROBED)))
     sizes = torch.tensor([split.resized(i)[::-1] for i in range(PROBED)], dtype=torch.float32)
     with torch.no_grad():
         detector.eval().detect(images, sizes)
