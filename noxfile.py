@@ -1,7 +1,8 @@
-"""Every chore has one name: ``nox -s demo``, ``tests``, ``lint``, ``types``, ``bench``, and three for the kernels.
+"""Every chore has one name: ``nox -s demo``, ``tests``, ``lint``, ``types``, ``bench``, and four for the kernels.
 
 ``cuda`` compiles them for CUDA, ``torches`` tests one build under the oldest and the newest torch, ``sanitize`` feeds
-them hostile input under sanitizers. ``processors`` runs the tests as other machines would.
+them hostile input under sanitizers, ``aarch64`` runs their inner loops on another kind of
+processor. ``processors`` runs the tests as other machines would.
 """
 
 import os
@@ -177,6 +178,16 @@ def sanitize(session: nox.Session) -> None:
         "SPNAS_KERNELS": "require",
     }
     session.run("python", "tests/kernels/fuzz.py", *(session.posargs or ["--seconds", "60"]), env=run)
+
+
+@nox.session
+def aarch64(session: nox.Session) -> None:
+    """Cross-compile the kernels for aarch64 and compare their inner loops, run by qemu, with this machine's.
+
+    Needs Debian's g++-aarch64-linux-gnu and qemu-user.
+    """
+    session.install("-r", "requirements-dev.txt")
+    session.run("python", "tests/kernels/aarch64/check.py", str(Path(session.create_tmp()) / "objects"))
 
 
 def build_wheel(session: nox.Session, folder: Path) -> None:
