@@ -30,8 +30,8 @@ void refuse_capture(cudaStream_t stream, const char* what) {
 
 // The table travels to the device in one copy.
 std::tuple<Tensor, std::vector<int64_t>> prepare(const Tensors& destinations, const Tensors& sources,
-                                                 const OptionalTensors& output_maps, const OptionalTensors& input_maps,
-                                                 const OptionalTensors& scales, const char* what) {
+                                                 OptionalTensors& output_maps, OptionalTensors& input_maps,
+                                                 OptionalTensors& scales, const char* what) {
   Table table = make_table(make_jobs(destinations, sources, output_maps, input_maps, scales));
   const cudaStream_t stream = current_stream(destinations[0]);
   refuse_capture(stream, what);
