@@ -130,6 +130,18 @@ def cuda(session: nox.Session) -> None:
 
 
 @nox.session
+def gpu(session: nox.Session) -> None:
+    """Build for this machine's GPU, run the tests that need one, time operators and steps: some minutes in all."""
+    session.install("-r", "requirements-dev.txt")
+    if shutil.which("nvcc") is None and "CUDA_HOME" not in os.environ:
+        session.install(TOOLKIT)
+    session.env["SPNAS_KERNELS_CUDA"] = "auto"
+    install(session)
+    session.run("pytest", "-m", "gpu", *session.posargs)
+    session.run("python", "benchmarks/run.py", "gpu")
+
+
+@nox.session
 def resources(session: nox.Session) -> None:
     """Print what the CUDA kernels cost: registers, spills, widths of accesses; ``-- 8.0 9.0`` picks architectures."""
     install(session)
