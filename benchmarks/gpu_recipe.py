@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import count as numbers
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -48,12 +48,12 @@ SETTINGS = DetectorSettings(
 Step = Callable[[Any], None]
 
 
-def photographs(folder: Path) -> Path:
+def photographs(folder: Path, count: int = IMAGES) -> Path:
     """Write JPEGs of COCO's usual width that fill the canvas, with the annotations of some boxes."""
     rng = np.random.default_rng(0)
     annotations = []
     (folder / "images").mkdir()
-    for image in range(IMAGES):
+    for image in range(count):
         pixels = rng.integers(0, 256, (SIZE[1] // 8, SIZE[0] // 8, 3), dtype=np.uint8)
         picture = Image.fromarray(pixels).resize(SIZE, Image.Resampling.BICUBIC).filter(ImageFilter.SHARPEN)
         picture.save(folder / "images" / f"{image}.jpg", quality=95)
@@ -72,8 +72,7 @@ def photographs(folder: Path) -> Path:
             )
     names = [{"id": number, "name": f"class {number}"} for number in range(1, CLASSES + 1)]
     images = [
-        {"id": image, "file_name": f"images/{image}.jpg", "width": SIZE[0], "height": SIZE[1]}
-        for image in range(IMAGES)
+        {"id": image, "file_name": f"images/{image}.jpg", "width": SIZE[0], "height": SIZE[1]} for image in range(count)
     ]
     table = folder / "annotations.json"
     table.write_text(json.dumps({"images": images, "annotations": annotations, "categories": names}))
@@ -176,7 +175,7 @@ def our_batches(data: CachedData) -> Iterator[Batch]:
         prefetch=AHEAD,
         pin=True,
     )
-    for epoch in count():
+    for epoch in numbers():
         yield from loader.epoch(epoch)
 
 

@@ -29,6 +29,7 @@ NAMES = (
     "ranking",
     "latency",
     "sectors",
+    "loader",
 )
 WHERE_NAMED = ("bccd", "rows", "gpu")  # they need --data, --run, or a GPU
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
