@@ -1,0 +1,197 @@
+"""The kernels' device code, on a device that the CPU emulates, under AddressSanitizer and UBSan.
+
+``nox -s emulate`` runs this: random cases of every kernel against the references, then again with a mistake put into the
+device code, which must be found. Where a fault is refused because its text has changed, plant another one like it.
+"""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+HERE = Path(__file__).resolve().parent
+CSRC = HERE.parents[1] / "csrc"
+CASES = 500
+CASES_UNTIL_FOUND = 150
+
+
+def imported(path):
+    spec = importlib.util.spec_from_file_location(f"emulation_{path.stem}", path)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+build = imported(CSRC / "emulation" / "build.py")
+
+TARGETS = {
+    "roi_align_forward": "roi_align_fpn",
+    "roi_align_backward": "roi_align_fpn",
+    "roi_align_deterministic_backward": "roi_align_fpn",
+    "nms_ragged": "nms_grouped",
+    "nms_padded": "nms_grouped",
+    "assign_targets": "assign_targets",
+    "copy_plain": "copy_weights",
+    "copy_mapped": "copy_weights",
+}
+
+# What is wrong, which target shall find it, the text and what takes its place, and what the finding looks like.
+FAULTS = [
+    (
+        "a barrier is missing before staged results are read",
+        "roi_align_forward",
+        "= pooled(lane, begin + row);\n    __syncthreads();",
+        "= pooled(lane, begin + row);",
+        "values differ",
+    ),
+    (
+        "a shared table is filled past its end",
+        "roi_align_forward",
+        "if (count > kTableSize) return",
+        "if (count > kTableSize + 20) return",
+        "runtime error|AddressSanitizer: global-buffer-overflow",
+    ),
+    (
+        "a gradient is read one further",
+        "roi_align_backward",
+        "widened(source[channel * bins + bin]) * share",
+        "widened(source[channel * bins + bin + 1]) * share",
+        "values differ|AddressSanitizer: heap-buffer-overflow",
+    ),
+    (
+        "a warp mask leaves a lane out",
+        "roi_align_deterministic_backward",
+        "__ballot_sync(0xffffffffu, reaches)",
+        "__ballot_sync(0x7fffffffu, reaches)",
+        "not in its own mask 7fffffff",
+    ),
+    (
+        "a shared count is not always written",
+        "roi_align_deterministic_backward",
+        "if (lane == 0) hit_counts[warp]",
+        "if (lane == 0 && ballot != 0) hit_counts[warp]",
+        "values differ|AddressSanitizer|runtime error",
+    ),
+    (
+        "a box suppresses itself",
+        "nms_ragged",
+        "row == column ? int(threadIdx.x) + 1 : 0",
+        "row == column ? int(threadIdx.x) : 0",
+        "is not",
+    ),
+    (
+        "a barrier is missing before the chosen boxes are read",
+        "nms_padded",
+        "    __syncthreads();\n    const Word kept = chosen;",
+        "    const Word kept = chosen;",
+        "is not|AddressSanitizer",
+    ),
+    (
+        "a loop over dynamic shared memory goes one too far",
+        "nms_padded",
+        "word = tile + 1 + threadIdx.x; word < words;",
+        "word = tile + 1 + threadIdx.x; word <= words;",
+        "AddressSanitizer: heap-buffer-overflow",
+    ),
+    (
+        "a reduction stops before its last step",
+        "assign_targets",
+        "step = 16; step > 0; step /= 2",
+        "step = 16; step > 1; step /= 2",
+        "gets row",
+    ),
+    (
+        "threads without a box leave before a collective",
+        "assign_targets",
+        "  const Corners box = load(arguments.boxes + image * shape.box_stride + (is_there ? i : 0) * 4);",
+        "  if (!is_there) return;\n  const Corners box = load(arguments.boxes + image * shape.box_stride + i * 4);",
+        "which has returned or never was",
+    ),
+    (
+        "vectors start where they may not",
+        "copy_plain",
+        "& 15u",
+        "& 7u",
+        "runtime error: .* misaligned address",
+    ),
+    (
+        "threads share the rest by a wrong stride",
+        "copy_mapped",
+        "index < piece.end; index += kThreads",
+        "index < piece.end; index += kThreads + 1",
+        "values differ",
+    ),
+]
+
+
+def run(library, target, cases):
+    """Run the first cases of a target, in a process into which AddressSanitizer is loaded first."""
+    sanitizers = [
+        subprocess.run(
+            ["g++", f"-print-file-name={name}"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for name in ("libasan.so", "libubsan.so")
+    ]
+    settings = {
+        "LD_PRELOAD": ":".join(sanitizers),
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "PYTHONPATH": str(CSRC),
+        "SPNAS_KERNELS": "reference",
+    }
+    return subprocess.run(
+        [sys.executable, str(HERE / "worker.py"), str(library), target, "0", str(cases)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **settings},
+    )
+
+
+@pytest.fixture(scope="session")
+def libraries(tmp_path_factory):
+    """Libraries of operators as they are, built when asked for."""
+    built = {}
+
+    def library(operator):
+        if operator not in built:
+            built[operator] = build.build(operator, tmp_path_factory.mktemp(operator))
+        return built[operator]
+
+    return library
+
+
+@pytest.mark.parametrize(
+    "target", [pytest.param(target, marks=pytest.mark.xdist_group(TARGETS[target])) for target in TARGETS]
+)
+def test_random_cases_agree_with_the_reference(target, libraries):
+    result = run(libraries(TARGETS[target]), target, CASES)
+    assert result.returncode == 0, f"{result.stdout[-200:]}\n{result.stderr[-4000:]}"
+    assert f"{CASES} cases passed" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "text", "replacement", "finding"),
+    [pytest.param(*fault, id=fault[0], marks=pytest.mark.xdist_group(fault[0])) for fault in FAULTS],
+)
+def test_a_planted_fault_is_found(name, target, text, replacement, finding, tmp_path):
+    fault = build.Fault(name, TARGETS[target], text, replacement)
+    result = run(build.build(fault.operator, tmp_path, fault), target, CASES_UNTIL_FOUND)
+    assert result.returncode != 0, f"{CASES_UNTIL_FOUND} cases passed all the same"
+    assert re.search(finding, result.stderr), f"{result.stdout[-200:]}\n{result.stderr[-4000:]}"
+
+
+def test_every_operator_has_faults():
+    assert {TARGETS[target] for _, target, *_ in FAULTS} == set(build.OPERATORS) == set(TARGETS.values())
+    assert set(build.OPERATORS) == {path.parent.name for path in CSRC.glob("*/device.cuh")}
+
+
+@pytest.mark.parametrize("text", ["no such text", "const"])
+def test_a_fault_whose_text_is_not_there_once_is_refused(text, tmp_path):
+    with pytest.raises(ValueError, match="the text of the fault 'stale' is"):
+        build.stage(tmp_path, build.Fault("stale", "nms_grouped", text, ""))
