@@ -1,7 +1,8 @@
-"""Every chore has one name: ``nox -s demo``, ``tests``, ``lint``, ``types``, ``bench``, and three for the kernels.
+"""Every chore has one name: ``nox -s demo``, ``tests``, ``lint``, ``types``, ``bench``, and four for the kernels.
 
-``cuda`` compiles them for CUDA, ``torches`` tests one build under the oldest and the newest torch, ``sanitize`` feeds
-them hostile input under sanitizers. ``processors`` runs the tests as other machines would.
+``cuda`` compiles them for CUDA, ``emulate`` runs what it compiles on the CPU, ``torches`` tests one build under the
+oldest and the newest torch, ``sanitize`` feeds them hostile input under sanitizers. ``processors`` runs the tests as
+other machines would.
 """
 
 import os
@@ -33,6 +34,11 @@ def install(session: nox.Session) -> None:
     session.install("--no-build-isolation", "--no-deps", *(part for path in PACKAGES for part in ("-e", path)))
 
 
+def cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @nox.session
 def demo(session: nox.Session) -> None:
     """Search on generated shapes from a conventional ResNet; ``-- --seeds 3`` repeats it, other options pass on."""
@@ -52,8 +58,7 @@ def tests(session: nox.Session) -> None:
     install(session)
     arguments = [argument for argument in session.posargs if argument != "--slow"]
     marker = [] if "--slow" in session.posargs else ["-m", "not slow"]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    session.run("pytest", "-n", str(cores), "--dist", "loadfile", *marker, *arguments)
+    session.run("pytest", "-n", str(cores()), "--dist", "loadfile", *marker, *arguments)
 
 
 PROCESSORS = {
@@ -126,6 +131,13 @@ def cuda(session: nox.Session) -> None:
     # It must load where there is no GPU, too.
     session.install("--force-reinstall", "--no-deps", *map(str, wheels.glob("*.whl")))
     session.run("python", "-c", "import spnas_kernels._library as l; assert l.find('_cuda'); assert l.is_loaded()")
+
+
+@nox.session
+def emulate(session: nox.Session) -> None:
+    """Run the kernels' device code on the CPU, under sanitizers and with faults put in; options go to pytest."""
+    session.install("-r", "requirements-dev.txt")
+    session.run("pytest", "-n", str(cores()), "--dist", "loadgroup", "tests/emulation", *session.posargs)
 
 
 @nox.session

@@ -6,23 +6,25 @@ gcc is needed: other compilers put no guards around variables in a section of th
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+STAND_INS = ROOT / "emulation" / "stand_ins"
 OPERATORS = ("roi_align_fpn", "nms_grouped", "assign_targets", "copy_weights")
 FLAGS = (
-    "-std=c++20 -O1 -g -fPIC -fvisibility=hidden -fno-omit-frame-pointer -ffp-contract=off -Wall -Wextra -Werror "
-    "-Wno-unknown-pragmas -fsanitize=address,undefined -fno-sanitize-recover=undefined -fsanitize-sections=spnas_shared "
-    "-ftrivial-auto-var-init=pattern -DSPNAS_EMULATED"
-).split()
-DYNAMIC_SHARED = re.compile(r"extern\s+__shared__\s+(?:__align__\(\d+\)\s+|alignas\(\d+\)\s+)?(\w[\w: ]*?)\s+(\w+)\[\];")
+    *("-std=c++20", "-O1", "-g1", "-fPIC", "-fvisibility=hidden", "-fno-omit-frame-pointer", "-ffp-contract=off"),
+    *("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-DSPNAS_EMULATED"),
+    *("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fsanitize-sections=spnas_shared"),
+    "-ftrivial-auto-var-init=pattern",
+)
+ALIGNMENT = r"(?:__align__\(\d+\)|alignas\(\d+\))\s+"
+DYNAMIC_SHARED = re.compile(rf"extern\s+__shared__\s+(?:{ALIGNMENT})?(\w[\w: ]*?)\s+(\w+)\[\];")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A mistake to make in a copy of the device code: one text, which must be there exactly once, and another in its place."""
+    """A mistake in a copy of the device code: a text that must be there exactly once, and what takes its place."""
 
     name: str
     operator: str
@@ -31,25 +33,41 @@ class Fault:
 
 
 def build(operator: str, folder: Path, fault: Fault | None = None) -> Path:
-    """Compile into ``folder``, which is made, and return the library's path.
+    """Compile an operator's device code into a folder that exists, and return the library's path.
+
+    Objects of the emulated device itself lie in the folder above and are taken from there if they exist.
 
     Raises:
         ValueError: the fault's text is not there, or is there more than once: the device code has changed.
         CalledProcessError: the compiler failed.
     """
     headers = folder / "headers"
-    shutil.rmtree(headers, ignore_errors=True)
     stage(headers, fault)
     library = folder / f"{operator}.so"
-    sources = [ROOT / "emulation" / name for name in ("machine.cpp", "fiber.cpp", f"{operator}.cpp")]
-    compile_library(sources, library, (headers, ROOT))
+    source = ROOT / "emulation" / f"{operator}.cpp"
+    compile_to(library, "-shared", f"-I{headers}", source, *machine(folder.parent))
     return library
 
 
-def compile_library(sources: Sequence[Path], library: Path, includes: Sequence[Path] = (ROOT,)) -> None:
-    """Compile and link sources that see the emulated device."""
-    folders = [f"-I{folder}" for folder in (ROOT / "emulation" / "stand_ins", *includes)]
-    subprocess.run(["g++", *FLAGS, *folders, "-shared", *map(str, sources), "-o", str(library)], check=True)
+def machine(folder: Path) -> list[Path]:
+    """Objects of the emulated device, compiled if they are not in the folder yet."""
+    objects = []
+    for name in ("machine", "fiber"):
+        target = folder / f"{name}.o"
+        if not target.exists():
+            compile_to(target, "-c", ROOT / "emulation" / f"{name}.cpp")
+        objects.append(target)
+    return objects
+
+
+def compile_to(target: Path, *arguments: str | Path) -> None:
+    """Compile, with what emulated kernels include on the path."""
+    compiler = shutil.which("g++")
+    if compiler is None:
+        raise FileNotFoundError("g++ is missing, which compiles emulated kernels")
+    subprocess.run(
+        [compiler, *FLAGS, *map(str, arguments), f"-I{STAND_INS}", f"-I{ROOT}", "-o", str(target)], check=True
+    )
 
 
 def stage(headers: Path, fault: Fault | None) -> None:

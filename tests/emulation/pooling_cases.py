@@ -29,7 +29,7 @@ class Pooling:
     def some_geometry(self, rng: random.Random) -> tuple[object, ...]:
         levels = rng.choice([1, 1, 2, 3, 4])
         first = rng.choice([1.0, 0.5, 0.25, 0.3])
-        height, width = rng.choice([(7, 7), (7, 7), (1, 1), (2, 3), (14, 14), (3, 11), (1, 40)])
+        height, width = rng.choice([(7, 7), (7, 7), (1, 1), (2, 3), (14, 14), (3, 11), (1, 70)])
         return (
             [first / 2**level for level in range(levels)],
             height,
@@ -63,7 +63,8 @@ class Pooling:
         features = [feature.float().requires_grad_() for feature in self.features]
         pooled = reference.roi_align_fpn(features, self.rois[self.is_valid], *self.geometry)
         if gradient is not None:
-            return list(torch.autograd.grad(pooled, features, gradient[self.is_valid].float()))
+            product = (pooled * gradient[self.is_valid].float()).sum()
+            return list(torch.autograd.grad(product, features))
         whole = torch.zeros(self.pooled_shape())
         whole[self.is_valid] = pooled.detach()
         return [whole.to(self.features[0].dtype)]
@@ -101,7 +102,9 @@ def compare(ours: Tensor, theirs: Tensor, error: float, case: Pooling) -> None:
     limit = error * (1 + theirs.float().abs().max().item()) if theirs.numel() else 0.0
     difference = (ours.float() - theirs.float()).abs()
     if not (difference <= limit).all():  # a NaN is in no limit
-        raise AssertionError(f"{int((~(difference <= limit)).sum())} of {ours.numel()} values differ: {case.describe()}")
+        raise AssertionError(
+            f"{int((~(difference <= limit)).sum())} of {ours.numel()} values differ: {case.describe()}"
+        )
 
 
 ROUNDING = {torch.float32: 1e-5, torch.float16: 1e-3, torch.bfloat16: 8e-3}
@@ -124,7 +127,7 @@ def roi_align_backward(library: ctypes.CDLL, rng: random.Random, seed: int) -> N
 
 
 def roi_align_deterministic_backward(library: ctypes.CDLL, rng: random.Random, seed: int) -> None:
-    case = Pooling(rng, has_many_rois=rng.random() < 0.1)
+    case = Pooling(rng, has_many_rois=rng.random() < 0.06)
     gradient = torch.randn(case.pooled_shape()).to(case.features[0].dtype)
     results = []
     for schedule in (seed, seed + 1) if seed % 4 == 0 else (seed,):

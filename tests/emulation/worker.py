@@ -1,10 +1,15 @@
-"""Runs random cases of one target on a library of emulated kernels, in a process that AddressSanitizer may end.
+"""Runs random cases of a target on a library of emulated kernels, in processes that AddressSanitizer may end.
 
-python worker.py LIBRARY TARGET FIRST COUNT
+It reads orders from its input, a line of JSON each: library, target, number of cases, and the file that gets what the
+process writes. Each order is carried out in a fork, since importing torch takes longer than most of them; what is
+answered is the exit code.
 """
 
+import json
+import os
 import random
 import sys
+import traceback
 from pathlib import Path
 
 import box_cases
@@ -28,15 +33,36 @@ TARGETS = {
 }
 
 
-def main(path: str, target: str, first: str, count: str) -> None:
-    torch.set_num_threads(1)
+def carry_out(path: str, target: str, cases: int) -> None:
     library = device.load(Path(path))
-    for seed in range(int(first), int(first) + int(count)):
+    for seed in range(cases):
         print(f"{target}, case {seed}", flush=True)
         torch.manual_seed(seed)
         TARGETS[target](library, random.Random(seed), seed)
-    print(f"{count} cases passed", flush=True)
+    print(f"{cases} cases passed", flush=True)
+
+
+def carry_out_apart(path: str, target: str, cases: int, log: str) -> int:
+    """Carry out an order in a process of its own and return its exit code."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = 1
+    try:
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        for stream in (1, 2):
+            os.dup2(descriptor, stream)
+        carry_out(path, target, cases)
+        code = 0
+    except AssertionError:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        print(carry_out_apart(*json.loads(line)), flush=True)
+    os._exit(0)  # under AddressSanitizer, Python takes long to clear up
