@@ -22,8 +22,9 @@
 #define __grid_constant__
 #define __constant__ static
 
-// One block runs at a time, so its shared memory can be static. The section lets the machine find it between two blocks.
-#define __shared__ static __attribute__((section("spnas_shared")))
+// One block runs at a time, so its shared memory can be static. Nothing else in an operator's file is, so the build can move
+// all that is into a section of its own (gcc drops the attribute for it in templates), where the machine finds it.
+#define __shared__ static
 
 // `extern __shared__ Type name[];` can't be said in C++; the build replaces it by this.
 #define SPNAS_DYNAMIC_SHARED(Type, name) \

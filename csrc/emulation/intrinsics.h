@@ -11,6 +11,7 @@
 
 #include "emulation/half.h"
 #include "emulation/machine.h"
+#include "emulation/races.h"
 #include "emulation/types.h"
 
 // As CUDA's overloads: mixed types meet in the common one, and a NaN loses.
@@ -147,7 +148,14 @@ inline void __pipeline_memcpy_async(void* shared, const void* global, size_t siz
 inline void __pipeline_commit() { spnas::emulation::commit_copies(); }
 inline void __pipeline_wait_prior(size_t batches) { spnas::emulation::wait_for_copies(batches); }
 
+#define SPNAS_UNTOLD __attribute__((no_sanitize("thread")))
+
 namespace spnas::emulation {
+
+inline void begin_atomic(const void* address, size_t size) {
+  give_way();
+  note_access(address, size, true, true, __builtin_return_address(0));
+}
 
 inline float2 sum_of(float2 a, float2 b) { return {a.x + b.x, a.y + b.y}; }
 inline float4 sum_of(float4 a, float4 b) { return {a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w}; }
@@ -162,10 +170,11 @@ T sum_of(T a, T b) {
 
 }  // namespace spnas::emulation
 
+// The detector of races hears of atomics from here and not from the compiler.
 #define SPNAS_ATOMIC(name, expression)                                \
   template <typename T>                                               \
-  T atomic##name(T* address, std::type_identity_t<T> value) {         \
-    spnas::emulation::give_way();                                     \
+  SPNAS_UNTOLD T atomic##name(T* address, std::type_identity_t<T> value) { \
+    spnas::emulation::begin_atomic(address, sizeof(T));               \
     const T old = *address;                                           \
     *address = expression;                                            \
     return old;                                                       \
@@ -186,9 +195,10 @@ SPNAS_ATOMIC(Inc, (old >= value ? T(0) : T(old + 1)))
 SPNAS_ATOMIC(Dec, (old == 0 || old > value ? value : T(old - 1)))
 #undef SPNAS_ATOMIC
 template <typename T>
-T atomicCAS(T* address, std::type_identity_t<T> expected, std::type_identity_t<T> value) {
-  spnas::emulation::give_way();
+SPNAS_UNTOLD T atomicCAS(T* address, std::type_identity_t<T> expected, std::type_identity_t<T> value) {
+  spnas::emulation::begin_atomic(address, sizeof(T));
   const T old = *address;
   if (old == expected) *address = value;
   return old;
 }
+#undef SPNAS_UNTOLD

@@ -10,11 +10,12 @@
 #include <vector>
 
 #include "emulation/fiber.h"
+#include "emulation/races.h"
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
 
-// Where the linker puts all __shared__ variables (cuda.h); absent where there are none.
+// Where the build puts all __shared__ variables (cuda.h); absent where there are none.
 extern "C" unsigned char __start_spnas_shared[] __attribute__((weak, visibility("hidden")));
 extern "C" unsigned char __stop_spnas_shared[] __attribute__((weak, visibility("hidden")));
 
@@ -63,6 +64,7 @@ int running = -1;
 int true_predicates = 0;
 const std::function<void()>* body = nullptr;
 unsigned char* dynamic_memory = nullptr;
+size_t dynamic_bytes = 0;
 
 void wait_as(State state) {
   threads[running].state = state;
@@ -116,6 +118,7 @@ bool finish_collective(int warp) {
       values.of[other] = thread.brought;
     }
     if (!is_complete) continue;
+    note_meeting(warp, values.mask);
     for (int other = 0; other < kLanes; ++other) {
       if (!(values.mask >> other & 1)) continue;
       threads[warp * kLanes + other].taken = values;
@@ -155,6 +158,7 @@ bool open_barrier() {
     }
     true_ones += thread.predicate;
   }
+  if (first != nullptr) note_barrier();
   true_predicates = true_ones;
   for (int number = 0; number < thread_count; ++number) {
     if (threads[number].state == State::at_barrier) threads[number].state = State::ready;
@@ -222,6 +226,13 @@ void fail(const char* format, ...) {
 
 int thread_number() { return running; }
 int lane_number() { return running % kLanes; }
+uint32_t block_number() { return blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z); }
+
+bool is_shared_memory(const void* address) {
+  const auto* byte = static_cast<const unsigned char*>(address);
+  return (byte >= __start_spnas_shared && byte < __stop_spnas_shared) ||
+         (byte >= dynamic_memory && byte < dynamic_memory + dynamic_bytes);
+}
 
 void wait_for_block(const Where& where) { count_in_block(false, where); }
 
@@ -264,6 +275,8 @@ void wait_for_copies(size_t batches_left) {
   auto& batches = threads[running].batches;
   while (batches.size() > batches_left + 1) {
     for (const Copy& copy : batches.front()) {
+      note_access(copy.source, copy.size - copy.zeros, false, false, __builtin_return_address(0));
+      note_access(copy.target, copy.size, true, false, __builtin_return_address(0));
       std::memcpy(copy.target, copy.source, copy.size - copy.zeros);
       std::memset(static_cast<char*>(copy.target) + copy.size - copy.zeros, 0, copy.zeros);
     }
@@ -297,6 +310,8 @@ void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<vo
   gridDim = grid;
   blockDim = block;
   thread_count = int(size);
+  dynamic_bytes = shared_bytes;
+  forget_accesses();
   const uint64_t blocks = uint64_t(grid.x) * grid.y * grid.z;
   std::vector<uint32_t> order(blocks);
   std::iota(order.begin(), order.end(), 0u);

@@ -37,9 +37,11 @@ struct Values {
 
 [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
-// A thread's place in its block and its warp.
+// A thread's place in its block and its warp, -1 outside of kernels; the block's place in its grid.
 int thread_number();
 int lane_number();
+uint32_t block_number();
+bool is_shared_memory(const void* address);
 
 // Waits for all threads of the block that have not returned; the second one counts those for which the predicate holds.
 void wait_for_block(const Where& where);

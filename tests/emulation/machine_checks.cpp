@@ -192,8 +192,9 @@ __global__ void copy_without_waiting(const int* source, int* target) {
   target[threadIdx.x] = staged[threadIdx.x];
 }
 
-__global__ void trust_fresh_shared_memory(int* out) {
-  __shared__ int value;
+template <typename Value>
+__global__ void trust_fresh_shared_memory(Value* out) {
+  __shared__ Value value;
   *out = value;
 }
 
@@ -213,41 +214,40 @@ void expect_ones_every_time(const Kernel& kernel) {
   }
 }
 
-const std::map<std::string, std::function<void()>> checks = {
-    {"sums_are_reduced", sums_are_reduced},
-    {"collectives_exchange", collectives_exchange},
-    {"every_thread_of_three_dimensions_runs_once", every_thread_of_three_dimensions_runs_once},
-    {"who_has_returned_is_not_waited_for", who_has_returned_is_not_waited_for},
-    {"asynchronous_copies_arrive", asynchronous_copies_arrive},
-    {"halves_round_to_nearest_even", halves_round_to_nearest_even},
-    {"functions_of_one_thread_are_cudas", functions_of_one_thread_are_cudas},
-    {"diverge_at_barriers", [] { launch(diverge_at_barriers, 1, 64, 0); }},
-    {"diverge_at_collectives", [] { expect_ones_every_time([](int* out) { launch(diverge_at_collectives, 1, 32, 0, out); }); }},
-    {"name_returned_lanes", [] { launch(name_returned_lanes, 1, 32, 0); }},
-    {"read_outside_of_the_mask", [] { expect_ones_every_time([](int* out) { launch(read_outside_of_the_mask, 1, 32, 0, out); }); }},
-    {"leave_oneself_out", [] { launch(leave_oneself_out, 1, 32, 0); }},
-    {"overflow_shared", [] { launch(overflow_shared, 1, 32, 0, 1); }},
-    {"overflow_dynamic", [] { launch(overflow_dynamic, 1, 32, 32 * sizeof(float)); }},
-    {"overflow_own_array", [] { expect_ones_every_time([](int* out) { launch(overflow_own_array, 1, 32, 0, 8, out); }); }},
-    {"misalign", [] { launch(misalign, 1, 1, 0, spnas::emulation::Scratch().take<float>(8)); }},
-    {"copy_without_waiting",
-     [] {
-       expect_ones_every_time([](int* out) {
-         int source[32];
-         for (int& value : source) value = 1;
-         launch(copy_without_waiting, 1, 32, 0, static_cast<const int*>(source), out);
-       });
-     }},
-    {"trust_fresh_shared_memory",
-     [] { expect_ones_every_time([](int* out) { for (int i = 0; i < 32; ++i) launch(trust_fresh_shared_memory, 1, 1, 0, out + i); }); }},
-    {"pass_on_without_a_barrier", [] { expect_ones_every_time([](int* out) { launch(pass_on_without_a_barrier, 1, 32, 0, out); }); }},
-    {"too_many_threads", [] { launch(leave_oneself_out, 1, 1025, 0); }},
-    {"no_blocks", [] { launch(leave_oneself_out, 0, 32, 0); }},
-};
-
 }  // namespace
 
 int main(int count, char** arguments) {
+  const std::map<std::string, std::function<void()>> checks = {
+      {"sums_are_reduced", sums_are_reduced},
+      {"collectives_exchange", collectives_exchange},
+      {"every_thread_of_three_dimensions_runs_once", every_thread_of_three_dimensions_runs_once},
+      {"who_has_returned_is_not_waited_for", who_has_returned_is_not_waited_for},
+      {"asynchronous_copies_arrive", asynchronous_copies_arrive},
+      {"halves_round_to_nearest_even", halves_round_to_nearest_even},
+      {"functions_of_one_thread_are_cudas", functions_of_one_thread_are_cudas},
+      {"diverge_at_barriers", [] { launch(diverge_at_barriers, 1, 64, 0); }},
+      {"diverge_at_collectives", [] { expect_ones_every_time([](int* out) { launch(diverge_at_collectives, 1, 32, 0, out); }); }},
+      {"name_returned_lanes", [] { launch(name_returned_lanes, 1, 32, 0); }},
+      {"read_outside_of_the_mask", [] { expect_ones_every_time([](int* out) { launch(read_outside_of_the_mask, 1, 32, 0, out); }); }},
+      {"leave_oneself_out", [] { launch(leave_oneself_out, 1, 32, 0); }},
+      {"overflow_shared", [] { launch(overflow_shared, 1, 32, 0, 1); }},
+      {"overflow_dynamic", [] { launch(overflow_dynamic, 1, 32, 32 * sizeof(float)); }},
+      {"overflow_own_array", [] { expect_ones_every_time([](int* out) { launch(overflow_own_array, 1, 32, 0, 8, out); }); }},
+      {"misalign", [] { launch(misalign, 1, 1, 0, spnas::emulation::Scratch().take<float>(8)); }},
+      {"copy_without_waiting",
+       [] {
+         expect_ones_every_time([](int* out) {
+           int source[32];
+           for (int& value : source) value = 1;
+           launch(copy_without_waiting, 1, 32, 0, static_cast<const int*>(source), out);
+         });
+       }},
+      {"trust_fresh_shared_memory",
+       [] { expect_ones_every_time([](int* out) { for (int i = 0; i < 32; ++i) launch(trust_fresh_shared_memory<int>, 1, 1, 0, out + i); }); }},
+      {"pass_on_without_a_barrier", [] { expect_ones_every_time([](int* out) { launch(pass_on_without_a_barrier, 1, 32, 0, out); }); }},
+      {"too_many_threads", [] { launch(leave_oneself_out, 1, 1025, 0); }},
+      {"no_blocks", [] { launch(leave_oneself_out, 0, 32, 0); }},
+  };
   EXPECT(count == 2);
   spnas::emulation::seed_schedule(1);
   checks.at(arguments[1])();

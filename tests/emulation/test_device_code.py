@@ -19,6 +19,7 @@ HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
 CASES = 500
 CASES_UNTIL_FOUND = 150
+CASES_FOR_RACES = 50
 
 
 TARGETS = {
@@ -120,6 +121,24 @@ FAULTS = [
     ),
 ]
 
+# The same, for what only an order of threads that never comes up here would show.
+RACES = [
+    (
+        "gradients are added without atomics",
+        "roi_align_backward",
+        "atomicAdd(low + left, incoming * (1 - y.share_of_high) * (1 - x.share_of_high));",
+        "low[left] += incoming * (1 - y.share_of_high) * (1 - x.share_of_high);",
+        "race on global memory: thread .* of block number",
+    ),
+    (
+        "the list of hits is read while others write it",
+        "roi_align_deterministic_backward",
+        "= int32_t(begin) + threadIdx.x;\n    __syncthreads();",
+        "= int32_t(begin) + threadIdx.x;",
+        "race on shared memory: thread .* of block number",
+    ),
+]
+
 
 def worker_settings():
     """Environment of a process into which the sanitizers are loaded first."""
@@ -157,33 +176,57 @@ def libraries(build, folder):
     """Libraries of operators as they are, built when asked for."""
     built = {}
 
-    def library(operator):
-        if operator not in built:
-            (folder / operator).mkdir()
-            built[operator] = build.build(operator, folder / operator)
-        return built[operator]
+    def library(operator, *, finds_races=False):
+        key = f"{operator}_races" if finds_races else operator
+        if key not in built:
+            (folder / key).mkdir()
+            built[key] = build.build(operator, folder / key, finds_races=finds_races)
+        return built[key]
 
     return library
 
 
-@pytest.mark.parametrize(
-    "target", [pytest.param(target, marks=pytest.mark.xdist_group(TARGETS[target])) for target in TARGETS]
-)
+def each_target(suffix=""):
+    """A parameter per target; those of one operator, which one library serves, stay in one process."""
+    marks = {target: pytest.mark.xdist_group(operator + suffix) for target, operator in TARGETS.items()}
+    return pytest.mark.parametrize("target", [pytest.param(target, marks=mark) for target, mark in marks.items()])
+
+
+def each_of(faults):
+    """A parameter per fault."""
+    rows = [pytest.param(*fault, id=fault[0], marks=pytest.mark.xdist_group(fault[0])) for fault in faults]
+    return pytest.mark.parametrize(("name", "target", "text", "replacement", "finding"), rows)
+
+
+@each_target()
 def test_random_cases_agree_with_the_reference(target, libraries, run):
     code, written = run(libraries(TARGETS[target]), target, CASES)
     assert code == 0, written[-4000:]
     assert f"{CASES} cases passed" in written
 
 
-@pytest.mark.parametrize(
-    ("name", "target", "text", "replacement", "finding"),
-    [pytest.param(*fault, id=fault[0], marks=pytest.mark.xdist_group(fault[0])) for fault in FAULTS],
-)
+@each_target("_races")
+def test_accesses_are_in_order(target, libraries, run):
+    code, written = run(libraries(TARGETS[target], finds_races=True), target, CASES_FOR_RACES)
+    assert code == 0, written[-4000:]
+    assert f"{CASES_FOR_RACES} cases passed" in written
+
+
+@each_of(FAULTS)
 def test_a_planted_fault_is_found(name, target, text, replacement, finding, build, folder, run):
     fault = build.Fault(name, TARGETS[target], text, replacement)
     (folder / name).mkdir()
     code, written = run(build.build(fault.operator, folder / name, fault), target, CASES_UNTIL_FOUND)
     assert code != 0, f"{CASES_UNTIL_FOUND} cases passed all the same"
+    assert re.search(finding, written), written[-4000:]
+
+
+@each_of(RACES)
+def test_a_planted_race_is_found(name, target, text, replacement, finding, build, folder, run):
+    fault = build.Fault(name, TARGETS[target], text, replacement)
+    (folder / name).mkdir()
+    code, written = run(build.build(fault.operator, folder / name, fault, finds_races=True), target, CASES_FOR_RACES)
+    assert code != 0, f"{CASES_FOR_RACES} cases passed all the same"
     assert re.search(finding, written), written[-4000:]
 
 

@@ -43,8 +43,12 @@ def checks(request, build, folder):
     objects = build.machine(folder)
     if request.param == "ucontext":
         objects[1] = folder / "fiber_ucontext.o"
-        build.compile_to(objects[1], "-c", "-DSPNAS_UCONTEXT", build.ROOT / "emulation" / "fiber.cpp")
-    build.compile_to(program, Path(__file__).with_name("machine_checks.cpp"), *objects)
+        build.compile_to(objects[1], *build.SANITIZED, "-c", "-DSPNAS_UCONTEXT", build.ROOT / "emulation" / "fiber.cpp")
+    checks = folder / "machine_checks.o"
+    if not checks.exists():
+        build.compile_to(checks, *build.SANITIZED, "-c", Path(__file__).with_name("machine_checks.cpp"))
+        build.move_shared_memory(checks)
+    build.compile_to(program, *build.SANITIZED, checks, *objects)
     return program
 
 
