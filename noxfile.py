@@ -137,7 +137,7 @@ def cuda(session: nox.Session) -> None:
 def emulate(session: nox.Session) -> None:
     """Run the kernels' device code on the CPU, under sanitizers and with faults put in; options go to pytest."""
     session.install("-r", "requirements-dev.txt")
-    session.run("pytest", "-n", str(cores()), "--dist", "loadgroup", "tests/emulation", *session.posargs)
+    session.run("pytest", "-n", str(cores()), "--dist", "worksteal", "tests/emulation", *session.posargs)
 
 
 @nox.session

@@ -171,41 +171,23 @@ def run(tmp_path_factory):
         worker.stdin.close()
 
 
-@pytest.fixture(scope="session")
-def libraries(build, folder):
-    """Libraries of operators as they are, built when asked for."""
-    built = {}
-
-    def library(operator, *, finds_races=False):
-        key = f"{operator}_races" if finds_races else operator
-        if key not in built:
-            (folder / key).mkdir()
-            built[key] = build.build(operator, folder / key, finds_races=finds_races)
-        return built[key]
-
-    return library
-
-
-def each_target(suffix=""):
-    """A parameter per target; those of one operator, which one library serves, stay in one process."""
-    marks = {target: pytest.mark.xdist_group(operator + suffix) for target, operator in TARGETS.items()}
-    return pytest.mark.parametrize("target", [pytest.param(target, marks=mark) for target, mark in marks.items()])
+each_target = pytest.mark.parametrize("target", TARGETS)
 
 
 def each_of(faults):
     """A parameter per fault."""
-    rows = [pytest.param(*fault, id=fault[0], marks=pytest.mark.xdist_group(fault[0])) for fault in faults]
+    rows = [pytest.param(*fault, id=fault[0]) for fault in faults]
     return pytest.mark.parametrize(("name", "target", "text", "replacement", "finding"), rows)
 
 
-@each_target()
+@each_target
 def test_random_cases_agree_with_the_reference(target, libraries, run):
     code, written = run(libraries(TARGETS[target]), target, CASES)
     assert code == 0, written[-4000:]
     assert f"{CASES} cases passed" in written
 
 
-@each_target("_races")
+@each_target
 def test_accesses_are_in_order(target, libraries, run):
     code, written = run(libraries(TARGETS[target], finds_races=True), target, CASES_FOR_RACES)
     assert code == 0, written[-4000:]

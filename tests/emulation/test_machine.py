@@ -3,11 +3,10 @@
 import os
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("machine")]
+pytestmark = pytest.mark.slow
 
 RIGHT = [
     "sums_are_reduced",
@@ -34,22 +33,6 @@ WRONG = {
     "too_many_threads": "a block has 1025 threads",
     "no_blocks": "a grid of 0 x 1 x 1 blocks is not possible",
 }
-
-
-@pytest.fixture(scope="session", params=["own-switch", "ucontext"])
-def checks(request, build, folder):
-    """The program of checks, with both ways to go from one thread to another."""
-    program = folder / f"machine_checks_{request.param}"
-    objects = build.machine(folder)
-    if request.param == "ucontext":
-        objects[1] = folder / "fiber_ucontext.o"
-        build.compile_to(objects[1], *build.SANITIZED, "-c", "-DSPNAS_UCONTEXT", build.ROOT / "emulation" / "fiber.cpp")
-    checks = folder / "machine_checks.o"
-    if not checks.exists():
-        build.compile_to(checks, *build.SANITIZED, "-c", Path(__file__).with_name("machine_checks.cpp"))
-        build.move_shared_memory(checks)
-    build.compile_to(program, *build.SANITIZED, checks, *objects)
-    return program
 
 
 def run(program, check):
