@@ -141,6 +141,15 @@ def emulate(session: nox.Session) -> None:
 
 
 @nox.session
+def resources(session: nox.Session) -> None:
+    """Print what the CUDA kernels cost: registers, spills, widths of accesses; ``-- 8.0 9.0`` picks architectures."""
+    install(session)
+    if shutil.which("nvcc") is None and "CUDA_HOME" not in os.environ:
+        session.install(TOOLKIT)
+    session.run("python", "benchmarks/resources.py", *session.posargs)
+
+
+@nox.session
 def torches(session: nox.Session) -> None:
     """Build the kernels with the pinned torch, then test that build with it and with the newest one."""
     session.install("-r", "requirements-dev.txt")

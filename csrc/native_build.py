@@ -22,6 +22,10 @@ ISA_FLAGS = {
     "avx512": "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c",
 }
 
+# Whose inner loops may round a product and a sum at once; everywhere else coordinates and overlaps must come out the
+# same on every machine. Flags and no pragmas: under -ffp-contract=fast clang does not heed them everywhere.
+CONTRACTED = frozenset({"roi_align_fpn"})
+
 
 class BuildError(RuntimeError):
     """Something that the build needs is missing, or the compiler failed."""
@@ -163,6 +167,7 @@ class NinjaFile:
         self.torch = torch_folder()
         self.compiler = find_compiler()
         self.is_x86 = platform.machine().lower() in {"x86_64", "amd64"}
+        self.is_mac = platform.system() == "Darwin"
         self.operators = sorted(path.parent.name for path in root.glob("*/schema.cpp"))
         self.lines: list[str] = []
         self._rules()
@@ -174,7 +179,6 @@ class NinjaFile:
     def _rules(self) -> None:
         extra = os.environ.get("SPNAS_KERNELS_CXXFLAGS", "")
         extra_link = os.environ.get("SPNAS_KERNELS_LDFLAGS", "")
-        # Coordinates must come out the same everywhere, so contraction is off but for the kernels' own flags.
         common = (
             "-std=c++20 -O3 -fPIC -fvisibility=hidden -Wall -Wextra -Wno-unused-parameter -ffp-contract=off "
             f"-ffile-prefix-map={in_command(self.root)}=. -I{in_command(self.root)} "
@@ -190,9 +194,23 @@ class NinjaFile:
             "  deps = gcc",
             "  description = compile $in $flags",
             "rule link",
-            f"  command = {self.compiler} -shared $in -o $out $libraries {extra_link}",
+            f"  command = {self.compiler} {self._shared()} $in -o $out $libraries {extra_link}",
             "  description = link $out",
         ]
+
+    def _shared(self) -> str:
+        """What makes a library that Python or torch loads; symbols of the interpreter are found then."""
+        return "-bundle -undefined dynamic_lookup" if self.is_mac else "-shared"
+
+    def _torch_libraries(self) -> str:
+        """Linker flags for torch's own libraries, which are in the process before this one is loaded."""
+        folder = self.torch / "lib"
+        flags = f"-L{in_command(folder)} -ltorch_cpu -lc10"
+        if (
+            self.is_mac
+        ):  # where @rpath/libtorch_cpu.dylib is looked for: beside an installed package, else in this torch
+            flags += f" -Wl,-rpath,@loader_path/../torch/lib -Wl,-rpath,{in_command(folder)}"
+        return flags
 
     def _object(self, source: str, flags: str = "", suffix: str = "", rule: str = "cxx") -> str:
         output = f"{source.replace('/', '_').rpartition('.')[0]}{suffix}.o"
@@ -211,11 +229,12 @@ class NinjaFile:
         for name in self.operators:
             objects += [self._object(f"{name}/{part}.cpp", self.stable_abi) for part in ("schema", "cpu")]
             if (self.root / name / "kernel.cpp").exists():
+                contraction = "-ffp-contract=fast" if name in CONTRACTED else ""
                 objects += [
-                    self._object(f"{name}/kernel.cpp", f"-DSPNAS_ISA={isa} {flags} -ffp-contract=fast", f"_{isa}")
+                    self._object(f"{name}/kernel.cpp", f"-DSPNAS_ISA={isa} {flags} {contraction}", f"_{isa}")
                     for isa, flags in self._isas().items()
                 ]
-        self._link(objects, output, f"-L{in_command(self.torch / 'lib')} -ltorch_cpu -lc10")
+        self._link(objects, output, self._torch_libraries())
 
     def matching_module(self, output: Path) -> None:
         """The pybind11 module."""
@@ -226,7 +245,7 @@ class NinjaFile:
         folders = (sysconfig.get_path("include"), pybind11.get_include())
         includes = " ".join(f"-isystem {in_command(folder)}" for folder in folders)
         objects = [self._object("match_detections/module.cpp", includes)]
-        self._link(objects, output, "-pthread")
+        self._link(objects, output, "" if self.is_mac else "-pthread")
 
     def cuda_library(self, output: Path, architectures: Iterable[str]) -> None:
         """CUDA kernels of all operators; linked with the static runtime, so that it loads where there is no GPU."""
@@ -242,9 +261,9 @@ class NinjaFile:
                 codes.append(f"-gencode=arch=compute_{number},code=compute_{number}")
         nvcc = in_command(home / "bin" / "nvcc")
         root = in_command(self.root)
+        host_flags = f"-fPIC,-fvisibility=hidden,-ffp-contract=off,-ffile-prefix-map={root}=."
         flags = (
-            f"-std=c++20 -O3 -DUSE_CUDA -I{root} {self.stable_abi} "
-            f"-Xcompiler -fPIC,-fvisibility=hidden,-ffile-prefix-map={root}=. --expt-relaxed-constexpr "
+            f"-std=c++20 -O3 -DUSE_CUDA -I{root} {self.stable_abi} -Xcompiler {host_flags} --expt-relaxed-constexpr "
             f"{' '.join(codes)} --threads 0"
         )
         self.lines += [

@@ -21,7 +21,7 @@ struct Thresholds {
   bool keeps_best;
 };
 
-// One rounding of its own, whatever nvcc's --fmad says; on the CPU the compiler's flags and pragmas see to it.
+// One rounding of its own, whatever nvcc's --fmad says; on the CPU the build's flags see to it (native_build.py).
 SPNAS_HD float product(float a, float b) {
 #if defined(__CUDA_ARCH__)
   return __fmul_rn(a, b);
@@ -45,7 +45,7 @@ SPNAS_HD float intersection(float ax1, float ay1, float ax2, float ay2, float bx
 // Zero where there is no overlap, or where the quotient is no finite number.
 SPNAS_HD float quotient(float shared, float whole) {
   const float value = shared / whole;
-  return (value > 0.0f) & (value < 3.0e38f) ? value : 0.0f;
+  return ((value > 0.0f) & (value < 3.0e38f)) ? value : 0.0f;
 }
 
 // The smallest float that is at least the threshold: a float is at or above the one if it is at or above the other.

@@ -21,8 +21,15 @@ struct Corners {
   float x1, y1, x2, y2, area;
 };
 
+// A view may begin at any float of its memory; then the four are loaded one by one. All threads go the same way, since boxes
+// are four floats apart.
 __device__ Corners load(const float* box) {
-  const float4 corners = *reinterpret_cast<const float4*>(box);
+  float4 corners;
+  if (reinterpret_cast<uintptr_t>(box) % sizeof(float4) == 0) {
+    corners = *reinterpret_cast<const float4*>(box);
+  } else {
+    corners = make_float4(box[0], box[1], box[2], box[3]);
+  }
   return {corners.x, corners.y, corners.z, corners.w, area_of(corners.x, corners.y, corners.z, corners.w)};
 }
 

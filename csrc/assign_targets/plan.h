@@ -14,6 +14,8 @@ inline Shape checked_shape(const Tensor& boxes, const Tensor& objects, const Ten
   require((dims == 2 || dims == 3) && boxes.size(dims - 1) == 4, "boxes must have 2 or 3 dimensions, the last of size 4");
   require(dims == 2 || boxes.size(0) == objects.size(0), "there are boxes of ", dims == 2 ? 0 : boxes.size(0),
           " images and objects of ", objects.size(0));
+  require_device(objects, "objects", boxes, "boxes");
+  require_device(labels, "labels", boxes, "boxes");
   require(boxes.scalar_type() == ScalarType::Float && objects.scalar_type() == ScalarType::Float,
           "boxes and objects must be float32");
   require(labels.scalar_type() == ScalarType::Long, "labels must be int64");

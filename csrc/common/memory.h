@@ -1,4 +1,4 @@
-// Fresh memory: huge pages under large outputs, and buffers that a thread keeps.
+// Fresh memory: huge pages under large outputs, and work buffers.
 #pragma once
 
 #include <cstdint>
@@ -38,22 +38,27 @@ constexpr int64_t kMostCached = SPNAS_MOST_CACHED;
 constexpr int64_t kMostCached = int64_t(16) << 20;
 #endif
 
-// Memory of at least `count` values that this thread keeps for the next call with this name; it starts at a line of the cache,
-// and its contents are undefined.
-template <typename Name, typename Value>
-Value* thread_buffer(size_t count) {
-  struct Buffer {
-    std::unique_ptr<Value[], decltype(&std::free)> data{nullptr, &std::free};
-    size_t size = 0;
-  };
-  static thread_local Buffer buffer;
-  if (buffer.size < count) {
-    const size_t bytes = (count * sizeof(Value) + 63) / 64 * 64;
-    buffer.data.reset(static_cast<Value*>(std::aligned_alloc(64, bytes)));
-    buffer.size = buffer.data ? count : 0;
-    require(buffer.data != nullptr, "out of memory: a work buffer of ", bytes, " bytes could not be allocated");
+// Memory that grows to what is asked for, from one piece of work to the next; it starts at a line of the cache, and its
+// contents are undefined.
+class Buffer {
+ public:
+  template <typename Value>
+  Value* room_for(size_t count) {
+    const size_t bytes = (count * sizeof(Value) + kLine - 1) / kLine * kLine;
+    if (size_ < bytes) {
+      data_.reset();  // first, so that both are never there
+      data_.reset(std::aligned_alloc(kLine, bytes));
+      size_ = data_ ? bytes : 0;
+      require(data_ != nullptr, "out of memory: a work buffer of ", bytes, " bytes could not be allocated");
+    }
+    return static_cast<Value*>(data_.get());
   }
-  return buffer.data.get();
-}
+
+ private:
+  static constexpr size_t kLine = 64;
+
+  std::unique_ptr<void, decltype(&std::free)> data_{nullptr, &std::free};
+  size_t size_ = 0;
+};
 
 }  // namespace spnas

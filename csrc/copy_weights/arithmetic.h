@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "common/portable.h"
+#include "common/half.h"
 
 namespace spnas::copy_weights {
 
@@ -32,93 +32,41 @@ struct Job {
   bool is_plain;  // one run of numel elements on both sides, neither converted nor scaled
 };
 
-SPNAS_HD float half_to_float(uint16_t bits) {
-  const uint32_t sign = uint32_t(bits & 0x8000u) << 16;
-  uint32_t exponent = (bits >> 10) & 0x1fu;
-  uint32_t mantissa = bits & 0x3ffu;
-  uint32_t result;
-  if (exponent == 0x1fu) {
-    result = sign | 0x7f800000u | (mantissa << 13);
-  } else if (exponent != 0) {
-    result = sign | ((exponent + 112) << 23) | (mantissa << 13);
-  } else if (mantissa == 0) {
-    result = sign;
-  } else {
-    exponent = 113;
-    while ((mantissa & 0x400u) == 0) {
-      mantissa <<= 1;
-      --exponent;
-    }
-    result = sign | (exponent << 23) | ((mantissa & 0x3ffu) << 13);
-  }
-  float value;
-  memcpy(&value, &result, sizeof value);
-  return value;
-}
-
-// Rounds to nearest, ties to even; not a number stays quiet.
-SPNAS_HD uint16_t float_to_half(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  const uint32_t sign = (bits >> 16) & 0x8000u;
-  const uint32_t magnitude = bits & 0x7fffffffu;
-  if (magnitude > 0x7f800000u) return uint16_t(sign | 0x7e00u);
-  if (magnitude >= 0x477ff000u) return uint16_t(sign | 0x7c00u);  // 65520 and above round to infinity
-  if (magnitude < 0x38800000u) {                                   // subnormal in half precision
-    if (magnitude < 0x33000000u) return uint16_t(sign);
-    const uint32_t shift = 126 - (magnitude >> 23);
-    const uint32_t mantissa = (magnitude & 0x7fffffu) | 0x800000u;
-    uint32_t result = mantissa >> shift;
-    const uint32_t rest = mantissa & ((1u << shift) - 1);
-    const uint32_t middle = 1u << (shift - 1);
-    if (rest > middle || (rest == middle && (result & 1u))) ++result;
-    return uint16_t(sign | result);
-  }
-  const uint32_t rounded = magnitude + 0xfffu + ((magnitude >> 13) & 1u);
-  return uint16_t(sign | ((rounded - 0x38000000u) >> 13));
-}
-
-SPNAS_HD float bfloat16_to_float(uint16_t bits) {
-  const uint32_t wide = uint32_t(bits) << 16;
-  float value;
-  memcpy(&value, &wide, sizeof value);
-  return value;
-}
-
-SPNAS_HD uint16_t float_to_bfloat16(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fc0u;
-  return uint16_t((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-}
-
 // Scaling happens in double precision if either side is float64, else in single precision, with one rounding at the end.
 SPNAS_HD bool computes_in_double(const Job& job) {
   return job.destination_type == Type::float64 || job.source_type == Type::float64;
 }
 
+// Elements lie at multiples of their size; without being told, a compiler for CUDA moves them byte by byte.
+template <typename Value>
+SPNAS_HD Value read(const char* address) {
+  Value value;
+  memcpy(&value, __builtin_assume_aligned(address, sizeof value), sizeof value);
+  return value;
+}
+
+template <typename Value>
+SPNAS_HD void write(char* address, Value value) {
+  memcpy(__builtin_assume_aligned(address, sizeof value), &value, sizeof value);
+}
+
 SPNAS_HD double load(const char* address, Type type) {
-  uint16_t half;
-  float single;
-  double wide;
   switch (type) {
-    case Type::float64: memcpy(&wide, address, 8); return wide;
-    case Type::float32: memcpy(&single, address, 4); return single;
-    case Type::float16: memcpy(&half, address, 2); return half_to_float(half);
-    default: memcpy(&half, address, 2); return bfloat16_to_float(half);
+    case Type::float64: return read<double>(address);
+    case Type::float32: return read<float>(address);
+    case Type::float16: return half_to_float(read<uint16_t>(address));
+    default: return bfloat16_to_float(read<uint16_t>(address));
   }
 }
 
 SPNAS_HD void store(char* address, Type type, double value) {
   const float single = float(value);
-  uint16_t half;
   switch (type) {
-    case Type::float64: memcpy(address, &value, 8); return;
-    case Type::float32: memcpy(address, &single, 4); return;
-    case Type::float16: half = float_to_half(single); break;
-    default: half = float_to_bfloat16(single); break;
+    case Type::float64: return write(address, value);
+    case Type::float32: return write(address, single);
+    case Type::float16: return write(address, float_to_half(single));
+    default: return write(address, float_to_bfloat16(single));
   }
-  memcpy(address, &half, 2);
 }
 
 SPNAS_HD double scaled(const Job& job, double value, int64_t input_channel) {
@@ -146,11 +94,13 @@ SPNAS_HD void copy_element(const Job& job, int64_t index) {
     char* target = job.destination + to * job.item_size;
     const char* origin = job.source + from * job.item_size;
     switch (job.item_size) {
-      case 1: memcpy(target, origin, 1); return;
-      case 2: memcpy(target, origin, 2); return;
-      case 4: memcpy(target, origin, 4); return;
-      case 8: memcpy(target, origin, 8); return;
-      default: memcpy(target, origin, 16); return;
+      case 1: return write(target, read<uint8_t>(origin));
+      case 2: return write(target, read<uint16_t>(origin));
+      case 4: return write(target, read<uint32_t>(origin));
+      case 8: return write(target, read<uint64_t>(origin));
+      default:  // a complex number, aligned as its halves are
+        write(target, read<uint64_t>(origin));
+        return write(target + 8, read<uint64_t>(origin + 8));
     }
   }
   const int64_t to_size = job.destination_type == Type::float64 ? 8 : job.destination_type == Type::float32 ? 4 : 2;

@@ -82,10 +82,17 @@ inline void check_overlaps(const Tensors& destinations, const Tensors& sources) 
   }
 }
 
-inline const int64_t* map_of(const std::optional<Tensor>& map, int64_t entries, int64_t limit, const char* kind, size_t index) {
+// Jobs point into maps and scales, so what is strided is replaced by a copy that lives as long as the caller's list.
+inline void bring_into_order(std::optional<Tensor>& tensor) {
+  if (tensor.has_value() && !tensor->is_contiguous()) tensor = torch::stable::contiguous(*tensor);
+}
+
+inline const int64_t* map_of(std::optional<Tensor>& map, int64_t entries, int64_t limit, const char* kind, size_t index) {
   if (!map.has_value()) return nullptr;
-  require(map->is_cpu() && map->scalar_type() == ScalarType::Long && map->dim() == 1 && map->is_contiguous(), kind, " map ",
-          index, " must be a contiguous one-dimensional int64 tensor on the CPU");
+  require(map->is_cpu() && map->scalar_type() == ScalarType::Long && map->dim() == 1, kind, " map ", index,
+          " must be a one-dimensional int64 tensor on the CPU, not one of ", map->dim(), " dimensions and type ",
+          map->scalar_type(), map->is_cpu() ? "" : " on another device");
+  bring_into_order(map);
   require(map->numel() == entries, kind, " map ", index, " has ", map->numel(), " entries for ", entries,
           " channels of its destination");
   const int64_t* values = map->const_data_ptr<int64_t>();
@@ -115,10 +122,9 @@ inline bool same_dense_layout(const Tensor& a, const Tensor& b) {
   return true;
 }
 
-inline Job make_job(const Tensor& destination, const Tensor& source, const std::optional<Tensor>& output_map,
-                    const std::optional<Tensor>& input_map, const std::optional<Tensor>& scale, size_t index) {
+inline Job make_job(const Tensor& destination, const Tensor& source, std::optional<Tensor>& output_map,
+                    std::optional<Tensor>& input_map, std::optional<Tensor>& scale, size_t index) {
   const int64_t dims = destination.dim();
-  require(destination.device() == source.device(), "destination ", index, " and its source must be on one device");
   require(dims == source.dim(), "destination ", index, " has ", dims, " dimensions, its source ", source.dim());
   require(dims <= kMaxDims, "destination ", index, " has ", dims, " dimensions: at most ", kMaxDims, " are supported");
   require(!output_map || dims >= 1, "output map ", index, " needs a destination of at least one dimension");
@@ -153,8 +159,10 @@ inline Job make_job(const Tensor& destination, const Tensor& source, const std::
   if (dims >= 2) job.input_map = map_of(input_map, sizes[1], source_sizes[1], "input", index);
   if (scale) {
     const int64_t channels = dims >= 2 ? destination.size(1) : 1;
-    require(scale->is_cpu() && scale->scalar_type() == ScalarType::Double && scale->is_contiguous(), "scale ", index,
-            " must be a contiguous float64 tensor on the CPU");
+    require(scale->is_cpu() && scale->scalar_type() == ScalarType::Double, "scale ", index,
+            " must be a float64 tensor on the CPU, not one of type ", scale->scalar_type(),
+            scale->is_cpu() ? "" : " on another device");
+    bring_into_order(scale);
     require(scale->numel() == 1 || (scale->numel() == channels && dims >= 2), "scale ", index, " has ", scale->numel(),
             " entries: it needs one, or one per input channel of its destination (", channels, ")");
     job.scale = scale->const_data_ptr<double>();
@@ -164,14 +172,17 @@ inline Job make_job(const Tensor& destination, const Tensor& source, const std::
   return job;
 }
 
-inline std::vector<Job> make_jobs(const Tensors& destinations, const Tensors& sources, const OptionalTensors& output_maps,
-                                  const OptionalTensors& input_maps, const OptionalTensors& scales) {
+// The jobs point into the lists' tensors, some of which are replaced on the way: the lists must outlive them.
+inline std::vector<Job> make_jobs(const Tensors& destinations, const Tensors& sources, OptionalTensors& output_maps,
+                                  OptionalTensors& input_maps, OptionalTensors& scales) {
   const size_t count = destinations.size();
   require(sources.size() == count && output_maps.size() == count && input_maps.size() == count && scales.size() == count,
           "there must be one source, output map, input map and scale (or none of it) for each of ", count, " destinations");
   std::vector<Job> jobs;
   jobs.reserve(count);
   for (size_t i = 0; i < count; ++i) {
+    require_device(destinations[i], "destination ", i, destinations[0], "destination 0");
+    require_device(sources[i], "source ", i, destinations[0], "destination 0");
     Job job = make_job(destinations[i], sources[i], output_maps[i], input_maps[i], scales[i], i);
     if (job.numel > 0) jobs.push_back(job);
   }

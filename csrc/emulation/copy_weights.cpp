@@ -57,22 +57,20 @@ Job make_job(const Copy& copy) {
 SPNAS_EMULATED_ENTRY void emulate_copy_weights(uint64_t seed, const Copy* copies, int64_t count) {
   emulation::seed_schedule(seed);
   std::vector<Job> jobs;
-  std::vector<Piece> pieces;
-  for (int64_t i = 0; i < count; ++i) {
-    const Job job = make_job(copies[i]);
-    const int64_t extent = job.is_plain ? job.numel * job.item_size : job.numel;
-    const int64_t step = job.is_plain ? kPieceBytes : kPieceBytes / 16;
-    for (int64_t begin = 0; begin < extent; begin += step) pieces.push_back({int32_t(i), begin, std::min(begin + step, extent)});
-    jobs.push_back(job);
-  }
-  if (pieces.empty()) return;
+  for (int64_t i = 0; i < count; ++i) jobs.push_back(make_job(copies[i]));
+  Table table = make_table(jobs);
+  const Layout& layout = table.layout;
   emulation::Scratch scratch;
-  Job* device_jobs = scratch.take<Job>(count);
-  Piece* device_pieces = scratch.take<Piece>(int64_t(pieces.size()));
-  std::copy(jobs.begin(), jobs.end(), device_jobs);
-  std::copy(pieces.begin(), pieces.end(), device_pieces);
-  emulation::launch(copy_weights_kernel, unsigned(pieces.size()), kThreads, 0, static_cast<const Job*>(device_jobs),
-                    static_cast<const Piece*>(device_pieces));
+  char* memory = scratch.take<char>(int64_t(table.bytes.size()));
+  std::memcpy(memory, table.moved_to(memory), table.bytes.size());
+  if (layout.plain_pieces > 0) {
+    emulation::launch(copy_plain, unsigned(layout.plain_pieces), kThreads, 0,
+                      reinterpret_cast<const PlainPiece*>(memory + layout.plain_pieces_at));
+  }
+  if (layout.mapped_pieces > 0) {
+    emulation::launch(copy_mapped, unsigned(layout.mapped_pieces), kThreads, 0, reinterpret_cast<const MappedJob*>(memory),
+                      reinterpret_cast<const MappedPiece*>(memory + layout.mapped_pieces_at));
+  }
 }
 
 }  // namespace spnas::copy_weights

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -18,6 +19,13 @@ class Scratch {
     memory_.emplace_back(std::malloc(bytes), &std::free);
     fill_with_garbage(memory_.back().get(), bytes);
     return static_cast<Value*>(memory_.back().get());
+  }
+
+  template <typename Value>
+  Value* zeros(int64_t count) {
+    Value* values = take<Value>(count);
+    std::memset(values, 0, size_t(count) * sizeof(Value));
+    return values;
   }
 
  private:

@@ -19,7 +19,7 @@ SPNAS_HD Value smaller(Value a, Value b) {
   return b < a ? b : a;
 }
 
-// One rounding of its own, whatever nvcc's --fmad says; on the CPU the compiler's flags and pragmas see to it.
+// One rounding of its own, whatever nvcc's --fmad says; on the CPU the build's flags see to it (native_build.py).
 template <typename Value>
 SPNAS_HD Value product(Value a, Value b) {
   return a * b;

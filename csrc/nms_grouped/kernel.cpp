@@ -1,10 +1,3 @@
-// The build contracts multiplications and additions in these files; an IoU on the threshold must not move.
-#if defined(__clang__)
-#pragma STDC FP_CONTRACT OFF
-#elif defined(__GNUC__)
-#pragma GCC optimize("fp-contract=off")
-#endif
-
 #include "nms_grouped/kernel.h"
 
 #include <stdint.h>

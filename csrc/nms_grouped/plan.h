@@ -21,6 +21,8 @@ inline Shape checked_shape(const Tensor& boxes, const Tensor& scores, const Tens
     require(scores.size(dim) == boxes.size(dim) && groups.size(dim) == boxes.size(dim), "there are ", boxes.size(dim),
             " boxes in dimension ", dim, ", ", scores.size(dim), " scores and ", groups.size(dim), " groups");
   }
+  require_device(scores, "scores", boxes, "boxes");
+  require_device(groups, "groups", boxes, "boxes");
   require(is_float(boxes) && is_float(scores), "boxes and scores must be float32 or float64");
   require(groups.scalar_type() == ScalarType::Long, "groups must be int64");
   require(threshold >= 0 && threshold <= 1, "iou_threshold must be in [0, 1], not ", threshold);

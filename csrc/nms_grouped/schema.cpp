@@ -3,6 +3,6 @@
 STABLE_TORCH_LIBRARY_FRAGMENT(spnas, m) {
   m.def("nms_grouped(Tensor boxes, Tensor scores, Tensor groups, float iou_threshold) -> Tensor");
   m.def(
-      "nms_grouped_padded(Tensor boxes, Tensor scores, Tensor groups, float iou_threshold, int max_keep) -> "
+      "nms_grouped_padded(Tensor boxes, Tensor scores, Tensor groups, float iou_threshold, SymInt max_keep) -> "
       "(Tensor, Tensor)");
 }

@@ -10,11 +10,16 @@ using Tensors = std::vector<Tensor>;
 using Floats = std::vector<double>;
 using Integers = std::vector<int64_t>;
 
-// Dense NHWC memory under an NCHW shape. Where both hold (one channel, one pixel), planar is as good.
+// Dense NHWC memory under an NCHW shape; the stride of a dimension of size 1 means nothing. Where both hold (one channel,
+// one pixel), planar is as good.
 inline bool is_channels_last(const Tensor& tensor) {
-  return !tensor.is_contiguous() && tensor.stride(1) == 1 && tensor.stride(3) == tensor.size(1) &&
-         tensor.stride(2) == tensor.size(3) * tensor.size(1) &&
-         tensor.stride(0) == tensor.size(2) * tensor.size(3) * tensor.size(1);
+  if (tensor.is_contiguous()) return false;
+  int64_t span = 1;
+  for (const int64_t dim : {1, 3, 2, 0}) {
+    if (tensor.size(dim) != 1 && tensor.stride(dim) != span) return false;
+    span *= tensor.size(dim);
+  }
+  return true;
 }
 
 inline Geometry make_geometry(int64_t images, const Integers& heights, const Integers& widths, const Floats& scales,
@@ -27,6 +32,10 @@ inline Geometry make_geometry(int64_t images, const Integers& heights, const Int
     require(images >= 0 && heights[level] >= 0 && widths[level] >= 0 && heights[level] <= kMostPixels &&
                 widths[level] <= kMostPixels,
             "features[", level, "] can't hold ", images, " images of ", heights[level], " x ", widths[level], " pixels");
+    require(heights[level] > 0 && widths[level] > 0, "features[", level, "] is empty, ", heights[level], " x ", widths[level],
+            ": every level needs at least one pixel");
+    require(scales[level] > 0 && std::isfinite(scales[level]), "spatial_scales[", level, "] is ", scales[level],
+            ": it must be positive and finite");
   }
   require(std::abs(first_level) <= kMostBins && std::abs(canonical_level) <= kMostBins,
           "level numbers must be at most 2^20, not ", first_level, " and ", canonical_level);
@@ -52,7 +61,8 @@ inline Geometry make_geometry(int64_t images, const Integers& heights, const Int
 // Beside features, or beside the gradient of what was pooled from them.
 inline void check_roi_tensor(const Tensor& values, const Tensor& rois) {
   require(rois.dim() == 2 && rois.size(1) == 5 && rois.is_contiguous(), "rois must be a contiguous Tensor[K, 5]");
-  require(rois.device() == values.device(), "rois must be on the device of the features");
+  require(rois.size(0) < int64_t(1) << 31, "there are ", rois.size(0), " rois: at most 2^31 - 1 are supported");
+  require_device(rois, "rois", values, "the features");
   const bool is_double = values.scalar_type() == ScalarType::Double;
   require(rois.scalar_type() == (is_double ? ScalarType::Double : ScalarType::Float), "rois must be float32, or float64 where "
           "the features are");

@@ -10,11 +10,10 @@
 namespace spnas::roi_align_fpn {
 namespace {
 
-// Names of thread_buffer's.
-struct SlabValues;
-struct SlabRuns;
-struct Bins;
-struct Staging;
+// A thread's work buffers, for one call.
+struct Scratch {
+  Buffer slab, runs, bins, staging;
+};
 
 // One block of channels of one image on one level, where it lies in memory; pixels are counted row by row.
 template <typename Stored>
@@ -41,13 +40,13 @@ template <typename Value>
 class Slab {
  public:
   // Many RoIs touch most of a plane, and long runs are read faster (measured); a few need no more than what they touch.
-  Slab(int64_t height, int64_t width, int64_t rois)
+  Slab(Scratch& scratch, int64_t height, int64_t width, int64_t rois)
       : width_(width),
         pixels_(height * width),
         run_bits_(rois < 64 ? 6 : 8),
-        values_(thread_buffer<SlabValues, Value>(pixels_ * kBlock)),
-        is_made_(thread_buffer<SlabRuns, bool>(runs())) {
-    std::fill_n(is_made_, runs(), false);  // not memset: a level without pixels has no memory
+        values_(scratch.slab.room_for<Value>(pixels_ * kBlock)),
+        is_made_(scratch.runs.room_for<bool>(runs())) {
+    std::fill_n(is_made_, runs(), false);
   }
 
   Plane<Value> plane() const { return {values_, width_ * kBlock, kBlock}; }
@@ -109,16 +108,16 @@ void pool_from_slabs(const Tensors& features, const Geometry& geometry, const Pl
                      const std::vector<bool>& is_direct, bool streams, Stored* output) {
   const int64_t channels = features[0].size(1), bins = geometry.bins();
   const std::vector<Piece> pieces = pieces_of(geometry, channels);
-  for_each_piece(pieces.size(), [&](int64_t i) {
+  for_each_piece_with<Scratch>(pieces.size(), [&](Scratch& scratch, int64_t i) {
     const auto [image, level, first_channel] = pieces[i];
     const int64_t group = image * geometry.rule.levels + level;
     const bool is_whole = first_channel + kBlock <= channels;
     if (plan.starts[group] == plan.starts[group + 1] || (is_direct[level] && is_whole)) return;
     const auto source = block_of(static_cast<const Stored*>(features[level].const_data_ptr()), is_channels_last(features[level]),
                                  image, channels, geometry.heights[level], geometry.widths[level], first_channel);
-    Slab<Value> slab(source.height, source.width, plan.starts[group + 1] - plan.starts[group]);
-    Value* pooled = thread_buffer<Bins, Value>(bins * kBlock);
-    Stored* staging = streams ? thread_buffer<Staging, Stored>(bins * kBlock) : nullptr;
+    Slab<Value> slab(scratch, source.height, source.width, plan.starts[group + 1] - plan.starts[group]);
+    Value* pooled = scratch.bins.room_for<Value>(bins * kBlock);
+    Stored* staging = streams ? scratch.staging.room_for<Stored>(bins * kBlock) : nullptr;
     const auto read_pixels = SPNAS_SELECT_OVERLOAD(read_pixels, void (*)(const Stored*, Strides, int32_t, int64_t, Value*));
     const auto pool = SPNAS_SELECT_OVERLOAD(pool, void (*)(Plane<const Value>, Axis<Value>, Axis<Value>, int32_t, Value*));
     const auto write_bins = SPNAS_SELECT_OVERLOAD(write_bins, void (*)(const Value*, int64_t, int32_t, int32_t, Stored*, Stored*));
@@ -152,11 +151,11 @@ void pool_directly(const Tensors& features, const Geometry& geometry, const Plan
   constexpr int64_t kChannels = 256, kChunk = 4;
   const int64_t count = plan.order.size(), chunks = (count + kChunk - 1) / kChunk;
   const int64_t whole_channels = channels / kBlock * kBlock;
-  for_each_piece(chunks * ((whole_channels + kChannels - 1) / kChannels), [&](int64_t piece) {
+  for_each_piece_with<Scratch>(chunks * ((whole_channels + kChannels - 1) / kChannels), [&](Scratch& scratch, int64_t piece) {
     const int64_t first = piece % chunks * kChunk, first_channel = piece / chunks * kChannels;
     const int64_t piece_channels = std::min(kChannels, whole_channels - first_channel);
-    Value* pooled = thread_buffer<Bins, Value>(bins * piece_channels);
-    Value* staging = streams ? thread_buffer<Staging, Value>(bins * kBlock) : nullptr;
+    Value* pooled = scratch.bins.room_for<Value>(bins * piece_channels);
+    Value* staging = streams ? scratch.staging.room_for<Value>(bins * kBlock) : nullptr;
     const auto pool = SPNAS_SELECT_OVERLOAD(pool, void (*)(Plane<const Value>, Axis<Value>, Axis<Value>, int32_t, Value*));
     const auto write_bins = SPNAS_SELECT_OVERLOAD(write_bins, void (*)(const Value*, int64_t, int32_t, int32_t, Value*, Value*));
     for (int64_t position = first; position < std::min(count, first + kChunk); ++position) {
@@ -211,13 +210,13 @@ void spread_gradient(const Tensor& gradient, const Tensor& rois, const Geometry&
   }
   const bool streams = kStreams && bytes > kMostCached;
   const std::vector<Piece> pieces = pieces_of(geometry, channels);
-  for_each_piece(pieces.size(), [&](int64_t i) {
+  for_each_piece_with<Scratch>(pieces.size(), [&](Scratch& scratch, int64_t i) {
     const auto [image, level, first_channel] = pieces[i];
     const int64_t group = image * geometry.rule.levels + level;
     const auto target = block_of(static_cast<Stored*>(results[level].mutable_data_ptr()), channels_last[level] != 0, image, channels,
                                  geometry.heights[level], geometry.widths[level], first_channel);
-    Slab<Value> slab(target.height, target.width, plan.starts[group + 1] - plan.starts[group]);
-    Value* bin_gradient = thread_buffer<Bins, Value>(bins * kBlock);
+    Slab<Value> slab(scratch, target.height, target.width, plan.starts[group + 1] - plan.starts[group]);
+    Value* bin_gradient = scratch.bins.room_for<Value>(bins * kBlock);
     const auto read_bins = SPNAS_SELECT_OVERLOAD(read_bins, void (*)(const Stored*, int32_t, int32_t, Value*));
     const auto spread = SPNAS_SELECT_OVERLOAD(spread, void (*)(Plane<Value>, Axis<Value>, Axis<Value>, const Value*));
     const auto write_pixels = SPNAS_SELECT_OVERLOAD(write_pixels, void (*)(const Value*, Strides, int32_t, int64_t, bool, Stored*));
@@ -264,8 +263,9 @@ Tensor roi_align_fpn_cpu(Tensors features, Tensor rois, Floats spatial_scales, i
   switch (features[0].scalar_type()) {
     case ScalarType::Float: pool_features<float, float>(features, rois, geometry, output); break;
     case ScalarType::Double: pool_features<double, double>(features, rois, geometry, output); break;
+    case ScalarType::Half: pool_features<Half, float>(features, rois, geometry, output); break;
     case ScalarType::BFloat16: pool_features<BFloat16, float>(features, rois, geometry, output); break;
-    default: refuse("features must be float32, float64 or bfloat16 on the CPU");
+    default: refuse("features must be float32, float64, float16 or bfloat16 on the CPU, not ", features[0].scalar_type());
   }
   return output;
 }
@@ -289,8 +289,9 @@ Tensors roi_align_fpn_backward_cpu(Tensor gradient, Tensor rois, int64_t images,
   switch (gradient.scalar_type()) {
     case ScalarType::Float: spread_gradient<float, float>(gradient, rois, geometry, channels_last, results); break;
     case ScalarType::Double: spread_gradient<double, double>(gradient, rois, geometry, channels_last, results); break;
+    case ScalarType::Half: spread_gradient<Half, float>(gradient, rois, geometry, channels_last, results); break;
     case ScalarType::BFloat16: spread_gradient<BFloat16, float>(gradient, rois, geometry, channels_last, results); break;
-    default: refuse("the gradient must be float32, float64 or bfloat16 on the CPU");
+    default: refuse("the gradient must be float32, float64, float16 or bfloat16 on the CPU, not ", gradient.scalar_type());
   }
   return results;
 }

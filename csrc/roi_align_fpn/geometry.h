@@ -50,6 +50,23 @@ struct AxisTaps {
   int32_t low = 0, high = -1;
 };
 
+// The first sample of a bin that is not left of the axis: the box may begin a million samples before it. Samples ascend, and so
+// does each step of their rounding.
+template <typename Value>
+int32_t first_inside(const Span<Value>& span, int32_t bin) {
+  if (position_of(span, bin, 0) >= Value(-1)) return 0;
+  int32_t low = 0, high = span.samples;
+  while (low < high) {
+    const int32_t middle = low + (high - low) / 2;
+    if (position_of(span, bin, middle) >= Value(-1)) {
+      high = middle;
+    } else {
+      low = middle + 1;
+    }
+  }
+  return low;
+}
+
 // Merges the samples of every bin by pixel; bins with fewer pixels than others are filled up with weight zero.
 template <typename Value>
 void merge_samples(const Span<Value>& span, int32_t bins, int32_t size, AxisTaps<Value>& axis, std::vector<int32_t>& index,
@@ -73,9 +90,9 @@ void merge_samples(const Span<Value>& span, int32_t bins, int32_t size, AxisTaps
   axis.low = size;
   axis.high = -1;
   for (int32_t bin = 0; bin < bins; ++bin) {
-    for (int32_t number = 0; number < span.samples; ++number) {
+    for (int32_t number = first_inside(span, bin); number < span.samples; ++number) {
       const Sample<Value> sample = sample_at(span, bin, number, size);
-      if (!sample.is_inside) continue;
+      if (!sample.is_inside) break;  // nor are those behind it
       add(sample.low, Value(1) - sample.share_of_high);
       if (sample.high != sample.low) add(sample.high, sample.share_of_high);
       axis.low = std::min(axis.low, sample.low);

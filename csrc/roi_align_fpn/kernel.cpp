@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "common/half.h"
 #include "common/stream.h"
 
 namespace spnas::SPNAS_ISA {
@@ -9,6 +10,7 @@ namespace {
 
 using roi_align_fpn::Axis;
 using roi_align_fpn::BFloat16;
+using roi_align_fpn::Half;
 using roi_align_fpn::kBlock;
 using roi_align_fpn::Plane;
 using roi_align_fpn::Strides;
@@ -48,20 +50,13 @@ struct Block {
   }
 };
 
-inline float widened(BFloat16 value) {
-  const uint32_t bits = (uint32_t)value.bits << 16;
-  float result;
-  memcpy(&result, &bits, 4);
-  return result;
-}
+inline float widened(BFloat16 value) { return bfloat16_to_float(value.bits); }
+inline float widened(Half value) { return half_to_float(value.bits); }
 inline float widened(float value) { return value; }
 inline double widened(double value) { return value; }
 
-inline void narrow(float value, BFloat16* address) {
-  uint32_t bits;
-  memcpy(&bits, &value, 4);
-  address->bits = (bits & 0x7fffffffu) > 0x7f800000u ? 0x7fc0u : (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-}
+inline void narrow(float value, BFloat16* address) { address->bits = float_to_bfloat16(value); }
+inline void narrow(float value, Half* address) { address->bits = float_to_half(value); }
 inline void narrow(float value, float* address) { *address = value; }
 inline void narrow(double value, double* address) { *address = value; }
 
@@ -265,6 +260,7 @@ void spread_any(Plane<Value> plane, Axis<Value> y, Axis<Value> x, const Value* b
 SPNAS_DEFINE_TYPES(float, float)
 SPNAS_DEFINE_TYPES(double, double)
 SPNAS_DEFINE_TYPES(BFloat16, float)
+SPNAS_DEFINE_TYPES(Half, float)
 SPNAS_DEFINE_VALUES(float)
 SPNAS_DEFINE_VALUES(double)
 

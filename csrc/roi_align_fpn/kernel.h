@@ -38,6 +38,9 @@ struct Strides {
 struct BFloat16 {
   uint16_t bits;
 };
+struct Half {
+  uint16_t bits;
+};
 
 }  // namespace spnas::roi_align_fpn
 
@@ -69,6 +72,7 @@ namespace spnas {
   SPNAS_DECLARE_TYPES(float, float)                          \
   SPNAS_DECLARE_TYPES(double, double)                        \
   SPNAS_DECLARE_TYPES(roi_align_fpn::BFloat16, float)        \
+  SPNAS_DECLARE_TYPES(roi_align_fpn::Half, float)            \
   SPNAS_DECLARE_VALUES(float)                                \
   SPNAS_DECLARE_VALUES(double)                               \
   }

@@ -8,6 +8,6 @@
 STABLE_TORCH_LIBRARY_FRAGMENT(spnas, m) {
   m.def("roi_align_fpn(Tensor[] features, Tensor rois, " SPNAS_GEOMETRY ") -> Tensor");
   m.def(
-      "roi_align_fpn_backward(Tensor gradient, Tensor rois, int images, int[] heights, int[] widths, "
+      "roi_align_fpn_backward(Tensor gradient, Tensor rois, SymInt images, SymInt[] heights, SymInt[] widths, "
       "int[] channels_last, bool deterministic, " SPNAS_GEOMETRY ") -> Tensor[]");
 }

@@ -88,3 +88,22 @@ def is_native(tensor: Tensor) -> bool:
 def _miss_cuda() -> None:
     if mode() != "reference":
         _complain(mode(), "it has no library for CUDA, which is built where a toolkit with nvcc is found")
+
+
+def is_certain(condition: bool | torch.SymBool) -> bool:
+    """Say whether a condition on sizes holds; while a graph is traced in which values decide sizes, whether it must.
+
+    What is not certain then is left to the operator's own checks.
+    """
+    if not torch.compiler.is_compiling():
+        return bool(condition)
+    from torch.fx.experimental.symbolic_shapes import guard_or_false
+
+    return guard_or_false(condition)
+
+
+def check_devices(name: str, first: Tensor, **others: Tensor) -> None:
+    """Refuse tensors on several devices, as the native kernels do: for the operators' fake implementations."""
+    for other, tensor in others.items():
+        if tensor.device != first.device:
+            raise RuntimeError(f"{other} must be on the device of {name}, {first.device}, not on {tensor.device}")

@@ -1,9 +1,13 @@
 """Which object each anchor or proposal of a batch stands for."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from spnas_kernels._library import is_loaded, is_native
+from spnas_kernels._batching import folded, in_front, register_vmap, unfolded
+from spnas_kernels._library import check_devices, is_certain, is_loaded, is_native
 from spnas_kernels.references import assign_targets as reference
 
 MOST_BOXES = 2**31
@@ -65,9 +69,10 @@ def _check(
             f"labels must be Tensor[N, G], one for each object {tuple(objects.shape[:2])}, not of shape "
             f"{tuple(labels.shape)}"
         )
-    if boxes.dim() not in {2, 3} or boxes.shape[-1] != 4 or (boxes.dim() == 3 and len(boxes) != len(objects)):
+    if boxes.dim() not in {2, 3} or boxes.shape[-1] != 4 or (boxes.dim() == 3 and boxes.shape[0] != objects.shape[0]):
+        images = objects.shape[0]
         raise ValueError(
-            f"boxes must be Tensor[A, 4] or, for {len(objects)} images, Tensor[{len(objects)}, A, 4], not of shape "
+            f"boxes must be Tensor[A, 4] or, for {images} images, Tensor[{images}, A, 4], not of shape "
             f"{tuple(boxes.shape)}"
         )
     for name, tensor, dtype in (
@@ -86,8 +91,8 @@ def _check(
         )
     if not 0 < ignored_overlap <= 1:
         raise ValueError(f"ignored_overlap must be in (0, 1], not {ignored_overlap}")
-    if len(objects) * boxes.shape[-2] >= MOST_BOXES:
-        raise ValueError(f"{len(objects)} images of {boxes.shape[-2]} boxes are 2**31 or more: split the call")
+    if is_certain(objects.shape[0] * boxes.shape[-2] >= MOST_BOXES):
+        raise ValueError(f"{objects.shape[0]} images of {boxes.shape[-2]} boxes are 2**31 or more: split the call")
 
 
 if is_loaded():
@@ -101,6 +106,21 @@ if is_loaded():
         keeps_best: bool,
         ignored_overlap: float,
     ) -> Tensor:
+        check_devices("boxes", boxes, objects=objects, labels=labels)
         return labels.new_empty(objects.shape[0], boxes.shape[-2])
 
+    def _vmap(
+        info: Any, in_dims: Sequence[int | None], boxes: Tensor, objects: Tensor, labels: Tensor, *numbers: object
+    ) -> tuple[Tensor, int]:
+        size = info.batch_size
+        images = objects.shape[0 if in_dims[1] is None else int(in_dims[1] == 0)]
+        if in_dims[0] is not None or boxes.dim() == 3:  # else all calls and images share the boxes
+            boxes = in_front(boxes, in_dims[0], size)
+            boxes = (boxes if boxes.dim() == 4 else boxes[:, None].expand(-1, images, -1, -1)).flatten(0, 1)
+        rows = torch.ops.spnas.assign_targets(
+            boxes, folded(objects, in_dims[1], size), folded(labels, in_dims[2], size), *numbers
+        )
+        return unfolded(rows, size), 0
+
     torch.library.register_fake("spnas::assign_targets", _fake)
+    register_vmap("assign_targets", _vmap)

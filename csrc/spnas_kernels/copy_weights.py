@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from spnas_kernels._library import is_loaded, is_native
+from spnas_kernels._batching import refuse_vmap
+from spnas_kernels._library import check_devices, is_loaded, is_native
 from spnas_kernels.references import copy_weights as reference
 
 
@@ -20,8 +21,8 @@ def copy_weights_(
     """Write ``destination[o, i, …] = source[output_map[o], input_map[i], …] · scale[i]`` for many tensors at once.
 
     Values are converted to the destination's dtype; a scaled one is computed in float32 (float64 if either side is) and
-    rounded once. Between equal layouts, copies without map, scale and conversion are copied as memory. One launch on
-    CUDA.
+    rounded once. Between equal layouts, copies without map, scale and conversion are copied as memory. On CUDA
+    there is one launch for these and one for the others; for copies that happen again and again, make a ``CopyPlan``.
 
     Args:
         destinations: tensors of up to six dimensions on one device, written in place; no two of them overlap, and none
@@ -29,11 +30,32 @@ def copy_weights_(
         sources: as many tensors on the same device. Without maps the shapes agree.
         output_maps: per copy, Tensor[O] of int64 on the CPU: the source's index in dimension 0; None for the identity.
         input_maps: per copy, Tensor[I] of int64 on the CPU: the source's index in dimension 1; None for the identity.
-        scales: per copy, a factor, or Tensor[I] of factors per input channel of the destination; None for none.
+        scales: per copy, a factor, or Tensor[I] on the CPU, one per input channel of the destination; None for none.
 
     Raises:
         ValueError: counts, devices or shapes differ, or a dtype can't be converted.
-        RuntimeError: a map points outside its source, or memory overlaps.
+        RuntimeError: a map points outside its source, or memory overlaps; on CUDA, a graph is being captured.
+    """
+    arguments = checked_arguments(destinations, sources, output_maps, input_maps, scales)
+    if not arguments[0]:
+        return
+    run = torch.ops.spnas.copy_weights_ if is_native(destinations[0]) else reference.copy_weights_
+    run(*arguments)
+    # Otherwise a backward that has saved a destination would go on with the new values.
+    torch.autograd.graph.increment_version(destinations)
+
+
+def checked_arguments(
+    destinations: Sequence[Tensor],
+    sources: Sequence[Tensor],
+    output_maps: Sequence[Tensor | None] | None,
+    input_maps: Sequence[Tensor | None] | None,
+    scales: Sequence[Tensor | float | None] | None,
+) -> tuple[list[Tensor], list[Tensor], list[Tensor | None], list[Tensor | None], list[Tensor | None]]:
+    """Arguments of ``copy_weights_`` as the operators take them.
+
+    Raises:
+        ValueError: as there.
     """
     count = len(destinations)
     maps_out: Sequence[Tensor | None] = [None] * count if output_maps is None else list(output_maps)
@@ -49,13 +71,10 @@ def copy_weights_(
         if len(entries) != count:
             raise ValueError(f"{count} destinations for {len(entries)} {name}: one each is needed")
     if not count:
-        return
+        return [], [], [], [], []
     plain_scales = [None if factor is None else torch.as_tensor(factor, dtype=torch.float64) for factor in factors]
     _check(destinations, sources, maps_out, maps_in, plain_scales)
-    run = torch.ops.spnas.copy_weights_ if is_native(destinations[0]) else reference.copy_weights_
-    run(list(destinations), list(sources), maps_out, maps_in, plain_scales)
-    # Otherwise a backward that has saved a destination would go on with the new values.
-    torch.autograd.graph.increment_version(destinations)
+    return list(destinations), list(sources), list(maps_out), list(maps_in), plain_scales
 
 
 def _check(
@@ -88,6 +107,8 @@ def _check(
                 f"{'' if scale is None else ' with a scale'}: "
                 "only float64, float32, float16 and bfloat16 are converted and scaled"
             )
+        if scale is not None and scale.device.type != "cpu":
+            raise ValueError(f"scale {index} is on {scale.device}: scales are numbers or tensors on the CPU")
         if scale is not None and scale.numel() != 1:
             inputs = destination.shape[1] if destination.dim() > 1 else 1
             if scale.shape != (inputs,):
@@ -134,5 +155,10 @@ if is_loaded():
         scales: list[Tensor | None],
     ) -> None:
         """Nothing new comes out."""
+        if destinations:
+            others = {f"destination {index}": tensor for index, tensor in enumerate(destinations)}
+            others |= {f"source {index}": tensor for index, tensor in enumerate(sources)}
+            check_devices("destination 0", destinations[0], **others)
 
     torch.library.register_fake("spnas::copy_weights_", _fake)
+    refuse_vmap("copy_weights_", "it writes into tensors. Copy stacked tensors with one map, or outside")

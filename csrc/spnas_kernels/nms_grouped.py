@@ -1,9 +1,13 @@
 """Non-maximum suppression inside many groups in one call."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from spnas_kernels._library import is_loaded, is_native
+from spnas_kernels._batching import folded, refuse_vmap, register_vmap, unfolded
+from spnas_kernels._library import check_devices, is_certain, is_loaded, is_native
 from spnas_kernels.references import nms_grouped as reference
 
 MAX_COORDINATES = 2**31
@@ -91,7 +95,7 @@ def _checked(
         raise ValueError(f"iou_threshold must be in [0, 1], not {iou_threshold}")
     if max_keep is not None and max_keep < 0:
         raise ValueError(f"max_keep must be at least 0, not {max_keep}")
-    if boxes.numel() > MAX_COORDINATES:
+    if is_certain(boxes.numel() > MAX_COORDINATES):
         raise ValueError(f"boxes must hold at most 2**31 coordinates, not {boxes.numel()}: split the call")
     return _computed(boxes), _computed(scores), groups.contiguous()
 
@@ -112,6 +116,7 @@ def _computed(values: Tensor) -> Tensor:
 if is_loaded():
 
     def _fake(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
+        check_devices("boxes", boxes, scores=scores, groups=groups)
         return groups.new_empty(torch.library.get_ctx().new_dynamic_size())
 
     def _fake_padded(
@@ -121,7 +126,19 @@ if is_loaded():
         iou_threshold: float,
         max_keep: int,
     ) -> tuple[Tensor, Tensor]:
+        check_devices("boxes", boxes, scores=scores, groups=groups)
         return groups.new_empty(groups.shape[0], max_keep), groups.new_empty(groups.shape[0])
 
     torch.library.register_fake("spnas::nms_grouped", _fake)
     torch.library.register_fake("spnas::nms_grouped_padded", _fake_padded)
+
+    def _vmap_padded(
+        info: Any, in_dims: Sequence[int | None], boxes: Tensor, scores: Tensor, groups: Tensor, *numbers: object
+    ) -> tuple[tuple[Tensor, ...], tuple[int, int]]:
+        tensors = zip((boxes, scores, groups), in_dims[:3], strict=True)
+        images = (folded(tensor, dim, info.batch_size) for tensor, dim in tensors)
+        results = torch.ops.spnas.nms_grouped_padded(*images, *numbers)
+        return tuple(unfolded(result, info.batch_size) for result in results), (0, 0)
+
+    register_vmap("nms_grouped_padded", _vmap_padded)
+    refuse_vmap("nms_grouped", "each call keeps another number of boxes. Use nms_grouped_padded")

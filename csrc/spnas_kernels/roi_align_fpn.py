@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spnas_kernels._library import is_loaded, is_native
+from spnas_kernels._batching import folded, in_front, register_vmap, unfolded
+from spnas_kernels._library import check_devices, is_certain, is_loaded, is_native
 from spnas_kernels.references import roi_align_fpn as reference
 
 MOST_ELEMENTS = 2**31
@@ -31,8 +32,8 @@ def roi_align_fpn(
     ``MultiScaleRoIAlign``; with one level, to its ``roi_align``. Differentiable once, for the features.
 
     Args:
-        features: one Tensor[N, C, H_l, W_l] per level, finest first; float32, float64 or bfloat16 on the CPU, float32,
-            float16 or bfloat16 on CUDA; contiguous or channels-last (others are copied).
+        features: one Tensor[N, C, H_l, W_l] per level, finest first; float32, float16 or bfloat16, on the CPU also
+            float64; contiguous or channels-last (others are copied).
         rois: Tensor[K, 5] of (image index, x1, y1, x2, y2) in input-image pixels, x1 <= x2, y1 <= y2; float32, float64
             where the features are. Parts outside the image count as torchvision counts them.
         output_size: height and width of the output, or one number for both.
@@ -88,8 +89,17 @@ def _cast_for_autocast(features: list[Tensor], rois: Tensor) -> tuple[list[Tenso
 
 
 def _dense(feature: Tensor) -> Tensor:
-    is_dense = feature.is_contiguous() or feature.is_contiguous(memory_format=torch.channels_last)
-    return feature if is_dense else feature.contiguous()
+    return feature if feature.is_contiguous() or _is_channels_last(feature) else feature.contiguous()
+
+
+def _is_channels_last(feature: Tensor) -> bool:
+    """As the operator asks; torch's own question is not answered under torch.vmap."""
+    span = 1
+    for dim in (1, 3, 2, 0):
+        if feature.shape[dim] != 1 and feature.stride(dim) != span:
+            return False
+        span *= feature.shape[dim]
+    return True
 
 
 def _check(
@@ -105,10 +115,11 @@ def _check(
     _check_rois(rois, features[0])
     if height < 1 or width < 1 or height * width > 2**20:
         raise ValueError(f"output_size is {height} x {width}: both must be positive, with at most 2^20 bins")
-    if len(rois) * features[0].shape[1] * height * width >= MOST_ELEMENTS:
+    count, channels = rois.shape[0], features[0].shape[1]
+    if is_certain(count * channels * height * width >= MOST_ELEMENTS):
         raise ValueError(
-            f"{len(rois)} rois of {features[0].shape[1]} channels and {height} x {width} bins give 2^31 elements or "
-            "more: pool them in parts"
+            f"{count} rois of {channels} channels and {height} x {width} bins give 2^31 elements or more: pool them in "
+            "parts"
         )
     if len(spatial_scales) != len(features) or not all(0 < scale < math.inf for scale in spatial_scales):
         raise ValueError(
@@ -141,7 +152,7 @@ def _check_features(features: Sequence[Tensor]) -> None:
                 f"features[{level}] is {feature.dtype} on {feature.device}, features[0] {first.dtype} on "
                 f"{first.device}: all levels must agree"
             )
-        if feature.numel() >= MOST_ELEMENTS:
+        if is_certain(feature.numel() >= MOST_ELEMENTS):
             raise ValueError(f"features[{level}] has {feature.numel()} elements: at most 2^31 - 1 are supported")
 
 
@@ -159,13 +170,15 @@ def _check_rois(rois: Tensor, feature: Tensor) -> None:
 
 
 _DTYPES = {
-    "cpu": (torch.float32, torch.float64, torch.bfloat16),
+    "cpu": (torch.float32, torch.float64, torch.float16, torch.bfloat16),
     "cuda": (torch.float32, torch.float16, torch.bfloat16),
 }
 
 if is_loaded():
 
     def _fake(features: list[Tensor], rois: Tensor, scales: list[float], height: int, width: int, *_: object) -> Tensor:
+        others = {f"features[{level}]": feature for level, feature in enumerate(features)}
+        check_devices("features[0]", features[0], **others, rois=rois)
         return features[0].new_empty((rois.shape[0], features[0].shape[1], height, width))
 
     def _fake_backward(
@@ -177,6 +190,7 @@ if is_loaded():
         channels_last: list[int],
         *_: object,
     ) -> list[Tensor]:
+        check_devices("the gradient", gradient, rois=rois)
         return [
             torch.empty(
                 (images, gradient.shape[1], height, width),
@@ -210,6 +224,40 @@ if is_loaded():
         )
         return gradients, None, *[None] * len(ctx.geometry)
 
+    # A batch of calls is one call with more images: RoIs of call b belong to images b · N to (b + 1) · N - 1.
+    def _rois_of_all(rois: Tensor, dim: int | None, size: int, images: int) -> Tensor:
+        rois = in_front(rois, dim, size)
+        index = rois[..., :1]
+        first = torch.arange(size, device=rois.device, dtype=rois.dtype)[:, None, None] * images
+        # An image that does not exist must not become another call's.
+        index = torch.where(index < 0, index, torch.where(index < images, index + first, index + images * size))
+        return torch.cat([index, rois[..., 1:]], dim=-1).flatten(0, 1)
+
+    def _vmap(
+        info: Any, in_dims: Sequence[Any], features: list[Tensor], rois: Tensor, *geometry: object
+    ) -> tuple[Tensor, int]:
+        size = info.batch_size
+        feature_dims = in_dims[0] if in_dims[0] is not None else [None] * len(features)
+        if all(dim is None for dim in feature_dims):  # so only RoIs are batched
+            pooled = torch.ops.spnas.roi_align_fpn(features, rois.movedim(in_dims[1], 0).flatten(0, 1), *geometry)
+            return unfolded(pooled, size), 0
+        images = features[0].shape[0] if feature_dims[0] is None else features[0].movedim(feature_dims[0], 0).shape[1]
+        levels = [_dense(folded(feature, dim, size)) for feature, dim in zip(features, feature_dims, strict=True)]
+        pooled = torch.ops.spnas.roi_align_fpn(levels, _rois_of_all(rois, in_dims[1], size, images), *geometry)
+        return unfolded(pooled, size), 0
+
+    def _vmap_backward(
+        info: Any, in_dims: Sequence[Any], gradient: Tensor, rois: Tensor, images: int, *rest: object
+    ) -> tuple[list[Tensor], list[int]]:
+        size = info.batch_size
+        gradients = torch.ops.spnas.roi_align_fpn_backward(
+            folded(gradient, in_dims[0], size).contiguous(),
+            _rois_of_all(rois, in_dims[1], size, images),
+            images * size,
+            *rest,
+        )
+        return [unfolded(level, size) for level in gradients], [0] * len(gradients)
+
     def _refuse_double_backward(ctx: Any, *_: object) -> tuple[Any, ...]:
         raise RuntimeError("roi_align_fpn can be differentiated once only: its backward has no gradient of its own")
 
@@ -217,3 +265,5 @@ if is_loaded():
     torch.library.register_fake("spnas::roi_align_fpn_backward", _fake_backward)
     torch.library.register_autograd("spnas::roi_align_fpn", _backward, setup_context=_setup_context)
     torch.library.register_autograd("spnas::roi_align_fpn_backward", _refuse_double_backward)
+    register_vmap("roi_align_fpn", _vmap)
+    register_vmap("roi_align_fpn_backward", _vmap_backward)

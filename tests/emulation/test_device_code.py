@@ -43,6 +43,20 @@ FAULTS = [
         "values differ",
     ),
     (
+        "a barrier is missing before weights are taken from other warps",
+        "roi_align_forward",
+        "size) * share : 0.0f;\n    }\n    __syncthreads();",
+        "size) * share : 0.0f;\n    }",
+        "values differ|divergent|AddressSanitizer|runtime error",
+    ),
+    (
+        "planar rows of sums overlap",
+        "roi_align_forward",
+        "kTogether * height * kRowLength; }",
+        "height * kRowLength; }",
+        "values differ|AddressSanitizer",
+    ),
+    (
         "a shared table is filled past its end",
         "roi_align_forward",
         "if (count > kTableSize) return",
@@ -50,10 +64,17 @@ FAULTS = [
         "runtime error|AddressSanitizer: global-buffer-overflow",
     ),
     (
+        "bins of channels-last features lie too close",
+        "roi_align_backward",
+        "kChannels + (kPack == 1 ? 1 : 4)",
+        "kChannels - (kPack == 1 ? 1 : 4)",
+        "values differ|AddressSanitizer: heap-buffer-overflow",
+    ),
+    (
         "a gradient is read one further",
         "roi_align_backward",
-        "widened(source[channel * bins + bin]) * share",
-        "widened(source[channel * bins + bin + 1]) * share",
+        "pooled[i] = widened(source[i]);",
+        "pooled[i] = widened(source[i + 1]);",
         "values differ|AddressSanitizer: heap-buffer-overflow",
     ),
     (
@@ -73,23 +94,30 @@ FAULTS = [
     (
         "a box does not suppress its successor",
         "nms_ragged",
-        "row == column ? int(threadIdx.x) + 1 : 0",
-        "row == column ? int(threadIdx.x) + 2 : 0",
+        "others & ~((Word(2) << better) - 1)",
+        "others & ~((Word(4) << better) - 1)",
         "is not",
     ),
     (
-        "a barrier is missing before the chosen boxes are read",
+        "a barrier is missing before it is decided who is kept",
         "nms_padded",
-        "    __syncthreads();\n    const Word kept = chosen;",
-        "    const Word kept = chosen;",
+        "if (box == 0) race.gone[word] = ~others;\n      __syncthreads();",
+        "if (box == 0) race.gone[word] = ~others;",
         "is not|AddressSanitizer",
     ),
     (
         "a loop over dynamic shared memory goes one too far",
         "nms_padded",
-        "word = tile + 1 + threadIdx.x; word < words;",
-        "word = tile + 1 + threadIdx.x; word <= words;",
+        "int64_t word = threadIdx.x; word < words;",
+        "int64_t word = threadIdx.x; word <= words;",
         "AddressSanitizer: heap-buffer-overflow",
+    ),
+    (
+        "a group's last box is left out",
+        "nms_padded",
+        "divide(division, place, high);",
+        "divide(division, place, high - 1);",
+        "is not",
     ),
     (
         "a reduction stops before its last step",
@@ -108,12 +136,19 @@ FAULTS = [
     (
         "vectors start where they may not",
         "copy_plain",
-        "& 15u",
-        "& 7u",
+        "& 15u;",
+        "& 7u;",
         "runtime error: .* misaligned address",
     ),
     (
-        "threads share the rest by a wrong stride",
+        "a thread's loads in flight are one too many",
+        "copy_plain",
+        "i + (kInFlight - 1) * kThreads < count",
+        "i + (kInFlight - 2) * kThreads < count",
+        "AddressSanitizer: heap-buffer-overflow|values differ",
+    ),
+    (
+        "threads share elements by a wrong stride",
         "copy_mapped",
         "index < piece.end; index += kThreads",
         "index < piece.end; index += kThreads + 1",
@@ -121,13 +156,13 @@ FAULTS = [
     ),
 ]
 
-# The same, for what only an order of threads that never comes up here would show.
+# The same, for what an order of threads that comes up seldom or never here would show.
 RACES = [
     (
         "gradients are added without atomics",
         "roi_align_backward",
-        "atomicAdd(low + left, incoming * (1 - y.share_of_high) * (1 - x.share_of_high));",
-        "low[left] += incoming * (1 - y.share_of_high) * (1 - x.share_of_high);",
+        "atomicAdd(target + row.offset, sum);",
+        "target[row.offset] += sum;",
         "race on global memory: thread .* of block number",
     ),
     (
@@ -135,6 +170,13 @@ RACES = [
         "roi_align_deterministic_backward",
         "= int32_t(begin) + threadIdx.x;\n    __syncthreads();",
         "= int32_t(begin) + threadIdx.x;",
+        "race on shared memory: thread .* of block number",
+    ),
+    (
+        "a warp's sums are read before all lanes have written theirs",
+        "roi_align_forward",
+        "__syncwarp();\n          if (together > 0) {",
+        "if (together > 0) {",
         "race on shared memory: thread .* of block number",
     ),
 ]

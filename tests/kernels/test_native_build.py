@@ -1,4 +1,6 @@
 import importlib.util
+import platform
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -103,3 +105,77 @@ def test_paths_with_spaces_dollars_and_colons_reach_the_compiler(build, tmp_path
     (tmp_path / "build.ninja").write_text(ninja_file.text())
     subprocess.run([build.find_ninja(), "-C", str(tmp_path)], check=True, capture_output=True)
     assert (root / "_matching.so").exists()
+
+
+def statements(ninja_file):
+    """Output → flags or libraries of what is built."""
+    found = re.findall(r"^build (\S+): .*\n  (?:flags|libraries) = (.*)$", ninja_file.text(), re.MULTILINE)
+    return {Path(output).name: flags for output, flags in found}
+
+
+def all_libraries(build, folder):
+    ninja_file = build.NinjaFile(ROOT, folder)
+    ninja_file.cpu_library(folder / "_cpu.so")
+    ninja_file.matching_module(folder / "_matching.so")
+    return ninja_file
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64", "arm64"])
+def test_only_inner_loops_of_roi_align_may_round_products_and_sums_at_once(build, tmp_path, monkeypatch, machine):
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    ninja_file = all_libraries(build, tmp_path)
+    (common,) = re.findall("^common = (.*)$", ninja_file.text(), re.MULTILINE)
+    assert "-ffp-contract=off" in common  # gcc's own choice is fast, and on aarch64 every processor can
+    fast = {output for output, flags in statements(ninja_file).items() if "-ffp-contract=fast" in flags}
+    sets = ("baseline", "avx2", "avx512") if machine == "x86_64" else ("baseline",)
+    assert fast == {f"roi_align_fpn_kernel_{name}.o" for name in sets}
+
+
+COMPILERS = [name for name in ("g++", "clang++", "aarch64-linux-gnu-g++") if shutil.which(name)]
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_overlaps_are_computed_without_contraction(build, tmp_path, monkeypatch, compiler):
+    """What the compiler made of the flags, in the instructions: gcc and clang, and aarch64 where they are installed."""
+    machine, multiply_add = "x86_64", r"\bvfn?m(add|sub)"
+    tool = "objdump"
+    if compiler.startswith("aarch64"):
+        machine, multiply_add, tool = "aarch64", r"\bfn?m(add|sub|la|ls)\b", "aarch64-linux-gnu-objdump"
+    elif platform.machine() != machine or shutil.which(tool) is None:
+        pytest.skip("needs an x86-64 machine with objdump")
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setenv("CXX", compiler)
+    ninja_file = all_libraries(build, tmp_path)
+    (tmp_path / "build.ninja").write_text(ninja_file.text())
+    suffix = "avx2" if machine == "x86_64" else "baseline"
+    outputs = [
+        f"{name}_kernel_{suffix}.o" for name in ("nms_grouped", "assign_targets", "copy_weights", "roi_align_fpn")
+    ]
+    subprocess.run([build.find_ninja(), "-C", str(tmp_path), *outputs], check=True, capture_output=True)
+    counts = {}
+    for output in outputs:
+        listing = subprocess.run([tool, "-d", tmp_path / output], check=True, capture_output=True, text=True)
+        counts[output] = len(re.findall(multiply_add, listing.stdout))
+    assert counts.pop(outputs[-1]) > 0  # so the pattern finds some where there are some
+    assert set(counts.values()) == {0}, counts
+
+
+def test_on_linux_libraries_are_linked_as_shared_objects(build, tmp_path, monkeypatch):
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    ninja_file = all_libraries(build, tmp_path)
+    assert re.search(r"rule link\n  command = \S+ -shared \$in", ninja_file.text())
+    assert statements(ninja_file)["_cpu.so"] == f"-L{build.torch_folder() / 'lib'} -ltorch_cpu -lc10"
+    assert statements(ninja_file)["_matching.so"] == "-pthread"
+
+
+def test_on_macos_libraries_are_linked_as_its_linker_wants_them(build, tmp_path, monkeypatch):
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    ninja_file = all_libraries(build, tmp_path)
+    assert re.search(r"rule link\n  command = \S+ -bundle -undefined dynamic_lookup \$in", ninja_file.text())
+    libraries = statements(ninja_file)
+    lib = build.torch_folder() / "lib"
+    assert libraries["_cpu.so"] == (f"-L{lib} -ltorch_cpu -lc10 -Wl,-rpath,@loader_path/../torch/lib -Wl,-rpath,{lib}")
+    assert libraries["_matching.so"] == ""
+    assert "-shared" not in ninja_file.text()
+    assert not re.search("SPNAS_X86|-mavx|--as-needed|-soname|no-undefined", ninja_file.text())

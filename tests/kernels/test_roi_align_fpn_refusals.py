@@ -14,7 +14,10 @@ ROIS = torch.tensor([[0.0, 1, 1, 5, 5]])
     ("change", "message"),
     [
         ({"features": []}, "features is empty"),
-        ({"features": [FEATURE.long()]}, "features are torch.int64 on cpu: they must be float32, float64, bfloat16"),
+        (
+            {"features": [FEATURE.long()]},
+            "features are torch.int64 on cpu: they must be float32, float64, float16, bfloat16",
+        ),
         ({"features": [FEATURE[0]]}, r"features\[0\] has shape \(3, 8, 8\)"),
         ({"features": [FEATURE[:, :, :0]]}, r"features\[0\] has shape \(2, 3, 0, 8\)"),
         (
