@@ -1,8 +1,9 @@
-"""Every chore has one name: ``nox -s demo``, ``tests``, ``lint``, ``types``, ``bench``, and four for the kernels.
+"""Every chore has one name: ``nox -s demo``, ``tests``, ``lint``, ``types``, ``bench``, and some for the kernels.
 
-``cuda`` compiles them for CUDA, ``torches`` tests one build under the oldest and the newest torch, ``sanitize`` feeds
-them hostile input under sanitizers, ``aarch64`` runs their inner loops on another kind of
-processor. ``processors`` runs the tests as other machines would.
+``cuda`` compiles them for CUDA, ``emulate`` runs what it compiles on the CPU, ``gpu`` builds, tests and times it where
+there is a card, ``resources`` prints what it costs there; ``torches`` tests one build under the oldest and the newest
+torch, ``sanitize`` feeds hostile input under sanitizers, ``aarch64`` runs inner loops on another kind of processor.
+``processors`` runs the tests as other machines would.
 """
 
 import os
@@ -34,6 +35,11 @@ def install(session: nox.Session) -> None:
     session.install("--no-build-isolation", "--no-deps", *(part for path in PACKAGES for part in ("-e", path)))
 
 
+def cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @nox.session
 def demo(session: nox.Session) -> None:
     """Search on generated shapes from a conventional ResNet; ``-- --seeds 3`` repeats it, other options pass on."""
@@ -53,8 +59,7 @@ def tests(session: nox.Session) -> None:
     install(session)
     arguments = [argument for argument in session.posargs if argument != "--slow"]
     marker = [] if "--slow" in session.posargs else ["-m", "not slow"]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    session.run("pytest", "-n", str(cores), "--dist", "loadfile", *marker, *arguments)
+    session.run("pytest", "-n", str(cores()), "--dist", "loadfile", *marker, *arguments)
 
 
 PROCESSORS = {
@@ -139,6 +144,13 @@ def gpu(session: nox.Session) -> None:
     install(session)
     session.run("pytest", "-m", "gpu", *session.posargs)
     session.run("python", "benchmarks/run.py", "gpu")
+
+
+@nox.session
+def emulate(session: nox.Session) -> None:
+    """Run the kernels' device code on the CPU, under sanitizers and with faults put in; options go to pytest."""
+    session.install("-r", "requirements-dev.txt")
+    session.run("pytest", "-n", str(cores()), "--dist", "worksteal", "tests/emulation", *session.posargs)
 
 
 @nox.session

@@ -3,6 +3,7 @@
 Images travel as bytes, a quarter of what floats take, and are distorted, normalised and padded where they are used.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -79,10 +80,15 @@ def finish(
     inside = None if sizes is None else _inside(images, sizes)
     if photometry is not None:
         values = distort(values.div_(255), photometry, inside).mul_(255)
-    mean = torch.tensor(MEAN, device=images.device).view(3, 1, 1) * 255
-    std = torch.tensor(STD, device=images.device).view(3, 1, 1) * 255
-    values = values.sub_(mean).div_(std)
+    values = values.sub_(_of_channels(MEAN, images.device) * 255).div_(_of_channels(STD, images.device) * 255)
     return values if inside is None else values.mul_(inside)
+
+
+@functools.cache
+def _of_channels(values: tuple[float, float, float], device: torch.device) -> Tensor:
+    """Numbers of red, green and blue, which travel to a device once; from pinned memory, or the host would wait."""
+    numbers = torch.tensor(values).view(3, 1, 1)
+    return numbers.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else numbers.to(device)
 
 
 def _inside(images: Tensor, sizes: Tensor) -> Tensor:
@@ -121,8 +127,7 @@ def _layout(images: Tensor) -> torch.memory_format:
 
 
 def _grey(images: Tensor) -> Tensor:
-    weights = torch.tensor(_GREY, device=images.device).view(3, 1, 1)
-    return (images * weights).sum(1, keepdim=True)
+    return (images * _of_channels(_GREY, images.device)).sum(1, keepdim=True)
 
 
 def _blended(images: Tensor, others: Tensor, share: Tensor) -> Tensor:
@@ -153,7 +158,6 @@ def _turned(images: Tensor, turn: Tensor) -> Tensor:
         (green - blue) / divisor,
         torch.where(greatest == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
     )
-    number = torch.tensor([5.0, 3.0, 1.0], device=images.device).view(3, 1, 1)
-    place = torch.remainder(number + hue + 6 * turn, 6)
+    place = torch.remainder(_of_channels((5.0, 3.0, 1.0), images.device) + hue + 6 * turn, 6)
     turned = greatest - chroma * torch.minimum(place, 4 - place).clamp_(0, 1)
     return torch.where(turn == 0, images, turned)
