@@ -189,6 +189,7 @@ def test_a_second_signal_ends_at_once():
             signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @pytest.mark.gpu
 def test_a_step_on_a_gpu_makes_the_host_wait_for_nothing_and_reports_it_a_step_late(split):
     trainer = make_trainer(split, ema_decay=0.9, device="cuda")

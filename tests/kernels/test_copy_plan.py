@@ -113,6 +113,7 @@ def test_a_captured_plan_copies_what_lies_there_when_it_is_replayed():
     assert torch.equal(destinations[1], sources[1])
 
 
+@pytest.mark.filterwarnings("ignore:The CUDA Graph is empty")
 @pytest.mark.gpu
 @needs_gpu
 def test_copies_without_a_plan_are_not_captured():

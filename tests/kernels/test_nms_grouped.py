@@ -278,6 +278,7 @@ def test_padded_compiles_as_a_full_graph(device: str) -> None:
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @pytest.mark.gpu
 def test_padded_does_not_wait_for_the_device() -> None:
     """With torch's check for synchronisation on."""
