@@ -54,7 +54,8 @@ __device__ Region region_of(const Launch<Stored>& launch, int64_t k) {
   bool is_finite = true;
   for (int i = 0; i < 5; ++i) is_finite = is_finite && isfinite(roi[i]) && fabsf(roi[i]) <= 16777216.0f;
   // Waiting for the host to read the RoIs would stall the stream, so an impossible one gives zeros here.
-  region.is_valid = is_finite && roi[0] >= 0 && roi[0] < float(launch.images) && roi[3] >= roi[1] && roi[4] >= roi[2];
+  region.is_valid = is_finite && roi[0] >= 0 && roi[0] < float(launch.images) && roi[0] == floorf(roi[0]) &&
+                    roi[3] >= roi[1] && roi[4] >= roi[2];
   if (!region.is_valid) return region;
   region.image = int32_t(roi[0]);
   region.level = level_of(roi + 1, launch.rule);

@@ -115,6 +115,15 @@ def test_any_input_gives_what_the_reference_gives(content, thresholds, keeps_bes
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("background", "row"), [(0.3, -1), (0.0, -2)])
+def test_without_objects_boxes_are_background_where_an_iou_of_zero_is(device, background, row):
+    boxes, objects, labels = torch.rand(2, 5, 4), torch.zeros(2, 0, 4), torch.zeros(2, 0, dtype=torch.int64)
+    got = assign_targets(boxes.to(device), objects.to(device), labels.to(device), 0.7, background, keeps_best=True)
+    assert (got == row).all()
+    assert torch.equal(got.cpu(), reference.assign_targets(boxes, objects, labels, 0.7, background, True, 0.5))
+
+
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 4095, 4096, 4097, 20_000])
 def test_any_number_of_boxes_gives_what_the_reference_gives(count, device):
     generator = torch.Generator().manual_seed(count)

@@ -22,7 +22,7 @@ def assign_targets(
     boxes = boxes.expand(len(objects), -1, -1)
     images, count = boxes.shape[:2]
     if objects.shape[1] == 0:
-        return labels.new_full((images, count), BACKGROUND)
+        return labels.new_full((images, count), BACKGROUND if background > 0 else NEITHER)  # an IoU of 0 is not below 0
     best_of_object = objects.new_zeros(objects.shape[:2])
     if keeps_best:
         for _, part in _parts(boxes, objects):
