@@ -94,7 +94,8 @@ def test_pixels_that_no_sample_touches_do_not_count():
 
 
 def test_an_impossible_roi_gives_zeros_and_no_gradient():
-    rois = torch.tensor([[7.0, 0, 0, 9, 9], [0, 9, 9, 0, 0], [0, torch.nan, 0, 9, 9], [0.5, 0, 0, 9, 9], [0, 0, 0, 9, 9]], device="cuda")
+    nowhere = [[7.0, 0, 0, 9, 9], [0, 9, 9, 0, 0], [0, torch.nan, 0, 9, 9], [0.5, 0, 0, 9, 9]]
+    rois = torch.tensor([*nowhere, [0, 0, 0, 9, 9]], device="cuda")
     for formats in (PLANAR, LAST, MIXED):
         generator = torch.Generator().manual_seed(0)
         features = [f.cuda().requires_grad_() for f in pyramid(2, 8, 64, 64, generator, formats=formats)]
