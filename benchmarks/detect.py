@@ -136,8 +136,10 @@ def batch_of(case: Case) -> tuple[Tensor, Targets]:
     return images, pad_targets(targets, [(case.height, case.width)] * case.images)
 
 
-def step_of(case: Case, is_ours: bool, layout: torch.memory_format, device: str = "cpu") -> Callable[[], None]:
-    """One training step: losses, gradients, SGD."""
+def step_of(
+    case: Case, is_ours: bool, layout: torch.memory_format, device: str = "cpu", *, bfloat16: bool = False
+) -> Callable[[], None]:
+    """One training step: losses (under autocast, where in bfloat16), gradients, SGD."""
     module = detector_of(case, is_ours).to(device, memory_format=layout).train()
     images, targets = batch_of(case)
     images, targets = images.to(device, memory_format=layout), targets.to(torch.device(device))
@@ -146,7 +148,9 @@ def step_of(case: Case, is_ours: bool, layout: torch.memory_format, device: str 
 
     def step() -> None:
         optimizer.zero_grad()
-        torch.stack(list(module.losses(images, targets, generator=generator).values())).sum().backward()
+        with torch.autocast(device, torch.bfloat16, enabled=bfloat16):
+            losses = module.losses(images, targets, generator=generator)
+        torch.stack(list(losses.values())).sum().backward()
         optimizer.step()
 
     return step

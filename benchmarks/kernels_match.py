@@ -29,7 +29,7 @@ def data_set(images: int) -> dict[str, np.ndarray]:
     }
 
 
-def rows() -> list[Row]:
+def rows(_: str = "cpu") -> list[Row]:
     """Measure both policies with one thread and with all."""
     found = []
     arguments = data_set(IMAGES)

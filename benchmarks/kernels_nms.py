@@ -9,6 +9,7 @@ from spnas_kernels import nms_grouped
 
 THRESHOLD = 0.5
 SETTINGS = (
+    ("1 000 boxes × 5 classes", 1000, 5),
     ("4 000 boxes × 5 classes", 4000, 5),
     ("20 000 boxes × 80 classes", 20000, 80),
     ("16 images × 5 levels × 500 boxes", 16 * 5 * 500, 16 * 5),
@@ -28,14 +29,14 @@ def clustered_boxes(count: int, generator: torch.Generator) -> Tensor:
     return torch.cat([centre - side / 2, centre + side / 2], 1)
 
 
-def rows() -> list[Row]:
+def rows(device: str = "cpu") -> list[Row]:
     """Measure each setting."""
     generator = torch.Generator().manual_seed(0)
     found = []
     for name, count, groups in SETTINGS:
-        boxes = clustered_boxes(count, generator)
-        scores = torch.rand(count, generator=generator)
-        group = torch.randint(groups, (count,), generator=generator)
+        boxes = clustered_boxes(count, generator).to(device)
+        scores = torch.rand(count, generator=generator).to(device)
+        group = torch.randint(groups, (count,), generator=generator).to(device)
 
         def ours(boxes: Tensor = boxes, scores: Tensor = scores, group: Tensor = group) -> Tensor:
             return nms_grouped(boxes, scores, group, THRESHOLD)
@@ -44,5 +45,5 @@ def rows() -> list[Row]:
             return batched_nms(boxes, scores, group, THRESHOLD)
 
         traffic = count * (4 * 4 + 4 + 8) + len(ours()) * 8
-        found.append(compare(name, ours, theirs, traffic, repeats=11))
+        found.append(compare(name, ours, theirs, traffic, repeats=11, device=device))
     return found

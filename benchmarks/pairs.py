@@ -1,5 +1,6 @@
 """Timing two functions in turns, so that what the machine does meanwhile hits both."""
 
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -25,9 +26,9 @@ class Row:
     bound: float | None = None
 
     def __str__(self) -> str:
-        bound = "" if self.bound is None else f"{self.bound:.2f} ms"
+        bound = "" if self.bound is None else f"{self.bound:.3f} ms"
         return (
-            f"| {self.name} | {self.ours:.2f} ms | {self.theirs:.2f} ms | **{self.ratio:.1f}×** "
+            f"| {self.name} | {self.ours:.3f} ms | {self.theirs:.3f} ms | **{self.ratio:.1f}×** "
             f"| {self.low:.1f}–{self.high:.1f}× | {bound} |"
         )
 
@@ -39,24 +40,30 @@ SHORTEST = 50.0  # milliseconds that are timed at once; quicker calls are repeat
 
 
 def milliseconds(call: Callable[[], object], number: int = 1) -> float:
-    """Time one of so many calls in a row."""
+    """Time one of so many calls in a row; on a GPU until it has done them all."""
+    _wait()
     begin = time.perf_counter()
     for _ in range(number):
         call()
+    _wait()
     return (time.perf_counter() - begin) * 1e3 / number
 
 
-_bandwidth: list[float] = []
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
-def bandwidth() -> float:
-    """Bytes read plus bytes written per millisecond between large buffers on all threads: torch's copy or ours."""
-    if not _bandwidth:
-        source, destination = torch.ones(25_000_000), torch.empty(25_000_000)
-        copies = (lambda: destination.copy_(source), lambda: copy_weights_([destination], [source]))
-        fastest = min(median(milliseconds(copy) for _ in range(9)) for copy in copies)
-        _bandwidth.append(2 * source.numel() * 4 / fastest)
-    return _bandwidth[0]
+@functools.cache
+def bandwidth(device: str = "cpu") -> float:
+    """Bytes read plus bytes written per millisecond between large buffers: torch's copy or ours, on all threads."""
+    size = 250_000_000 if device == "cuda" else 25_000_000
+    source, destination = torch.ones(size, device=device), torch.empty(size, device=device)
+    copies = (lambda: destination.copy_(source), lambda: copy_weights_([destination], [source]))
+    for copy in copies:
+        copy()
+    fastest = min(median(milliseconds(copy, 3) for _ in range(9)) for copy in copies)
+    return 2 * source.numel() * 4 / fastest
 
 
 def compare(
@@ -66,6 +73,7 @@ def compare(
     traffic: float | None = None,
     *,
     repeats: int = 15,
+    device: str = "cpu",
 ) -> Row:
     """Time in turns after a warm-up.
 
@@ -75,6 +83,7 @@ def compare(
         theirs: what it is measured against.
         traffic: bytes that must at least be read and written; their time at the machine's copy bandwidth is the bound.
         repeats: pairs.
+        device: whose copy bandwidth bounds.
     """
     numbers = []
     for call in (theirs, ours):
@@ -89,5 +98,5 @@ def compare(
         float(np.median(ratios)),
         float(np.quantile(ratios, 0.1)),
         float(np.quantile(ratios, 0.9)),
-        None if traffic is None else traffic / bandwidth(),
+        None if traffic is None else traffic / bandwidth(device),
     )

@@ -29,7 +29,7 @@ NAMES = (
     "ranking",
     "latency",
 )
-WITH_DATA = ("bccd", "rows")  # run only where they are named, for they need --data or --run
+WHERE_NAMED = ("bccd", "rows", "gpu")  # they need --data, --run, or a GPU
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
@@ -66,7 +66,7 @@ def main() -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"of {', '.join((*NAMES, *WITH_DATA))}; by default all but the last two",
+        help=f"of {', '.join((*NAMES, *WHERE_NAMED))}; by default all but the last three",
     )
     parser.add_argument("--children", type=int, default=10, help="children of the inheritance benchmark")
     parser.add_argument("--data", help="data set of the bccd benchmark, voc:PATH/TO/BCCD")
@@ -76,10 +76,10 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=3, help="trainings of each network there")
     parser.add_argument("--work", help="folder there, whose trainings are not repeated")
     arguments = parser.parse_args()
-    unknown = set(arguments.names) - {*NAMES, *WITH_DATA}
+    unknown = set(arguments.names) - {*NAMES, *WHERE_NAMED}
     if unknown:
         parser.error(
-            f"no benchmark is called {', '.join(sorted(unknown))}: choose from {', '.join((*NAMES, *WITH_DATA))}"
+            f"no benchmark is called {', '.join(sorted(unknown))}: choose from {', '.join((*NAMES, *WHERE_NAMED))}"
         )
     for name in arguments.names or NAMES:
         module = importlib.import_module(name)

@@ -97,28 +97,36 @@ SPNAS_HD bool computes_in_double(const Job& job) {
   return job.destination_type == Type::float64 || job.source_type == Type::float64;
 }
 
+// Elements lie at multiples of their size; without being told, a compiler for CUDA moves them byte by byte.
+template <typename Value>
+SPNAS_HD Value read(const char* address) {
+  Value value;
+  memcpy(&value, __builtin_assume_aligned(address, sizeof value), sizeof value);
+  return value;
+}
+
+template <typename Value>
+SPNAS_HD void write(char* address, Value value) {
+  memcpy(__builtin_assume_aligned(address, sizeof value), &value, sizeof value);
+}
+
 SPNAS_HD double load(const char* address, Type type) {
-  uint16_t half;
-  float single;
-  double wide;
   switch (type) {
-    case Type::float64: memcpy(&wide, address, 8); return wide;
-    case Type::float32: memcpy(&single, address, 4); return single;
-    case Type::float16: memcpy(&half, address, 2); return half_to_float(half);
-    default: memcpy(&half, address, 2); return bfloat16_to_float(half);
+    case Type::float64: return read<double>(address);
+    case Type::float32: return read<float>(address);
+    case Type::float16: return half_to_float(read<uint16_t>(address));
+    default: return bfloat16_to_float(read<uint16_t>(address));
   }
 }
 
 SPNAS_HD void store(char* address, Type type, double value) {
   const float single = float(value);
-  uint16_t half;
   switch (type) {
-    case Type::float64: memcpy(address, &value, 8); return;
-    case Type::float32: memcpy(address, &single, 4); return;
-    case Type::float16: half = float_to_half(single); break;
-    default: half = float_to_bfloat16(single); break;
+    case Type::float64: return write(address, value);
+    case Type::float32: return write(address, single);
+    case Type::float16: return write(address, float_to_half(single));
+    default: return write(address, float_to_bfloat16(single));
   }
-  memcpy(address, &half, 2);
 }
 
 SPNAS_HD double scaled(const Job& job, double value, int64_t input_channel) {
@@ -146,11 +154,13 @@ SPNAS_HD void copy_element(const Job& job, int64_t index) {
     char* target = job.destination + to * job.item_size;
     const char* origin = job.source + from * job.item_size;
     switch (job.item_size) {
-      case 1: memcpy(target, origin, 1); return;
-      case 2: memcpy(target, origin, 2); return;
-      case 4: memcpy(target, origin, 4); return;
-      case 8: memcpy(target, origin, 8); return;
-      default: memcpy(target, origin, 16); return;
+      case 1: return write(target, read<uint8_t>(origin));
+      case 2: return write(target, read<uint16_t>(origin));
+      case 4: return write(target, read<uint32_t>(origin));
+      case 8: return write(target, read<uint64_t>(origin));
+      default:  // a complex number, aligned as its halves are
+        write(target, read<uint64_t>(origin));
+        return write(target + 8, read<uint64_t>(origin + 8));
     }
   }
   const int64_t to_size = job.destination_type == Type::float64 ? 8 : job.destination_type == Type::float32 ? 4 : 2;

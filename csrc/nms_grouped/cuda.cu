@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <bit>
+#include <optional>
 #include <tuple>
 #include <type_traits>
 #include <vector>
@@ -13,90 +14,154 @@
 namespace spnas::nms_grouped {
 namespace {
 
-unsigned blocks_for(int64_t total, int threads) { return static_cast<unsigned>((total + threads - 1) / threads); }
+constexpr int kSimpleThreads = 256;
+constexpr unsigned kMaskBlocks = 4096;
+constexpr unsigned kWalkBlocks = 264;  // two for each multiprocessor of the largest devices
+constexpr int64_t kMaskWords = int64_t(1) << 25;  // 256 MiB for the masks of all groups
 
-// Memory of the caching allocator, which torch frees behind the stream's work.
-class Scratch {
+unsigned blocks_for(int64_t total) { return static_cast<unsigned>((total + kSimpleThreads - 1) / kSimpleThreads); }
+
+// One block of the caching allocator, which torch frees behind the stream's work.
+class Arena {
  public:
-  explicit Scratch(const Tensor& like) : like_(like) {}
+  // Says how much of what will be asked for; returns the number to ask with.
+  template <typename Value>
+  int64_t reserve(int64_t count) {
+    const int64_t begin = bytes_;
+    bytes_ += (std::max<int64_t>(1, count) * static_cast<int64_t>(sizeof(Value)) + 255) / 256 * 256;
+    return begin;
+  }
+
+  void allocate(const Tensor& like) {
+    tensor_.emplace(torch::stable::new_empty(like, {bytes_}, ScalarType::Byte));
+    base_ = static_cast<char*>(tensor_->mutable_data_ptr());
+  }
 
   template <typename Value>
-  Value* take(int64_t count) {
-    tensors_.push_back(torch::stable::new_empty(like_, {std::max<int64_t>(1, count) * int64_t(sizeof(Value))}, ScalarType::Byte));
-    return static_cast<Value*>(tensors_.back().mutable_data_ptr());
+  Value* at(int64_t begin) const {
+    return reinterpret_cast<Value*>(base_ + begin);
   }
 
  private:
-  const Tensor& like_;
-  std::vector<Tensor> tensors_;
+  int64_t bytes_ = 0;
+  std::optional<Tensor> tensor_;
+  char* base_ = nullptr;
 };
 
-// Sorts in place of the caller's pointers: they point to the result afterwards.
+// Keys with numbers, sorted stably by the lowest bits; memory for both and for the sort itself.
 template <typename Key>
-void sort_pairs(Scratch& scratch, Key*& keys, int32_t*& values, int64_t count, int begin_bit, int end_bit, cudaStream_t stream) {
-  cub::DoubleBuffer<Key> key_buffer(keys, scratch.take<Key>(count));
-  cub::DoubleBuffer<int32_t> value_buffer(values, scratch.take<int32_t>(count));
-  size_t bytes = 0;
-  STD_CUDA_CHECK(cub::DeviceRadixSort::SortPairs(nullptr, bytes, key_buffer, value_buffer, count, begin_bit, end_bit, stream));
-  void* temporary = scratch.take<char>(int64_t(bytes));
-  STD_CUDA_CHECK(cub::DeviceRadixSort::SortPairs(temporary, bytes, key_buffer, value_buffer, count, begin_bit, end_bit, stream));
-  keys = key_buffer.Current();
-  values = value_buffer.Current();
+class Sort {
+ public:
+  Sort(Arena& arena, int64_t count, int bits) : count_(count), bits_(bits) {
+    for (int side = 0; side < 2; ++side) {
+      keys_[side] = arena.reserve<Key>(count);
+      values_[side] = arena.reserve<int32_t>(count);
+    }
+    cub::DoubleBuffer<Key> keys;
+    cub::DoubleBuffer<int32_t> values;
+    STD_CUDA_CHECK(cub::DeviceRadixSort::SortPairs(nullptr, temporary_bytes_, keys, values, count_, 0, bits_));
+    temporary_ = arena.reserve<char>(static_cast<int64_t>(temporary_bytes_));
+  }
+
+  Key* keys(const Arena& arena) const { return arena.at<Key>(keys_[0]); }
+  int32_t* values(const Arena& arena) const { return arena.at<int32_t>(values_[0]); }
+
+  // Sorts what lies in keys() and in `values`, which may be another sort's result; returns where the values are now.
+  const int32_t* run(const Arena& arena, int32_t* values, cudaStream_t stream) {
+    cub::DoubleBuffer<Key> keys(keys_of(arena, 0), keys_of(arena, 1));
+    cub::DoubleBuffer<int32_t> both(values, arena.at<int32_t>(values_[1]));
+    STD_CUDA_CHECK(cub::DeviceRadixSort::SortPairs(arena.at<void>(temporary_), temporary_bytes_, keys, both, count_, 0, bits_, stream));
+    sorted_keys_ = keys.Current();
+    return both.Current();
+  }
+
+  const Key* sorted_keys() const { return sorted_keys_; }
+
+ private:
+  Key* keys_of(const Arena& arena, int side) const { return arena.at<Key>(keys_[side]); }
+
+  int64_t count_;
+  int bits_;
+  int64_t keys_[2], values_[2], temporary_ = 0;
+  size_t temporary_bytes_ = 0;
+  const Key* sorted_keys_ = nullptr;
+};
+
+template <typename Value>
+Threshold<Value> threshold_of(double threshold) {
+  const Value exact = threshold_as<Value>(threshold);
+  return {exact, exact * (Value(1) - Value(1e-6))};
 }
 
 template <typename Value, typename Score>
 void suppress_as(const Tensor& boxes, const Tensor& scores, const int64_t* groups, const Shape& shape, double threshold,
                  int64_t max_keep, bool masks_infinity, int64_t* keep, int64_t* counts, cudaStream_t stream) {
-  constexpr int kThreads = 256;
-  constexpr bool kWide = std::is_same_v<Score, double>;
-  const int64_t total = shape.images * shape.count, words = (shape.count + kTile - 1) / kTile;
-  const unsigned blocks = blocks_for(total, kThreads);
+  using Key = std::conditional_t<std::is_same_v<Score, double>, Word, uint32_t>;
+  const int64_t total = shape.images * shape.count;
+  const unsigned blocks = blocks_for(total);
+  const auto table_size = std::bit_ceil(static_cast<uint32_t>(2 * total));
   const Value* box_values = boxes.const_data_ptr<Value>();
   const Score* score_values = scores.const_data_ptr<Score>();
-  Scratch scratch(boxes);
+  const bool has_many = shape.count > kFew;
+  const int64_t most_words = (shape.count + kTile - 1) / kTile;
+  const int64_t mask_capacity = has_many ? std::min(kMaskWords, shape.images * shape.count * most_words) : 0;
 
-  Word* keys = scratch.take<Word>(total);
-  int32_t* slots = scratch.take<int32_t>(total);
-  const void* any_scores = score_values;
-  make_keys<<<blocks, kThreads, 0, stream>>>(kWide ? nullptr : static_cast<const float*>(any_scores),
-                                             kWide ? static_cast<const double*>(any_scores) : nullptr, total, keys, slots);
+  Arena arena;
+  Sort<Key> by_score(arena, total, sizeof(Key) * 8);
+  Sort<uint32_t> by_image(arena, shape.images > 1 ? total : 1, std::bit_width(static_cast<uint64_t>(shape.images - 1)));
+  Sort<uint32_t> by_group(arena, total, std::bit_width(table_size));
+  const auto table_at = arena.reserve<int32_t>(table_size);
+  const auto placed_at = arena.reserve<Box<Value>>(total);
+  // What begins as zeros lies side by side: three counters, flags of places, flags of ranks.
+  const auto zeros_at = arena.reserve<Word>(3);
+  const auto removed_at = arena.reserve<uint8_t>(total), kept_at = arena.reserve<uint8_t>(total);
+  const auto few_at = arena.reserve<Segment>(total), many_at = arena.reserve<Segment>(has_many ? total / kFew + 1 : 0);
+  const auto masks_at = arena.reserve<Word>(mask_capacity);
+  arena.allocate(boxes);
+
+  make_keys<<<blocks, kSimpleThreads, 0, stream>>>(score_values, total, by_score.keys(arena), by_score.values(arena));
   STD_CUDA_KERNEL_LAUNCH_CHECK();
-  // The lowest 29 bits of a float32 score are zero as float64, but for the NaNs at the end.
-  sort_pairs(scratch, keys, slots, total, kWide ? 0 : 29, 64, stream);
-  if (shape.images > 1) {  // both sorts are stable, so an image's boxes stay in order
-    uint32_t* images = scratch.take<uint32_t>(total);
-    make_images<<<blocks, kThreads, 0, stream>>>(slots, total, shape.count, images);
+  int32_t* slots = const_cast<int32_t*>(by_score.run(arena, by_score.values(arena), stream));
+  if (shape.images > 1) {  // the sorts are stable, so an image's boxes stay in order
+    make_images<<<blocks, kSimpleThreads, 0, stream>>>(slots, total, shape.count, by_image.keys(arena));
     STD_CUDA_KERNEL_LAUNCH_CHECK();
-    sort_pairs(scratch, images, slots, total, 0, std::bit_width(static_cast<uint64_t>(shape.images - 1)), stream);
+    slots = const_cast<int32_t*>(by_image.run(arena, slots, stream));
   }
 
-  Box<Value>* ranked_boxes = scratch.take<Box<Value>>(total);
-  int64_t* ranked_groups = scratch.take<int64_t>(total);
-  bool* takes_part = scratch.take<bool>(total);
-  gather<<<blocks, kThreads, 0, stream>>>(slots, box_values, score_values, groups, total, masks_infinity, ranked_boxes,
-                                          ranked_groups, takes_part);
+  const GroupTable table{arena.at<int32_t>(table_at), table_size - 1};
+  STD_CUDA_CHECK(cudaMemsetAsync(table.slots, 0xff, table_size * sizeof(int32_t), stream));
+  STD_CUDA_CHECK(cudaMemsetAsync(arena.at<char>(zeros_at), 0, static_cast<size_t>(few_at - zeros_at), stream));
+  number_groups<<<blocks, kSimpleThreads, 0, stream>>>(table, slots, box_values, score_values, groups, total, shape.count,
+                                                       masks_infinity, by_group.keys(arena), by_group.values(arena));
   STD_CUDA_KERNEL_LAUNCH_CHECK();
+  const int32_t* ranks = by_group.run(arena, by_group.values(arena), stream);
 
-  // Images share the mask's memory if theirs together would be too much of it.
-  const int64_t at_once = std::clamp<int64_t>((int64_t(1) << 28) / (shape.count * words), 1, std::min<int64_t>(shape.images, 65535));
-  Word* mask = scratch.take<Word>(at_once * shape.count * words);
-  for (int64_t image = 0; image < shape.images; image += at_once) {
-    const unsigned images = static_cast<unsigned>(std::min(at_once, shape.images - image));
-    const int64_t begin = image * shape.count;
-    const dim3 grid(static_cast<unsigned>(words * (words + 1) / 2), images);
-    fill_mask<<<grid, kTile, 0, stream>>>(ranked_boxes + begin, ranked_groups + begin, shape.count, words,
-                                          threshold_as<Value>(threshold), mask);
+  Word* counters = arena.at<Word>(zeros_at);
+  const Division division{{arena.at<Segment>(few_at), counters}, {arena.at<Segment>(many_at), counters + 1}, counters + 2, mask_capacity};
+  Box<Value>* placed = arena.at<Box<Value>>(placed_at);
+  uint8_t* kept = arena.at<uint8_t>(kept_at);
+  gather<<<blocks, kSimpleThreads, 0, stream>>>(by_group.sorted_keys(), ranks, slots, box_values, total, table_size, division, placed);
+  STD_CUDA_KERNEL_LAUNCH_CHECK();
+  const auto limit = threshold_of<Value>(threshold);
+  walk_few<<<static_cast<unsigned>(std::min<int64_t>(kWalkBlocks, total)), kFewThreads, 0, stream>>>(
+      division.few, placed, ranks, limit, max_keep, arena.at<uint8_t>(removed_at), kept);
+  STD_CUDA_KERNEL_LAUNCH_CHECK();
+  if (has_many) {
+    Word* masks = arena.at<Word>(masks_at);
+    fill_masks<<<kMaskBlocks, kTile, 0, stream>>>(division.many, placed, limit, masks);
     STD_CUDA_KERNEL_LAUNCH_CHECK();
-    walk<<<images, kWalkThreads, static_cast<size_t>(words) * sizeof(Word), stream>>>(
-        mask, slots + begin, takes_part + begin, shape.count, words, max_keep, keep + image * max_keep, counts + image);
+    const int64_t words = std::min(most_words, kMost / kTile);
+    walk_many<<<static_cast<unsigned>(std::min<int64_t>(kWalkBlocks, total / kFew + 1)), kManyThreads, words * sizeof(Word), stream>>>(
+        division.many, masks, ranks, max_keep, kept);
     STD_CUDA_KERNEL_LAUNCH_CHECK();
   }
+  list_kept<<<static_cast<unsigned>(shape.images), kListThreads, 0, stream>>>(kept, slots, shape.count, max_keep, keep, counts);
+  STD_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
 // Fills keep[images, max_keep] and counts[images] without a word to the host.
 void suppress(const Tensor& boxes, const Tensor& scores, const Tensor& groups, const Shape& shape, double threshold,
               int64_t max_keep, bool masks_infinity, int64_t* keep, int64_t* counts, cudaStream_t stream) {
-  require(shape.count <= kMaxCount, "an image has ", shape.count, " boxes: at most ", kMaxCount, " are supported on CUDA");
   if (shape.count == 0) {
     STD_CUDA_CHECK(cudaMemsetAsync(counts, 0, shape.images * sizeof(int64_t), stream));
     STD_CUDA_CHECK(cudaMemsetAsync(keep, 0xff, shape.images * max_keep * sizeof(int64_t), stream));

@@ -91,11 +91,31 @@ SPNAS_HD Sample<T> sample_at(const Span<T>& span, int32_t bin, int32_t number, i
   return {true, low, low + 1, position - T(low)};
 }
 
+// Which samples of a bin can touch a pixel: numbers [begin, end), more rather than fewer.
+struct SampleRange {
+  int32_t begin, end;
+};
+
+template <typename T>
+SPNAS_HD SampleRange samples_near(const Span<T>& span, int32_t bin, int32_t pixel, int32_t size) {
+  constexpr int32_t kFewSamples = 4;  // looking at all of them costs less
+  const T spacing = span.bin / T(span.samples);
+  if (span.samples <= kFewSamples || !(spacing > T(0))) return {0, span.samples};
+  const T first = plus(span.start, times(T(bin), span.bin));
+  // Samples up to a pixel outside count for the border.
+  const T low = T(pixel == 0 ? -1 : pixel - 1) - first, high = T(pixel == size - 1 ? size : pixel + 1) - first;
+  const T slack = T(2) + T(1e-6) * (T(fabs(span.start)) + T(fabs(first)) + T(size)) / spacing;
+  const T begin = low / spacing - slack, end = high / spacing + slack, most = T(span.samples);
+  return {begin > T(0) ? (begin < most ? int32_t(begin) : span.samples) : 0,
+          end < most ? (end > T(0) ? int32_t(end) + 1 : 0) : span.samples};
+}
+
 // What one pixel of the axis weighs in a bin, before the average over samples is taken.
 template <typename T>
 SPNAS_HD T weight_of(const Span<T>& span, int32_t bin, int32_t pixel, int32_t size) {
   T weight = T(0);
-  for (int32_t number = 0; number < span.samples; ++number) {
+  const SampleRange near = samples_near(span, bin, pixel, size);
+  for (int32_t number = near.begin; number < near.end; ++number) {
     const Sample<T> sample = sample_at(span, bin, number, size);
     if (sample.is_inside && sample.low == pixel) weight += T(1) - sample.share_of_high;
     if (sample.is_inside && sample.high == pixel) weight += sample.share_of_high;

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <type_traits>
+
 #include "common/cuda.h"
 #include "roi_align_fpn/arguments.h"
 #include "roi_align_fpn/device.cuh"
@@ -26,44 +29,124 @@ Launch<Stored> make_launch(const Geometry& geometry, const Tensor& rois, int64_t
   return launch;
 }
 
+dim3 grid_for(int64_t rois, int64_t channels, int32_t of_block) {
+  return dim3(static_cast<unsigned>(rois), static_cast<unsigned>((channels + of_block - 1) / of_block));
+}
+
+// Whether the tables of axis.cuh hold the bins of an axis, and their offsets reach all elements of an image.
+bool fits_tables(const Geometry& geometry, int64_t channels) {
+  bool reaches = true;
+  for (size_t level = 0; level < geometry.heights.size(); ++level) {
+    reaches = reaches && geometry.heights[level] * geometry.widths[level] < (int64_t(1) << 31) / channels;
+  }
+  return reaches && geometry.pooled_height <= kMostBins && geometry.pooled_width <= kMostBins;
+}
+
+// Whether levels in one memory format exist; each kernel leaves the other's RoIs alone.
+template <typename Stored>
+bool has_format(const Launch<Stored>& launch, bool channels_last) {
+  return std::any_of(launch.levels, launch.levels + launch.rule.levels,
+                     [&](const Level<Stored>& level) { return level.channels_last == channels_last; });
+}
+
+// Whether four channels can be read or written at once.
+template <typename Stored>
+bool takes_packs(const Launch<Stored>& launch, int32_t bins) {
+  return bins <= Interleaved<4>::kMostBins && launch.channels % 4 == 0 &&
+         std::all_of(launch.levels, launch.levels + launch.rule.levels, [](const Level<Stored>& level) {
+           return reinterpret_cast<uintptr_t>(level.data) % (4 * sizeof(Stored)) == 0;
+         });
+}
+
 template <typename Stored>
 void launch_forward(const Tensors& features, const Tensor& rois, const Geometry& geometry, Tensor& output) {
-  const int64_t channels = features[0].size(1);
+  const int64_t channels = features[0].size(1), count = rois.size(0);
   auto launch = make_launch<const Stored>(geometry, rois, channels);
   for (size_t i = 0; i < features.size(); ++i) {
     launch.levels[i].data = static_cast<const Stored*>(features[i].const_data_ptr());
     launch.levels[i].channels_last = is_channels_last(features[i]);
   }
-  const dim3 grid(static_cast<unsigned>(rois.size(0)), static_cast<unsigned>((channels + kChannels - 1) / kChannels));
-  forward_kernel<Stored><<<grid, kThreads, 0, current_stream(features[0])>>>(launch, static_cast<Stored*>(output.mutable_data_ptr()));
-  STD_CUDA_KERNEL_LAUNCH_CHECK();
+  const cudaStream_t stream = current_stream(features[0]);
+  const int32_t bins = geometry.bins();
+  Stored* target = static_cast<Stored*>(output.mutable_data_ptr());
+  const auto interleaved = [&](auto pack) {
+    using Layout = Interleaved<pack()>;
+    forward_interleaved<Stored, pack()><<<grid_for(count, channels, Layout::kChannels), kThreads,
+                                          bins * Layout::kStride * sizeof(float), stream>>>(launch, target);
+    STD_CUDA_KERNEL_LAUNCH_CHECK();
+  };
+  if (!fits_tables(geometry, channels)) {
+    forward_any<Stored><<<grid_for(count, channels, kChannels), kThreads, 0, stream>>>(launch, target);
+    STD_CUDA_KERNEL_LAUNCH_CHECK();
+    return;
+  }
+  if (has_format(launch, false)) {
+    forward_planar<Stored><<<grid_for(count, channels, planar_channels(geometry.pooled_height, bins)), kThreads,
+                             planar_floats(geometry.pooled_height, bins) * sizeof(float), stream>>>(launch, target);
+    STD_CUDA_KERNEL_LAUNCH_CHECK();
+  }
+  if (has_format(launch, true)) {
+    if (takes_packs(launch, bins)) {
+      interleaved(std::integral_constant<int, 4>());
+    } else {
+      interleaved(std::integral_constant<int, 1>());
+    }
+  }
 }
 
 template <typename Stored>
-void launch_backward(const Tensor& gradient, const Tensor& rois, const Geometry& geometry, const Integers& channels_last,
-                     bool deterministic, Tensors& sums) {
-  const int64_t channels = gradient.size(1);
-  auto launch = make_launch<float>(geometry, rois, channels);
+void launch_backward(const Launch<float>& launch, const Stored* incoming, int64_t rois, const Geometry& geometry, cudaStream_t stream) {
+  const int32_t bins = geometry.bins();
+  const auto interleaved = [&](auto pack) {
+    using Layout = Interleaved<pack()>;
+    backward_interleaved<Stored, pack()><<<grid_for(rois, launch.channels, Layout::kChannels), kThreads,
+                                           bins * Layout::kStride * sizeof(float), stream>>>(launch, incoming);
+    STD_CUDA_KERNEL_LAUNCH_CHECK();
+  };
+  if (!fits_tables(geometry, launch.channels)) {
+    backward_any<Stored><<<grid_for(rois, launch.channels, kChannels), kThreads, 0, stream>>>(launch, incoming);
+    STD_CUDA_KERNEL_LAUNCH_CHECK();
+    return;
+  }
+  if (has_format(launch, false)) {
+    backward_planar<Stored><<<grid_for(rois, launch.channels, planar_channels(geometry.pooled_height, bins)), kThreads,
+                              planar_floats(geometry.pooled_height, bins) * sizeof(float), stream>>>(launch, incoming);
+    STD_CUDA_KERNEL_LAUNCH_CHECK();
+  }
+  if (has_format(launch, true)) {
+    if (takes_packs(launch, bins)) {
+      interleaved(std::integral_constant<int, 4>());
+    } else {
+      interleaved(std::integral_constant<int, 1>());
+    }
+  }
+}
+
+template <typename Stored>
+void launch_deterministic_backward(const Launch<float>& launch, const Stored* incoming, int64_t rois, const Geometry& geometry,
+                                   cudaStream_t stream) {
+  const int64_t blocks = geometry.images * ((launch.channels + kTileChannels - 1) / kTileChannels);
+  require(blocks <= 65535, "the deterministic backward takes at most 65535 blocks of 8 channels over all images, not ", blocks);
+  for (int32_t level = 0; level < geometry.rule.levels; ++level) {
+    const int64_t tiles = ((geometry.heights[level] + kTileSide - 1) / kTileSide) * ((geometry.widths[level] + kTileSide - 1) / kTileSide);
+    if (tiles == 0) continue;
+    const dim3 grid(static_cast<unsigned>(tiles), static_cast<unsigned>(blocks));
+    deterministic_backward_kernel<Stored><<<grid, kThreads, 0, stream>>>(launch, incoming, level, rois);
+    STD_CUDA_KERNEL_LAUNCH_CHECK();
+  }
+}
+
+template <typename Stored>
+void spread(const Tensor& gradient, const Tensor& rois, const Geometry& geometry, const Integers& channels_last,
+            bool deterministic, Tensors& sums) {
+  auto launch = make_launch<float>(geometry, rois, gradient.size(1));
   for (size_t i = 0; i < sums.size(); ++i) {
     launch.levels[i].data = sums[i].mutable_data_ptr<float>();
     launch.levels[i].channels_last = channels_last[i] != 0;
   }
   const Stored* incoming = static_cast<const Stored*>(gradient.const_data_ptr());
-  const cudaStream_t stream = current_stream(gradient);
-  if (!deterministic) {
-    const dim3 grid(static_cast<unsigned>(rois.size(0)), static_cast<unsigned>((channels + kChannels - 1) / kChannels));
-    backward_kernel<Stored><<<grid, kThreads, 0, stream>>>(launch, incoming);
-    STD_CUDA_KERNEL_LAUNCH_CHECK();
-    return;
-  }
-  const int64_t blocks = geometry.images * ((channels + kTileChannels - 1) / kTileChannels);
-  require(blocks <= 65535, "the deterministic backward takes at most 65535 blocks of 8 channels over all images, not ", blocks);
-  for (int32_t level = 0; level < geometry.rule.levels; ++level) {
-    const int64_t tiles = ((geometry.heights[level] + kTileSide - 1) / kTileSide) * ((geometry.widths[level] + kTileSide - 1) / kTileSide);
-    const dim3 grid(static_cast<unsigned>(tiles), static_cast<unsigned>(blocks));
-    deterministic_backward_kernel<Stored><<<grid, kThreads, 0, stream>>>(launch, incoming, level, rois.size(0));
-    STD_CUDA_KERNEL_LAUNCH_CHECK();
-  }
+  const auto run = deterministic ? launch_deterministic_backward<Stored> : launch_backward<Stored>;
+  run(launch, incoming, rois.size(0), geometry, current_stream(gradient));
 }
 
 Tensor roi_align_fpn_cuda(Tensors features, Tensor rois, Floats spatial_scales, int64_t pooled_height, int64_t pooled_width,
@@ -108,9 +191,9 @@ Tensors roi_align_fpn_backward_cuda(Tensor gradient, Tensor rois, int64_t images
   }
   if (!is_empty && gradient.numel() > 0) {
     switch (gradient.scalar_type()) {
-      case ScalarType::Float: launch_backward<float>(gradient, rois, geometry, channels_last, deterministic, sums); break;
-      case ScalarType::Half: launch_backward<__half>(gradient, rois, geometry, channels_last, deterministic, sums); break;
-      case ScalarType::BFloat16: launch_backward<__nv_bfloat16>(gradient, rois, geometry, channels_last, deterministic, sums); break;
+      case ScalarType::Float: spread<float>(gradient, rois, geometry, channels_last, deterministic, sums); break;
+      case ScalarType::Half: spread<__half>(gradient, rois, geometry, channels_last, deterministic, sums); break;
+      case ScalarType::BFloat16: spread<__nv_bfloat16>(gradient, rois, geometry, channels_last, deterministic, sums); break;
       default: refuse("the gradient must be float32, float16 or bfloat16 on CUDA");
     }
   }

@@ -20,8 +20,8 @@ def copy_weights_(
     """Write ``destination[o, i, …] = source[output_map[o], input_map[i], …] · scale[i]`` for many tensors at once.
 
     Values are converted to the destination's dtype; a scaled one is computed in float32 (float64 if either side is) and
-    rounded once. Between equal layouts, copies without map, scale and conversion are copied as memory. One launch on
-    CUDA.
+    rounded once. Between equal layouts, copies without map, scale and conversion are copied as memory. On CUDA
+    there is one launch for these and one for the others; for copies that happen again and again, make a ``CopyPlan``.
 
     Args:
         destinations: tensors of up to six dimensions on one device, written in place; no two of them overlap, and none
@@ -33,7 +33,28 @@ def copy_weights_(
 
     Raises:
         ValueError: counts, devices or shapes differ, or a dtype can't be converted.
-        RuntimeError: a map points outside its source, or memory overlaps.
+        RuntimeError: a map points outside its source, or memory overlaps; on CUDA, a graph is being captured.
+    """
+    arguments = checked_arguments(destinations, sources, output_maps, input_maps, scales)
+    if not arguments[0]:
+        return
+    run = torch.ops.spnas.copy_weights_ if is_native(destinations[0]) else reference.copy_weights_
+    run(*arguments)
+    # Otherwise a backward that has saved a destination would go on with the new values.
+    torch.autograd.graph.increment_version(destinations)
+
+
+def checked_arguments(
+    destinations: Sequence[Tensor],
+    sources: Sequence[Tensor],
+    output_maps: Sequence[Tensor | None] | None,
+    input_maps: Sequence[Tensor | None] | None,
+    scales: Sequence[Tensor | float | None] | None,
+) -> tuple[list[Tensor], list[Tensor], list[Tensor | None], list[Tensor | None], list[Tensor | None]]:
+    """Arguments of ``copy_weights_`` as the operators take them.
+
+    Raises:
+        ValueError: as there.
     """
     count = len(destinations)
     maps_out: Sequence[Tensor | None] = [None] * count if output_maps is None else list(output_maps)
@@ -49,13 +70,10 @@ def copy_weights_(
         if len(entries) != count:
             raise ValueError(f"{count} destinations for {len(entries)} {name}: one each is needed")
     if not count:
-        return
+        return [], [], [], [], []
     plain_scales = [None if factor is None else torch.as_tensor(factor, dtype=torch.float64) for factor in factors]
     _check(destinations, sources, maps_out, maps_in, plain_scales)
-    run = torch.ops.spnas.copy_weights_ if is_native(destinations[0]) else reference.copy_weights_
-    run(list(destinations), list(sources), maps_out, maps_in, plain_scales)
-    # Otherwise a backward that has saved a destination would go on with the new values.
-    torch.autograd.graph.increment_version(destinations)
+    return list(destinations), list(sources), list(maps_out), list(maps_in), plain_scales
 
 
 def _check(

@@ -90,7 +90,7 @@ def test_same_indices_as_torchvision(kind: str, iou_threshold: float, dtype: tor
 
 @devices
 @pytest.mark.parametrize("iou_threshold", [0.3, 0.5, 0.7])
-@pytest.mark.parametrize(("count", "groups"), [(3000, 1), (3000, 1000), (4100, 4)])
+@pytest.mark.parametrize(("count", "groups"), [(3000, 1), (3000, 1000), (4100, 4), (9000, 3)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_same_indices_as_torchvision_in_large_calls(
     kind: str, count: int, groups: int, iou_threshold: float, device: str
@@ -106,6 +106,7 @@ row = st.tuples(
 )
 
 
+@devices
 @settings(max_examples=300)
 @given(
     rows=st.lists(row, min_size=1, max_size=100),
@@ -114,12 +115,12 @@ row = st.tuples(
     dtype=st.sampled_from([torch.float32, torch.float64]),
 )
 def test_same_indices_as_torchvision_for_odd_numbers(
-    rows: list[tuple[float, ...]], repeats: int, iou_threshold: float, dtype: torch.dtype
+    rows: list[tuple[float, ...]], repeats: int, iou_threshold: float, dtype: torch.dtype, device: str
 ) -> None:
     """Overflow, underflow, infinities, signed zeros, duplicates."""
     table = torch.tensor(rows, dtype=torch.float64).repeat(repeats, 1)[:200].to(dtype)
     boxes = torch.cat([table[:, :2], table[:, :2] + table[:, 2:4]], 1)
-    assert_as_torchvision((boxes, table[:, 4].clone(), table[:, 5].long()), iou_threshold)
+    assert_as_torchvision((boxes, table[:, 4].clone(), table[:, 5].long()), iou_threshold, device)
 
 
 @devices

@@ -68,7 +68,7 @@ def check_rois(rois: Tensor, images: int) -> None:
 def levels(boxes: Tensor, count: int, first_level: int, canonical_level: int, canonical_size: float) -> Tensor:
     """Level index of each of Tensor[K, 4]."""
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    level = torch.floor(canonical_level + torch.log2(area.sqrt() / canonical_size) + 1e-6)
+    level = torch.floor(canonical_level + torch.log2(area.sqrt() / torch.full_like(area, canonical_size)) + 1e-6)
     return (level - first_level).clamp(0, count - 1).long()
 
 
@@ -87,11 +87,13 @@ def axis_weights(
     extent = last * scale - offset - start
     if not aligned:
         extent = extent.clamp(min=1)
-    samples = torch.full_like(extent, sampling_ratio) if sampling_ratio > 0 else (extent / pooled).ceil()
+    # By a tensor: torch multiplies CUDA tensors by a number's reciprocal, which rounds otherwise.
+    bin_size = extent / torch.full_like(extent, pooled)
+    samples = torch.full_like(extent, sampling_ratio) if sampling_ratio > 0 else bin_size.ceil()
     most = int(samples.max()) if len(samples) else 0
     number = torch.arange(most, device=first.device, dtype=first.dtype)  # [S]
     bins = torch.arange(pooled, device=first.device, dtype=first.dtype)[None, :, None]
-    width = (extent / pooled)[:, None, None]
+    width = bin_size[:, None, None]
     within = (number + 0.5) * width / samples.clamp(min=1)[:, None, None]
     position = start[:, None, None] + bins * width + within  # [K, pooled, S]
     inside = (position >= -1) & (position <= size) & (number < samples[:, None, None])
