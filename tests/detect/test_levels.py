@@ -1,8 +1,13 @@
 """Which levels a detector has: stages of the backbone, extra ones, and anchors on each."""
 
+import re
+import tomllib
+from pathlib import Path
+
 import pytest
 import torch
 from click.testing import CliRunner
+from full_size import FASTER_RCNN, RETINANET
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
@@ -220,3 +225,15 @@ def test_levels_that_cannot_be_are_refused_before_anything_is_read(tmp_path, ass
     assert (result.exit_code, len(errors)) == (2, 1), result.output
     assert message in errors[0]
     assert not (tmp_path / "o").exists()
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "levels.md"
+
+
+def test_the_page_gives_the_settings_of_torchvisions_detectors():
+    blocks = re.findall(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    given = [DetectorSettings.model_validate(tomllib.loads(block)["detector"]) for block in blocks]
+    assert given == [DetectorSettings.model_validate(FASTER_RCNN), DetectorSettings.model_validate(RETINANET)]
+    for setting in ("levels", "extra_levels", "anchor_sizes", "anchor_strides"):
+        assert setting in DetectorSettings.model_fields
+        assert f"| `{setting}` |" in PAGE.read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from same_detections import assert_same_detections
+from same_proposals import are_same_boxes, recorded_proposals
 from torch import nn
 from torchvision.models.detection import FasterRCNN as TorchvisionFasterRCNN
 from torchvision.models.detection import RetinaNet as TorchvisionRetinaNet
@@ -137,26 +138,6 @@ def detections_of_fifty_images(detector, theirs, label_shift=0):
         found += detector.detect(*padded(theirs, images)).images()
         expected += [{**one, "labels": one["labels"] + label_shift} for one in theirs(images)]
     return found, expected
-
-
-def recorded_proposals(detector, theirs):
-    """Two lists that grow by the proposals of every image, ours and theirs."""
-    found, expected, select = [], [], detector.rpn.select
-
-    def selecting(*arguments):
-        chosen = select(*arguments)
-        found.extend(boxes[is_valid] for boxes, is_valid in zip(*chosen, strict=True))
-        return chosen
-
-    detector.rpn.select = selecting
-    theirs.rpn.register_forward_hook(lambda module, inputs, output: expected.extend(output[0]))
-    return found, expected
-
-
-def are_same_boxes(one, other):
-    """Whether each box of one has one in the other, to a thousandth of a pixel."""
-    distances = (one[:, None] - other).abs().amax(-1)
-    return len(one) == len(other) and bool((distances.amin(0) <= 1e-3).all() and (distances.amin(1) <= 1e-3).all())
 
 
 @torch.no_grad()

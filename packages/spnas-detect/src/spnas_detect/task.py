@@ -11,14 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from spnas_core.cost import backbone_cost
-from spnas_core.errors import ConfigError
+from spnas_core.encoding import Architecture
+from spnas_core.errors import ConfigError, EvaluationError
 from spnas_core.inheritance import Receipt, calibrate_pass_through, materialise, output_change
+from spnas_core.interchange.initial_weights import InitialWeights
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.networks import Backbone
 from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity, MetricSpec, Pretraining, Progress, Report
 from spnas_detect.data import CachedData, cache_thumbnails, normalize, open_cache
 from spnas_detect.detectors import build_detector
 from spnas_detect.detectors.building import BACKBONE, detector_maps
+from spnas_detect.detectors.levels import check_levels
+from spnas_detect.detectors.origin import Origin, origin_of, read_origin
 from spnas_detect.devices import choose_device
 from spnas_detect.metrics import metric_factory
 from spnas_detect.preparation import (
@@ -35,6 +39,7 @@ from spnas_detect.training import (
     OutOfMemoryError,
     StepRecord,
     Trainer,
+    check_freeze_at,
     convert_norms,
     freeze_inherited,
     load_weights,
@@ -101,6 +106,24 @@ class DetectionTask:
         data = classification_data(self.settings)
         return tuple(f"{data.spec}: {note}" for note in data.notes)
 
+    def check_start(self, start: Architecture, weights: InitialWeights | None) -> tuple[str, ...]:
+        """Refuse a start that has not the levels and stages that the settings name, or whose weights do not fit.
+
+        Returns:
+            What of the weights is left out; which classes they know is told by the start's receipt.
+
+        Raises:
+            ConfigError: levels or ``freeze_at`` that the start does not have.
+            WeightsError: the weights are of a detector of other sizes.
+        """
+        check_levels(self.settings.detector, start)
+        check_freeze_at(self.settings.training.freeze_at, start, inherits=True)
+        if weights is None:
+            return ()
+        origin = origin_of(weights.said, weights.architecture)
+        origin.check(weights.tensors, self.settings.detector, "task.")
+        return origin.notes()
+
     def evaluate(self, request: EvaluationRequest, report: Report) -> Evaluation:
         """Inherit, train, score, and write the weights.
 
@@ -108,7 +131,8 @@ class DetectionTask:
         half the size (``training.accumulate``); the receipt says so.
 
         Raises:
-            EvaluationError: the loss diverged, or a step does not fit in memory in parts either.
+            EvaluationError: the loss diverged, a step does not fit in memory in parts either, or the candidate lacks a
+                stage that the settings name.
             DataError: the cache is gone.
             WeightsError: the parent's weights cannot be read.
         """
@@ -129,14 +153,20 @@ class DetectionTask:
 
     def _evaluate(self, request: EvaluationRequest, settings: DetectionSettings, report: Report) -> Evaluation:
         begin = time.perf_counter()
+        try:
+            check_levels(self.settings.detector, request.rewrite.child)
+        except ConfigError as error:  # the start has them: it is the candidate that lacks a stage
+            raise EvaluationError(str(error)) from error
         device = choose_device(self.settings.device)
         make_repeatable(deterministic=self.settings.deterministic, seed=request.seed)
         data = self._data(settings)
         loader = train_loader(settings.training, data, seed=request.seed)
-        parent = {} if request.parent_weights is None else load_weights(request.parent_weights)
+        parent, origin = {}, Origin()
+        if request.parent_weights is not None:
+            parent, origin = load_weights(request.parent_weights), read_origin(request.parent_weights)
         if request.pretraining is not None and request.pretraining.fresh:
             parent = {name: tensor for name, tensor in parent.items() if not name.startswith(BACKBONE)}
-        detector, receipt = self._materialise(request, parent, data, device)
+        detector, receipt = self._materialise(request, parent, origin, data, device)
         pretrained = {} if request.pretraining is None else self._pretrain(request, detector, report)
         trainer = Trainer(
             detector,
@@ -162,6 +192,7 @@ class DetectionTask:
             cost=backbone_cost(request.rewrite.child, *self.settings.image_size).as_dict(),
             receipt={
                 **(receipt.as_dict() if parent else {}),
+                **({"origin": list(notes)} if (notes := origin.notes(data.classes)) else {}),
                 **pretrained,
                 **_of_rows(detector),
                 **({"partial_scores": partial} if partial else {}),
@@ -207,6 +238,7 @@ class DetectionTask:
         self,
         request: EvaluationRequest,
         parent: Mapping[str, Tensor],
+        origin: Origin,
         data: CachedData,
         device: torch.device,
     ) -> tuple[nn.Module, Receipt]:
@@ -218,6 +250,8 @@ class DetectionTask:
             parent,
             generator=generator,
             seed=request.seed,
+            parent_stages=origin.stages,
+            class_map=origin.class_map(data.classes),
         )
         norm = self.settings.training.norm
         freeze_inherited(detector, plan, norm, self.settings.training.freeze_at)

@@ -80,11 +80,10 @@ def from_torchvision_detector(state: Mapping[str, Tensor]) -> TorchvisionDetecto
     stages = _stages_read(architecture, neck)
     for name, tensor in _folded(neck).items():
         tensors[f"extra.{name.removeprefix(EXTRA)}" if name.startswith(EXTRA) else f"neck.{name}"] = tensor
-    left_out = []
-    for prefix, sign, why in _NEWER:
-        if any(name.startswith(sign) for name in state):
-            left_out.append(f"{prefix.removesuffix('.')} ({why})")
-            state = {name: tensor for name, tensor in state.items() if not name.startswith(prefix)}
+    newer = [part for part in _NEWER if any(name.startswith(part[1]) for name in state)]
+    left_out = [f"{prefix.removesuffix('.')} ({why})" for prefix, _, why in newer]
+    foreign = tuple(prefix for prefix, _, _ in newer)
+    state = {name: tensor for name, tensor in state.items() if not name.startswith(foreign)}
     known = ("rpn.head.", "roi_heads.box_head.", "roi_heads.box_predictor.", "head.")
     others = {name.rpartition(".")[0] for name in state if not name.startswith((BODY, FPN, *known))}
     left_out += sorted({".".join(name.split(".")[:2]) for name in others})

@@ -12,6 +12,7 @@ from spnas_core.tasks.protocols import (
     Task,
     TaskPlugin,
     check_pretraining,
+    check_start,
     data_fingerprint,
     pretrains,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "Task",
     "TaskPlugin",
     "check_pretraining",
+    "check_start",
     "data_fingerprint",
     "pretrains",
 ]

@@ -6,9 +6,13 @@ Everything that crosses is a frozen value of plain Python types, so that it can 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite
+
+if TYPE_CHECKING:
+    from spnas_core.interchange.initial_weights import InitialWeights
 
 Split = Literal["validation", "test"]
 SMALLEST_IMAGE = 32
@@ -198,6 +202,26 @@ def check_pretraining(task: Task) -> tuple[str, ...]:
     """
     check = getattr(task, "check_pretraining", None)
     return () if check is None else tuple(check())
+
+
+def check_start(task: Task, start: Architecture, weights: "InitialWeights | None") -> tuple[str, ...]:
+    """Ask a task whether a search can begin, before it reads any data.
+
+    A task that knows has a method ``check_start(start, weights)``.
+
+    Args:
+        task: not prepared yet.
+        start: the first architecture.
+        weights: from outside that it begins with; None for fresh ones.
+
+    Returns:
+        What a reader of results should know of it.
+
+    Raises:
+        SpnasError: the task's settings, the start and the weights do not fit together.
+    """
+    check = getattr(task, "check_start", None)
+    return () if check is None else tuple(check(start, weights))
 
 
 def data_fingerprint(task: Task) -> str:

@@ -4,6 +4,23 @@ from collections.abc import Sequence
 
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
+from spnas_detect.detectors.settings import DetectorSettings
+from spnas_detect.heads.extra_levels import COUNTS
+
+
+def check_levels(settings: DetectorSettings, architecture: Architecture) -> None:
+    """Refuse levels that a detector on an architecture would not have.
+
+    Raises:
+        ConfigError: a stage that is not there, or anchor sizes of more levels than there are.
+    """
+    count = len(read_stages(settings.levels, architecture)) + COUNTS[settings.extra_levels or "none"]
+    sizes = settings.anchor_sizes or ()
+    if len(sizes) > count:
+        raise ConfigError(
+            f"detector.anchor_sizes has sizes for {len(sizes)} levels, and {architecture} gives a detector {count}: "
+            "leave out those of the coarsest, or choose more levels"
+        )
 
 
 def read_stages(levels: Sequence[str] | None, architecture: Architecture) -> tuple[int, ...]:

@@ -1,15 +1,19 @@
 """What weights say of the detector that they are of, and whether that is one which a child can continue."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
 
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from spnas_core.encoding import Architecture
 from spnas_core.errors import WeightsError
 from spnas_detect.detectors.classes import ClassMap, match_classes
+from spnas_detect.detectors.description import METADATA_KEY
 from spnas_detect.detectors.levels import known_stages
 from spnas_detect.detectors.settings import DetectorSettings
 
@@ -36,11 +40,11 @@ class Origin:
         """Which of its classes a child's are; None where they are the same, and where nothing says."""
         return match_classes(self.classes, classes) if self.classes else None
 
-    def notes(self, classes: Sequence[str]) -> tuple[str, ...]:
+    def notes(self, classes: Sequence[str] = ()) -> tuple[str, ...]:
         """Tell a user which classes are inherited by name and which parts have no counterpart."""
         notes = []
         found = self.class_map(classes)
-        if found is not None:
+        if classes and found is not None:
             new = [name for name, source in zip(classes, found.sources, strict=True) if source is None]
             known = f"{len(classes) - len(new)} of {len(classes)} classes are inherited by their names"
             notes.append(known + (f"; new: {', '.join(new)}" if new else ""))
@@ -96,6 +100,16 @@ def origin_of(said: Mapping[str, Any], architecture: Architecture) -> Origin:
         str(said.get("source", "")),
         tuple(left_out) if _is_list_of(left_out, str) else (),
     )
+
+
+def read_origin(path: Path) -> Origin:
+    """Read what a weights file says of itself; a file that says nothing, or nonsense, is of no known origin."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            said = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
+        return origin_of(said, Architecture.parse(str(said["architecture"])))
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+        return Origin()
 
 
 def implied_settings(tensors: Mapping[str, Tensor]) -> dict[str, object]:

@@ -5,7 +5,7 @@ import torch
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_detect.detectors import build_detector, detector_factory
-from spnas_detect.detectors.levels import read_stages
+from spnas_detect.detectors.levels import check_levels
 from spnas_detect.devices import choose_device
 from spnas_detect.jobs.inheriting import inherited
 from spnas_detect.jobs.settings import TrainSettings
@@ -21,7 +21,7 @@ def check_settings(settings: TrainSettings) -> None:
         SpnasError: the first mistake.
     """
     architecture = Architecture.parse(settings.architecture)
-    read_stages(settings.detector.levels, architecture)
+    check_levels(settings.detector, architecture)
     check_freeze_at(settings.training.freeze_at, architecture, inherits=settings.init is not None)
     detector_factory(settings.detector.detector)
     neck_factory(settings.detector.neck)

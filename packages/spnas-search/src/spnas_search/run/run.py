@@ -8,10 +8,11 @@ from typing import Self
 
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, suggestion
+from spnas_core.interchange.initial_weights import read_initial_weights
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.plugins import registry
 from spnas_core.space import SearchSpace
-from spnas_core.tasks import MetricSpec, Report, Task, check_pretraining, data_fingerprint, pretrains
+from spnas_core.tasks import MetricSpec, Report, Task, check_pretraining, check_start, data_fingerprint, pretrains
 from spnas_search.archive import Archive, RunLock, Tradeoff, WeightStore
 from spnas_search.executors import Executor, executor_plugin
 from spnas_search.executors.resources import share_cores
@@ -58,6 +59,9 @@ class Run:
         self.latency = latency_bound(settings.run, self.meter)
         self.space = counted if self.latency is None else replace(counted, bounds=(self.latency,))
         self.strategy = _strategy(settings, self.space)
+        if not files.archive.exists():
+            weights = None if settings.run.init is None else read_initial_weights(settings.run.init, start)
+            self.remarks += check_start(self.task, start, weights)
         of_pretraining = self._check_settings()
         self._resources = share_cores(settings.executor, self.round_size)
         if self._resources.remark:

@@ -148,7 +148,9 @@ class RunSettings(_Table):
     Attributes:
         seed: of the whole search.
         start: code of the architecture that the search starts from.
-        init: weights to start from: ``torchvision:FILE`` or ``FILE.safetensors``; None for fresh ones.
+        init: weights to start from: ``torchvision:FILE`` (a ResNet's, or a detector's with FPN on one),
+            ``torchvision-backbone:FILE`` (of the detector the backbone alone) or ``FILE.safetensors``; None for fresh
+            ones.
         warm_start_epochs: that the start is trained before anything is compared.
         inherit: what children begin with: ``parent``, their parent's weights; ``warm-start``, those of the start after
             its warm start, through the composed rewrite; ``none``, fresh ones.
