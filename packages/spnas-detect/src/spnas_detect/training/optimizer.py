@@ -17,7 +17,8 @@ def make_optimizer(module: nn.Module, settings: TrainingSettings, learning_rate:
     ]
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=learning_rate, betas=(settings.momentum, 0.999), fused=True)
-    return torch.optim.SGD(groups, lr=learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0)
+    nesterov = settings.momentum > 0 and settings.nesterov is not False
+    return torch.optim.SGD(groups, lr=learning_rate, momentum=settings.momentum, nesterov=nesterov)
 
 
 def optimizer_tensors(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
