@@ -151,22 +151,26 @@ def test_an_added_stage_is_one_more_level_of_an_open_choice():
         assert torch.equal(state[f"{mine}.weight"], parent[f"{theirs}.weight"])
 
 
-def test_what_reads_the_coarsest_stage_follows_its_channels():
-    rewrite = next(o for o in Widen().options(Architecture.parse("b@4_11-21-11")) if str(o.child) == "b@4_11-21-21")
+@pytest.mark.parametrize("levels", [None, ("s2", "s3")])
+def test_what_reads_a_stage_follows_its_channels_whichever_level_that_is(levels):
+    rewrite = next(o for o in Widen().options(Architecture.parse("b@4_11-11-21")) if str(o.child) == "b@4_11-21-21")
     assert isinstance(rewrite, Rewrite)
-    parent = build(identity(rewrite.parent), extra_levels="stage-conv")[0].state_dict()
-    child, plan, receipt = build(rewrite, parent, seed=1, extra_levels="stage-conv")
-    copy = next(copy for copy in plan.copies if copy.target == "extra.p6.weight")
-    assert copy.route is not None
+    chosen = {"levels": levels, "extra_levels": "stage-conv"}
+    parent = build(identity(rewrite.parent), **chosen)[0].state_dict()
+    child, plan, receipt = build(rewrite, parent, seed=1, **chosen)
+    coarsest = len(levels or "abc") - 1
+    for name in ("extra.p6.weight", f"neck.inner_blocks.{coarsest}.0.weight"):
+        assert next(copy for copy in plan.copies if copy.target == name).route is not None
     images = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(1))
-    before = build(identity(rewrite.parent), parent, extra_levels="stage-conv")[0].eval()
-    levels = []
+    before = build(identity(rewrite.parent), parent, **chosen)[0].eval()
+    outputs = []
     with torch.no_grad():
         for one in (before, child.eval()):
             stage = one.backbone(images)
             last = stage["s3"]
-            levels.append(one.extra(one.neck(stage)["s3"], last)[0])
-    torch.testing.assert_close(levels[1], levels[0], atol=1e-4, rtol=1e-4)
+            level = one.neck(stage)["s3"]
+            outputs.append((level, one.extra(level, last)[0]))
+    torch.testing.assert_close(outputs[1], outputs[0], atol=1e-4, rtol=1e-4)
     assert receipt.new == 0
 
 

@@ -59,9 +59,6 @@ class Run:
         self.latency = latency_bound(settings.run, self.meter)
         self.space = counted if self.latency is None else replace(counted, bounds=(self.latency,))
         self.strategy = _strategy(settings, self.space)
-        if not files.archive.exists():
-            weights = None if settings.run.init is None else read_initial_weights(settings.run.init, start)
-            self.remarks += check_start(self.task, start, weights)
         of_pretraining = self._check_settings()
         self._resources = share_cores(settings.executor, self.round_size)
         if self._resources.remark:
@@ -181,7 +178,7 @@ class Run:
         self.close()
 
     def _check_settings(self) -> tuple[str, ...]:
-        """Refuse weights that nobody would inherit, and a budget that ends before a first child is known.
+        """Refuse weights that nobody would inherit or that do not fit, and a budget that ends before a first child.
 
         Returns:
             What is to be known of reignitions.
@@ -208,6 +205,10 @@ class Run:
                 f"the re-scoring of {settings.final.finalists} finalists take {least}: raise it to more than that, or "
                 "lower warm_start_epochs, noise_seeds or final.finalists"
             )
+        if not self.files.archive.exists():
+            start = Architecture.parse(settings.start)
+            weights = None if settings.init is None else read_initial_weights(settings.init, start)
+            self.remarks += check_start(self.task, start, weights)
         return self._check_reignition() if self.strategy.reignites else ()
 
     def _check_reignition(self) -> tuple[str, ...]:
