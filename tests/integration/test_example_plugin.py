@@ -53,7 +53,7 @@ def test_the_plugins_preset_is_listed_and_begins_a_search(spnas, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "climb search from w@8_11-21-21-21" in result.stdout
     saved = tomllib.loads((tmp_path / "run" / "run.toml").read_text())
-    assert saved["strategy"] == {"name": "climb", "round": 2, "epochs": 3, "max_redraws": 500}
+    assert saved["strategy"] == {"name": "climb", "round": 2, "epochs": 3, "max_redraws": 200}
     metadata = tomllib.loads((EXAMPLE.parent / "pyproject.toml").read_text())
     assert metadata["tool"]["setuptools"]["package-data"]["spnas_example"] == ["presets/*.toml"]
 
