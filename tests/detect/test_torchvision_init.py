@@ -271,7 +271,11 @@ def test_commands_refuse_a_detector_that_does_not_fit_before_any_image_is_read(f
 
 def test_a_candidate_of_a_search_inherits_from_the_imported_file(files, tmp_path):
     settings = DetectionSettings.model_validate(
-        {"image_size": (64, 64), "data_options": DATA, "detector": {**SIZES, "detector": "retinanet", **LEVELS}}
+        {
+            "image_size": (64, 64),
+            "data_options": DATA,
+            "detector": {**SIZES, "detector": "retinanet", "extra_levels": "conv"},
+        }
     )
     task = DetectionTask(settings)
     task.prepare(tmp_path / "cache", lambda *_: None)
@@ -288,10 +292,10 @@ def test_a_candidate_of_a_search_inherits_from_the_imported_file(files, tmp_path
     assert receipt["origin"] == ["0 of 4 classes are inherited by their names; new: square, disc, triangle, ring"]
     assert receipt["inherited_percent"] > 90
     weights, theirs = load_file(tmp_path / "w"), torch.load(files["retinanet"])
-    for level in range(3):
-        assert torch.equal(
-            weights[f"neck.inner_blocks.{level}.0.weight"], theirs[f"backbone.fpn.inner_blocks.{level}.0.weight"]
-        )
+    for level in range(3):  # its laterals read from the second stage on, and ours from the first
+        ours = weights[f"neck.inner_blocks.{level + 1}.0.weight"]
+        assert torch.equal(ours, theirs[f"backbone.fpn.inner_blocks.{level}.0.weight"])
+    assert torch.allclose(weights["head.classification_head.cls_logits.bias"], torch.tensor(-4.5951))  # no class of it
     child = EvaluationRequest(1, identity(near), tmp_path / "w", None, Fidelity(0), 1)
     later = task.evaluate(child, lambda _: None).receipt
     assert later["inherited_percent"] == 100
