@@ -4,11 +4,14 @@ import json
 
 import numpy as np
 from click.testing import CliRunner
+from voc_folder import write_voc
 
+from spnas_core import Architecture
 from spnas_core.errors import DataError
 from spnas_detect.commands.data import data_group
 from spnas_detect.data import DetectionData, ImageRecord
 from spnas_detect.data.survey import find_faults, recall_limit, statistics, suggest
+from spnas_detect.suiting import suited
 from spnas_search.cli.main import commands
 
 
@@ -85,6 +88,14 @@ def test_json_parses_and_unusable_data_exit_with_1():
     refused = CliRunner().invoke(data_group, ["check", "voc:nowhere"])
     assert refused.exit_code == 1
     assert refused.output.startswith("error: ")
+
+
+def test_the_report_says_which_canvas_a_training_would_take(tmp_path):
+    spec = f"voc:{write_voc(tmp_path / 'voc', images=4)}"
+    output = CliRunner().invoke(commands, ["data", "check", spec]).output
+    canvas = suited({"data": spec}, Architecture.parse("b@8_1-2"), None).values["image_size"]
+    assert f"name no canvas take {canvas[0]}x{canvas[1]}." in output
+    assert "name no canvas" not in CliRunner().invoke(commands, ["data", "check", "shapes", "--no-decode"]).output
 
 
 def test_the_report_shows_classes_sizes_and_anchors():

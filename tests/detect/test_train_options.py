@@ -13,7 +13,7 @@ from voc_folder import write_voc
 
 from spnas_core.configuration import read_toml
 from spnas_core.errors import ConfigError, MachineError
-from spnas_detect.commands.train import train_settings
+from spnas_detect.commands.assembling import train_settings
 from spnas_detect.folders import make_folder, new_folder
 from spnas_detect.processes.launcher import attempt
 from spnas_detect.training.weights import write_tensors
@@ -50,6 +50,7 @@ def given(**changes):
             "config",
             "detector",
             "neck",
+            "preset",
         ]
     )
     lists = {"metrics": (), "assignments": (), "data_options": ()}

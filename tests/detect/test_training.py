@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spnas_core import Architecture
+from spnas_core.configuration import validate, without_none
 from spnas_core.errors import ConfigError, DataError, EvaluationError, WeightsError
 from spnas_core.morphisms import AddStage, Swap, identity
 from spnas_core.tasks import EvaluationRequest, Fidelity
@@ -16,6 +17,8 @@ from spnas_detect.detectors.loading import load_detector
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.task import DetectionTask
 from spnas_detect.training import OutOfMemoryError, learning_rate_factor, load_weights, save_weights
+from spnas_detect.training.optimizer import make_optimizer
+from spnas_detect.training.settings import TrainingSettings
 
 START = Architecture.parse("b@8_1-2-2")
 
@@ -53,6 +56,31 @@ def test_learning_rate_rises_then_falls_and_stays_positive(steps, warmup, schedu
     assert factors[: peak + 1] == sorted(factors[: peak + 1])
     assert factors[peak:] == sorted(factors[peak:], reverse=True)
     assert factors[peak] == 1
+
+
+def test_drops_say_after_which_shares_of_all_steps_the_rate_falls():
+    factors = [learning_rate_factor(step, 100, 10, "step", (0.5, 0.75)) for step in range(100)]
+    assert factors[10:50] == [1.0] * 40
+    assert factors[50:75] == pytest.approx([0.1] * 25)
+    assert factors[75:] == pytest.approx([0.01] * 25)
+    assert learning_rate_factor(50, 100, 10, "cosine", (0.5,)) == learning_rate_factor(50, 100, 10, "cosine")
+
+
+@pytest.mark.parametrize("drops", [[], [0.5, 0.5], [0.9, 0.5], [0.0], [1.0]])
+def test_drops_ascend_within_the_training(drops):
+    with pytest.raises(ConfigError, match="drops"):
+        validate(TrainingSettings, {"drops": drops})
+
+
+@pytest.mark.parametrize(("said", "nesterov"), [(None, True), (True, True), (False, False)])
+def test_sgds_momentum_is_nesterovs_unless_it_is_said_to_be_plain(said, nesterov):
+    settings = TrainingSettings(optimizer="sgd", nesterov=said)
+    assert make_optimizer(torch.nn.Linear(2, 2), settings, 0.1).param_groups[0]["nesterov"] is nesterov
+
+
+def test_settings_that_nobody_gives_are_not_written(tmp_path):
+    written = without_none(TrainingSettings().model_dump(mode="json"))
+    assert not {"drops", "nesterov"} & written.keys()  # or runs from before would differ from themselves
 
 
 def test_step_schedule_divides_by_ten_twice():

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def spnas(tmp_path):
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: spnas-example-plugin\nVersion: 0.1.0\n")
     (metadata / "entry_points.txt").write_text("[spnas]\nexample = spnas_example\n")
-    path = os.pathsep.join([str(metadata.parent), str(EXAMPLE)])
+    path = os.pathsep.join([str(metadata.parent), str(EXAMPLE), *filter(None, [os.environ.get("PYTHONPATH")])])
 
     def run(*arguments: str, code: str = SPNAS, **environment: str) -> subprocess.CompletedProcess:
         return subprocess.run(
@@ -43,6 +44,18 @@ def test_the_plugins_block_and_strategy_are_used_and_listed(spnas, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "climb search from w@8_11-21-21-21" in result.stdout
     assert "spnas-example-plugin" in spnas("plugins").stdout
+
+
+def test_the_plugins_preset_is_listed_and_begins_a_search(spnas, tmp_path):
+    assert "climb from a network of 5x5 kernels" in " ".join(spnas("presets").stdout.replace("│", " ").split())
+    null = ["--set", "task.name=null", "--set", "executor.name=inline", "--set", "budget.candidates=2"]
+    result = spnas("run", "--preset", "wide-climb", *null, "--out", str(tmp_path / "run"))
+    assert result.returncode == 0, result.stderr
+    assert "climb search from w@8_11-21-21-21" in result.stdout
+    saved = tomllib.loads((tmp_path / "run" / "run.toml").read_text())
+    assert saved["strategy"] == {"name": "climb", "round": 2, "epochs": 3, "max_redraws": 200}
+    metadata = tomllib.loads((EXAMPLE.parent / "pyproject.toml").read_text())
+    assert metadata["tool"]["setuptools"]["package-data"]["spnas_example"] == ["presets/*.toml"]
 
 
 def test_disabling_plugins_leaves_the_built_in_ones(spnas):

@@ -1,4 +1,4 @@
-"""A block type and a search strategy, registered through the hooks of spnas."""
+"""A block type, a search strategy and a preset, registered through the hooks of spnas."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +11,7 @@ from spnas_core.blocks import ConvLayer, ResidualBlock
 from spnas_core.blocks.residual import PROJECTION, projects
 from spnas_core.hookspecs import Register
 from spnas_core.morphisms import morphisms
+from spnas_core.presets import presets_in
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import Archive, Proposal
@@ -96,3 +97,10 @@ def spnas_register_blocks(register: Register) -> None:
 def spnas_register_strategies(register: Register) -> None:
     """Add ``climb``."""
     register("climb", StrategyPlugin("mutate the best candidate only", ClimbSettings, Climb))
+
+
+@spnas_core.hookimpl
+def spnas_register_presets(register: Register) -> None:
+    """Add ``wide-climb``, and whatever else lies in ``presets/``."""
+    for name, preset in presets_in("spnas_example"):
+        register(name, preset)

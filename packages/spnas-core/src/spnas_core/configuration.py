@@ -1,7 +1,7 @@
 """Configurations: TOML read into pydantic models, every error in one line. Needs ``spnas-core[commands]``."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_origin
 
@@ -76,6 +76,30 @@ def set_value(values: dict[str, Any], key: str, value: object) -> None:
         if not isinstance(table, dict):
             raise ConfigError(f"{part!r} is a value, not a table")
     table[parts[-1]] = value
+
+
+def merge_tables(values: dict[str, Any], more: Mapping[str, Any], whole: Collection[str] = ()) -> None:
+    """Put values over others, table by table; a table whose ``name`` is another one replaces, since its keys differ.
+
+    Args:
+        values: changed in place.
+        more: these win; their tables become part of ``values``.
+        whole: names of tables that replace the one that is there, unless ``set_key`` has opened them for single keys.
+
+    Example: ``{"a": {"x": 2}}`` over ``{"a": {"x": 1, "y": 1}}`` gives ``{"a": {"x": 2, "y": 1}}``, and
+    ``{"a": {"x": 2}}`` where ``a`` is whole.
+    """
+    for key, value in more.items():
+        before = values.get(key)
+        is_mixed = isinstance(value, _Opened) or key not in whole
+        if isinstance(value, dict) and isinstance(before, dict) and is_mixed and not _are_named_apart(before, value):
+            merge_tables(before, value, whole)
+        else:
+            values[key] = value
+
+
+def _are_named_apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return "name" in one and "name" in other and one["name"] != other["name"]
 
 
 def read_assignment(option: str, assignment: str, example: str) -> tuple[str, Any]:

@@ -81,6 +81,11 @@ def spnas_register_metrics(register: Register) -> None:
 
 
 @hookspec
+def spnas_register_presets(register: Register) -> None:
+    """Add presets, settings under a name; an item is a ``spnas_core.presets.Preset``, and ``presets_in`` finds them."""
+
+
+@hookspec
 def spnas_register_commands(register: Register) -> None:
     """Add sub-commands of ``spnas``; an item is a ``click.Command``."""
 

@@ -49,9 +49,19 @@ def spnas_register_tasks(register: Register) -> None:
     """The detection task."""
     from spnas_core.tasks import TaskPlugin
     from spnas_detect.settings import DetectionSettings
+    from spnas_detect.suiting import suited
     from spnas_detect.task import DetectionTask
 
-    register("detection", TaskPlugin("train and score object detectors", DetectionSettings, DetectionTask))
+    register("detection", TaskPlugin("train and score object detectors", DetectionSettings, DetectionTask, suited))
+
+
+@hookimpl
+def spnas_register_presets(register: Register) -> None:
+    """The demonstration, small photographs, and published recipes."""
+    from spnas_core.presets import presets_in
+
+    for name, preset in presets_in("spnas_detect"):
+        register(name, preset)
 
 
 @hookimpl

@@ -4,15 +4,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from spnas_core.presets import find_preset
 from spnas_search.monitors import Monitor, Silent
 from spnas_search.run import Run, resume_run, start_run
 from spnas_search.search import run_search
+from spnas_search.settings import over_preset
 
 
 def search(
     *,
-    task: Mapping[str, Any] | str = "detection",
-    strategy: Mapping[str, Any] | str = "serial",
+    task: Mapping[str, Any] | str | None = None,
+    strategy: Mapping[str, Any] | str | None = None,
+    preset: str | None = None,
     budget: Mapping[str, Any] | int | None = None,
     out: Path | str = "runs/search",
     resume: bool = False,
@@ -22,8 +25,10 @@ def search(
     """Search to the end, as ``spnas run`` does.
 
     Args:
-        task: name of a registered task, or its settings table with a ``name``.
-        strategy: name of a registered strategy, or its settings table with a ``name``.
+        task: name of a registered task, or its settings table with a ``name``; None for ``detection``, or the preset's.
+        strategy: name of a registered strategy, or its settings table with a ``name``; None for ``serial``, or the
+            preset's.
+        preset: name of a registered preset, or a file of one; all other settings go on top.
         budget: number of children, or the settings table.
         out: folder of the run.
         resume: go on with the run in ``out``; all other settings then come from there.
@@ -42,10 +47,13 @@ def search(
         run = resume_run(folder, _quietly)
     else:
         values: dict[str, Any] = dict(settings)
-        values["task"] = {"name": task} if isinstance(task, str) else dict(task)
-        values["strategy"] = {"name": strategy} if isinstance(strategy, str) else dict(strategy)
+        for noun, given in (("task", task), ("strategy", strategy)):
+            if given is not None:
+                values[noun] = {"name": given} if isinstance(given, str) else dict(given)
         if budget is not None:
             values["budget"] = {"candidates": budget} if isinstance(budget, int) else dict(budget)
+        if preset is not None:
+            values = over_preset(find_preset(preset), values)
         run = start_run(folder, values, _quietly)
     try:
         run_search(run, told)

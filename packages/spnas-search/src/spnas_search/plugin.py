@@ -64,6 +64,15 @@ def spnas_register_tasks(register: Register) -> None:
 
 
 @hookimpl
+def spnas_register_presets(register: Register) -> None:
+    """Searches after the paper."""
+    from spnas_core.presets import presets_in
+
+    for name, preset in presets_in("spnas_search"):
+        register(name, preset)
+
+
+@hookimpl
 def spnas_register_executors(register: Register) -> None:
     """In this process, or in worker processes."""
     from spnas_search.executors import ExecutorPlugin

@@ -8,7 +8,7 @@ from typing import Any
 from spnas_core.errors import ArchiveError, ConfigError
 from spnas_search.run import Run, RunFolder, resume_run, start_run
 from spnas_search.run.folder import Prepare
-from spnas_search.settings import read_toml, resolve, write_toml
+from spnas_search.settings import read_toml, resolve, suit, write_toml
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,13 @@ class Series:
         folder: holds one folder per seed, and ``series.toml``.
         values: the configuration of each, with the first one's seed.
         count: how many searches.
+        remarks: what was chosen for all of them, and why.
     """
 
     folder: Path
     values: Mapping[str, Any]
     count: int
+    remarks: tuple[str, ...] = ()
 
     @property
     def seeds(self) -> range:
@@ -52,18 +54,20 @@ def start_series(folder: Path, values: Mapping[str, Any], count: int) -> Series:
     Raises:
         SpnasError: the configuration is wrong, or the folder holds a run or a series.
     """
-    settings = resolve(values).as_dict()
+    resolve(values)  # before the data is read for what they leave open
     files = RunFolder(folder)
     files.check_new()
     begun = sorted(path.name for path in folder.glob("seed-*")) if folder.is_dir() else []
     if begun:
         raise ConfigError(f"{folder} holds {begun[0]} already: choose another --out")
+    values, remarks = suit(values)
+    settings = resolve(values).as_dict()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_toml({"seeds": count, **settings}, files.series)
     except OSError as error:
         raise ConfigError(f"{files.series} cannot be written: {error.strerror}; choose another --out") from error
-    return Series(folder, settings, count)
+    return Series(folder, settings, count, remarks)
 
 
 def resume_series(folder: Path, count: int | None = None) -> Series:

@@ -236,6 +236,36 @@ def data_fingerprint(task: Task) -> str:
     return str(getattr(task, "fingerprint", ""))
 
 
+class Suit(Protocol):
+    """Chooses settings that the user has not, so that they suit data and start."""
+
+    def __call__(self, values: Mapping[str, Any], start: Architecture, init: str | None, prefix: str = "") -> "Suited":
+        """Complete a ``[task]`` table.
+
+        Args:
+            values: the table as the user gave it, plain and not checked; whatever it has stays.
+            start: architecture that is trained first.
+            init: weights that it begins with, as the settings name them; None for fresh ones.
+            prefix: what stands before the table's keys where they are told of.
+
+        Raises:
+            SpnasError: the table is wrong, or the data cannot be read.
+        """
+
+
+@dataclass(frozen=True)
+class Suited:
+    """A completed ``[task]`` table.
+
+    Attributes:
+        values: the table, with what was chosen.
+        remarks: what was chosen and why, and what else the user should look at; one line each.
+    """
+
+    values: Mapping[str, Any] = field(hash=False)
+    remarks: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class TaskPlugin:
     """A task as the plugins register it.
@@ -244,8 +274,10 @@ class TaskPlugin:
         summary: one line for listings.
         settings: pydantic model of the ``[task]`` table.
         build: makes the task from validated settings.
+        suited: completes the table of a new run before it is checked; None leaves it to the model's defaults.
     """
 
     summary: str
     settings: type[Any]
     build: Callable[[Any], Task]
+    suited: Suit | None = None

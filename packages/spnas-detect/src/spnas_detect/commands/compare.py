@@ -1,7 +1,6 @@
 """``spnas compare``: which of several architectures is better, and how sure that is."""
 
 import sys
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,20 @@ from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.json_text import to_json
 from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import amount, number
+from spnas_core.configuration import validate
 from spnas_core.errors import ConfigError, EvaluationError, SpnasError
+from spnas_core.presets import laid_over
+from spnas_detect.commands.assembling import BEGINNING, completed, referred
 from spnas_detect.commands.progress import TrainProgress
-from spnas_detect.commands.train import SIGNAL_CODE, completed, merge, referred, training_options
+from spnas_detect.commands.train import SIGNAL_CODE, training_options
 from spnas_detect.jobs import TrainingResult, TrainSettings, flattened
-from spnas_detect.jobs.comparison import Comparison
+from spnas_detect.jobs.comparison import Comparison, begun_with
 from spnas_detect.jobs.comparison import compare as run_comparison
+from spnas_detect.jobs.completion import suited_settings
 from spnas_detect.metrics.intervals import Interval
+
+CHOSEN = ("image_size", "detector")
+"""Settings in which something may be chosen by the data."""
 
 
 @click.command(name="compare")
@@ -39,8 +45,10 @@ def compare(references: tuple[str, ...], *, seeds: int, out: Path, as_json: bool
     Example: spnas compare b@16_11-21-21-21 b@16_11-2-1212-1 --data voc:VOCdevkit/VOC2007 --seeds 5 --out comparison
     Example: spnas compare runs/serial:7 b@16_11-21-21-21 --fresh --epochs 24
     """
-    settings = compared_settings(references, given)
     progress = TrainProgress(stderr=as_json)
+    settings, remarks = compared_settings(references, given, out)
+    for remark in remarks:
+        progress.message(remark)
     try:
         result = run_comparison(settings, seeds, out, monitor=progress)
     except EvaluationError as error:
@@ -56,8 +64,16 @@ def compare(references: tuple[str, ...], *, seeds: int, out: Path, as_json: bool
         progress.message(line)
 
 
-def compared_settings(references: tuple[str, ...], given: dict[str, Any]) -> list[TrainSettings]:
+def compared_settings(
+    references: tuple[str, ...], given: dict[str, Any], out: Path
+) -> tuple[list[TrainSettings], tuple[str, ...]]:
     """Return the settings of every architecture; a run's are the defaults of all.
+
+    What nobody has set is chosen to suit the data and the first architecture, for all of them alike; where the
+    comparison goes on, it is what was chosen in the beginning.
+
+    Returns:
+        The settings, and what was chosen and why.
 
     Raises:
         SpnasError: a reference is wrong, or they would not be trained alike.
@@ -65,17 +81,17 @@ def compared_settings(references: tuple[str, ...], given: dict[str, Any]) -> lis
     if len(references) < 2:
         raise click.UsageError("a comparison needs two architectures or more")
     found = [referred(reference, fresh=given["fresh"]) for reference in references]
-    own = {"architecture", "init"}
     shared: dict[str, Any] = {}
     for values in reversed(found):
-        merge(shared, deepcopy({key: value for key, value in values.items() if key not in own}))
+        shared = laid_over(shared, {key: value for key, value in values.items() if key not in BEGINNING})
     given = {**given, "split": "test"}
-    settings = []
+    wanted, settings = [], []
     for reference, values in zip(references, found, strict=True):
-        mine = {key: values[key] for key in own & values.keys()}
-        settings.append(completed(deepcopy({**shared, **mine}), given))
+        mine = {key: values[key] for key in BEGINNING if key in values}
+        wanted.append(completed({**shared, **mine}, given))
+        settings.append(validate(TrainSettings, wanted[-1]))
         if len(values) > len(mine):
-            _check_alike(reference, completed(deepcopy(values), given), settings[-1])
+            _check_alike(reference, validate(TrainSettings, completed(values, given)), settings[-1])
         if settings[-1].architecture != mine["architecture"]:
             raise ConfigError("the settings name an architecture: leave it out, those to compare are the arguments")
         if settings[-1].score_split != "test":
@@ -84,7 +100,9 @@ def compared_settings(references: tuple[str, ...], given: dict[str, Any]) -> lis
         raise ConfigError("some would start from a candidate's weights and some from fresh ones: give --fresh")
     if len({(one.architecture, one.init) for one in settings}) < len(settings):
         raise ConfigError("an architecture is given twice: name each once")
-    return settings
+    first, remarks = suited_settings(laid_over(begun_with(out), wanted[0]))
+    chosen = {key: first.as_dict()[key] for key in CHOSEN}
+    return [validate(TrainSettings, laid_over(values, chosen)) for values in wanted], remarks
 
 
 def _check_alike(reference: str, wanted: TrainSettings, used: TrainSettings) -> None:

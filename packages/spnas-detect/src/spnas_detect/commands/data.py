@@ -56,6 +56,7 @@ def check(
     from spnas_detect.data import FaultyDataError, read_data
     from spnas_detect.data.survey import find_faults, statistics, suggest
     from spnas_detect.detectors.settings import DetectorSettings
+    from spnas_detect.suiting import is_generated, suitable_canvas
 
     extra = read_options(options)
     try:
@@ -64,6 +65,7 @@ def check(
         _refuse(spec, error, error.faults if isinstance(error, FaultyDataError) else (), as_json=as_json)
     settings = DetectorSettings()
     found = find_faults(data, opens_images=not no_decode)
+    canvas = None if is_generated(spec) else suitable_canvas(data.splits["train"])
     fatal = sum(fault.is_fatal for fault in found)
     report = {
         "spec": spec,
@@ -73,6 +75,7 @@ def check(
         "notes": [*data.notes, *_limits(data, settings.max_detections)],
         "splits": {split: statistics(records, data.classes) for split, records in data.splits.items()},
         "faults": [fault.as_dict() for fault in found],
+        "chosen_image_size": None if canvas is None else canvas.size,
         "suggestions": suggest(data.splits["train"], settings.anchor_scales, settings.aspect_ratios, image_size),
     }
     if as_json:
@@ -139,6 +142,8 @@ def _show(report: dict[str, Any], repairs: "Sequence[Repair]") -> None:
             table.add_row(key.replace("_", " "), *(f"{value:.4g}" for value in counts[key]))
         console.show(table)
     _show_faults(report["faults"], console)
+    if (chosen := report["chosen_image_size"]) is not None:
+        console.show(f"Trainings and searches whose settings name no canvas take {'x'.join(map(str, chosen))}.")
     advice = report["suggestions"]
     if advice is not None:
         canvas = "x".join(map(str, advice["image_size"]))

@@ -122,14 +122,16 @@ def suggest(
     scales: Sequence[float],
     ratios: Sequence[float],
     image_size: tuple[int, int] | None = None,
+    strides: Sequence[int] = STRIDES,
 ) -> dict[str, Any] | None:
     """Suggest anchors for a canvas, and say how small it may be; None without boxes.
 
     Args:
         records: the training images.
-        scales: default scales in multiples of the stride, among strides 4, 8, 16 and 32.
+        scales: default scales in multiples of the stride.
         ratios: default height / width.
         image_size: (width, height) of the canvas; None takes the median image's.
+        strides: of the levels that have anchors.
     """
     widths, heights = (np.array([getattr(record, side) for record in records]) for side in ("width", "height"))
     boxes = [record.boxes[~record.ignore] for record in records]
@@ -144,19 +146,21 @@ def suggest(
     choices: list[tuple[Sequence[float], Sequence[float]]] = [(scales, ratios)]
     for pair in combinations([float(value) for value in np.geomspace(1, 8, 10).round(2)], 2):
         choices += [(pair, ratios), (pair, shapes)]
-    best = max(choices, key=lambda choice: float(best_iou(sample, *choice).mean()))
+    best = max(choices, key=lambda choice: float(best_iou(sample, choice[0], choice[1], strides).mean()))
     return {
         "image_size": canvas,
         "least_side": least,
         "least_shorter_side": max(32, int(np.ceil(LEAST_SIDE / least * min(canvas) / 32)) * 32),
-        "default": _fit(sides, scales, ratios),
-        "suggested": _fit(sides, *best),
+        "default": _fit(sides, scales, ratios, strides),
+        "suggested": _fit(sides, best[0], best[1], strides),
     }
 
 
-def best_iou(sides: NDArray[Any], scales: Sequence[float], ratios: Sequence[float]) -> NDArray[Any]:
+def best_iou(
+    sides: NDArray[Any], scales: Sequence[float], ratios: Sequence[float], strides: Sequence[int] = STRIDES
+) -> NDArray[Any]:
     """Return each (width, height)'s IoU with its best anchor of the same centre, over all strides."""
-    sizes = np.outer(STRIDES, scales).reshape(-1, 1)
+    sizes = np.outer(strides, scales).reshape(-1, 1)
     height = np.sqrt(np.asarray(ratios))
     anchors = np.stack([(sizes / height).ravel(), (sizes * height).ravel()], 1)
     shared = np.minimum(sides[:, None], anchors).prod(-1)
@@ -164,8 +168,10 @@ def best_iou(sides: NDArray[Any], scales: Sequence[float], ratios: Sequence[floa
     return best
 
 
-def _fit(sides: NDArray[Any], scales: Sequence[float], ratios: Sequence[float]) -> dict[str, Any]:
-    iou = best_iou(sides, scales, ratios)
+def _fit(
+    sides: NDArray[Any], scales: Sequence[float], ratios: Sequence[float], strides: Sequence[int]
+) -> dict[str, Any]:
+    iou = best_iou(sides, scales, ratios, strides)
     shares = {"iou50": float((iou >= 0.5).mean()), "iou70": float((iou >= 0.7).mean())}
     positions = {"per_position": len(scales) * len(ratios)}
     return {"anchor_scales": list(scales), "aspect_ratios": list(ratios), **positions, **shares}

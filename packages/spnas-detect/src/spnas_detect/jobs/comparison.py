@@ -127,6 +127,17 @@ def compare(
     return comparison
 
 
+def begun_with(out: Path) -> dict[str, Any]:
+    """Return the canvas and the detector of a comparison that goes on; nothing where there is none in the folder."""
+    with explained_writing(out):
+        if not (out / PLAN).exists():
+            return {}
+    plan, first = _read_plan(out / PLAN), "1.detector."
+    detector = {key.removeprefix(first): value for key, value in plan.items() if key.startswith(first)}
+    found = {"image_size": plan.get("1.image_size"), "detector": detector}
+    return {key: value for key, value in found.items() if value}
+
+
 def _compared(settings: TrainSettings, scores: list[float], first: list[float]) -> Compared:
     cost = backbone_cost(Architecture.parse(settings.architecture), *settings.image_size)
     difference = None

@@ -19,7 +19,7 @@ def make_optimizer(module: nn.Module, settings: TrainingSettings, learning_rate:
         return torch.optim.AdamW(groups, lr=learning_rate, betas=(settings.momentum, 0.999), fused=True)
     # One launch in place of several for each list of tensors; on a CPU nothing would be gained.
     fused = any(parameter.is_cuda for parameter in trained)
-    nesterov = settings.momentum > 0
+    nesterov = settings.momentum > 0 and settings.nesterov is not False
     return torch.optim.SGD(groups, lr=learning_rate, momentum=settings.momentum, nesterov=nesterov, fused=fused or None)
 
 

@@ -1,10 +1,19 @@
 """Settings of training."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from spnas_detect.training.norms import NormKind
+
+
+def _ascending(shares: tuple[float, ...]) -> tuple[float, ...]:
+    if list(shares) != sorted(set(shares)):
+        raise ValueError("must be shares of the training that ascend")
+    return shares
+
+
+Drops = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1), AfterValidator(_ascending)]
 
 
 class TrainingSettings(BaseModel):
@@ -15,7 +24,9 @@ class TrainingSettings(BaseModel):
         accumulate: parts that a step's images are computed in, one after the other, to save memory. Losses are
             normalised within each part and then averaged, so the result is close to that of the whole batch and not
             equal to it; batch norm sees the parts.
-        optimizer: ``sgd`` with Nesterov momentum, or ``adamw``.
+        optimizer: ``sgd`` with momentum, or ``adamw``.
+        nesterov: whether SGD's momentum is Nesterov's; None and true are, false is plain, as published detectors are
+            trained.
         learning_rate: at its peak, from fresh weights.
         finetune_learning_rate: at its peak, from inherited weights.
         base_batch_size: the batch size that both learning rates are meant for: they are multiplied by batch_size /
@@ -23,7 +34,8 @@ class TrainingSettings(BaseModel):
         momentum: of SGD; the first beta of AdamW.
         weight_decay: of convolution and linear weights; norms and biases have none.
         schedule: of the learning rate after the warm-up: ``cosine`` falls to zero, ``step`` divides by ten after two
-            thirds and after eight ninths of the steps.
+            thirds and after eight ninths of the steps behind it.
+        drops: of the schedule ``step``: shares of all steps after which it divides by ten, ascending; None for those.
         warmup_steps: over which the learning rate rises linearly; at most a fifth of the training. After a short one
             some trainings tell classes apart late, with more of the box head's units silent (docs/benchmarks.md).
         clip_norm: largest norm of the gradient; 0 does not clip.
@@ -51,12 +63,14 @@ class TrainingSettings(BaseModel):
     batch_size: int = Field(8, ge=1)
     accumulate: int = Field(1, ge=1)
     optimizer: Literal["sgd", "adamw"] = "adamw"
+    nesterov: bool | None = None
     learning_rate: float = Field(0.003, gt=0)
     finetune_learning_rate: float = Field(0.003, gt=0)
     base_batch_size: int | None = Field(None, ge=1)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(0.02, ge=0)
     schedule: Literal["cosine", "step"] = "cosine"
+    drops: Drops | None = None
     warmup_steps: int = Field(250, ge=0)
     clip_norm: float = Field(5.0, ge=0)
     ema_decay: float = Field(0.0, ge=0, lt=1)

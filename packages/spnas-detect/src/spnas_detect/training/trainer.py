@@ -135,8 +135,9 @@ class Trainer:
 
     def _advance(self, epoch: int, batches: Sequence[Batch], stop: Callable[[], bool] | None) -> list[StepRecord]:
         """Make one step of one or more batches."""
+        settings = self.settings
         rate = self.learning_rate * learning_rate_factor(
-            self.step, self.steps, self.settings.warmup_steps, self.settings.schedule
+            self.step, self.steps, settings.warmup_steps, settings.schedule, settings.drops
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate

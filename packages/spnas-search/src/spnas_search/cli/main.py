@@ -12,6 +12,7 @@ from spnas_core.errors import SpnasError
 from spnas_core.plugins import broken_plugins, registry
 from spnas_search.cli.candidates import candidates
 from spnas_search.cli.plugins import plugins
+from spnas_search.cli.presets import presets
 from spnas_search.cli.run import run
 from spnas_search.cli.show import show
 from spnas_search.cli.study import study
@@ -71,7 +72,7 @@ def commands() -> None:
     """
 
 
-for _command in (run, show, candidates, study, plugins):
+for _command in (run, show, candidates, study, presets, plugins):
     commands.add_command(_command)
 
 

@@ -5,6 +5,7 @@ import click
 from spnas_core.commands.columns import Column
 from spnas_core.commands.console import make_console
 from spnas_core.commands.tables import make_table
+from spnas_core.errors import SpnasError
 from spnas_core.plugins import plugin_origins, registry
 from spnas_core.plugins.registries import nouns
 
@@ -26,7 +27,10 @@ def plugins() -> None:
 
 
 def _summary(item: object) -> str:
-    summary = getattr(item, "summary", None)
+    try:
+        summary = getattr(item, "summary", None)
+    except SpnasError as error:  # a preset is read when it is asked
+        return f"broken: {error}"
     if isinstance(summary, str):
         return summary
     lines = (getattr(item, "__doc__", None) or "").strip().splitlines()

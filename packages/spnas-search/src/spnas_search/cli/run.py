@@ -10,6 +10,7 @@ import click
 from spnas_core.commands.console import PlainConsole, make_console
 from spnas_core.configuration import read_assignment
 from spnas_core.errors import ConfigError
+from spnas_core.presets import find_preset
 from spnas_search.cli.stopping import INTERRUPTED, stopping_like_ctrl_c
 from spnas_search.monitors.lines import Lines
 from spnas_search.monitors.live import LiveView
@@ -19,7 +20,7 @@ from spnas_search.reports.seeds import SeedsSummary
 from spnas_search.run import Run, RunFolder, resume_run, start_run
 from spnas_search.search import NoVerdict, Verdict, outcome, run_search
 from spnas_search.series import Series, resume_series, start_series
-from spnas_search.settings import read_toml, resolve, set_key, set_value
+from spnas_search.settings import over_preset, read_toml, resolve, set_key, set_value
 from spnas_search.starting_points import starting_point
 
 
@@ -37,6 +38,11 @@ from spnas_search.starting_points import starting_point
     "origin",
     metavar="RUN[:ID]|CODE",
     help="Start from the best or one candidate of a run, or a code.",
+)
+@click.option(
+    "--preset",
+    metavar="NAME",
+    help="Settings by name ('spnas presets' lists them), or a file of such; all others go on top.",
 )
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings.")
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="One setting; may be repeated.")
@@ -57,10 +63,12 @@ def run(
 ) -> None:
     """Search a backbone with a STRATEGY (serial where none is named).
 
-    Without options it searches on generated shapes, in a few minutes on two cores.
+    Without options it searches on generated shapes, in a few minutes on two cores. Canvas, anchors and heads for other
+    data are chosen by what it holds, unless a preset, a file or --set says them.
 
     \b
     Example: spnas run serial
+    Example: spnas run serial --preset small --data voc:VOCdevkit/VOC2007
     Example: spnas run serial --data voc:VOCdevkit/VOC2007 --set budget.candidates=40 --out runs/voc
     Example: spnas run serial --out runs/voc --resume
     Example: spnas run parallel --from runs/voc --out runs/voc-rows
@@ -84,7 +92,10 @@ def run(
     if seeds is None:
         _search(start_run(folder, values, _Reading(console)), console)
     else:
-        _search_all(start_series(folder, values, seeds), {}, console)
+        series = start_series(folder, values, seeds)
+        for remark in series.remarks:
+            console.show(remark)
+        _search_all(series, {}, console)
 
 
 def _check_resuming(strategy: str | None, folder: Path, given: Mapping[str, Any]) -> None:
@@ -114,12 +125,13 @@ def _values(
     start: str | None,
     init: str | None,
     origin: str | None,
+    preset: str | None,
     config: Path | None,
     assignments: Sequence[str],
     latency_device: str | None,
     fresh: bool,
 ) -> dict[str, Any]:
-    """Put the configuration together; what stands further right on the command line wins over the file."""
+    """Put the configuration together: a preset's, a file's, the options' and those of ``--set``; the later ones win."""
     values = read_toml(config) if config else {}
     if origin:
         values.update(starting_point(origin))
@@ -134,7 +146,7 @@ def _values(
         set_value(values, f"task.data_options.{key}", option)
     for assignment in assignments:
         set_key(values, assignment)
-    return values
+    return values if preset is None else over_preset(find_preset(preset), values)
 
 
 def _search_all(series: Series, resuming: Mapping[str, Any], console: PlainConsole) -> None:

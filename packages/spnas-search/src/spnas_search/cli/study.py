@@ -10,10 +10,11 @@ import click
 from spnas_core.commands.console import PlainConsole, make_console
 from spnas_core.commands.wording import duration, number
 from spnas_core.errors import ConfigError
+from spnas_core.presets import find_preset
 from spnas_core.tasks import Progress
 from spnas_search.cli.stopping import INTERRUPTED, stopping_like_ctrl_c
 from spnas_search.run.folder import Prepare
-from spnas_search.settings import read_toml, set_key, set_value
+from spnas_search.settings import over_preset, read_toml, set_key, set_value
 from spnas_search.studies import (
     SignalResults,
     SignalStudy,
@@ -40,6 +41,7 @@ def study() -> None:
     "--data",
     help="Data set: shapes, or {voc,coco,ecp,yolo,folder}:PATH; with --resume, where it lies now.",
 )
+@click.option("--preset", metavar="NAME", help="Settings by name ('spnas presets' lists them); all others go on top.")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings, as of spnas run.")
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="One setting; may be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the study.")
@@ -63,6 +65,7 @@ def signal(
     accept_versions: bool,
     report: bool,
     data: str | None,
+    preset: str | None,
     config: Path | None,
     assignments: Sequence[str],
     **given: Any,
@@ -78,7 +81,11 @@ def signal(
     Example: spnas study signal --out studies/shapes --resume --trainings 5
     """
     console = make_console()
+    if preset is not None and (resume or report):
+        raise click.UsageError("a study that is there has its settings: leave out --preset")
     changes = _changes(data, config, assignments)
+    if preset is not None:
+        changes = over_preset(find_preset(preset), changes)
     chosen = _chosen(given)
     if report:
         if resume or changes or chosen:

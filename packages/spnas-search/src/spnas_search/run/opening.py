@@ -18,14 +18,14 @@ from spnas_search.run.identity import (
     installed_versions,
 )
 from spnas_search.run.run import Run
-from spnas_search.settings import ResolvedSettings, read_toml, resolve, set_value, write_toml
+from spnas_search.settings import ResolvedSettings, read_toml, resolve, set_value, suit, write_toml
 
 
 def start_run(folder: Path, values: Mapping[str, Any], prepare: Prepare) -> Run:
     """Make a new run.
 
-    Everything is checked before the configuration is written: a run that cannot start leaves no run behind, and
-    removes nothing that it has not made.
+    What the configuration leaves open the task may choose, to suit its data. Everything is checked before the
+    configuration is written: a run that cannot start leaves no run behind, and removes nothing that it has not made.
 
     Args:
         folder: new, or holding no trace of a run.
@@ -35,11 +35,15 @@ def start_run(folder: Path, values: Mapping[str, Any], prepare: Prepare) -> Run:
     Raises:
         SpnasError: whatever is wrong, in one line.
     """
-    settings = resolve(values)
+    resolve(values)  # before the data is read for what they leave open
     files = RunFolder(folder)
+    files.check_new()
+    values, remarks = suit(values)
+    settings = resolve(values)
     lock = RunLock(folder)
     with begun(files, lock, files.check_new):
         run = Run(files, settings, lock, prepare)
+        run.remarks[:0] = remarks
         write_toml(settings.as_dict(), files.config)
         run.open_stores()
     return run

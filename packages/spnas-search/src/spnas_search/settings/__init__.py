@@ -7,7 +7,16 @@ from spnas_search.settings.models import (
     RunSettings,
     SpaceSettings,
 )
-from spnas_search.settings.resolution import ResolvedSettings, read_toml, resolve, set_key, set_value, write_toml
+from spnas_search.settings.presets import over_preset, search_values
+from spnas_search.settings.resolution import (
+    ResolvedSettings,
+    read_toml,
+    resolve,
+    set_key,
+    set_value,
+    suit,
+    write_toml,
+)
 
 __all__ = [
     "BudgetSettings",
@@ -16,9 +25,12 @@ __all__ = [
     "RunSettings",
     "RungSettings",
     "SpaceSettings",
+    "over_preset",
     "read_toml",
     "resolve",
+    "search_values",
     "set_key",
     "set_value",
+    "suit",
     "write_toml",
 ]

@@ -7,13 +7,14 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from spnas_core.configuration import read_toml, set_key, set_value, validate, without_none, write_toml
+from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.plugins import registry
 from spnas_search.executors import ExecutorSettings, executor_plugin
 from spnas_search.settings.models import RunSettings
 from spnas_search.strategies import strategy_plugin
 
-__all__ = ["ResolvedSettings", "read_toml", "resolve", "set_key", "set_value", "write_toml"]
+__all__ = ["ResolvedSettings", "read_toml", "resolve", "set_key", "set_value", "suit", "write_toml"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,26 @@ def resolve(values: Mapping[str, Any]) -> ResolvedSettings:
         validate(executor.settings, run.executor, "executor."),
         None if run.screen is None else _screen(run.screen),
     )
+
+
+def suit(values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Let the task of a new run complete its table with settings that suit its data and the start.
+
+    Args:
+        values: a configuration that ``resolve`` takes; whatever it has stays.
+
+    Returns:
+        The configuration, and what was chosen and why, one line each.
+
+    Raises:
+        SpnasError: the data cannot be read, or does not go with the start.
+    """
+    run = validate(RunSettings, values, "")
+    task = registry("tasks").get(_named(run.task, "task", "detection"))
+    if task.suited is None:
+        return dict(values), ()
+    found = task.suited(run.task, Architecture.parse(run.start), run.init, "task.")
+    return {**values, "task": dict(found.values)}, found.remarks
 
 
 def _screen(table: Mapping[str, Any]) -> BaseModel:

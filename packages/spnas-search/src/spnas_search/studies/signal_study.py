@@ -13,7 +13,7 @@ from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_search.run.folder import Prepare
 from spnas_search.run.latency import latency_bound, latency_meter
-from spnas_search.settings import ResolvedSettings, resolve
+from spnas_search.settings import ResolvedSettings, resolve, suit
 from spnas_search.studies.description import Description
 from spnas_search.studies.filling import Listener, fill
 from spnas_search.studies.forecast import seconds_left, total_epochs
@@ -98,13 +98,17 @@ def start_signal_study(
         SpnasError: whatever is wrong, in one line.
     """
     _check_fresh(values)
+    resolve(values)  # before the data is read for what they leave open
+    values, remarks = suit(values)
     settings = resolve(values)
     task = build_task(settings)
     signal = _signal_settings({"epochs": 2 * settings.run.warm_start_epochs, **chosen})
     paths = _paths(settings, task.image_size, signal)
     plan = _plan(settings, paths, signal)
     own = _own(signal, paths)
-    return SignalStudy(start_study(folder, KIND, settings, task, prepare, own=own), plan)
+    study = start_study(folder, KIND, settings, task, prepare, own=own)
+    study.remarks[:0] = remarks
+    return SignalStudy(study, plan)
 
 
 def resume_signal_study(
