@@ -70,7 +70,8 @@ def test_the_same_detections_on_twenty_images_of_both_orientations(model, size):
         assert len(shares) == len(images)
         assert min(shares) > 0.99
         assert sum(share == 1 for share in shares) >= len(images) // 2
-    compared = assert_same_detections(found, expected, ours.settings, most_undecided=5)
+    # RetinaNet has 6 000 detections, three of which near-ties of suppression have exchanged at full size.
+    compared = assert_same_detections(found, expected, ours.settings, most_undecided=10)
     assert compared.shared > 1000
 
 
