@@ -207,7 +207,7 @@ def test_levels_of_a_parent_with_fewer_stages_are_those_that_it_has():
         ("levels=[]", "detector.levels"),
         ('extra_levels="p6"', "detector.extra_levels"),
         ("anchor_sizes=[[8,16],[32]]", "must have as many sizes for each level"),
-        ("anchor_sizes=[[8],[16],[32]]", "has sizes for 3 levels, and there are 2"),
+        ("anchor_sizes=[[8],[16],[32]]", "has sizes for 3 levels, and b@8_1-2 gives a detector 2"),
         ('anchor_strides="stride"', "detector.anchor_strides"),
     ],
 )
