@@ -254,12 +254,12 @@ def refused(arguments):
 
 def test_commands_refuse_a_detector_that_does_not_fit_before_any_image_is_read(files, tmp_path):
     path = f"torchvision:{files['faster-rcnn']}"
-    arguments = ["train", CODE, "--data", "coco:/nowhere", "--init", path, "--out", tmp_path / "o"]
+    arguments = ["train", CODE, "--init", path, "--out", tmp_path / "o"]
     assert "detector.neck_channels is 32 and detector.head_channels is 128" in refused(arguments)
     wide = ["train", "r_111-2111-211111-211", "--init", path, "--out", tmp_path / "o"]
     assert "block types 'r' and 'b' differ" in refused(wide)
     start = ["run", "serial", "--out", tmp_path / "r", "--start", CODE]
-    search = [*start, "--init", path, "--set", "task.data=coco:/nowhere"]
+    search = [*start, "--init", path]
     assert "--set task.detector.neck_channels=16 --set task.detector.head_channels=32" in refused(search)
     levels = [*start, "--set", 'task.detector.levels=["s5"]']
     assert "detector.levels names 's5'" in refused(levels)
