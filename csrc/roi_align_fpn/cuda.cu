@@ -58,6 +58,20 @@ bool takes_packs(const Launch<Stored>& launch, int32_t bins) {
          });
 }
 
+// Calls what launches the kernels that a pyramid needs: `interleaved` with the channels of a pack.
+template <typename Stored, typename AnySize, typename Planar, typename Packed>
+void launch_by_format(const Launch<Stored>& launch, const Geometry& geometry, const AnySize& any_size, const Planar& planar,
+                      const Packed& interleaved) {
+  if (!fits_tables(geometry, launch.channels)) return any_size();
+  if (has_format(launch, false)) planar();
+  if (!has_format(launch, true)) return;
+  if (takes_packs(launch, geometry.bins())) {
+    interleaved(std::integral_constant<int, 4>());
+  } else {
+    interleaved(std::integral_constant<int, 1>());
+  }
+}
+
 template <typename Stored>
 void launch_forward(const Tensors& features, const Tensor& rois, const Geometry& geometry, Tensor& output) {
   const int64_t channels = features[0].size(1), count = rois.size(0);
@@ -75,23 +89,16 @@ void launch_forward(const Tensors& features, const Tensor& rois, const Geometry&
                                           bins * Layout::kStride * sizeof(float), stream>>>(launch, target);
     STD_CUDA_KERNEL_LAUNCH_CHECK();
   };
-  if (!fits_tables(geometry, channels)) {
+  const auto any_size = [&] {
     forward_any<Stored><<<grid_for(count, channels, kChannels), kThreads, 0, stream>>>(launch, target);
     STD_CUDA_KERNEL_LAUNCH_CHECK();
-    return;
-  }
-  if (has_format(launch, false)) {
+  };
+  const auto planar = [&] {
     forward_planar<Stored><<<grid_for(count, channels, planar_channels(geometry.pooled_height, bins)), kThreads,
                              planar_floats(geometry.pooled_height, bins) * sizeof(float), stream>>>(launch, target);
     STD_CUDA_KERNEL_LAUNCH_CHECK();
-  }
-  if (has_format(launch, true)) {
-    if (takes_packs(launch, bins)) {
-      interleaved(std::integral_constant<int, 4>());
-    } else {
-      interleaved(std::integral_constant<int, 1>());
-    }
-  }
+  };
+  launch_by_format(launch, geometry, any_size, planar, interleaved);
 }
 
 template <typename Stored>
@@ -103,23 +110,16 @@ void launch_backward(const Launch<float>& launch, const Stored* incoming, int64_
                                            bins * Layout::kStride * sizeof(float), stream>>>(launch, incoming);
     STD_CUDA_KERNEL_LAUNCH_CHECK();
   };
-  if (!fits_tables(geometry, launch.channels)) {
+  const auto any_size = [&] {
     backward_any<Stored><<<grid_for(rois, launch.channels, kChannels), kThreads, 0, stream>>>(launch, incoming);
     STD_CUDA_KERNEL_LAUNCH_CHECK();
-    return;
-  }
-  if (has_format(launch, false)) {
+  };
+  const auto planar = [&] {
     backward_planar<Stored><<<grid_for(rois, launch.channels, planar_channels(geometry.pooled_height, bins)), kThreads,
                               planar_floats(geometry.pooled_height, bins) * sizeof(float), stream>>>(launch, incoming);
     STD_CUDA_KERNEL_LAUNCH_CHECK();
-  }
-  if (has_format(launch, true)) {
-    if (takes_packs(launch, bins)) {
-      interleaved(std::integral_constant<int, 4>());
-    } else {
-      interleaved(std::integral_constant<int, 1>());
-    }
-  }
+  };
+  launch_by_format(launch, geometry, any_size, planar, interleaved);
 }
 
 template <typename Stored>
