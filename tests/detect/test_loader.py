@@ -88,6 +88,14 @@ def test_each_image_is_augmented_by_draws_of_its_own(split):
     assert 5 <= sum(changed) <= 18
 
 
+def test_colours_are_drawn_for_each_image_and_each_epoch_anew(split):
+    loader = Loader(split, batch_size=23, photometric=True, shuffle=False, seed=0)
+    drawn = [next(loader.epoch(epoch)).photometry.factors for epoch in range(2)]
+    for factors in drawn:
+        assert len({tuple(row) for row in factors.tolist()}) > 15
+    assert sum(not torch.equal(one, other) for one, other in zip(*drawn, strict=True)) > 15
+
+
 def test_augmentation_does_not_depend_on_the_batch_size(split):
     one, other = (collect(Loader(split, batch_size=size, **changing(), shuffle=True, seed=1), 1) for size in (3, 16))
     assert equal(one, other)
