@@ -10,5 +10,5 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.05)
+        time.sleep(0.05)  # between two looks: another process has no event to wait for
     return True
