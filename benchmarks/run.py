@@ -31,7 +31,7 @@ NAMES = (
     "sectors",
     "loader",
 )
-WHERE_NAMED = ("bccd", "rows", "gpu")  # they need --data, --run, or a GPU
+WHERE_NAMED = ("photographs", "rows", "gpu")  # they need --data, --run, or a GPU
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
@@ -71,12 +71,11 @@ def main() -> None:
         help=f"of {', '.join((*NAMES, *WHERE_NAMED))}; by default all but the last three",
     )
     parser.add_argument("--children", type=int, default=10, help="children of the inheritance benchmark")
-    parser.add_argument("--data", help="data set of the bccd benchmark, voc:PATH/TO/BCCD")
-    parser.add_argument("--seed", type=int, default=0, help="of the bccd benchmark's trainings")
+    parser.add_argument("--data", action="append", help="data set of the benchmark of photographs, voc:PATH")
     parser.add_argument("--run", action="append", help="folder of a search with rows, for the benchmark of rows")
     parser.add_argument("--epochs", type=int, default=8, help="of the benchmark of rows")
-    parser.add_argument("--repetitions", type=int, default=3, help="trainings of each network there")
-    parser.add_argument("--work", help="folder there, whose trainings are not repeated")
+    parser.add_argument("--repetitions", type=int, default=3, help="trainings of each network there and of photographs")
+    parser.add_argument("--work", help="folder of such trainings, of which none is repeated")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - {*NAMES, *WHERE_NAMED}
     if unknown:
@@ -88,7 +87,7 @@ def main() -> None:
         print(f"== {module.TITLE}", flush=True)
         table = module.run(arguments)
         print(table, flush=True)
-        options = {"bccd": " --data voc:PATH", "rows": f" --run RUN --epochs {arguments.epochs}"}.get(name, "")
+        options = {"photographs": " --data voc:PATH", "rows": f" --run RUN --epochs {arguments.epochs}"}.get(name, "")
         write_section(name, module.TITLE, table, f"nox -s bench -- {name}{options}")
 
 

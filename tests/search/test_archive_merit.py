@@ -96,6 +96,13 @@ def assert_equal_to_naive(archive: Archive) -> None:
         assert archive.score(candidate) == naive.score(candidate)
         assert archive.gain(candidate) == naive.gain(candidate)
         assert archive.merit(candidate) == pytest.approx(naive.merit(candidate), abs=1e-12)
+        apart = (
+            archive.lead(candidate),
+            archive.lead_error(candidate),
+            archive.merit(candidate),
+            archive.tied(candidate),
+        )
+        assert archive.place(candidate) == (None if apart[0] is None else apart)
     ranked = naive.ranked()
     assert list(archive.best(len(candidates))) == ranked
     assert archive.best(2) == tuple(ranked[:2])

@@ -44,21 +44,22 @@ def format_columns(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> 
     """
     headings = [column.heading for column in columns]
     by_column = zip(headings, *rows, strict=True)
-    padded = [_padded(cells, column.side) for cells, column in zip(by_column, columns, strict=True)]
-    return (GAP.join(cells).rstrip() for cells in zip(*padded, strict=True))
+    prepared = [_prepared(cells, column.side) for cells, column in zip(by_column, columns, strict=True)]
+    line = GAP.join(pattern for _, pattern in prepared)
+    return ((line % cells).rstrip() for cells in zip(*(cells for cells, _ in prepared), strict=True))
 
 
-def _padded(cells: Sequence[str], side: Literal["left", "right"]) -> list[str]:
-    """Bring the cells of a column to one width.
+def _prepared(cells: Sequence[str], side: Literal["left", "right"]) -> tuple[Sequence[str], str]:
+    """Return the cells of a column, and the pattern that brings them to one width.
 
     Looking at each different letter once, instead of at each cell, makes this fast.
     """
     letters = set("".join(cells))
     if any(printable(letter) != letter for letter in letters):
-        return _padded([printable(cell) for cell in cells], side)
+        return _prepared([printable(cell) for cell in cells], side)
     if all(cell_len(letter) == 1 for letter in letters):
-        width = max(map(len, cells))
-        return [cell.rjust(width) if side == "right" else cell.ljust(width) for cell in cells]
+        return cells, f"%{'' if side == 'right' else '-'}{max(map(len, cells))}s"
     widths = [cell_len(cell) for cell in cells]
     blanks = [" " * (max(widths) - width) for width in widths]
-    return [blank + cell if side == "right" else cell + blank for cell, blank in zip(cells, blanks, strict=True)]
+    joined = zip(cells, blanks, strict=True)
+    return [blank + cell if side == "right" else cell + blank for cell, blank in joined], "%s"

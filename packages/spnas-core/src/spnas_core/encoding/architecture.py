@@ -54,6 +54,10 @@ class Architecture:
         return parse_architecture(text)
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         from spnas_core.encoding.grammar import print_architecture
 
         return print_architecture(self)

@@ -3,6 +3,7 @@
 from spnas_search.archive.archive import Archive
 from spnas_search.archive.candidate import NODES, OFFSPRING, Candidate, Inherit, Kind, Phase, Proposal, Status
 from spnas_search.archive.lock import RunLock
+from spnas_search.archive.standing import Place
 from spnas_search.archive.tradeoffs import Tradeoff
 from spnas_search.archive.weights import WeightStore
 
@@ -14,6 +15,7 @@ __all__ = [
     "Inherit",
     "Kind",
     "Phase",
+    "Place",
     "Proposal",
     "RunLock",
     "Status",

@@ -14,7 +14,7 @@ from spnas_core.morphisms import Rewrite, identity
 from spnas_core.tasks import Fidelity, MetricSpec
 from spnas_search.archive.candidate import OFFSPRING, Candidate, Inherit, Kind, Phase, Proposal
 from spnas_search.archive.pareto import Point, front, fronts
-from spnas_search.archive.standing import Standing
+from spnas_search.archive.standing import Place, Standing
 from spnas_search.archive.tradeoffs import Tradeoff
 from spnas_search.ranking import RankingRule
 from spnas_search.statistics import Spread
@@ -212,6 +212,10 @@ class Contents:
     def merit(self, candidate: Candidate) -> float | None:
         """Start's score plus the lead of a done start or child; None where there is no lead."""
         return self._standing.merit(candidate.id)
+
+    def place(self, candidate: Candidate) -> Place | None:
+        """Lead, its error, merit and tie of a done start or child in one; None where there is no lead."""
+        return self._standing.place(candidate.id)
 
     def best(self, count: int) -> tuple[Candidate, ...]:
         """Start and children of the highest merit, best first, older first among equals."""

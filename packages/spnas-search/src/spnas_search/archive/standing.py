@@ -8,6 +8,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,22 @@ class _Observed:
     values: list[float] = field(default_factory=list)
     own: list[bool] = field(default_factory=list)
     epochs: list[int] = field(default_factory=list)
+
+
+class Place(NamedTuple):
+    """Where a start or child with a lead stands.
+
+    Attributes:
+        lead: quality above the start's.
+        error: standard error of the lead; None where nothing tells it.
+        merit: the start's score plus the lead; None where the start has none.
+        is_tied: whether it is behind the best one by less than the error of that.
+    """
+
+    lead: float
+    error: float | None
+    merit: float | None
+    is_tied: bool
 
 
 class Standing:
@@ -67,6 +84,7 @@ class Standing:
         self._merits: Merits | None = None
         self._ranked: tuple[int, ...] | None = None
         self._from_leader: NDArray[np.float64] | None = None
+        self._places: dict[int, Place] | None = None
         self._noise: dict[int | None, Spread | None] = {}
 
     def score(self, metrics: Mapping[str, float]) -> float:
@@ -167,6 +185,33 @@ class Standing:
         lead = self.lead(candidate)
         start = self._scores.get(self._nodes[0], WORST) if self._nodes else WORST
         return None if lead is None or start == WORST else start + lead
+
+    def place(self, candidate: int) -> Place | None:
+        """Lead, error, merit and tie of a candidate; None without a lead. Those of all are made at once."""
+        if self._places is None:
+            self._places = self._all_places()
+        return self._places.get(candidate)
+
+    def _all_places(self) -> dict[int, Place]:
+        nodes = [node for node in self._nodes if self._scores.get(node, WORST) != WORST]
+        if not nodes:
+            return {}
+        rows = np.array([self._place[node] for node in nodes], np.int64)
+        leads, errors = self._judged().leads[rows], self._judged().errors[rows]
+        start = self._scores.get(self._nodes[0], WORST)
+        merits: Sequence[float | None] = [None] * len(nodes) if start == WORST else (start + leads).tolist()
+        ties = [False] * len(nodes)
+        if leader := self.best(1):
+            place = self._place[leader[0]]
+            if self._from_leader is None:
+                self._from_leader = self._judged().difference_errors(place)
+            ties = (self._judged().leads[place] - leads < self._from_leader[rows]).tolist()
+        columns = zip(nodes, leads.tolist(), errors.tolist(), merits, ties, strict=True)
+        return {
+            node: Place(lead, None if math.isnan(error) else error, merit, tied)
+            for node, lead, error, merit, tied in columns
+            if not math.isnan(lead)
+        }
 
     def best(self, count: int) -> tuple[int, ...]:
         """Candidates of the highest merit, best first, older first among equals."""

@@ -5,7 +5,7 @@ from collections import Counter
 from spnas_core.commands.wording import amount, duration, number
 from spnas_search.archive import Archive, Candidate
 
-__all__ = ["amount", "duration", "merit_of", "number", "origin", "outcome", "with_error"]
+__all__ = ["amount", "duration", "in_own_direction", "merit_of", "number", "origin", "outcome", "with_error"]
 
 
 MOST_STEPS = 4
@@ -43,7 +43,11 @@ def merit_of(archive: Archive, candidate: Candidate) -> float | None:
     The archive turns merits so that higher is always better, which people should not have to know. Gains need no such
     turn, nor do leads: they are improvements, positive is better whatever the objective.
     """
-    merit = archive.merit(candidate)
+    return in_own_direction(archive, archive.merit(candidate))
+
+
+def in_own_direction(archive: Archive, merit: float | None) -> float | None:
+    """Turn a merit of the archive's as people know the objective."""
     return merit if merit is None or archive.objective.higher_is_better else -merit
 
 

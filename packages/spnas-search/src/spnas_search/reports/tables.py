@@ -9,8 +9,8 @@ from rich.table import Table
 from spnas_core.commands.columns import Column, format_columns, numbers
 from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import UNDEFINED
-from spnas_search.archive import Archive, Candidate, Tradeoff
-from spnas_search.monitors.wording import amount, duration, merit_of, number, origin, with_error
+from spnas_search.archive import Archive, Candidate, Place, Tradeoff
+from spnas_search.monitors.wording import amount, duration, in_own_direction, merit_of, number, origin, with_error
 from spnas_search.search.verdict import Column as Trained
 from spnas_search.search.verdict import Verdict
 from spnas_search.statistics import Interval
@@ -31,7 +31,8 @@ def candidate_lines(archive: Archive, candidates: Iterable[Candidate]) -> Iterat
 
 
 def _cells(archive: Archive, candidate: Candidate) -> tuple[str, ...]:
-    percent = candidate.receipt.get("inherited_percent")
+    percent, metrics, cost = candidate.receipt.get("inherited_percent"), candidate.metrics, candidate.cost
+    place = archive.place(candidate)
     return (
         str(candidate.id),
         candidate.kind,
@@ -39,24 +40,21 @@ def _cells(archive: Archive, candidate: Candidate) -> tuple[str, ...]:
         str(candidate.architecture),
         origin(candidate) if candidate.rewrite.steps else "",
         f"{percent:.1f} %" if isinstance(percent, float) else "",
-        number(candidate.metrics.get(archive.objective.name)),
+        number(metrics.get(archive.objective.name)),
         number(archive.gain(candidate), signed=True),
-        lead_of(archive, candidate),
-        number(merit_of(archive, candidate)),
-        amount(candidate.cost.get("multiply_adds")),
-        amount(candidate.cost.get("parameters")),
+        _lead(place),
+        number(in_own_direction(archive, None if place is None else place.merit)),
+        amount(cost.get("multiply_adds")),
+        amount(cost.get("parameters")),
         str(candidate.age),
         duration(candidate.seconds),
         f"{candidate.status}: {candidate.reason}" if candidate.reason else candidate.status,
     )
 
 
-def lead_of(archive: Archive, candidate: Candidate) -> str:
+def _lead(place: Place | None) -> str:
     """Show a lead with its standard error, and ``=`` where the candidate and the best are tied."""
-    lead = archive.lead(candidate)
-    if lead is None:
-        return number(None)
-    return with_error(lead, archive.lead_error(candidate)) + (" =" if archive.tied(candidate) else "")
+    return number(None) if place is None else with_error(place.lead, place.error) + (" =" if place.is_tied else "")
 
 
 def candidate_json(archive: Archive, candidate: Candidate) -> dict[str, object]:
@@ -112,7 +110,7 @@ def pareto_table(archive: Archive) -> Table:
             str(candidate.id),
             str(candidate.architecture),
             number(merit_of(archive, candidate)),
-            lead_of(archive, candidate),
+            _lead(archive.place(candidate)),
             amount(candidate.cost.get("multiply_adds")),
             amount(candidate.cost.get("parameters")),
             *(_weighed(archive, candidate, one) for one in others),
