@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from spnas_search.driver import run_search
 from spnas_search.monitors import Silent
 from spnas_search.run import start_run
-from spnas_search.search import run_search
 
 TITLE = "Overhead of the loop per candidate"
 CHILDREN = 200

@@ -30,6 +30,7 @@ NAMES = (
     "latency",
     "sectors",
     "loader",
+    "startup",
 )
 WHERE_NAMED = ("photographs", "rows", "gpu")  # they need --data, --run, or a GPU
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"

@@ -9,8 +9,8 @@ import spnas_core
 import spnas_search
 from spnas_core.errors import ConfigError
 from spnas_core.plugins import plugin_manager
+from spnas_search.driver.weights import needed_weights
 from spnas_search.run.initial_weights import import_weights
-from spnas_search.search.weights import needed_weights
 
 NULL = {"task": {"name": "null"}, "executor": {"name": "inline"}, "noise_seeds": 2}
 

@@ -12,11 +12,11 @@ from spnas_core.errors import ConfigError, PluginError
 from spnas_core.morphisms import identity
 from spnas_core.tasks import Fidelity, Pretraining
 from spnas_search.archive import Proposal
+from spnas_search.driver import Verdict, outcome
+from spnas_search.driver.failures import beyond_hope
+from spnas_search.driver.verdict_rounds import milestones
 from spnas_search.reports import candidate_json, summary, verdict_tables
 from spnas_search.run import read_archive, resume_run
-from spnas_search.search import Verdict, outcome
-from spnas_search.search.failures import beyond_hope
-from spnas_search.search.verdict_rounds import milestones
 from spnas_search.starting_points import resolve_candidate
 from spnas_search.strategies import CheckedStrategy, phase_names, strategy_plugin
 

@@ -15,13 +15,13 @@ from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Expand, identity
 from spnas_core.tasks import Evaluation, Fidelity, MetricSpec, Progress
 from spnas_search.archive import Archive, Proposal
+from spnas_search.driver import NoVerdict, Verdict, outcome
 from spnas_search.monitors.lines import Lines
 from spnas_search.monitors.live import LiveView
 from spnas_search.monitors.state import SearchState
 from spnas_search.reports import candidate_json, candidate_lines, pareto_table, verdict_tables
+from spnas_search.reports.closing import sentence, summary, unranked
 from spnas_search.reports.seeds import SeedsSummary
-from spnas_search.reports.summary import sentence, summary, unranked
-from spnas_search.search import NoVerdict, Verdict, outcome
 from spnas_search.settings import RunSettings
 
 START = Architecture.parse("b@8_11-21-21")

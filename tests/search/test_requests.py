@@ -8,7 +8,7 @@ from driving import START, Scripted, run_settings, scores
 
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import align, identity
-from spnas_search.search.loop import _request
+from spnas_search.driver.loop import _request
 
 GIVEN, FROM_GIVEN = Path("init.safetensors"), align(Architecture.parse("b@8_11-21"), START)
 

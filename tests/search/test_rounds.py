@@ -9,9 +9,9 @@ from driving import SPACE, START, Scripted, run_settings, scores
 from spnas_core.morphisms import identity
 from spnas_core.tasks import EvaluationRequest, Fidelity
 from spnas_search.archive import Archive, Candidate, Proposal
-from spnas_search.search.failures import beyond_hope
-from spnas_search.search.rounds import why_ended
-from spnas_search.search.verdict_rounds import needed_for_end, oldest_start
+from spnas_search.driver.failures import beyond_hope
+from spnas_search.driver.rounds import why_ended
+from spnas_search.driver.verdict_rounds import needed_for_end, oldest_start
 from spnas_search.strategies import CheckedStrategy, Serial, SerialSettings
 from spnas_search.testing import NullTask
 

@@ -7,7 +7,7 @@ from scipy import stats
 import spnas_search
 from spnas_core.errors import ConfigError
 from spnas_search.archive import Archive
-from spnas_search.search.rungs import chance
+from spnas_search.driver.rungs import chance
 from spnas_search.settings import RungSettings
 from spnas_search.starting_points import starting_point
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from spnas_search.search.verdict import Column
+from spnas_search.driver.verdict import Column
 from spnas_search.statistics import difference_interval, mean_interval
 
 SEARCHES, CHILDREN = 1000, 20

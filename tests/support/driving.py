@@ -6,7 +6,7 @@ from spnas_core import Architecture, SearchSpace
 from spnas_core.morphisms import Expand, Swap
 from spnas_core.tasks import Evaluation, Fidelity, MetricSpec
 from spnas_search.archive import Archive, Candidate, Proposal
-from spnas_search.search import next_round
+from spnas_search.driver import next_round
 from spnas_search.settings import RunSettings
 
 START = Architecture.parse("b@8_11-21-21")

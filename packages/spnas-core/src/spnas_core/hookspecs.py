@@ -87,7 +87,11 @@ def spnas_register_presets(register: Register) -> None:
 
 @hookspec
 def spnas_register_commands(register: Register) -> None:
-    """Add sub-commands of ``spnas``; an item is a ``click.Command``."""
+    """Add sub-commands of ``spnas``; an item is a ``click.Command``.
+
+    Where importing it takes long, register a ``spnas_core.commands.lazy.LazyCommand`` in its place: lists of commands
+    ask for its name and summary alone.
+    """
 
 
 @hookspec(firstresult=True)

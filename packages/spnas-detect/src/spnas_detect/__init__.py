@@ -3,8 +3,9 @@
 Whatever a command does is one call here: ``spnas_detect.predict`` and ``spnas_detect.evaluate``.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from spnas_core.lazily import lazy_attributes
 
 if TYPE_CHECKING:
     from spnas_detect.detectors.loading import load_detector
@@ -13,15 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate", "load_detector", "predict"]
 
-_MODULES = {
-    "evaluate": "spnas_detect.inference.evaluation",
-    "load_detector": "spnas_detect.detectors.loading",
-    "predict": "spnas_detect.inference.prediction",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import what is public when it is first asked for: the commands that need none of it stay quick."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "evaluate": "spnas_detect.inference.evaluation",
+        "load_detector": "spnas_detect.detectors.loading",
+        "predict": "spnas_detect.inference.prediction",
+    },
+)

@@ -67,14 +67,13 @@ def spnas_register_presets(register: Register) -> None:
 @hookimpl
 def spnas_register_commands(register: Register) -> None:
     """Train, compare, evaluate, predict, and look at data."""
-    from spnas_detect.commands.compare import compare
-    from spnas_detect.commands.data import data_group
-    from spnas_detect.commands.evaluate import evaluate
-    from spnas_detect.commands.predict import predict
-    from spnas_detect.commands.train import train_command
+    from spnas_core.commands.lazy import LazyCommand
 
-    register("train", train_command)
-    register("compare", compare)
-    register("evaluate", evaluate)
-    register("predict", predict)
-    register("data", data_group)
+    for name, target, summary in (
+        ("train", "train:train_command", "Train a detector on the backbone CODE, or on a candidate of a search."),
+        ("compare", "compare:compare", "Train architectures alike, several seeds each, and compare their scores."),
+        ("evaluate", "evaluate:evaluate", "Score a detector on a split of a data set."),
+        ("predict", "predict:predict", "Detect objects in each IMAGE and draw them, with their class and score."),
+        ("data", "data:data_group", "Look at data sets, and write them in other layouts."),
+    ):
+        register(name, LazyCommand(name, f"spnas_detect.commands.{target}", summary))

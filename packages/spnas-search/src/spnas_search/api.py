@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from spnas_core.presets import find_preset
+from spnas_search.driver import run_search
 from spnas_search.monitors import Monitor, Silent
 from spnas_search.run import Run, resume_run, start_run
-from spnas_search.search import run_search
 from spnas_search.settings import over_preset
 
 

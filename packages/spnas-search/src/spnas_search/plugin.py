@@ -1,7 +1,11 @@
 """What spnas-search registers: strategies and executors; and what candidates of its runs are."""
 
+from typing import TYPE_CHECKING
+
 from spnas_core.hookspecs import Register, hookimpl
-from spnas_core.tasks import ResolvedCandidate
+
+if TYPE_CHECKING:
+    from spnas_core.tasks import ResolvedCandidate
 
 
 @hookimpl
@@ -85,7 +89,7 @@ def spnas_register_executors(register: Register) -> None:
 
 
 @hookimpl
-def spnas_resolve_candidate(reference: str) -> ResolvedCandidate | None:
+def spnas_resolve_candidate(reference: str) -> "ResolvedCandidate | None":
     """The best or the named candidate of a run folder."""
     from spnas_search.starting_points import resolve_candidate
 

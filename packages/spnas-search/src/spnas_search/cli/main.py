@@ -7,15 +7,20 @@ from typing import Any
 import click
 
 from spnas_core import __version__
+from spnas_core.commands.lazy import LazyCommand
 from spnas_core.commands.wording import printable
 from spnas_core.errors import SpnasError
 from spnas_core.plugins import broken_plugins, registry
-from spnas_search.cli.candidates import candidates
-from spnas_search.cli.plugins import plugins
-from spnas_search.cli.presets import presets
-from spnas_search.cli.run import run
-from spnas_search.cli.show import show
-from spnas_search.cli.study import study
+
+SUMMARIES = {
+    "run": "Search a backbone with a STRATEGY (serial where none is named).",
+    "show": "Draw the network of an architecture CODE and count what it costs.",
+    "candidates": "List the candidates of a RUN folder; a search may be going on in it.",
+    "study": "Find out what a score is worth before searching by it.",
+    "presets": "List presets: what each is for, and on which machine.",
+    "plugins": "List everything that plugins have registered.",
+}
+"""What this package's own commands do; each is a module beside this one, imported when it is used."""
 
 
 class Commands(click.Group):
@@ -72,8 +77,8 @@ def commands() -> None:
     """
 
 
-for _command in (run, show, candidates, study, presets, plugins):
-    commands.add_command(_command)
+for _name, _summary in SUMMARIES.items():
+    commands.add_command(LazyCommand(_name, f"spnas_search.cli.{_name}:{_name}", _summary))
 
 
 def main() -> None:

@@ -12,13 +12,13 @@ from spnas_core.configuration import read_assignment
 from spnas_core.errors import ConfigError
 from spnas_core.presets import find_preset
 from spnas_search.cli.stopping import INTERRUPTED, stopping_like_ctrl_c
+from spnas_search.driver import NoVerdict, Verdict, outcome, run_search
 from spnas_search.monitors.lines import Lines
 from spnas_search.monitors.live import LiveView
 from spnas_search.monitors.state import SearchState
 from spnas_search.reports import summary
 from spnas_search.reports.seeds import SeedsSummary
 from spnas_search.run import Run, RunFolder, resume_run, start_run
-from spnas_search.search import NoVerdict, Verdict, outcome, run_search
 from spnas_search.series import Series, resume_series, start_series
 from spnas_search.settings import over_preset, read_toml, resolve, set_key, set_value
 from spnas_search.starting_points import starting_point

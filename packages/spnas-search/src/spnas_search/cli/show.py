@@ -7,9 +7,9 @@ from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.console import make_console
 from spnas_core.commands.parameters import IMAGE_SIZE
 from spnas_core.commands.tables import make_table
+from spnas_core.commands.wording import amount
 from spnas_core.cost import backbone_cost, row_costs
 from spnas_core.encoding import Architecture
-from spnas_search.monitors.wording import amount
 
 BAR_WIDTH = 30
 

@@ -1,6 +1,23 @@
 """What people read when a search is over, and while it runs."""
 
-from spnas_search.reports.summary import summary
-from spnas_search.reports.tables import candidate_json, candidate_lines, pareto_table, verdict_tables
+from typing import TYPE_CHECKING
+
+from spnas_core.lazily import lazy_attributes
+
+if TYPE_CHECKING:
+    from spnas_search.reports.closing import summary
+    from spnas_search.reports.tables import candidate_json, candidate_lines, pareto_table
+    from spnas_search.reports.verdicts import verdict_tables
 
 __all__ = ["candidate_json", "candidate_lines", "pareto_table", "summary", "verdict_tables"]
+
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "candidate_json": "spnas_search.reports.tables",
+        "candidate_lines": "spnas_search.reports.tables",
+        "pareto_table": "spnas_search.reports.tables",
+        "summary": "spnas_search.reports.closing",
+        "verdict_tables": "spnas_search.reports.verdicts",
+    },
+)

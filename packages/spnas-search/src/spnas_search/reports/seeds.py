@@ -8,9 +8,9 @@ from rich.console import RenderableType
 
 from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.tables import make_table
+from spnas_search.driver.verdict import NoVerdict, Verdict
 from spnas_search.monitors.wording import number
-from spnas_search.reports.tables import cost_ratio
-from spnas_search.search.verdict import NoVerdict, Verdict
+from spnas_search.reports.verdicts import cost_ratio
 from spnas_search.statistics import Interval, mean_interval
 
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy import stats
+from scipy import special
 
 from spnas_search.statistics.intervals import LEVEL
 
@@ -168,10 +168,10 @@ def _components(
     ratio = between / within if within else math.inf
     tail = (1 - LEVEL) / 2
     low, high = (
-        _share(ratio / float(stats.f.ppf(quantile, between_freedom, within_freedom)), replicates)
+        _share(ratio / float(special.fdtri(between_freedom, within_freedom, quantile)), replicates)
         for quantile in (1 - tail, tail)
     )
-    p_value = float(stats.f.sf(ratio, between_freedom, within_freedom))
+    p_value = float(special.fdtrc(between_freedom, within_freedom, ratio))
     return Heritability(within, tau, low, high, p_value, codes, replicates)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
 
-from scipy import stats
+from scipy import special
 
 LEVEL = 0.95
 
@@ -48,7 +48,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
     count, mean = len(values), fmean(values)
     if count < 2:
         return Interval(mean, math.nan, math.nan, count)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * math.sqrt(variance(values) / count)
+    half = float(special.stdtrit(count - 1, (1 + LEVEL) / 2)) * math.sqrt(variance(values) / count)
     return Interval(mean, mean - half, mean + half, count)
 
 
@@ -72,5 +72,5 @@ def difference_interval(ones: Sequence[float], others: Sequence[float]) -> Inter
     freedom = sum(parts) ** 2 / sum(
         part**2 / (len(values) - 1) for part, values in zip(parts, (ones, others), strict=True)
     )
-    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * math.sqrt(sum(parts))
+    half = float(special.stdtrit(freedom, (1 + LEVEL) / 2)) * math.sqrt(sum(parts))
     return Interval(difference, difference - half, difference + half, count)

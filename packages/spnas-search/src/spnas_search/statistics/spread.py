@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from scipy import stats
+from scipy import special
 
 
 @dataclass(frozen=True)
@@ -52,5 +52,5 @@ def progress_threshold(alpha: float, children: int, freedom: float = math.inf) -
         freedom: degrees of freedom of the noise.
     """
     return float(
-        stats.t.ppf(1 - alpha / children, freedom) if math.isfinite(freedom) else stats.norm.isf(alpha / children)
+        special.stdtrit(freedom, 1 - alpha / children) if math.isfinite(freedom) else -special.ndtri(alpha / children)
     )

@@ -1,7 +1,7 @@
 """Which weights a search keeps."""
 
+from spnas_search.driver.verdict_rounds import needed_for_end, oldest_start
 from spnas_search.run import Run
-from spnas_search.search.verdict_rounds import needed_for_end, oldest_start
 
 LIKELY = 16
 """Candidates that are kept since they may yet turn out to be among the best."""

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from statistics import fmean
 
 from rich.console import RenderableType
-from scipy import stats
 
 from spnas_search.archive import Archive, Candidate
+from spnas_search.driver.rounds import why_ended
+from spnas_search.driver.verdict import Column, Verdict, outcome
 from spnas_search.monitors.wording import duration, number
-from spnas_search.reports.tables import pareto_table, verdict_tables
+from spnas_search.reports.tables import pareto_table
+from spnas_search.reports.verdicts import verdict_tables
 from spnas_search.run import ENDED, Run
-from spnas_search.search.rounds import why_ended
-from spnas_search.search.verdict import Column, Verdict, outcome
 from spnas_search.strategies import phase_names
 
 _FEWEST = 5
@@ -94,6 +94,8 @@ def _screen(archive: Archive) -> Iterator[str]:
     if len(set(preferences)) < 2 or len(set(scores)) < 2 or len(chosen) < _FEWEST:
         yield f"How well the screen ranked cannot be told from {len(chosen)} children that it chose."
         return
+    from scipy import stats  # takes as long to import as torch
+
     found = stats.spearmanr(preferences, scores)
     yield (
         f"The screen's preferences and the scores of the {len(chosen)} children that it chose have a rank correlation "

@@ -2,7 +2,7 @@
 
 import math
 
-from scipy import stats
+from scipy import special
 
 from spnas_core.morphisms import identity
 from spnas_core.tasks import Fidelity
@@ -41,7 +41,7 @@ def chance(archive: Archive, child: Candidate) -> float:
     gap, error = behind
     if math.isnan(error) or gap <= 0:
         return 1.0
-    return float(stats.norm.sf(gap / error)) if error else 0.0
+    return float(special.ndtr(-gap / error)) if error else 0.0
 
 
 def _tried(archive: Archive, subject: Candidate, rung: int) -> bool:

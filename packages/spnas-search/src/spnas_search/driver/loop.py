@@ -11,13 +11,13 @@ from spnas_core.plugins import BrokenPlugin, notify
 from spnas_core.tasks import Evaluation, EvaluationRequest
 from spnas_search.archive import Candidate
 from spnas_search.archive.intake import plain_evaluation
+from spnas_search.driver.failures import TRIES, beyond_hope, failing_alike
+from spnas_search.driver.rounds import ENDING, next_round, why_ended
+from spnas_search.driver.weights import needed_weights
 from spnas_search.executors import Executor, Outcome, evaluate_all
 from spnas_search.monitors import Monitor
 from spnas_search.run import ENDED, Run
 from spnas_search.run.latency import LATENCY
-from spnas_search.search.failures import TRIES, beyond_hope, failing_alike
-from spnas_search.search.rounds import ENDING, next_round, why_ended
-from spnas_search.search.weights import needed_weights
 
 _WITHOUT_WEIGHTS = frozenset({"final", "replicate"})
 """Kinds whose weights nobody inherits."""

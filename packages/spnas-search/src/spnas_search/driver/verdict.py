@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from spnas_search.archive import Archive, Candidate
-from spnas_search.search.verdict_rounds import (
+from spnas_search.driver.verdict_rounds import (
     branch_epochs,
     branches,
     milestones,

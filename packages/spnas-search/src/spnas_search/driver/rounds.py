@@ -23,9 +23,9 @@ from spnas_core.encoding import Architecture
 from spnas_core.morphisms import identity
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import OFFSPRING, Archive, Phase, Proposal
-from spnas_search.search.rungs import rung_proposals
-from spnas_search.search.verdict_rounds import finalist_proposals, oldest_start, verdict_proposals
-from spnas_search.search.winner_training import training_proposals
+from spnas_search.driver.rungs import rung_proposals
+from spnas_search.driver.verdict_rounds import finalist_proposals, oldest_start, verdict_proposals
+from spnas_search.driver.winner_training import training_proposals
 from spnas_search.settings import RunSettings
 from spnas_search.strategies import CheckedStrategy
 

@@ -1,0 +1,42 @@
+"""Commands that are imported when they are used: lists and completion need a name and a line."""
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+
+class LazyCommand(click.Command):
+    """Stands in for a command, or a group, until it is used.
+
+    Register one where importing the command takes long, such as all that imports torch:
+
+        register("train", LazyCommand("train", "my_package.commands:train", "Train a detector."))
+
+    Args:
+        name: of the command.
+        target: ``module:attribute`` that is the command.
+        summary: what lists say of it; a sentence.
+    """
+
+    def __init__(self, name: str, target: str, summary: str) -> None:
+        super().__init__(name, short_help=summary, help=summary)
+        self.target = target
+
+    def load(self) -> click.Command:
+        """Import the command itself.
+
+        Raises:
+            TypeError: there is something else.
+        """
+        module, _, attribute = self.target.partition(":")
+        command = getattr(import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{self.target} is no click command but a {type(command).__name__}")
+        return command
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Hand over to the command itself."""
+        return self.load().make_context(info_name, args, parent, **extra)
