@@ -1,12 +1,18 @@
 """What all tests share."""
 
+import importlib
 import os
+import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 import torch
 from hypothesis import settings
 from threads import THREADS
+
+from spnas_core.plugins import broken_plugins, reset_plugins
+from spnas_core.plugins.manager import DISABLE_VARIABLE
 
 settings.register_profile("spnas", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("spnas")
@@ -29,6 +35,35 @@ def bccd() -> Path:
     if not (folder / "Annotations").is_dir():
         pytest.skip(f"the BCCD data set is not at {folder}: set SPNAS_BCCD to its folder")
     return folder
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install a plugin: ``install(plugin, source)``; distribution ``spnas-<plugin>`` and module by default."""
+    monkeypatch.delenv(DISABLE_VARIABLE, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    modules = []
+
+    def install(plugin: str, source: str, *, distribution: str | None = None) -> None:
+        distribution = distribution or f"spnas-{plugin}"
+        module = f"fake_{distribution.replace('-', '_')}_{plugin.replace('-', '_')}"
+        modules.append(module)
+        (tmp_path / f"{module}.py").write_text(dedent(source), encoding="utf-8")
+        info = tmp_path / f"{distribution.replace('-', '_')}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[spnas]\n{plugin} = {module}\n")
+        importlib.invalidate_caches()
+        reset_plugins()
+
+    reset_plugins()
+    yield install
+    for module in modules:
+        sys.modules.pop(module, None)
+    monkeypatch.undo()
+    importlib.invalidate_caches()
+    reset_plugins()
+    assert not broken_plugins()
 
 
 def pytest_collection_modifyitems(config, items):

@@ -86,6 +86,15 @@ def spnas_register_presets(register: Register) -> None:
 
 
 @hookspec
+def spnas_register_contracts(register: Register) -> None:
+    """Add suites that ``spnas plugins check`` runs, each under a noun such as ``strategies``.
+
+    An item is called with the name and the item to check, and returns a suite: an object whose methods ``test_…`` raise
+    what is wrong; or it raises ``spnas_core.testing.NoSuiteError``.
+    """
+
+
+@hookspec
 def spnas_register_commands(register: Register) -> None:
     """Add sub-commands of ``spnas``; an item is a ``click.Command``.
 

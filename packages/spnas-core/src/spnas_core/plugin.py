@@ -28,3 +28,13 @@ def spnas_register_morphisms(register: Register) -> None:
 
     for morphism in (Swap(), Expand(), AddStage(), Widen(), Narrow(), AddRow()):
         register(morphism.name, morphism)
+
+
+@hookimpl
+def spnas_register_contracts(register: Register) -> None:
+    """The suites of block types, morphisms and tasks."""
+    from spnas_core.testing.suites import block_suite, morphism_suite, task_suite
+
+    register("blocks", block_suite)
+    register("morphisms", morphism_suite)
+    register("tasks", task_suite)

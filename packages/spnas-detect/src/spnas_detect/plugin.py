@@ -52,7 +52,17 @@ def spnas_register_tasks(register: Register) -> None:
     from spnas_detect.suiting import suited
     from spnas_detect.task import DetectionTask
 
-    register("detection", TaskPlugin("train and score object detectors", DetectionSettings, DetectionTask, suited))
+    few = {"image_size": 64, "max_size": 32, "train": 12, "validation": 6, "test": 2}
+    register(
+        "detection",
+        TaskPlugin(
+            "train and score object detectors",
+            DetectionSettings,
+            DetectionTask,
+            suited,
+            {"data_options": few, "image_size": [64, 64]},
+        ),
+    )
 
 
 @hookimpl
@@ -62,6 +72,14 @@ def spnas_register_presets(register: Register) -> None:
 
     for name, preset in presets_in("spnas_detect"):
         register(name, preset)
+
+
+@hookimpl
+def spnas_register_contracts(register: Register) -> None:
+    """The suite of readers of data."""
+    from spnas_detect.testing.suites import reader_suite
+
+    register("datasets", reader_suite)
 
 
 @hookimpl

@@ -62,9 +62,8 @@ def spnas_register_tasks(register: Register) -> None:
         "replay", TaskPlugin("train nothing: scores of a table of trainings", ReplaySettings, ReplaySettings.build)
     )
 
-    register(
-        "null", TaskPlugin("train nothing: made-up scores, for trying out strategies", NullSettings, NullSettings.build)
-    )
+    made_up = "train nothing: made-up scores, for trying out strategies"
+    register("null", TaskPlugin(made_up, NullSettings, NullSettings.build, example={}))
 
 
 @hookimpl
@@ -86,6 +85,15 @@ def spnas_register_executors(register: Register) -> None:
     inline = ExecutorPlugin("in this process, one after the other", InlineExecutor, most_workers=1, can_time_out=False)
     register("inline", inline)
     register("processes", ExecutorPlugin("in worker processes of this machine", ProcessExecutor))
+
+
+@hookimpl
+def spnas_register_contracts(register: Register) -> None:
+    """The suites of strategies and executors."""
+    from spnas_search.testing.suites import executor_suite, strategy_suite
+
+    register("strategies", strategy_suite)
+    register("executors", executor_suite)
 
 
 @hookimpl

@@ -52,8 +52,8 @@ class Registry:
 def registry(noun: str) -> Registry:
     """Collect what all plugins register under ``spnas_register_<noun>``.
 
-    Raises:
-        PluginError: two plugins claim one name.
+    Where two claim one name, the first keeps it: what is built in, then by the plugins' names. The other is reported
+    among the broken ones; what else it registers counts.
     """
     found = Registry(noun)
     origins = plugin_origins()
@@ -69,7 +69,12 @@ def registry(noun: str) -> Registry:
             report_broken(plugin, error)
             continue
         for name, item in items:
-            found.add(plugin, name, item)
+            try:
+                found.add(plugin, name, item)
+            except PluginError as error:
+                if origins[plugin] in BUILT_IN:
+                    raise
+                report_broken(plugin, error)
     return found
 
 

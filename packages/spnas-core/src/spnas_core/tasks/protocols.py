@@ -275,9 +275,11 @@ class TaskPlugin:
         settings: pydantic model of the ``[task]`` table.
         build: makes the task from validated settings.
         suited: completes the table of a new run before it is checked; None leaves it to the model's defaults.
+        example: a small table that ``spnas plugins check`` tries the task with; None where there is none.
     """
 
     summary: str
     settings: type[Any]
     build: Callable[[Any], Task]
     suited: Suit | None = None
+    example: Mapping[str, Any] | None = None

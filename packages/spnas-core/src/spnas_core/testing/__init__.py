@@ -6,6 +6,7 @@ The suites need nothing; the hypothesis strategies ``architectures``, ``serial_a
 
 from typing import TYPE_CHECKING, Any
 
+from spnas_core.testing.checking import Broken, Checked, NoSuiteError, check_plugin
 from spnas_core.testing.contracts import BlockContract, MorphismContract
 from spnas_core.testing.drawing import random_architecture, random_images, uneven_backbone
 from spnas_core.testing.task_contract import TaskContract
@@ -15,9 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BlockContract",
+    "Broken",
+    "Checked",
     "MorphismContract",
+    "NoSuiteError",
     "TaskContract",
     "architectures",
+    "check_plugin",
     "parallel_architectures",
     "random_architecture",
     "random_images",

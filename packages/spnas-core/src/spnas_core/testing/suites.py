@@ -1,0 +1,55 @@
+"""The suites of this package over an item that was registered, for ``spnas plugins check``."""
+
+from spnas_core.blocks import BlockSpec
+from spnas_core.configuration import validate
+from spnas_core.errors import ConfigError
+from spnas_core.morphisms import Morphism
+from spnas_core.tasks import Task, TaskPlugin
+from spnas_core.testing.checking import NoSuiteError
+from spnas_core.testing.contracts import BlockContract, MorphismContract
+from spnas_core.testing.task_contract import TaskContract
+
+
+def block_suite(name: str, item: BlockSpec) -> BlockContract:
+    """Return the suite over a block type."""
+    del name
+    suite = BlockContract()
+    suite.spec = item
+    return suite
+
+
+def morphism_suite(name: str, item: Morphism) -> MorphismContract:
+    """Return the suite over a morphism."""
+    del name
+    suite = MorphismContract()
+    suite.morphism = item
+    return suite
+
+
+class _Registered(TaskContract):
+    """The suite over a task as its plugin makes it."""
+
+    def __init__(self, plugin: TaskPlugin) -> None:
+        self._plugin = plugin
+
+    def make(self) -> Task:
+        """Make it with the settings of its example."""
+        return self._plugin.build(validate(self._plugin.settings, self._plugin.example or {}))
+
+
+def task_suite(name: str, item: TaskPlugin) -> TaskContract:
+    """Return the suite over a task.
+
+    Raises:
+        NoSuiteError: it has no settings that are quick to try.
+    """
+    if item.example is None:
+        raise NoSuiteError(
+            f"the task {name!r} says no settings to try it with: give its TaskPlugin an example, or subclass "
+            "spnas_core.testing.TaskContract"
+        )
+    try:
+        validate(item.settings, item.example)
+    except ConfigError as error:
+        raise NoSuiteError(f"the example of the task {name!r} is refused: {error}") from error
+    return _Registered(item)

@@ -1,0 +1,40 @@
+"""The suites of this package over an item that was registered, for ``spnas plugins check``."""
+
+from pydantic import ValidationError
+
+from spnas_core.testing import NoSuiteError
+from spnas_search.executors import ExecutorPlugin
+from spnas_search.strategies import StrategyPlugin
+from spnas_search.testing.contracts import ExecutorContract, StrategyContract
+
+
+def strategy_suite(name: str, item: StrategyPlugin) -> StrategyContract:
+    """Return the suite over a strategy with its default settings.
+
+    Raises:
+        NoSuiteError: it cannot do without settings.
+    """
+    _check_defaults(f"the strategy {name!r}", item, StrategyContract)
+    suite = StrategyContract()
+    suite.plugin = item
+    return suite
+
+
+def executor_suite(name: str, item: ExecutorPlugin) -> ExecutorContract:
+    """Return the suite over an executor with its default settings.
+
+    Raises:
+        NoSuiteError: it cannot do without settings.
+    """
+    _check_defaults(f"the executor {name!r}", item, ExecutorContract)
+    suite = ExecutorContract()
+    suite.plugin = item
+    return suite
+
+
+def _check_defaults(what: str, item: StrategyPlugin | ExecutorPlugin, suite: type) -> None:
+    try:
+        item.settings()
+    except ValidationError:
+        remedy = f"subclass spnas_search.testing.{suite.__name__}, and say its settings"
+        raise NoSuiteError(f"{what} cannot do without settings: {remedy}") from None

@@ -1,0 +1,146 @@
+"""The page of plugins has every hook, with its signature and a module that works."""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from spnas_core import Architecture, build_backbone, hookspecs
+from spnas_core.morphisms import identity
+from spnas_core.plugins import broken_plugins, notify, plugin_manager, registry
+from spnas_core.testing import check_plugin
+from spnas_detect.detectors import DetectorSettings
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
+SECTIONS = dict(re.findall(r"^### (spnas_\w+)\n(.*?)(?=^##|\Z)", PAGE, re.DOTALL | re.MULTILINE))
+HOOKS = {node.name: node for node in ast.parse(inspect.getsource(hookspecs)).body if isinstance(node, ast.FunctionDef)}
+
+
+def modules(section):
+    return re.findall(r"```python\n(.*?)```", SECTIONS[section], re.DOTALL)
+
+
+def test_every_hook_has_a_section_and_no_other():
+    assert list(SECTIONS) != []
+    assert set(SECTIONS) == set(HOOKS)
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_signatures_are_those_of_the_hooks(hook):
+    node = HOOKS[hook]
+    signature = f"{hook}({ast.unparse(node.args)}) -> {ast.unparse(node.returns)}"
+    assert f"```text\n{signature}\n```" in SECTIONS[hook]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_is_implemented_by_a_module_of_its_section_or_of_the_next(hook):
+    following = "".join(PAGE.partition(f"### {hook}\n")[2])
+    module = re.search(r"```python\n(.*?)```", following, re.DOTALL)
+    assert f"def {hook}(" in module[1]
+
+
+@pytest.fixture
+def plugin(install, tmp_path):
+    """Install the module of a hook's section."""
+
+    def installed(hook):
+        (module,) = modules(hook)
+        install("page", module)
+        return module
+
+    (tmp_path / "my_package" / "presets").mkdir(parents=True)
+    (tmp_path / "my_package" / "__init__.py").touch()
+    (tmp_path / "my_package" / "slow.py").write_text("import click\n\n\n@click.command()\ndef command():\n    pass\n")
+    preset = 'summary = "what it is for"\nmachine = "any"\n[search]\nwarm_start_epochs = 3\n'
+    (tmp_path / "my_package" / "presets" / "lab.toml").write_text(preset)
+    return installed
+
+
+@pytest.mark.parametrize("noun", ["blocks", "morphisms", "strategies", "tasks", "executors", "datasets"])
+def test_what_has_a_suite_keeps_it(plugin, noun):
+    plugin(f"spnas_register_{noun}")
+    (checked,) = check_plugin("page")
+    assert (checked.noun, checked.broken, checked.untested) == (noun, (), "")
+    assert checked.kept >= 3
+
+
+def test_the_stem_begins_networks(plugin):
+    plugin("spnas_register_stems")
+    backbone = build_backbone(Architecture.parse("b@8+wide_1-1"))
+    assert [level.shape[-1] for level in backbone(torch.zeros(1, 3, 64, 64)).values()] == [16, 8]
+
+
+def test_the_screen_is_taken_by_a_search(plugin, tmp_path):
+    import spnas_search
+
+    plugin("spnas_register_screens")
+    settings = {"task": "null", "executor": {"name": "inline"}, "budget": 4, "screen": {"name": "cheap", "draws": 3}}
+    with spnas_search.search(**settings, out=tmp_path / "run") as run:
+        assert all(child.preference < 0 for child in run.archive.of_kind("child"))
+
+
+@pytest.mark.parametrize(("noun", "setting"), [("necks", "neck"), ("detectors", "detector")])
+def test_neck_and_detector_are_built_and_compute(plugin, noun, setting):
+    from spnas_detect.data import pad_targets
+    from spnas_detect.detectors import build_detector
+
+    plugin(f"spnas_register_{noun}")
+    name = next(name for name, owner in registry(noun).plugins.items() if owner == "page")
+    settings = DetectorSettings(**{setting: name})
+    rewrite, generator = identity(Architecture.parse("b@8_1-1")), torch.Generator().manual_seed(0)
+    detector = build_detector(rewrite, 2, settings, {}, generator=generator)[0]
+    targets = pad_targets([{"boxes": torch.tensor([[4.0, 4, 20, 20]]), "labels": torch.tensor([1])}], [(64, 64)])
+    losses = detector.train().losses(torch.rand(1, 3, 64, 64), targets)
+    assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+def test_the_metric_counts(plugin):
+    plugin("spnas_register_metrics")
+    metric = registry("metrics").get("counting").build(["dot"])
+    metric.process([{"scores": [0.9, 0.8, 0.1]}], [{"labels": [1]}])
+    assert metric.evaluate() == {"miscounted": 1.0}
+
+
+def test_the_preset_is_a_runs(plugin):
+    plugin("spnas_register_presets")
+    assert registry("presets").get("lab").table("search") == {"warm_start_epochs": 3}
+
+
+def test_the_commands_are_listed_and_run(plugin):
+    from click.testing import CliRunner
+
+    from spnas_search.cli.main import commands
+
+    plugin("spnas_register_commands")
+    listed = CliRunner().invoke(commands, ["--help"]).output
+    assert "Say hello." in listed
+    assert "What takes long to import." in listed
+    assert CliRunner().invoke(commands, ["hello"]).output == "hello\n"
+    assert CliRunner().invoke(commands, ["slow"]).exit_code == 0
+
+
+def test_the_suite_of_stems_is_run(plugin, install):
+    plugin("spnas_register_contracts")
+    stems = [item for item in check_plugin("core") if item.noun == "stems"]
+    assert [(item.name, item.kept, item.untested) for item in stems] == [("conv7", 1, ""), ("deep", 1, "")]
+
+
+def test_the_reference_is_resolved(plugin):
+    plugin("spnas_resolve_candidate")
+    hook = plugin_manager().hook.spnas_resolve_candidate
+    assert hook(reference="ours:best").architecture == "b@8_11-21-21-21"
+    assert hook(reference="nowhere") is None
+
+
+def test_the_listener_hears_a_run(plugin, capsys):
+    plugin("spnas_run_finished")
+    run = SimpleNamespace(folder=SimpleNamespace(path="runs/x"), archive=[1, 2])
+    notify("spnas_run_started", run=run)
+    notify("spnas_candidate_finished", run=run, candidate=SimpleNamespace(architecture="b_1-1", status="done"))
+    notify("spnas_run_finished", run=run)
+    assert capsys.readouterr().out.splitlines() == ["a search in runs/x", "b_1-1: done", "2 evaluations"]
+    assert not broken_plugins()
