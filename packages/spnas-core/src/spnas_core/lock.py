@@ -93,6 +93,22 @@ class FolderLock:
         self.release()
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process holds a folder; nothing is changed, so this can be asked of anybody's."""
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)
+
+
 def _is_file(descriptor: int, path: Path) -> bool:
     """Whether a path still names the file that a descriptor has open."""
     try:

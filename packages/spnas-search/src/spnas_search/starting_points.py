@@ -20,7 +20,7 @@ def starting_point(origin: str) -> dict[str, Any]:
     Raises:
         ArchiveError: neither a run nor a code, no such candidate, one that has failed, or one whose weights are gone.
     """
-    if not RunFolder(_split(origin)[0]).archive.exists():
+    if not RunFolder(split_reference(origin)[0]).archive.exists():
         return {"start": str(_code(origin))}
     folder, candidate, trained = _find(origin)
     if candidate.status != "done":
@@ -42,7 +42,7 @@ def resolve_candidate(reference: str) -> ResolvedCandidate | None:
         ArchiveError: the run has no such candidate, or its archive is damaged.
         ConfigError: the run's configuration was made unreadable.
     """
-    folder, _ = _split(reference)
+    folder, _ = split_reference(reference)
     if not (folder / CONFIG).is_file():
         return None
     folder, candidate, trained = _find(reference)
@@ -60,7 +60,8 @@ def _code(text: str) -> Architecture:
         ) from None
 
 
-def _split(reference: str) -> tuple[Path, int | None]:
+def split_reference(reference: str) -> tuple[Path, int | None]:
+    """Return folder and candidate of ``RUN:ID``; None for the candidate of ``RUN``."""
     path, colon, text = reference.rpartition(":")
     if colon and text.isdecimal():
         return Path(path), int(text)
@@ -69,7 +70,7 @@ def _split(reference: str) -> tuple[Path, int | None]:
 
 def _find(reference: str) -> tuple[Path, Candidate, Candidate]:
     """Return the run's folder, the candidate, and whose weights stand for it: the longest trained ones."""
-    folder, number = _split(reference)
+    folder, number = split_reference(reference)
     with read_archive(folder) as archive:
         if number is not None:
             if number >= len(archive):

@@ -274,6 +274,24 @@ class Archive(Contents):
             )
         self._load()
 
+    def retry(self, numbers: Sequence[int]) -> None:
+        """Propose failed candidates again, in their old places: what was decided since stays.
+
+        Raises:
+            ArchiveError: there is no such candidate, or one of them has not failed.
+        """
+        for number in numbers:
+            if number >= len(self):
+                raise ArchiveError(f"{self.path.parent} has {len(self)} candidates: there is no candidate {number}")
+            if self[number].status != "failed":
+                raise ArchiveError(f"candidate {number} is {self[number].status}: only what has failed is tried again")
+        again = [replace(self[number], status="proposed", reason="", seconds=0.0) for number in dict.fromkeys(numbers)]
+        with schema.transaction(self._connection, self.path):
+            self._connection.executemany(
+                rows.UPDATE_RESULT, [(*rows.result_row(candidate), candidate.id, "failed") for candidate in again]
+            )
+        self._load()
+
     def replace_weights(self, number: int, checksum: str) -> Candidate:
         """Enter the new checksum of a damaged weights file that was made again.
 

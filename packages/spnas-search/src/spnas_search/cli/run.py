@@ -1,25 +1,19 @@
 """``spnas run``: search."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from spnas_core.commands.console import PlainConsole, make_console
+from spnas_core.commands.console import make_console
 from spnas_core.configuration import read_assignment
 from spnas_core.errors import ConfigError
 from spnas_core.presets import find_preset
-from spnas_search.cli.stopping import INTERRUPTED, stopping_like_ctrl_c
-from spnas_search.driver import NoVerdict, Verdict, outcome, run_search
-from spnas_search.monitors.lines import Lines
-from spnas_search.monitors.live import LiveView
-from spnas_search.monitors.state import SearchState
-from spnas_search.reports import summary
-from spnas_search.reports.seeds import SeedsSummary
-from spnas_search.run import Run, RunFolder, resume_run, start_run
-from spnas_search.series import Series, resume_series, start_series
+from spnas_search.cli.reading import Reading
+from spnas_search.cli.searching import search_all, search_shown
+from spnas_search.run import RunFolder, resume_run, start_run
+from spnas_search.series import resume_series, start_series
 from spnas_search.settings import over_preset, read_toml, resolve, set_key, set_value
 from spnas_search.starting_points import starting_point
 
@@ -80,9 +74,9 @@ def run(
         _check_resuming(strategy, folder, given)
         resuming = {"data": given["data"], "accept_versions": accept_versions}
         if seeds is not None or RunFolder(folder).series.exists():
-            _search_all(resume_series(folder, seeds), resuming, console)
+            search_all(resume_series(folder, seeds), resuming, console)
         else:
-            _search(resume_run(folder, _Reading(console), **resuming), console)
+            search_shown(resume_run(folder, Reading(console), **resuming), console)
         return
     if accept_versions:
         raise click.UsageError("--accept-versions goes with --resume: a new run begins with what is installed")
@@ -90,12 +84,12 @@ def run(
     settings = resolve(values)
     folder = out or Path("runs") / str(settings.strategy.model_dump()["name"])
     if seeds is None:
-        _search(start_run(folder, values, _Reading(console)), console)
+        search_shown(start_run(folder, values, Reading(console)), console)
     else:
         series = start_series(folder, values, seeds)
         for remark in series.remarks:
             console.show(remark)
-        _search_all(series, {}, console)
+        search_all(series, {}, console)
 
 
 def _check_resuming(strategy: str | None, folder: Path, given: Mapping[str, Any]) -> None:
@@ -147,55 +141,3 @@ def _values(
     for assignment in assignments:
         set_key(values, assignment)
     return values if preset is None else over_preset(find_preset(preset), values)
-
-
-def _search_all(series: Series, resuming: Mapping[str, Any], console: PlainConsole) -> None:
-    """Run every search of a series to its end, and compare them."""
-    found: list[Verdict | NoVerdict] = []
-    opened = series.open(_Reading(console), **resuming)
-    for seed in series.seeds:
-        console.rule(f"seed {seed}")
-        found.append(_search(next(opened)[1], console, go_on=f"--out {series.folder}"))
-    console.rule(f"{series.count} searches")
-    for part in SeedsSummary(found).parts():
-        console.show(part)
-
-
-def _search(run: Run, console: PlainConsole, go_on: str | None = None) -> Verdict | NoVerdict:
-    """Run a search to its end, show it, and return the verdict, or why there is none."""
-    with run:
-        strategy = run.settings.strategy.model_dump()["name"]
-        start, objective = run.settings.run.start, run.objective.name
-        console.show(f"{strategy} search from {start}, objective {objective}, in {run.folder}")
-        for remark in run.remarks:
-            console.show(remark)
-        for note in run.notes:
-            console.show(f"data: {note}")
-        state = SearchState(run.settings.run, run.archive)
-        try:
-            with stopping_like_ctrl_c():
-                if console.is_terminal:
-                    with LiveView(state, console) as view:
-                        run_search(run, view)
-                else:
-                    run_search(run, Lines(state, console.show))
-        except KeyboardInterrupt as stop:
-            where = go_on or f"--out {run.folder}"
-            console.show(f"Stopped. Nothing finished is lost; go on with: spnas run {where} --resume")
-            sys.exit(stop.args[0] if stop.args else INTERRUPTED)
-        for part in summary(run):
-            console.show(part)
-        return outcome(run.archive, run.settings.run)
-
-
-class _Reading:
-    """Shows how far reading the data is: a line that is overwritten in a terminal, one line elsewhere."""
-
-    def __init__(self, console: PlainConsole) -> None:
-        self._console = console
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        if self._console.is_terminal:
-            self._console.print(f"{what}: {done}/{total}", end="\n" if done == total else "\r")
-        elif done == total:
-            self._console.print(f"{what}: {total} done")

@@ -1,10 +1,14 @@
 """``spnas show``: a network, drawn stage by stage."""
 
+from dataclasses import asdict
+from typing import Any
+
 import click
 from rich.table import Table
 
 from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.console import make_console
+from spnas_core.commands.json_text import to_json
 from spnas_core.commands.parameters import IMAGE_SIZE
 from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import amount
@@ -17,16 +21,33 @@ BAR_WIDTH = 30
 @click.command()
 @click.argument("code")
 @click.option("--image", type=IMAGE_SIZE, default="224x224", show_default=True, help="Input size in pixels.")
-def show(code: str, image: tuple[int, int]) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Exact numbers, as JSON.")
+def show(code: str, image: tuple[int, int], *, as_json: bool) -> None:
     """Draw the network of an architecture CODE and count what it costs.
 
     \b
     Example: spnas show r_111-2111-211111-211 --image 1216x800
     """
     architecture = Architecture.parse(code)
+    if as_json:
+        click.echo(to_json(_counts(architecture, image), indent=2))
+        return
     console = make_console()
     for part in stage_drawing(architecture, image):
         console.show(part)
+
+
+def _counts(architecture: Architecture, image: tuple[int, int]) -> dict[str, Any]:
+    """Return everything that is counted, to the unit."""
+    cost = backbone_cost(architecture, *image)
+    return {
+        "architecture": str(architecture),
+        "image": list(image),
+        "blocks": len(architecture.digits),
+        **cost.as_dict(),
+        "stages": [asdict(stage) for stage in cost.stages],
+        "with_a_row_more": [row.as_dict() for row in row_costs(architecture, *image)],
+    }
 
 
 def stage_drawing(architecture: Architecture, image: tuple[int, int]) -> tuple[Table, str]:

@@ -36,12 +36,14 @@ class Identity:
         data: fingerprint of the data's content; empty where the task has none.
         init: checksum of the weights that the start inherits; empty for a fresh start.
         versions: of the packages, by name.
+        code: digests of the code that is ours or a plugin's, by package.
     """
 
     settings: Mapping[str, Any]
     data: str
     init: str
     versions: Mapping[str, str]
+    code: Mapping[str, str]
 
     def facts(self) -> dict[str, str]:
         """Return what the archive remembers."""
@@ -50,6 +52,7 @@ class Identity:
             "data": self.data,
             "init": self.init,
             "versions": json.dumps(self.versions, sort_keys=True),
+            "code": json.dumps(self.code, sort_keys=True),
         }
 
 

@@ -16,6 +16,7 @@ from spnas_core.tasks import MetricSpec, Report, Task, check_pretraining, check_
 from spnas_search.archive import Archive, RunLock, Tradeoff, WeightStore
 from spnas_search.executors import Executor, executor_plugin
 from spnas_search.executors.resources import share_cores
+from spnas_search.run.code import installed_code
 from spnas_search.run.folder import Prepare, RunFolder
 from spnas_search.run.identity import Identity, check_init, installed_versions
 from spnas_search.run.initial_weights import import_weights, initial_rewrite
@@ -78,7 +79,11 @@ class Run:
     def identity(self) -> Identity:
         """Return what the run is computed from, as things are now."""
         return Identity(
-            self.settings.as_dict(), data_fingerprint(self.task), self.files.init_checksum(), installed_versions()
+            self.settings.as_dict(),
+            data_fingerprint(self.task),
+            self.files.init_checksum(),
+            installed_versions(),
+            installed_code(),
         )
 
     def open_stores(self) -> None:

@@ -1,0 +1,45 @@
+"""Which code computes: the digest of each package that has a say in a score."""
+
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from spnas_core.plugins import plugin_manager
+
+PACKAGES = ("spnas_core", "spnas_detect", "spnas_kernels", "spnas_search")
+PATTERNS = ("*.py", "*.so")
+
+
+@cache
+def installed_code() -> dict[str, str]:
+    """Return a digest of the Python files and native libraries of our packages and of every plugin's.
+
+    Versions do not tell code apart that somebody is changing; this does, wherever it lies.
+    """
+    plugins = {str(getattr(plugin, "__name__", "")).partition(".")[0] for plugin in plugin_manager().get_plugins()}
+    return {package: found for package in sorted({*PACKAGES, *plugins} - {""}) if (found := code_digest(package))}
+
+
+def code_digest(package: str) -> str:
+    """Return the digest of a package's or a module's files; empty where there is none of that name."""
+    digest, count = hashlib.blake2b(digest_size=16), 0
+    for name, file in sorted(_files(package)):
+        count += 1
+        digest.update(name.encode() + b"\0" + hashlib.blake2b(file.read_bytes()).digest())
+    return digest.hexdigest() if count else ""
+
+
+def _files(package: str) -> Iterator[tuple[str, Path]]:
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):  # a plugin that was registered by hand
+        return
+    if spec is None:
+        return
+    for place in map(Path, spec.submodule_search_locations or ()):
+        for pattern in PATTERNS:
+            yield from ((file.relative_to(place).as_posix(), file) for file in place.rglob(pattern) if file.is_file())
+    if spec.submodule_search_locations is None and spec.origin is not None and Path(spec.origin).is_file():
+        yield Path(spec.origin).name, Path(spec.origin)

@@ -1,0 +1,157 @@
+"""Does a run's winner still score what it scored? Its weights, data, packages and code, and the score itself."""
+
+import json
+import math
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from spnas_core.errors import ArchiveError, SpnasError
+from spnas_core.morphisms import identity
+from spnas_core.plugins import registry
+from spnas_core.tasks import EvaluationRequest, Task, data_fingerprint
+from spnas_search.archive import Archive, Candidate
+from spnas_search.archive.weights import file_checksum
+from spnas_search.executors.evaluation import evaluate
+from spnas_search.run.code import installed_code
+from spnas_search.run.folder import Prepare, RunFolder
+from spnas_search.run.identity import differences, installed_versions
+from spnas_search.run.opening import read_archive
+from spnas_search.settings import read_toml, resolve, set_value
+
+WITHIN = 2.0
+"""Standard deviations of the run's noise by which a score that is measured again may differ."""
+
+EXACT = 1e-6
+"""By which it may differ in any case: roundings of another processor."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        part: what.
+        found: what was found, in one line.
+        holds: whether it is what it was; None where nothing tells.
+    """
+
+    part: str
+    found: str
+    holds: bool | None
+
+
+def verify_run(folder: Path, candidate: int | None, prepare: Prepare, *, data: str | None = None) -> Iterator[Finding]:
+    """Look whether a run's winner can be trusted to be what its archive says.
+
+    Nothing is written into the folder, but for images that are cached there already where they were cached.
+
+    Args:
+        folder: of the run.
+        candidate: to look at; None for the winner.
+        prepare: told how far reading the data is.
+        data: where the data lies now.
+
+    Yields:
+        What was looked at, in order: packages, code, weights, data, score. The score is measured wherever it can be.
+
+    Raises:
+        ArchiveError: there is no run, or no such candidate, or it has no score.
+        ConfigError: its settings cannot be read.
+    """
+    files = RunFolder(folder)
+    with read_archive(folder) as archive:
+        weighed = _trained(archive, folder, candidate)
+        yield _same("packages", archive.recall("versions"), installed_versions(), "versions")
+        yield _same("code", archive.recall("code"), installed_code(), "digests")
+        path = files.weights / f"{weighed.id}.safetensors"
+        weights = _weights(path, weighed)
+        yield weights
+        values = read_toml(files.config)
+        if data is not None:
+            set_value(values, "task.data", data)
+        task_settings = resolve(values).task
+        task: Task = registry("tasks").get(task_settings.model_dump()["name"]).build(task_settings)
+        with tempfile.TemporaryDirectory() as elsewhere:
+            try:
+                task.prepare(files.cache if files.cache.is_dir() else Path(elsewhere), prepare)
+            except SpnasError as error:
+                yield Finding("data", str(error), holds=False)
+                return
+            yield _data(archive, task)
+            if path.exists():
+                yield _score(archive, weighed, task, path)
+
+
+def _trained(archive: Archive, folder: Path, number: int | None) -> Candidate:
+    """Return the evaluation whose weights and score are looked at."""
+    if number is not None and number >= len(archive):
+        raise ArchiveError(f"{folder} has {len(archive)} candidates: there is no candidate {number}")
+    chosen = archive.winner if number is None else archive[number]
+    if chosen is None:
+        raise ArchiveError(f"{folder} has no scored candidate yet: there is nothing to verify")
+    weighed = archive.trained(chosen)
+    if weighed.status != "done" or not weighed.checksum:
+        raise ArchiveError(f"candidate {weighed.id} of {folder} has no weights to verify: name another one")
+    return weighed
+
+
+def _same(part: str, stored: str | None, now: dict[str, str], what: str) -> Finding:
+    if stored is None:
+        return Finding(part, f"the archive has no {what}: it is of an earlier spnas-search", holds=None)
+    changed = [
+        f"{name} {_short(then)} then, {_short(today)} now" for name, then, today in differences(json.loads(stored), now)
+    ]
+    return Finding(part, "; ".join(changed) or "as they were", holds=not changed)
+
+
+def _short(value: Any) -> str:
+    return "none" if value is None else str(value)[:12]
+
+
+def _weights(path: Path, candidate: Candidate) -> Finding:
+    try:
+        found = file_checksum(path)
+    except OSError as error:
+        return Finding("weights", f"{path}: {error.strerror}", holds=False)
+    if found != candidate.checksum:
+        return Finding("weights", f"{path} is not the file that was scored", holds=False)
+    return Finding("weights", f"{path.name} is the file that was scored", holds=True)
+
+
+def _data(archive: Archive, task: Task) -> Finding:
+    stored, found = archive.recall("data"), data_fingerprint(task)
+    if not stored or not found:
+        return Finding("data", "nothing tells whether it is the same", holds=None)
+    if stored == found:
+        return Finding("data", "has the content that was scored", holds=True)
+    return Finding("data", "has another content than was scored", holds=False)
+
+
+def _score(archive: Archive, candidate: Candidate, task: Task, path: Path) -> Finding:
+    """Score the weights as they are, on the images that gave the archived score."""
+    objective = archive.objective.name
+    fidelity = replace(candidate.fidelity, epochs=0)
+    request = EvaluationRequest(
+        candidate.id,
+        identity(candidate.architecture),
+        path,
+        None,
+        fidelity,
+        candidate.seed,
+        candidate.threads,
+        candidate.split,
+    )
+    try:
+        outcome = evaluate(task, request, lambda _: None)
+    except SpnasError as error:
+        return Finding("score", f"{objective} cannot be measured: {error}", holds=False)
+    if outcome.evaluation is None:
+        return Finding("score", f"{objective} cannot be measured: {outcome.reason}", holds=False)
+    before, now = candidate.metrics.get(objective, math.nan), outcome.evaluation.metrics.get(objective, math.nan)
+    allowed = max(EXACT, WITHIN * (archive.noise() or 0.0))
+    same = abs(now - before) <= allowed or (math.isnan(now) and math.isnan(before))
+    found = f"{objective} {before:.4f} then, {now:.4f} now; by {allowed:.4f} it may differ"
+    return Finding("score", found, holds=same)
