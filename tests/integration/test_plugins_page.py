@@ -105,6 +105,16 @@ def test_the_metric_counts(plugin):
     assert metric.evaluate() == {"miscounted": 1.0}
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_the_exporter_writes_what_computes_the_same(plugin, tmp_path):
+    from spnas_core.exporting import exportable_backbone, exporter_plugin
+
+    plugin("spnas_register_exporters")
+    network = exportable_backbone(build_backbone("b@8_1-1"), (64, 64))
+    (file,) = exporter_plugin("torchscript").export(network, tmp_path, "net")
+    assert file.name == "net.ts"
+
+
 def test_the_preset_is_a_runs(plugin):
     plugin("spnas_register_presets")
     assert registry("presets").get("lab").table("search") == {"warm_start_epochs": 3}

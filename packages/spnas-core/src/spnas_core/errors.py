@@ -44,6 +44,10 @@ class HeldError(ArchiveError):
     """A folder that another process works in, or that cannot be held."""
 
 
+class ExportError(SpnasError):
+    """A network that a format cannot express, or that another library computes otherwise."""
+
+
 class EvaluationError(RuntimeError):
     """A candidate's evaluation that ended without a score, with the reason that the archive keeps."""
 

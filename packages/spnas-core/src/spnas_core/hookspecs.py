@@ -86,6 +86,11 @@ def spnas_register_presets(register: Register) -> None:
 
 
 @hookspec
+def spnas_register_exporters(register: Register) -> None:
+    """Add formats that networks are exported to; an item is a ``spnas_core.exporting.ExporterPlugin``."""
+
+
+@hookspec
 def spnas_register_contracts(register: Register) -> None:
     """Add suites that ``spnas plugins check`` runs, each under a noun such as ``strategies``.
 

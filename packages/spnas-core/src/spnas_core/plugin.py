@@ -31,6 +31,19 @@ def spnas_register_morphisms(register: Register) -> None:
 
 
 @hookimpl
+def spnas_register_exporters(register: Register) -> None:
+    """ONNX, torch.export, and plain source."""
+    from spnas_core.exporting import ExporterPlugin
+    from spnas_core.exporting.onnx import export_onnx
+    from spnas_core.exporting.source import export_source
+    from spnas_core.exporting.torch_export import export_program
+
+    register("onnx", ExporterPlugin("ONNX, compared by onnxruntime", export_onnx))
+    register("torch-export", ExporterPlugin("a torch.export program, .pt2", export_program))
+    register("source", ExporterPlugin("one file of plain PyTorch and its weights; backbones alone", export_source))
+
+
+@hookimpl
 def spnas_register_contracts(register: Register) -> None:
     """The suites of block types, morphisms and tasks."""
     from spnas_core.testing.suites import block_suite, morphism_suite, task_suite

@@ -92,6 +92,7 @@ def spnas_register_commands(register: Register) -> None:
         ("compare", "compare:compare", "Train architectures alike, several seeds each, and compare their scores."),
         ("evaluate", "evaluate:evaluate", "Score a detector on a split of a data set."),
         ("predict", "predict:predict", "Detect objects in each IMAGE and draw them, with their class and score."),
+        ("export", "export:export", "Write a network for other frameworks: ONNX, torch.export, or plain source."),
         ("data", "data:data_group", "Look at data sets, and write them in other layouts."),
     ):
         register(name, LazyCommand(name, f"spnas_detect.commands.{target}", summary))

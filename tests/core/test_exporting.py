@@ -1,0 +1,140 @@
+"""Exported backbones compute what the module computes; what a format cannot express is named."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from spnas_core import Architecture, build_backbone
+from spnas_core.errors import ExportError, PluginError
+from spnas_core.exporting import exportable_backbone, exporter_plugin
+from spnas_core.exporting.onnx import run_onnx
+from spnas_core.exporting.source import plain_tensors
+from spnas_core.testing import random_architecture, uneven_backbone
+
+SIZE = (64, 48)
+SEED = 13
+ROWS = ("b@8_11-21-21_0-1-2", "r@4+deep_1-21-1_1-0-2s", "x32x4d@16_1-2_2-1s")
+
+
+def codes(count):
+    rng = np.random.default_rng(SEED)
+    drawn = [random_architecture(rng) for _ in range(count - len(ROWS))]
+    return [*ROWS, *map(str, drawn)]
+
+
+def export(form, code, folder, batch=2):
+    backbone = uneven_backbone(Architecture.parse(code), SEED)
+    network = exportable_backbone(backbone, SIZE, batch)
+    return network, exporter_plugin(form).export(network, folder, "net")
+
+
+def test_twenty_codes_as_source(tmp_path):
+    for code in codes(20):
+        network, (source, weights) = export("source", code, tmp_path)
+        text = source.read_text()
+        assert "spnas" not in text.replace("spnas_export", "")
+        compile(text, str(source), "exec")
+        expected = network.expected()
+        assert any(level.abs().max() > 0 for level in expected)
+        assert set(load_file(weights)) == set(plain_tensors(network.module.backbone))
+
+
+def test_the_source_runs_where_there_is_no_spnas(tmp_path):
+    network, _ = export("source", ROWS[1], tmp_path)
+    torch.save(network.images, tmp_path / "images.pt")
+    code = (
+        "import sys\nfor name in list(sys.modules):\n    assert not name.startswith('spnas')\n"
+        "sys.meta_path.insert(0, type('No', (), {'find_spec': staticmethod(lambda name, *_: "
+        "(_ for _ in ()).throw(ImportError(name)) if name.startswith('spnas') else None)}))\n"
+        "import torch, net\nfound = net.load('net.safetensors')(torch.load('images.pt'))\n"
+        "torch.save(list(found.values()), 'found.pt')\nprint(list(found), net.LEVELS)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    for here, there in zip(network.expected(), torch.load(tmp_path / "found.pt"), strict=True):
+        assert (here - there).abs().max() <= 1e-4 * here.abs().max()
+    assert ended.stdout.startswith(str(list(network.outputs)))
+
+
+@pytest.mark.parametrize("form", ["onnx", "torch-export"])
+@pytest.mark.parametrize("code", ROWS[:2])
+def test_other_frameworks_compute_the_same_for_any_number_of_images(tmp_path, form, code):
+    network, (file,) = export(form, code, tmp_path, batch=1)
+    images = torch.randn(3, 3, SIZE[1], SIZE[0], generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = network.module(images)
+        found = run_onnx(file, images) if form == "onnx" else torch.export.load(file).module()(images)
+    for here, there in zip(expected, found, strict=True):
+        assert (here - there).abs().max() <= 1e-4 * here.abs().max()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", codes(20))
+def test_twenty_codes_as_onnx(tmp_path, code):
+    export("onnx", code, tmp_path)
+
+
+def test_a_file_that_computes_something_else_is_seen(tmp_path, monkeypatch):
+    backbone = uneven_backbone(Architecture.parse("b@8_1-1"), SEED)
+    network = exportable_backbone(backbone, SIZE)
+
+    def spoilt(tensors, file):
+        name = "blocks.0.conv1.weight"
+        save_file({**tensors, name: tensors[name] * 1.01}, file)
+
+    monkeypatch.setattr("safetensors.torch.save_file", spoilt)
+    with pytest.raises(ExportError, match=r"the outputs of net.py differ by .*, more than 0.0001"):
+        exporter_plugin("source").export(network, tmp_path, "net")
+
+
+def test_a_norm_that_the_source_has_not_is_named(tmp_path):
+    backbone = build_backbone("b@8_1-1")
+    backbone.blocks[0].bn1 = torch.nn.GroupNorm(2, 8)
+    with pytest.raises(ExportError, match=r"blocks.0.bn1 is a GroupNorm, and the source has batch norm: export it to"):
+        exporter_plugin("source").export(exportable_backbone(backbone, SIZE), tmp_path, "net")
+
+
+class Plain(torch.nn.Module):
+    """A block of a plugin's own."""
+
+    def forward(self, x):
+        return x
+
+
+def test_a_block_of_other_code_is_named(tmp_path):
+    backbone = build_backbone("b@8_1-1")
+    backbone.blocks[0] = Plain()
+    with pytest.raises(ExportError, match="the block type 'b' has code of its plugin's own: export it to onnx"):
+        exporter_plugin("source").export(exportable_backbone(backbone, SIZE), tmp_path, "net")
+
+
+class Odd(torch.nn.Module):
+    """Computes what no ONNX operator does."""
+
+    def forward(self, x):
+        return torch.special.airy_ai(x)
+
+
+def test_an_operator_that_onnx_has_not_is_named(tmp_path):
+    backbone = build_backbone("b@8_1-1")
+    backbone.blocks[0] = Odd()
+    with pytest.raises(ExportError, match=r"backbone b@8_1-1 cannot be written as ONNX: .*airy_ai"):
+        exporter_plugin("onnx").export(exportable_backbone(backbone, SIZE), tmp_path, "net")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime", "onnxscript"])
+def test_what_onnx_needs_is_named_with_the_line_to_type(tmp_path, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    network = exportable_backbone(build_backbone("b@8_1-1"), SIZE)
+    with pytest.raises(ExportError, match=f"needs {missing}: python3 -m pip install onnx onnxruntime onnxscript"):
+        exporter_plugin("onnx").export(network, tmp_path, "net")
+
+
+def test_an_unknown_format_suggests_the_nearest():
+    with pytest.raises(PluginError, match="'onx' is not among the registered exporters; did you mean 'onnx'"):
+        exporter_plugin("onx")
