@@ -216,7 +216,14 @@ class _Session:
         training, seed = self.settings.training, self.settings.seed
         trainer = Trainer(
             detector,
-            train_loader(training, self.data, seed=seed, device=self.device, processes=self.processes),
+            train_loader(
+                training,
+                self.data,
+                seed=seed,
+                epochs=self.settings.epochs,
+                device=self.device,
+                processes=self.processes,
+            ),
             self.settings.training,
             self.settings.training.peak_learning_rate(inherits=self.settings.init is not None),
             self.settings.epochs,
