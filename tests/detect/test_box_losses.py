@@ -61,7 +61,7 @@ def test_losses_of_deltas_are_torchvisions(kind, weights):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_boxes_without_an_object_cost_nothing_whatever_is_said_of_them(kind):
-    deltas = torch.tensor([[0.1, 0.1, 0.1, 0.1], [0.0, 0.0, -900.0, 900.0]], requires_grad=True)
+    deltas = torch.tensor([[0.1, 0.1, 0.1, 0.1], [0.0, 0.0, -900.0, -900.0]], requires_grad=True)
     references = torch.tensor([[0.0, 0, 10, 10], [5, 5, 20, 20]])
     losses = box_loss(kind, deltas, references, references.clone(), WEIGHTS, torch.tensor([True, False]))
     assert losses[0] > 0
