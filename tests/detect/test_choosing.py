@@ -146,7 +146,7 @@ def prepared(folder, cache, **training):
         ({"empty": "drop"}, "1 of 8 training images have no box that counts: left out (training.empty)"),
         (
             {"sampling": "class-balanced", "balance_threshold": 0.5},
-            "1 of 8 training images have a rare class, and come up to 2.0 times as often",
+            "1 of 8 training images have a rare class, and come up to 2.00 times as often",
         ),
         (
             {"sampling": "class-balanced"},

@@ -88,7 +88,8 @@ def test_a_training_on_a_plateau_ends_and_keeps_its_best_weights(tmp_path, told)
     result = train(settings(), tmp_path / "early", monitor=listener)
     assert (result.step, result.steps, told) == (8, 12, [1, 2, 3, 4])
     assert listener.messages[-2] == (
-        "ended before epoch 6: validation AP has not improved in 2 scores since epoch 2, where it was 0.300"
+        "ended before epoch 6: validation AP has not improved in 2 scores since epoch 2, where it was 0.300; "
+        "best.safetensors has the best weights"
     )
     assert result.scores == {"AP": SCORES[4]}
     state = read_state(TrainFolder(tmp_path / "early").checkpoint)

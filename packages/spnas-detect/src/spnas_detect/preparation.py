@@ -112,7 +112,7 @@ def _choice_notes(training: TrainingSettings, data: CachedData) -> Iterator[str]
         factors = repeat_factors(split, used, training.balance_threshold or RARE)
         rare, most = int((factors > 1).sum()), factors.max(initial=1.0)
         if rare:
-            yield f"{rare} of {len(used)} training images have a rare class, and come up to {most:.1f} times as often"
+            yield f"{rare} of {len(used)} training images have a rare class, and come up to {most:.2f} times as often"
         else:
             yield "no class is rare, so all training images come as often: raise training.balance_threshold"
 

@@ -357,7 +357,9 @@ class _Session:
         if settings.patience is not None:
             reason = plateau(self.scored, main, patience=settings.patience, min_delta=settings.min_delta or 0.0)
         if reason is not None:
-            self.monitor.message(f"ended before epoch {settings.epochs}: {reason}")
+            self.monitor.message(
+                f"ended before epoch {settings.epochs}: {reason}; {self.folder.best.name} has the best weights"
+            )
         return reason is not None
 
     def _finish(self, trainer: Trainer, began: float) -> None:
