@@ -1,8 +1,8 @@
-"""The focal loss of every anchor and class, without a copy of the logits for each of its steps.
+"""The focal loss of every anchor and class, with one tensor for the way back in place of one for each of its steps.
 
 Lin et al., "Focal Loss for Dense Object Detection", eq. 5. With p = σ(x) for an anchor's own class and 1 - σ(x) for the
-others, a logit x costs -α (1 - p)^γ log p. Value and derivative are closed formulas, so the backward pass computes them
-anew from the logits, a part at a time.
+others, a logit x costs -α (1 - p)^γ log p. Value and derivative are closed formulas of the same few numbers, so both
+are computed at once, a part of the anchors at a time.
 """
 
 from collections.abc import Iterator
@@ -38,43 +38,44 @@ def focal_sums(logits: Tensor, labels: Tensor, alpha: float, gamma: float) -> Te
 
 
 class _FocalSums(torch.autograd.Function):
-    """Sums forward, the derivative of the logits backward; both part by part."""
+    """Sums and the derivative of each loss by its logit, part by part."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, alpha: float, gamma: float) -> Tensor:
-        ctx.save_for_backward(logits, labels)
-        ctx.alpha, ctx.gamma = alpha, gamma
         sums = logits.new_zeros(len(logits))
+        slopes = torch.empty_like(logits)
         for part in _parts(logits):
-            sums += _sums(logits[:, part], labels[:, part], alpha, gamma)
+            losses, slopes[:, part] = _losses_and_slopes(logits[:, part], labels[:, part], alpha, gamma)
+            sums += torch.where(labels[:, part] == UNCOUNTED, 0.0, losses.sum(2)).sum(1)
+        ctx.save_for_backward(slopes, labels)
         return sums
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        logits, labels = ctx.saved_tensors
-        slopes = torch.empty_like(logits)
-        for part in _parts(logits):
-            of = labels[:, part]
-            scale = torch.where(of == UNCOUNTED, 0.0, gradient[:, None])  # [N, part]
-            slopes[:, part] = _slopes(logits[:, part], of, ctx.alpha, ctx.gamma) * scale[..., None]
-        return slopes, None, None, None
+        slopes, labels = ctx.saved_tensors
+        scale = torch.where(labels == UNCOUNTED, 0.0, gradient[:, None])  # [N, A]
+        return slopes * scale[..., None], None, None, None
 
 
 def _sums(x: Tensor, labels: Tensor, alpha: float, gamma: float) -> Tensor:
-    losses = (1 - alpha) * _power(x.sigmoid(), gamma) * functional.softplus(x)
-    own = _own(x, labels)
-    own_losses = alpha * _power((-own).sigmoid(), gamma) * functional.softplus(-own)
-    return torch.where(labels == UNCOUNTED, 0.0, _with_own(losses, labels, own_losses).sum(2)).sum(1)
+    losses, _ = _losses_and_slopes(x, labels, alpha, gamma)
+    return torch.where(labels == UNCOUNTED, 0.0, losses.sum(2)).sum(1)
 
 
-def _slopes(x: Tensor, labels: Tensor, alpha: float, gamma: float) -> Tensor:
-    """Derive each loss by its logit."""
-    p = x.sigmoid()
-    slopes = (1 - alpha) * _power(p, gamma) * (gamma * (1 - p) * functional.softplus(x) + p)
-    own = _own(x, labels)
-    miss = (-own).sigmoid()
-    own_slopes = -alpha * _power(miss, gamma) * (gamma * own.sigmoid() * functional.softplus(-own) + miss)
-    return _with_own(slopes, labels, own_slopes)
+def _losses_and_slopes(x: Tensor, labels: Tensor, alpha: float, gamma: float) -> tuple[Tensor, Tensor]:
+    """Compute the loss of each logit and its derivative: as of another class, then as of the anchor's own."""
+    place, has_own = (labels - 1).clamp(min=0)[..., None], labels[..., None] > 0  # [N, A, 1]
+    p, cost = x.sigmoid(), functional.softplus(x)
+    weight = _power(p, gamma) * (1 - alpha)
+    losses, slopes = weight * cost, weight * (gamma * (1 - p) * cost + p)
+    own = x.gather(2, place)
+    miss, cost = (-own).sigmoid(), functional.softplus(-own)
+    weight = _power(miss, gamma) * alpha
+    own_losses, own_slopes = weight * cost, -weight * (gamma * own.sigmoid() * cost + miss)
+    return (
+        losses.scatter(2, place, torch.where(has_own, own_losses, losses.gather(2, place))),
+        slopes.scatter(2, place, torch.where(has_own, own_slopes, slopes.gather(2, place))),
+    )
 
 
 def _parts(logits: Tensor) -> Iterator[slice]:
@@ -85,14 +86,3 @@ def _parts(logits: Tensor) -> Iterator[slice]:
 
 def _power(base: Tensor, gamma: float) -> Tensor:
     return base.square() if gamma == 2 else base**gamma
-
-
-def _own(values: Tensor, labels: Tensor) -> Tensor:
-    """Take the values [N, A, 1] of the anchors' own classes; of those without one, the first class's."""
-    return values.gather(2, (labels - 1).clamp(min=0)[..., None])
-
-
-def _with_own(values: Tensor, labels: Tensor, own: Tensor) -> Tensor:
-    """Put the values [N, A, 1] of the anchors' own classes, where they have one, in their places."""
-    place = (labels - 1).clamp(min=0)[..., None]
-    return values.scatter(2, place, torch.where(labels[..., None] > 0, own, values.gather(2, place)))
