@@ -44,6 +44,9 @@ def test_a_training_ends_with_its_reason():
     assert plateau(values, UP, patience=2, min_delta=0.01) == (
         "validation AP has not improved by more than 0.01 in 2 scores since epoch 2, where it was 0.400"
     )
+    assert plateau(values, UP, patience=1, min_delta=0.0).startswith(
+        "validation AP has not improved in 1 score since epoch 3"
+    )
     assert plateau([], UP, patience=1, min_delta=0.0) is None
 
 

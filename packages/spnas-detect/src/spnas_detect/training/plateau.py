@@ -59,4 +59,5 @@ def plateau(scores: Sequence[Scored], metric: MetricSpec, *, patience: int, min_
     epoch, value = found.best
     by = f" by more than {min_delta:g}" if min_delta else ""
     since = f"since epoch {epoch}, where it was {value:.3f}"
-    return f"validation {metric.name} has not improved{by} in {found.waited} scores {since}"
+    waited = f"{found.waited} score{'s' if found.waited > 1 else ''}"
+    return f"validation {metric.name} has not improved{by} in {waited} {since}"
