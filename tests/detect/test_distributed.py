@@ -13,7 +13,7 @@ from spnas_detect.data import build_cache, open_cache, open_data
 from spnas_detect.heads.normalisation import global_draw, normaliser
 from spnas_detect.processes import ALONE, joined_processes, launch
 from spnas_detect.processes.launcher import attempt
-from spnas_detect.training import part_size
+from spnas_detect.training import part_size, read_state
 from spnas_detect.training.settings import TrainingSettings
 
 
@@ -71,6 +71,11 @@ def test_two_processes_have_the_losses_and_weights_of_one(both, cache, name):
 
 def test_where_one_process_is_asked_to_stop_all_stop_after_the_same_step(both):
     assert [found["stopping"] for found in both] == [[5, True], [5, True]]
+
+
+def test_a_slow_disk_holds_up_no_process(both, cache):
+    assert [found["slow disk"] for found in both] == [6, 6]
+    assert read_state(cache.parent).step == 6
 
 
 def test_a_loss_that_is_not_finite_in_one_process_is_reported_by_all_with_its_images(both, cache):

@@ -5,13 +5,12 @@ from hypothesis import strategies as st
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
-from torchvision.ops import MultiScaleRoIAlign, batched_nms, sigmoid_focal_loss
+from torchvision.ops import MultiScaleRoIAlign, batched_nms
 
 from spnas_core import build_backbone
 from spnas_detect.data import pad_targets
 from spnas_detect.heads import Anchors, PyramidPooler, Rule, assign, sample, sample_regions, select_detections
 from spnas_detect.heads.boxes import clip, decode, encode
-from spnas_detect.heads.losses import focal_loss
 from spnas_detect.heads.proposals import Proposals
 from spnas_detect.heads.selection import suppress
 
@@ -209,12 +208,3 @@ def test_an_image_without_anything_gives_padding_only():
     assert found.counts.tolist() == [0, 0]
     assert found.labels.tolist() == [[0] * 3] * 2
     assert [len(one["scores"]) for one in found.images()] == [0, 0]
-
-
-def test_focal_loss_is_torchvisions():
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(50, 4, generator=generator) * 5
-    is_class = torch.rand(50, 4, generator=generator) < 0.3
-    for alpha, gamma in ((0.25, 2.0), (0.5, 0.0), (0.9, 1.5)):
-        wanted = sigmoid_focal_loss(logits, is_class.float(), alpha, gamma)
-        torch.testing.assert_close(focal_loss(logits, is_class, alpha, gamma), wanted, rtol=1e-5, atol=1e-7)

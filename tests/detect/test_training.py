@@ -80,7 +80,8 @@ def test_sgds_momentum_is_nesterovs_unless_it_is_said_to_be_plain(said, nesterov
 
 def test_settings_that_nobody_gives_are_not_written(tmp_path):
     written = without_none(TrainingSettings().model_dump(mode="json"))
-    assert not {"drops", "nesterov"} & written.keys()  # or runs from before would differ from themselves
+    added = {"drops", "nesterov", "empty", "sampling", "balance_threshold", "scale_onto", "min_visible", "mosaic"}
+    assert not (added | {"mosaic_off_epochs"}) & written.keys()  # or runs from before would differ from themselves
 
 
 def test_step_schedule_divides_by_ten_twice():
@@ -157,7 +158,15 @@ def test_training_learns(cache):
     assert sum(values[-8:]) < 0.7 * sum(values[:8])
 
 
-@pytest.mark.parametrize("changes", [{"optimizer": "sgd", "learning_rate": 0.02}, {"schedule": "step"}, {"share": 0.5}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "sgd", "learning_rate": 0.02},
+        {"schedule": "step"},
+        {"share": 0.5},
+        {"empty": "drop", "mosaic": 0.5, "sampling": "class-balanced"},
+    ],
+)
 def test_other_training_settings_run(cache, changes):
     task = DetectionTask(settings(training=changes, metrics=("coco", "voc", "voc-11")))
     task.prepare(cache, lambda *_: None)

@@ -7,8 +7,10 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from spnas_core.errors import DataError
-from spnas_detect.data import train_augmentation
+from spnas_detect.data import pad_targets, train_augmentation
 from spnas_detect.data.targets import IGNORED
+from spnas_detect.heads import Rule, assign
+from spnas_detect.heads.assignment import NEITHER
 
 FULL = {"scale_range": (0.5, 1.5)}
 
@@ -94,16 +96,16 @@ def test_labels_stay_with_their_boxes():
     assert torch.allclose(sides, 2.0 * (10 - 4 * (kept_labels[inside] % 2)))
 
 
-def test_slivers_are_removed():
+def test_slivers_become_ignored_regions():
     augment = train_augmentation(flip=0, min_box=5)
-    boxes = torch.tensor([[0.0, 0, 4, 30], [0, 0, 6, 30]])
-    _, kept, labels = augment(black(), boxes, torch.tensor([1, 2]), rng())
-    assert kept.tolist() == [[0, 0, 6, 30]]
-    assert labels.tolist() == [2]
+    boxes = torch.tensor([[0.0, 0, 4, 30], [0, 0, 6, 30], [0, 0, 0.5, 30]])
+    _, kept, labels = augment(black(), boxes, torch.tensor([1, 2, 3]), rng())
+    assert kept.tolist() == [[0, 0, 4, 30], [0, 0, 6, 30]]
+    assert labels.tolist() == [IGNORED, 2]
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
-def test_an_object_stays_exactly_where_enough_of_it_is_visible(seed, share):
+def test_a_remnant_is_ignored_exactly_where_too_little_of_its_object_is_visible(seed, share):
     """The same draws with and without the rule: what differs is what the crop has cut down too far."""
     draws = rng(seed)
     corners = draws.uniform(0, [60, 40], (12, 2))
@@ -119,8 +121,8 @@ def test_an_object_stays_exactly_where_enough_of_it_is_visible(seed, share):
     whole = 4 * (boxes[:, 2:] - boxes[:, :2]).prod(1)[every_label - 1]
     visible = (every[:, 2:] - every[:, :2]).prod(1) / whole
     expected = visible >= share - 1e-6
-    assert torch.equal(kept_labels, every_label[expected])
-    assert torch.equal(kept, every[expected])
+    assert torch.equal(kept_labels, torch.where(expected, every_label, IGNORED))
+    assert torch.equal(kept, every)
     ignored, ignored_labels = augmented(share, torch.full((12,), IGNORED))
     assert torch.equal(ignored, every)  # any piece of an ignored region is still to be ignored
     assert (ignored_labels == IGNORED).all()
@@ -130,8 +132,8 @@ def test_ignored_regions_outlive_the_least_box_but_not_the_image():
     augment = train_augmentation(flip=0, min_box=10)
     boxes = torch.tensor([[0.0, 0, 4, 30], [0, 0, 4, 30], [0, 0, 0.5, 30]])
     _, kept, labels = augment(black(), boxes, torch.tensor([1, IGNORED, IGNORED]), rng())
-    assert kept.tolist() == [[0, 0, 4, 30]]
-    assert labels.tolist() == [IGNORED]
+    assert kept.tolist() == [[0, 0, 4, 30]] * 2
+    assert labels.tolist() == [IGNORED] * 2
 
 
 def test_images_without_boxes_pass():
@@ -168,3 +170,15 @@ def test_same_generator_gives_the_same_image_whatever_the_global_state():
 def test_augmentation_settings_out_of_range_are_refused(options, message):
     with pytest.raises(DataError, match=message):
         train_augmentation(**options)
+
+
+def test_a_large_objects_remnant_is_neither_target_nor_background():
+    """Half of the anchors on what a crop leaves of it would be told that there is nothing."""
+    augment = train_augmentation(flip=0, scale_range=(4, 4), min_visible=0.5)
+    for seed in range(20):
+        _, boxes, labels = augment(black(), torch.tensor([[8.0, 8, 88, 56]]), torch.tensor([3]), rng(seed))
+        assert labels.tolist() == [IGNORED]
+        targets = pad_targets([{"boxes": boxes, "labels": labels}], [(64, 96)])
+        x1, y1, x2, y2 = boxes[0].tolist()
+        inside = torch.tensor([[x1, y1, (x1 + x2) / 2, (y1 + y2) / 2]])
+        assert assign(inside, targets, Rule(0.5, 0.4)).rows.tolist() == [[NEITHER]]

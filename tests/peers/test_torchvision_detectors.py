@@ -196,10 +196,13 @@ def test_faster_rcnn_has_torchvisions_losses_where_sampling_keeps_everything(see
         torch.testing.assert_close(ours[name], loss, atol=0, rtol=1e-5)
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_retinanet_has_torchvisions_losses(seed):
-    detector = built("retinanet")
+@pytest.mark.parametrize(
+    ("seed", "loss"), [*((seed, "l1") for seed in range(10)), (0, "giou"), (1, "diou"), (2, "ciou")]
+)
+def test_retinanet_has_torchvisions_losses(seed, loss):
+    detector = built("retinanet", box_loss=loss)
     theirs = torchvision_retinanet(detector).train()
+    theirs.head.regression_head._loss_type = loss
     images = images_of(seed, 3)
     targets = targets_of(images, seed)
     canvas, sizes = padded(theirs, images, targets)

@@ -63,6 +63,35 @@ def diverging(trainer, processes):
     return "no error"
 
 
+LONGEST = 60
+"""Seconds until a disk that waits for the other process gives up."""
+
+
+def with_a_slow_disk(trainer, processes, folder):
+    """Train with a checkpoint after each step, of which none is written before the second process is through."""
+    from spnas_detect.training import CheckpointWriter, checkpoint, snapshot
+
+    through, write = Path(folder, "through"), checkpoint.write_tensors
+
+    def slow(*arguments):
+        until = time.monotonic() + LONGEST
+        while not through.exists():
+            if time.monotonic() > until:
+                raise EvaluationError("the other process waits for the disk")
+            time.sleep(0.01)
+        write(*arguments)
+
+    checkpoint.write_tensors = slow
+    try:
+        with CheckpointWriter(folder) as writer:
+            trainer.run(lambda _: None, after_step=lambda: writer.save(snapshot(trainer)))
+            if not processes.is_first:
+                through.touch()
+    finally:
+        checkpoint.write_tensors = write
+    return trainer.step
+
+
 def everything(cache):
     """All that is tried in one pair of processes, for starting them takes the time."""
     from tiny_training import losses_of, make_trainer
@@ -90,6 +119,8 @@ def everything(cache):
             weights = [parameter.detach().flatten() for parameter in trainer.detector.parameters()]
             found[f"{name} weights"] = torch.cat(weights).tolist()
         found["stopping"] = stopping(make_trainer(split, processes=processes, norm="frozen"), processes)
+        disk = make_trainer(split, processes=processes, norm="frozen", epochs=1)
+        found["slow disk"] = with_a_slow_disk(disk, processes, cache.parent)
         found["diverging"] = diverging(make_trainer(split, processes=processes, norm="frozen"), processes)
     return found
 

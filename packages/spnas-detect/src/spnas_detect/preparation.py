@@ -1,7 +1,7 @@
 """What a training needs before its first step, for a candidate of a search and for a training of its own alike."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -18,9 +18,12 @@ from spnas_detect.data import (
     open_image_folder,
     train_augmentation,
 )
+from spnas_detect.data.choosing import repeat_factors, with_objects
 from spnas_detect.data.decoding import drop_unreadable
 from spnas_detect.data.image_folder import CLASSIFICATION_SPLITS
+from spnas_detect.data.scenes import Scenes
 from spnas_detect.data.survey import recall_limit
+from spnas_detect.data.transforms import MIN_VISIBLE, Rules
 from spnas_detect.detectors import DetectorDescription
 from spnas_detect.metrics import check_metrics
 from spnas_detect.processes import ALONE, Processes
@@ -91,7 +94,27 @@ def data_notes(settings: DetectionSettings, data: CachedData) -> tuple[str, ...]
         for name in ("validation", "test")
         for note in recall_limit(name, data.split(name).objects(), settings.detector.max_detections)
     )
-    return (*data.notes, *limits)
+    return (*data.notes, *limits, *_choice_notes(settings.training, data))
+
+
+RARE = 0.001
+"""Share of the images below which a class is rare: LVIS's threshold."""
+
+
+def _choice_notes(training: TrainingSettings, data: CachedData) -> Iterator[str]:
+    """Say which training images are left out, and how much more often others come."""
+    split = data.split("train")
+    used = with_objects(split) if training.empty == "drop" else range(len(split))
+    if len(used) < len(split):
+        empty = len(split) - len(used)
+        yield f"{empty} of {len(split)} training images have no box that counts: left out (training.empty)"
+    if training.sampling == "class-balanced":
+        factors = repeat_factors(split, used, training.balance_threshold or RARE)
+        rare, most = int((factors > 1).sum()), factors.max(initial=1.0)
+        if rare:
+            yield f"{rare} of {len(used)} training images have a rare class, and come up to {most:.2f} times as often"
+        else:
+            yield "no class is rare, so all training images come as often: raise training.balance_threshold"
 
 
 def uses_channels_last(training: TrainingSettings) -> bool:
@@ -113,27 +136,47 @@ def train_loader(
     data: CachedData,
     *,
     seed: int,
+    epochs: int,
     device: torch.device,
     processes: Processes = ALONE,
 ) -> Loader:
     """Return the augmented training images in batches: of each, this process's part, as the device likes to get it.
 
-    A last, smaller batch is left out where there is a whole one.
+    A last, smaller batch is left out where there is a whole one. ``epochs`` are those of the training.
 
     Raises:
         ConfigError: the batch cannot be shared out evenly.
         DataError: several processes and fewer images than a batch has.
     """
     size = part_size(training, processes.count)
+    split = data.split("train")
+    drops_empty = training.empty == "drop"
+    onto_canvas = training.scale_onto == "canvas"
+    rules = Rules(min_visible=MIN_VISIBLE if training.min_visible is None else training.min_visible)
     return Loader(
-        data.split("train"),
+        split,
         batch_size=size,
-        augmentation=train_augmentation(flip=training.flip, scale_range=training.scale_range),
+        augmentation=train_augmentation(
+            flip=training.flip,
+            scale_range=None if onto_canvas else training.scale_range,
+            min_visible=rules.min_visible,
+        ),
+        scenes=Scenes(
+            training.scale_range if onto_canvas else None,
+            training.mosaic or 0.0,
+            epochs - (training.mosaic_off_epochs or 0),
+            train_augmentation(flip=training.flip, min_visible=rules.min_visible),
+            rules,
+        )
+        if training.mosaic or onto_canvas
+        else None,
         photometric=training.photometric,
         shuffle=True,
         seed=seed,
-        drop_last=processes.count > 1 or len(data.split("train")) >= size,
+        drop_last=processes.count > 1 or len(with_objects(split) if drops_empty else split) >= size,
+        drop_empty=drops_empty,
         share=training.share,
+        balance=(training.balance_threshold or RARE) if training.sampling == "class-balanced" else None,
         channels_last=uses_channels_last(training),
         image_sizes=training.image_sizes,
         prefetch=_batches_ahead(training, device),

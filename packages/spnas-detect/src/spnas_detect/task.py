@@ -160,7 +160,7 @@ class DetectionTask:
         device = choose_device(self.settings.device)
         make_repeatable(deterministic=self.settings.deterministic, seed=request.seed)
         data = self._data(settings)
-        loader = train_loader(settings.training, data, seed=request.seed, device=device)
+        loader = train_loader(settings.training, data, seed=request.seed, epochs=request.epochs, device=device)
         parent, origin = {}, Origin()
         if request.parent_weights is not None:
             parent, origin = load_weights(request.parent_weights), read_origin(request.parent_weights)

@@ -15,8 +15,10 @@ from torchvision.transforms.v2 import functional
 
 from spnas_core.errors import DataError
 from spnas_detect.data.cache import CachedSplit
+from spnas_detect.data.choosing import balanced_draw, repeat_factors, turns, with_objects
 from spnas_detect.data.finishing import Photometry, finish
 from spnas_detect.data.fitting import fitted_size
+from spnas_detect.data.scenes import Part, Scenes
 from spnas_detect.data.targets import IGNORED, Targets, pad_targets, padded_rows
 
 Augment = Callable[[Tensor, Tensor, Tensor, np.random.Generator], tuple[Tensor, Tensor, Tensor]]
@@ -57,15 +59,23 @@ class Batch(NamedTuple):
         return self._replace(images=self.images.pin_memory(), targets=targets, photometry=photometry)
 
 
-_SHARE, _ORDER, _AUGMENT, _SIZE, _COLOURS = range(5)  # separate streams of one seed
+_Size = tuple[int, int]
+_Key = tuple[int, ...]
+"""(epoch, image), and how often that came before in the epoch where it did."""
+
+_Made = tuple[Tensor, list[dict[str, Tensor]], list[_Size]]
+"""Images, boxes and labels of each, and (height, width) of each."""
+
+_SHARE, _ORDER, _AUGMENT, _SIZE, _COLOURS, _SCENE = range(6)  # separate streams of one seed
+MOSAIC_IMAGES = 4
 
 
 class Loader:
     """Batches of one cached split, whole or one process's part of them.
 
-    Order follows from (seed, epoch), augmentation from (seed, epoch, image), the canvas from (seed, epoch, step): none
-    from the batch size, the number of processes, what was loaded before or any global random state, which is left as it
-    was.
+    Order follows from (seed, epoch), augmentation from (seed, epoch, image, how often it came before in the epoch), the
+    canvas from (seed, epoch, step): none from the batch size, the number of processes, what was loaded before or any
+    global random state, which is left as it was.
     """
 
     def __init__(
@@ -75,10 +85,13 @@ class Loader:
         batch_size: int,
         augmentation: Augment | None = None,
         photometric: bool = False,
+        scenes: Scenes | None = None,
         shuffle: bool,
         seed: int,
         drop_last: bool = False,
+        drop_empty: bool = False,
         share: float = 1.0,
+        balance: float | None = None,
         channels_last: bool = False,
         image_sizes: Sequence[tuple[int, int]] | None = None,
         rank: int = 0,
@@ -93,11 +106,15 @@ class Loader:
             batch_size: images per batch of all processes together, at least 1.
             augmentation: applied to each image; None leaves images as cached.
             photometric: whether colours are distorted, see ``Photometry``.
+            scenes: what fills whole canvases, see ``Scenes``; its images are augmented, too. None fills none.
             shuffle: whether each epoch has its own order.
             seed: of order, augmentation, share and canvases; not negative.
             drop_last: whether a last, smaller batch is left out.
-            share: of the split's images that are used in every epoch, above 0 and up to 1; drawn once by the
-                seed, at least one image.
+            drop_empty: whether images without a box that counts are left out, see ``with_objects``.
+            share: of these images that are used in every epoch, above 0 and up to 1; drawn once by the seed, at least
+                one image.
+            balance: share of the images below which a class is rare, so that images with it come more often, and
+                others less, see ``balanced_draw``; None shows each once per epoch. Needs ``shuffle``.
             channels_last: whether batches have the channels-last memory format.
             image_sizes: (width, height) of canvases in pixels, of which each step draws one, the same in all processes;
                 None keeps the cached one. Images are resized from the cache, so a canvas larger than the cached one
@@ -136,15 +153,18 @@ class Loader:
         self._prefetch = prefetch
         self._photometric = photometric
         self._pin = pin
-        self._indices: NDArray[np.int64] = np.arange(len(split))
-        if share < 1 and len(split):
-            count = max(1, round(share * len(split)))
-            drawn = np.random.default_rng([seed, _SHARE]).permutation(len(split))[:count]
+        self._scenes = scenes
+        self._indices: NDArray[np.int64] = with_objects(split) if drop_empty else np.arange(len(split))
+        if share < 1 and len(self._indices):
+            count = max(1, round(share * len(self._indices)))
+            drawn = np.random.default_rng([seed, _SHARE]).permutation(self._indices)[:count]
             self._indices = np.sort(drawn)
         if len(self) == 0:
             raise DataError(f"{len(self._indices)} images make no batch of {batch_size}: lower batch_size")
         self._check_parts()
-        self._rows = padded_rows(max(len(split.labels(index)) for index in self.indices))
+        self._factors = None if balance is None else repeat_factors(split, self._indices, balance)
+        most = max(len(split.labels(index)) for index in self.indices)
+        self._rows = padded_rows(most * MOSAIC_IMAGES if scenes is not None and scenes.mosaic else most)
 
     def _check_parts(self) -> None:
         rest = len(self._indices) % self._batch_size
@@ -174,7 +194,8 @@ class Loader:
         if not self._shuffle:
             return list(self.indices)
         rng = np.random.default_rng([self._seed, _ORDER, epoch])
-        order: list[int] = rng.permutation(self._indices).tolist()
+        drawn = self._indices if self._factors is None else balanced_draw(self._indices, self._factors, rng)
+        order: list[int] = (rng.permutation(drawn) if self._factors is None else drawn).tolist()
         return order
 
     def canvas(self, epoch: int, batch: int) -> tuple[int, int] | None:
@@ -202,7 +223,7 @@ class Loader:
         if not 0 <= first_batch <= len(self):
             raise DataError(f"first_batch is {first_batch}: it must be in 0…{len(self)}, the batches of an epoch")
         order = self.order(epoch)
-        make = partial(self._batch, order, epoch)
+        make = partial(self._batch, order, turns(order), epoch)
         numbers = range(first_batch, len(self))
         if not self._prefetch:
             for number in numbers:
@@ -212,33 +233,71 @@ class Loader:
             return
         yield from _prefetched(make, numbers, self._prefetch)
 
-    def _batch(self, order: Sequence[int], epoch: int, number: int) -> Batch:
-        whole = order[number * self._batch_size : (number + 1) * self._batch_size]
-        part = len(whole) // self._world_size
-        indices = whole[self._rank * part : (self._rank + 1) * part]
+    def _batch(self, order: Sequence[int], repeats: Sequence[int], epoch: int, number: int) -> Batch:
+        first, last = number * self._batch_size, min((number + 1) * self._batch_size, len(order))
+        part = (last - first) // self._world_size
+        places = range(first + self._rank * part, first + (self._rank + 1) * part)
+        indices = [order[place] for place in places]
+        keys = [(epoch, order[place], *((repeats[place],) if repeats[place] else ())) for place in places]
         canvas = self.canvas(epoch, number)
-        cached = self._split.images(indices)
-        images = cached if canvas is None else cached.new_zeros(len(indices), 3, canvas[1], canvas[0])
-        targets: list[dict[str, Tensor]] = []
-        sizes: list[tuple[int, int]] = []
-        for position, index in enumerate(indices):
-            image, target = self._sample(cached[position], index, epoch, canvas)
-            height, width = image.shape[-2:]
-            images[position, :, :height, :width] = image
-            targets.append(target)
-            sizes.append((height, width))
+        make = self._plain if self._scenes is None else partial(self._filled, self._scenes, order)
+        images, targets, sizes = make(indices, keys, canvas)
         photometry = None
         if self._photometric:
-            photometry = Photometry.draw(
-                [np.random.default_rng([self._seed, _COLOURS, epoch, index]) for index in indices]
-            )
+            photometry = Photometry.draw([self._stream(_COLOURS, key) for key in keys])
         batch = Batch(images, pad_targets(targets, sizes, self._rows), tuple(indices), photometry, self._channels_last)
         return batch.pinned() if self._pin else batch
 
+    def _plain(self, indices: Sequence[int], keys: Sequence[_Key], canvas: _Size | None) -> _Made:
+        """Put each image at the top left of its canvas, augmented in its own size."""
+        cached = self._split.images(indices)
+        images = cached if canvas is None else cached.new_zeros(len(indices), 3, canvas[1], canvas[0])
+        targets, sizes = [], []
+        for position, (index, key) in enumerate(zip(indices, keys, strict=True)):
+            rng = self._stream(_AUGMENT, key)
+            image, boxes, labels = self._sample(cached[position], index, canvas, self._augmentation, rng)
+            height, width = image.shape[-2:]
+            images[position, :, :height, :width] = image
+            targets.append({"boxes": boxes, "labels": labels})
+            sizes.append((height, width))
+        return images, targets, sizes
+
+    def _filled(
+        self, scenes: Scenes, order: Sequence[int], indices: Sequence[int], keys: Sequence[_Key], canvas: _Size | None
+    ) -> _Made:
+        """Fill whole canvases; images are read one at a time, so that there is no second batch of them."""
+        shape = self._split.images(indices[:1]).shape[-2:] if canvas is None else (canvas[1], canvas[0])
+        images = torch.zeros(len(indices), 3, *shape, dtype=torch.uint8)
+        targets, sizes = [], []
+        for position, (index, key) in enumerate(zip(indices, keys, strict=True)):
+            rng = self._stream(_SCENE, key)
+            count = scenes.images(key[0], rng)
+            if count:
+                shown = [index, *(order[place] for place in rng.integers(len(order), size=count - 1))]
+                parts = (self._sample(self._read(one), one, canvas, scenes.augmentation, rng) for one in shown)
+                boxes, labels = scenes.compose(images[position], count, parts, rng)
+                sizes.append((shape[0], shape[1]))
+            else:
+                rng = self._stream(_AUGMENT, key)
+                image, boxes, labels = self._sample(self._read(index), index, canvas, self._augmentation, rng)
+                height, width = image.shape[-2:]
+                images[position, :, :height, :width] = image
+                sizes.append((height, width))
+            targets.append({"boxes": boxes, "labels": labels})
+        return images, targets, sizes
+
+    def _read(self, index: int) -> Tensor:
+        """Read uint8[3, H, W]: one image on its canvas."""
+        return self._split.images([index])[0]
+
+    def _stream(self, kind: int, key: _Key) -> np.random.Generator:
+        """Return what decides one thing for one image of an epoch."""
+        return np.random.default_rng([self._seed, kind, *key])
+
     def _sample(
-        self, cached: Tensor, index: int, epoch: int, canvas: tuple[int, int] | None
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Make uint8[3, h, w], the part of its canvas that an image occupies, and its boxes."""
+        self, cached: Tensor, index: int, canvas: _Size | None, augmentation: Augment | None, rng: np.random.Generator
+    ) -> Part:
+        """Make uint8[3, h, w], the part of its canvas that an image occupies, with boxes and labels."""
         width, height = self._split.resized(index)
         image, boxes = cached[:, :height, :width], self._split.canvas_boxes(index)
         labels = torch.where(self._split.ignore(index), IGNORED, self._split.labels(index))
@@ -246,10 +305,7 @@ class Loader:
             fitted = fitted_size((width, height), canvas)
             image = functional.resize(image, [fitted[1], fitted[0]], antialias=True)
             boxes *= torch.tensor([fitted[0] / width, fitted[1] / height] * 2)
-        if self._augmentation is not None:
-            rng = np.random.default_rng([self._seed, _AUGMENT, epoch, index])
-            image, boxes, labels = self._augmentation(image, boxes, labels, rng)
-        return image, {"boxes": boxes, "labels": labels}
+        return (image, boxes, labels) if augmentation is None else augmentation(image, boxes, labels, rng)
 
 
 def _prefetched(make: Callable[[int], Batch], numbers: Sequence[int], ahead: int) -> Iterator[Batch]:

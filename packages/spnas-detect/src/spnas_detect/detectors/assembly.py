@@ -9,7 +9,9 @@ from spnas_detect.detectors.classes import ClassRows
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads import Anchors, ProposalNetwork, PyramidPooler
 from spnas_detect.heads.anchors import Shape
+from spnas_detect.heads.box_losses import BoxLoss
 from spnas_detect.heads.extra_levels import ExtraLevels, with_extra
+from spnas_detect.heads.losses import BoxObjective
 
 CANDIDATES_PER_PROPOSAL = 5
 
@@ -60,7 +62,13 @@ def proposal_network(info: FeatureInfo, settings: DetectorSettings) -> ProposalN
         candidates=candidates,
         proposals=settings.rpn_proposals,
         samples=settings.rpn_samples,
+        box_objective=box_objective(settings.rpn_box_loss, settings.rpn_box_loss_weight),
     )
+
+
+def box_objective(loss: BoxLoss | None, weight: float | None, default: BoxLoss = "smooth-l1") -> BoxObjective:
+    """What refined boxes are trained for, where the settings may leave it open."""
+    return BoxObjective(loss or default, 1.0 if weight is None else weight)
 
 
 def pyramid_pooler(info: FeatureInfo, settings: DetectorSettings) -> PyramidPooler:

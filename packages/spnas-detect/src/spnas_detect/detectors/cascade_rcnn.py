@@ -12,6 +12,7 @@ from spnas_core.inheritance import Init
 from spnas_core.networks import Backbone
 from spnas_detect.data.targets import Targets
 from spnas_detect.detectors.assembly import (
+    box_objective,
     canvas_shape,
     canvas_sizes,
     make_extra,
@@ -68,6 +69,7 @@ class CascadeRCNN(nn.Module):
                 classes,
                 weights=weights,
                 is_class_agnostic=True,
+                box_objective=box_objective(settings.box_loss, settings.box_loss_weight),
             )
             for weights in WEIGHTS
         )

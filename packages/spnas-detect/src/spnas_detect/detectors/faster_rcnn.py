@@ -10,6 +10,7 @@ from spnas_core.inheritance import Init
 from spnas_core.networks import Backbone
 from spnas_detect.data.targets import Targets
 from spnas_detect.detectors.assembly import (
+    box_objective,
     canvas_shape,
     canvas_sizes,
     make_extra,
@@ -45,7 +46,11 @@ class FasterRCNN(nn.Module):
         self.extra = make_extra(backbone.feature_info, settings)
         self.rpn = proposal_network(backbone.feature_info, settings)
         self.roi_heads = RegionHead(
-            pyramid_pooler(backbone.feature_info, settings), settings.neck_channels, settings.head_channels, classes
+            pyramid_pooler(backbone.feature_info, settings),
+            settings.neck_channels,
+            settings.head_channels,
+            classes,
+            box_objective=box_objective(settings.box_loss, settings.box_loss_weight),
         )
 
     def losses(

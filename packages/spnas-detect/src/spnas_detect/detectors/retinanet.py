@@ -6,7 +6,14 @@ from torch import Tensor, nn
 from spnas_core.inheritance import Init
 from spnas_core.networks import Backbone
 from spnas_detect.data.targets import Targets
-from spnas_detect.detectors.assembly import canvas_shape, canvas_sizes, make_extra, pyramid, pyramid_anchors
+from spnas_detect.detectors.assembly import (
+    box_objective,
+    canvas_shape,
+    canvas_sizes,
+    make_extra,
+    pyramid,
+    pyramid_anchors,
+)
 from spnas_detect.detectors.classes import ClassRows
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads import DenseHead, Detections
@@ -36,6 +43,7 @@ class RetinaNet(nn.Module):
             pyramid_anchors(backbone.feature_info, settings),
             alpha=settings.focal_alpha,
             gamma=settings.focal_gamma,
+            box_objective=box_objective(settings.box_loss, settings.box_loss_weight, "l1"),
         )
 
     def losses(

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from spnas_detect.heads.box_losses import BoxLoss
+
 Positive = Annotated[int, Field(ge=1)]
 Size = Annotated[float, Field(gt=0)]
 
@@ -67,6 +69,13 @@ class DetectorSettings(BaseModel):
         finest_size: side, in pixels, up to twice which proposals are pooled from the finest level, twice as large ones
             from the next, …; by default the size of the smallest anchor. FPN has 56 on a finest stride of 4.
         sampling_ratio: bilinear samples per cell along each side.
+        box_loss: what refined boxes are trained for: ``smooth-l1`` (None, too; Girshick, "Fast R-CNN") or ``l1`` (None
+            in RetinaNet) of the deltas, or overlap with the object: ``giou`` (Rezatofighi et al.), ``diou`` or ``ciou``
+            (Zheng et al.).
+        box_loss_weight: that it is multiplied by; None for 1. Losses of overlap are small for good boxes: in two-stage
+            detectors they are usually given 5 to 10.
+        rpn_box_loss: as ``box_loss``, of the anchors that are refined to proposals.
+        rpn_box_loss_weight: that it is multiplied by; None for 1.
         focal_alpha: weight of the positives in the focal loss (RetinaNet).
         focal_gamma: how fast that loss lets go of what is classified well.
         dense_candidates: pairs of anchor and class per level that enter NMS (RetinaNet).
@@ -96,6 +105,10 @@ class DetectorSettings(BaseModel):
     pooled_size: Positive = 5
     sampling_ratio: Positive = 1
     finest_size: Size | None = None
+    box_loss: BoxLoss | None = None
+    box_loss_weight: float | None = Field(None, gt=0)
+    rpn_box_loss: BoxLoss | None = None
+    rpn_box_loss_weight: float | None = Field(None, gt=0)
     focal_alpha: float = Field(0.25, ge=0, le=1)
     focal_gamma: float = Field(2.0, ge=0)
     dense_candidates: Positive = 1000

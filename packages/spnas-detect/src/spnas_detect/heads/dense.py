@@ -6,15 +6,16 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torchvision.ops import Conv2dNormActivation
 
 from spnas_detect.data.targets import Targets
 from spnas_detect.heads.anchors import Anchors, Shape
 from spnas_detect.heads.assignment import NEITHER, Rule, assign
-from spnas_detect.heads.boxes import Weights, clip, decode, encode, take
+from spnas_detect.heads.box_losses import box_loss
+from spnas_detect.heads.boxes import Weights, clip, decode, take
 from spnas_detect.heads.detections import Detections
-from spnas_detect.heads.losses import focal_loss
+from spnas_detect.heads.focal import UNCOUNTED, focal_sums
+from spnas_detect.heads.losses import L1, BoxObjective
 from spnas_detect.heads.selection import select_detections
 
 WEIGHTS: Weights = (1.0, 1.0, 1.0, 1.0)
@@ -75,10 +76,19 @@ class DenseHead(nn.Module):
         anchors: on the levels.
         alpha: of the focal loss.
         gamma: of the focal loss.
+        box_objective: of the refinement.
     """
 
     def __init__(
-        self, channels: int, depth: int, classes: int, anchors: Anchors, *, alpha: float, gamma: float
+        self,
+        channels: int,
+        depth: int,
+        classes: int,
+        anchors: Anchors,
+        *,
+        alpha: float,
+        gamma: float,
+        box_objective: BoxObjective = L1,
     ) -> None:
         super().__init__()
         self.classification_head = Tower(channels, depth, "cls_logits", anchors.per_position * classes)
@@ -87,6 +97,7 @@ class DenseHead(nn.Module):
         self.anchors = anchors
         self.alpha = alpha
         self.gamma = gamma
+        self.box_objective = box_objective
 
     def forward(self, features: Sequence[Tensor], canvas: Shape | None = None) -> DensePredictions:
         """Predict for every anchor on Tensor[N, channels, H_l, W_l] of each level of images of (height, width)."""
@@ -99,7 +110,7 @@ class DenseHead(nn.Module):
         )
 
     def losses(self, predictions: DensePredictions, targets: Targets) -> dict[str, Tensor]:
-        """Compute ``classification`` (focal) and ``bbox_regression`` (L1).
+        """Compute ``classification`` (focal) and ``bbox_regression``.
 
         Each image's sum is divided by the number of its anchors that stand for an object, at least 1; the mean over
         images follows.
@@ -107,15 +118,15 @@ class DenseHead(nn.Module):
         anchors = predictions.anchors
         assignment = assign(anchors, targets, RULE)
         positives = assignment.is_positive.sum(1).clamp(min=1)  # [N]
-        labels = assignment.labels(targets)[..., None]  # [N, A, 1]
-        is_class = labels == torch.arange(1, self.classes + 1, device=labels.device)
-        focal = focal_loss(predictions.logits, is_class, self.alpha, self.gamma)
-        focal = torch.where((assignment.rows != NEITHER)[..., None], focal, 0.0).sum((1, 2))
-        positive = assignment.is_positive[..., None]
-        wanted = encode(torch.where(positive, assignment.boxes(targets), anchors), anchors, WEIGHTS)
-        distance = functional.l1_loss(predictions.deltas, wanted, reduction="none")
-        distance = torch.where(positive, distance, 0.0).sum((1, 2))
-        return {"classification": (focal / positives).mean(), "bbox_regression": (distance / positives).mean()}
+        labels = torch.where(assignment.rows == NEITHER, UNCOUNTED, assignment.labels(targets))  # [N, A]
+        focal = focal_sums(predictions.logits, labels, self.alpha, self.gamma)
+        loss, weight = self.box_objective
+        objects = assignment.boxes(targets)
+        distance = box_loss(loss, predictions.deltas, anchors, objects, WEIGHTS, assignment.is_positive).sum(1)
+        return {
+            "classification": (focal / positives).mean(),
+            "bbox_regression": (distance / positives).mean() * weight,
+        }
 
     def select(
         self,

@@ -1,13 +1,14 @@
 """Losses of padded batches: sums over what counts, divided by how much counts."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from spnas_detect.heads.box_losses import BoxLoss, box_loss
+from spnas_detect.heads.boxes import Weights
 from spnas_detect.heads.normalisation import normaliser
-
-SMOOTHNESS = 1 / 9
-"""Where the smooth L1 loss turns from quadratic to linear, in units of encoded deltas."""
 
 
 def objectness_loss(logits: Tensor, is_positive: Tensor, is_valid: Tensor) -> Tensor:
@@ -22,27 +23,35 @@ def class_loss(logits: Tensor, labels: Tensor, is_valid: Tensor) -> Tensor:
     return torch.where(is_valid.flatten(), losses, 0.0).sum() / normaliser(is_valid.sum())
 
 
-def regression_loss(deltas: Tensor, wanted: Tensor, is_positive: Tensor, count: Tensor) -> Tensor:
-    """Smooth L1 of the positives of Tensor[N, S, 4], summed, divided by a count over all ranks.
+class BoxObjective(NamedTuple):
+    """How refined boxes are compared with their objects.
 
-    Girshick, "Fast R-CNN", eq. 3; the count includes negatives, so the weight between both losses does not depend on
-    how many positives there were.
+    Attributes:
+        loss: see ``box_loss``.
+        weight: that it is multiplied by.
     """
-    losses = functional.smooth_l1_loss(deltas, wanted, beta=SMOOTHNESS, reduction="none").sum(-1)
-    return torch.where(is_positive, losses, 0.0).sum() / normaliser(count)
+
+    loss: BoxLoss
+    weight: float = 1.0
 
 
-def focal_loss(logits: Tensor, is_class: Tensor, alpha: float, gamma: float) -> Tensor:
-    """Focal loss of each logit, of any shape, before summing. Lin et al., "Focal Loss for Dense Object Detection".
+SMOOTH_L1 = BoxObjective("smooth-l1")
+L1 = BoxObjective("l1")
 
-    Args:
-        logits: of independent classes.
-        is_class: bool of the same shape.
-        alpha: weight of the positives; negatives have 1 - alpha.
-        gamma: how fast the weight of well classified ones falls.
+
+def regression_loss(
+    objective: BoxObjective,
+    deltas: Tensor,
+    references: Tensor,
+    objects: Tensor,
+    weights: Weights,
+    is_positive: Tensor,
+    count: Tensor,
+) -> Tensor:
+    """Box losses of the positives of Tensor[N, S, 4], summed, divided by a count over all ranks, and weighted.
+
+    The count includes negatives, so the weight between both losses does not depend on how many positives there were.
+    Arguments as of ``box_loss``.
     """
-    targets = is_class.to(logits.dtype)
-    cross_entropy = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    probability = logits.sigmoid()
-    miss = torch.where(is_class, 1 - probability, probability)
-    return torch.where(is_class, alpha, 1 - alpha) * miss**gamma * cross_entropy
+    losses = box_loss(objective.loss, deltas, references, objects, weights, is_positive)
+    return losses.sum() / normaliser(count) * objective.weight

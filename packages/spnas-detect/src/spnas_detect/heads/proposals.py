@@ -11,8 +11,8 @@ from torchvision.models.detection.rpn import RPNHead
 from spnas_detect.data.targets import Targets
 from spnas_detect.heads.anchors import Anchors, Shape
 from spnas_detect.heads.assignment import Rule, assign
-from spnas_detect.heads.boxes import Weights, clip, decode, encode, is_at_least, take
-from spnas_detect.heads.losses import objectness_loss, regression_loss
+from spnas_detect.heads.boxes import Weights, clip, decode, is_at_least, take
+from spnas_detect.heads.losses import SMOOTH_L1, BoxObjective, objectness_loss, regression_loss
 from spnas_detect.heads.revisit import convolve_at, is_worthwhile
 from spnas_detect.heads.sampling import sample
 from spnas_detect.heads.selection import is_filled, suppress
@@ -68,15 +68,26 @@ class ProposalNetwork(nn.Module):
         candidates: anchors of each level that enter suppression.
         proposals: P, kept of an image.
         samples: anchors of an image in the loss.
+        box_objective: of the refinement.
     """
 
-    def __init__(self, channels: int, anchors: Anchors, *, candidates: int, proposals: int, samples: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        anchors: Anchors,
+        *,
+        candidates: int,
+        proposals: int,
+        samples: int,
+        box_objective: BoxObjective = SMOOTH_L1,
+    ) -> None:
         super().__init__()
         self.head = RPNHead(channels, anchors.per_position)
         self.anchors = anchors
         self.candidates = candidates
         self.proposals = proposals
         self.samples = samples
+        self.box_objective = box_objective
 
     def forward(self, features: Sequence[Tensor], canvas: Shape | None = None) -> AnchorPredictions:
         """Predict for every anchor on Tensor[N, C, H_l, W_l] of each level of images of (height, width)."""
@@ -131,15 +142,16 @@ class ProposalNetwork(nn.Module):
         assignment = assign(predictions.anchors, targets, RULE)
         drawn = sample(assignment.is_positive, assignment.is_negative, self.samples, POSITIVE_FRACTION, noise)
         anchors = predictions.anchors[drawn.rows]  # [N, S, 4]
-        wanted = take(assignment.boxes(targets), drawn.rows)
-        wanted = encode(torch.where(drawn.is_positive[..., None], wanted, anchors), anchors, WEIGHTS)
+        objects = take(assignment.boxes(targets), drawn.rows)
         if self._revisits(features):
             objectness, deltas = self._predict_at(features, drawn.rows)
         else:
             objectness, deltas = predictions.objectness.gather(1, drawn.rows), take(predictions.deltas, drawn.rows)
         return {
             "loss_objectness": objectness_loss(objectness, drawn.is_positive, drawn.is_valid),
-            "loss_rpn_box_reg": regression_loss(deltas, wanted, drawn.is_positive, drawn.is_valid.sum()),
+            "loss_rpn_box_reg": regression_loss(
+                self.box_objective, deltas, anchors, objects, WEIGHTS, drawn.is_positive, drawn.is_valid.sum()
+            ),
         }
 
     def _revisits(self, features: Sequence[Tensor]) -> bool:

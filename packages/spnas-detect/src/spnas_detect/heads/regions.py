@@ -9,9 +9,9 @@ from torchvision.models.detection.faster_rcnn import TwoMLPHead
 
 from spnas_detect.data.targets import Targets
 from spnas_detect.heads.assignment import Rule, assign
-from spnas_detect.heads.boxes import Weights, clip, decode, encode, take
+from spnas_detect.heads.boxes import Weights, clip, decode, take
 from spnas_detect.heads.detections import Detections
-from spnas_detect.heads.losses import class_loss, regression_loss
+from spnas_detect.heads.losses import SMOOTH_L1, BoxObjective, class_loss, regression_loss
 from spnas_detect.heads.pooling import PyramidPooler
 from spnas_detect.heads.proposals import Proposals
 from spnas_detect.heads.sampling import sample
@@ -79,6 +79,7 @@ class RegionHead(nn.Module):
         classes: C.
         weights: of the encoding of deltas.
         is_class_agnostic: whether all classes share one refinement.
+        box_objective: of the refinement.
     """
 
     def __init__(
@@ -90,9 +91,11 @@ class RegionHead(nn.Module):
         *,
         weights: Weights = (10.0, 10.0, 5.0, 5.0),
         is_class_agnostic: bool = False,
+        box_objective: BoxObjective = SMOOTH_L1,
     ) -> None:
         super().__init__()
         self.pooler = pooler
+        self.box_objective = box_objective
         self.weights = weights
         self.box_head = TwoMLPHead(channels * pooler.output_size**2, hidden)
         self.box_predictor = BoxPredictor(hidden, classes, is_class_agnostic=is_class_agnostic)
@@ -107,11 +110,16 @@ class RegionHead(nn.Module):
         """Compute ``loss_classifier`` and ``loss_box_reg``."""
         is_positive = regions.is_valid & (regions.labels > 0)
         boxes = torch.where(is_positive[..., None], regions.boxes, regions.boxes.new_tensor([0.0, 0.0, 1.0, 1.0]))
-        wanted = encode(torch.where(is_positive[..., None], regions.objects, boxes), boxes, self.weights)
         return {
             "loss_classifier": class_loss(predictions.logits, regions.labels, regions.is_valid),
             "loss_box_reg": regression_loss(
-                _of_class(predictions.deltas, regions.labels), wanted, is_positive, regions.is_valid.sum()
+                self.box_objective,
+                _of_class(predictions.deltas, regions.labels),
+                boxes,
+                regions.objects,
+                self.weights,
+                is_positive,
+                regions.is_valid.sum(),
             ),
         }
 

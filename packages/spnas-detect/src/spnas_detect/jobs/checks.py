@@ -27,6 +27,10 @@ def check_settings(settings: TrainSettings) -> None:
     neck_factory(settings.detector.neck)
     for name in settings.metrics:
         metric_factory(name)
+    if settings.patience is not None and not settings.score_every:
+        raise ConfigError(
+            f"patience is {settings.patience} and there are no scores to wait for: set score_every, such as 1"
+        )
     device = choose_device(settings.device)
     part_size(settings.training, settings.devices)
     if device.type == "cuda" and settings.devices > max(torch.cuda.device_count(), 1):

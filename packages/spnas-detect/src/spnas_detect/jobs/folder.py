@@ -1,7 +1,8 @@
 """The folder of a training.
 
 ``train.toml`` the resolved settings · ``checkpoint/`` to go on from · ``scalars.jsonl`` (and ``tensorboard/``) the
-training as it went · ``weights.safetensors`` what came out · ``scores.json`` how good it is · ``cache/`` the images.
+training as it went · ``weights.safetensors`` what came out · ``best.safetensors`` what scored best on the way ·
+``scores.json`` how good it is · ``cache/`` the images.
 """
 
 import json
@@ -41,6 +42,11 @@ class TrainFolder:
     def weights(self) -> Path:
         """The trained weights."""
         return self.path / "weights.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """The weights that scored best on validation images, where there were such scores."""
+        return self.path / "best.safetensors"
 
     @property
     def scores(self) -> Path:

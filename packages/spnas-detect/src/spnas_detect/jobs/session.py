@@ -1,14 +1,14 @@
 """A training from settings to scores: the one call behind ``spnas train``."""
 
+import math
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import nn
@@ -36,19 +36,23 @@ from spnas_detect.preparation import (
 )
 from spnas_detect.processes import Processes, joined_processes, launch, started_by_torchrun
 from spnas_detect.training import (
+    CheckpointWriter,
+    Scored,
     StepRecord,
     Trainer,
     convert_norms,
     freeze,
     freeze_inherited,
     load_checkpoint,
+    plateau,
     read_state,
-    save_checkpoint,
     save_weights,
     score,
+    snapshot,
+    standing,
 )
 from spnas_detect.training.checkpoint import CheckpointState
-from spnas_detect.training.interruption import StopOnSignal
+from spnas_detect.training.interruption import stop_on_signal
 from spnas_detect.training.memory import used_memory
 from spnas_detect.training.scalars import Scalars
 
@@ -195,6 +199,7 @@ class _Session:
         self.monitor = monitor
         self.architecture = Architecture.parse(settings.architecture)
         self.metrics = [metric_factory(name) for name in settings.metrics]
+        self.scored: list[Scored] = []
         # The first process reads the data; the others then find it in the cache.
         if not processes.is_first:
             processes.wait()
@@ -216,7 +221,14 @@ class _Session:
         training, seed = self.settings.training, self.settings.seed
         trainer = Trainer(
             detector,
-            train_loader(training, self.data, seed=seed, device=self.device, processes=self.processes),
+            train_loader(
+                training,
+                self.data,
+                seed=seed,
+                epochs=self.settings.epochs,
+                device=self.device,
+                processes=self.processes,
+            ),
             self.settings.training,
             self.settings.training.peak_learning_rate(inherits=self.settings.init is not None),
             self.settings.epochs,
@@ -224,8 +236,9 @@ class _Session:
             processes=self.processes,
             image_names=self.data.split("train").names,
         )
-        if resume:
+        if state is not None:
             load_checkpoint(trainer, self.folder.checkpoint)
+            self.scored = state.scored
             self.monitor.message(f"going on after step {trainer.step} of {trainer.steps}")
         if self.processes.is_first:
             if resume:
@@ -272,9 +285,12 @@ class _Session:
     def _train(self, trainer: Trainer) -> int:
         """Run the steps; return the number of the signal that stopped them."""
         settings = self.settings
+        if self._is_over():  # it was before
+            return 0
         speedometer = Speedometer(lambda: used_memory(self.device))
+        writer = CheckpointWriter(self.folder.checkpoint, settings.checkpoints_kept or 1)
 
-        with self._scalars(trainer.step) as scalars, _signals(self.processes) as stop:
+        with self._scalars(trainer.step) as scalars, stop_on_signal(self.processes) as stop, writer:
 
             def report(record: StepRecord) -> None:
                 speed = speedometer.measure(record)
@@ -291,52 +307,76 @@ class _Session:
                         values["images_per_second"] = speed.images_per_second
                     scalars.add(record.step, values)
 
-            def after_step() -> None:
-                if trainer.step % settings.checkpoint_steps == 0 or trainer.step == trainer.steps:
-                    trainer.flush(report)
-                    save_checkpoint(trainer, self.folder.checkpoint, data=self.data.content)
+            def save() -> None:
+                writer.save(snapshot(trainer, data=self.data.content, scores=self.scored))
+
+            def after_step() -> bool:
+                writer.check()
                 epoch, rest = divmod(trainer.step, trainer.steps_per_epoch)
+                is_over = False
+                # Before the checkpoint, which holds the score.
                 if settings.score_every and rest == 0 and epoch % settings.score_every == 0:
                     trainer.flush(report)
-                    self._validate(trainer, scalars)
+                    self._validate(trainer, epoch, scalars)
+                    is_over = self._is_over()
+                if trainer.step % settings.checkpoint_steps == 0 or trainer.step == trainer.steps or is_over:
+                    trainer.flush(report)
+                    save()
+                return is_over
 
             try:
                 trainer.run(report, after_step=after_step, stop=stop)
                 if trainer.was_stopped and trainer.step < trainer.steps:
-                    save_checkpoint(trainer, self.folder.checkpoint, data=self.data.content)
+                    save()
                     return int(stop.received or signal.SIGTERM)
             finally:
                 self.monitor.close()
         return 0
 
-    def _validate(self, trainer: Trainer, scalars: Scalars | None) -> None:
-        """Score on validation images, in the first process; the others wait."""
+    def _validate(self, trainer: Trainer, epoch: int, scalars: Scalars | None) -> None:
+        """Score on validation images, in the first process; the others wait, and are told the score."""
+        value = math.nan
         if self.processes.is_first:
+            main = self.metrics[0].specs[0]
             with trainer.average.applied() if trainer.average is not None else nullcontext():
                 scores = self._score(trainer.detector, "validation")
-            main = self.metrics[0].specs[0].name
-            self.monitor.message(
-                f"epoch {trainer.step // trainer.steps_per_epoch}: validation {main} {scores[main]:.3f}"
-            )
+                value = scores[main.name]
+                found = standing([*self.scored, Scored(epoch, value)], main)
+                if found is not None and found.waited == 0:
+                    self._save(trainer.detector, self.folder.best)
+            self.monitor.message(f"epoch {epoch}: validation {main.name} {value:.3f}")
             if scalars is not None:
                 scalars.add(trainer.step, {f"validation/{name}": value for name, value in scores.items()})
-        self.processes.wait()
+        self.scored.append(Scored(epoch, self.processes.gather_values(value)[0]))
         trainer.detector.train()
+
+    def _is_over(self) -> bool:
+        """Whether the scores have not improved for too long; says so."""
+        main, settings = self.metrics[0].specs[0], self.settings
+        reason = None
+        if settings.patience is not None:
+            reason = plateau(self.scored, main, patience=settings.patience, min_delta=settings.min_delta or 0.0)
+        if reason is not None:
+            self.monitor.message(
+                f"ended before epoch {settings.epochs}: {reason}; {self.folder.best.name} has the best weights"
+            )
+        return reason is not None
 
     def _finish(self, trainer: Trainer, began: float) -> None:
         """Write the weights and the scores."""
         if trainer.average is not None:
             trainer.average.apply()
-        temporary = self.folder.path / f".{self.folder.weights.name}"
-        save_weights(
-            trainer.detector,
-            temporary,
-            describe_detector(self.architecture, self.data.classes, self.settings).metadata(),
-        )
-        replace_durably(temporary, self.folder.weights)
+        self._save(trainer.detector, self.folder.weights)
         split = self.settings.score_split
         self.monitor.message(f"scoring on {len(self.data.split(split))} {split} images")
         self.folder.write_scores(self._score(trainer.detector, split), split=split, seconds=time.monotonic() - began)
+
+    def _save(self, detector: nn.Module, file: Path) -> None:
+        """Write weights; the file is complete or absent."""
+        temporary = file.with_name(f".{file.name}")
+        description = describe_detector(self.architecture, self.data.classes, self.settings)
+        save_weights(detector, temporary, description.metadata())
+        replace_durably(temporary, file)
 
     def _score(self, detector: nn.Module, split: str) -> dict[str, float]:
         training = self.settings.training
@@ -353,20 +393,3 @@ class _Session:
         if not self.processes.is_first:
             return nullcontext()
         return Scalars(self.folder.path, step)
-
-
-def _signals(processes: Processes) -> AbstractContextManager[Any]:
-    if threading.current_thread() is not threading.main_thread():
-        return nullcontext(_NoSignal())
-    # Among several processes the one that started them insists, if need be.
-    return StopOnSignal(insist=2 if processes.count == 1 else None)
-
-
-class _NoSignal:
-    """Stands in for ``StopOnSignal`` where signals cannot be caught: outside the main thread."""
-
-    received = None
-
-    def __call__(self) -> bool:
-        """Never stop."""
-        return False

@@ -27,8 +27,12 @@ class TrainSettings(DetectionSettings):
         devices: processes that train together, one per GPU where there are GPUs; ``training.batch_size`` is shared
             out among them.
         checkpoint_steps: steps between two checkpoints.
+        checkpoints_kept: how many of them stay, the last ones; None for one.
         log_steps: steps between two lines of ``scalars.jsonl``.
         score_every: epochs between two scores on validation images; 0 has none.
+        patience: scores, of those that ``score_every`` asks for, after which the training ends where none of them has
+            improved; None never ends it early.
+        min_delta: by how much more than this the first metric's main number must improve; None for 0.
         score_split: images that the trained detector is scored on.
     """
 
@@ -38,8 +42,11 @@ class TrainSettings(DetectionSettings):
     seed: int = Field(0, ge=0)
     devices: int = Field(1, ge=1)
     checkpoint_steps: int = Field(500, ge=1)
+    checkpoints_kept: int | None = Field(None, ge=1)
     log_steps: int = Field(10, ge=1)
     score_every: int = Field(0, ge=0)
+    patience: int | None = Field(None, ge=1)
+    min_delta: float | None = Field(None, ge=0)
     score_split: Literal["validation", "test"] = "test"
 
     def as_dict(self) -> dict[str, Any]:
@@ -50,6 +57,11 @@ class TrainSettings(DetectionSettings):
         return cast("dict[str, Any]", without_none(ordered))
 
 
-MAY_CHANGE = frozenset({"data", "device", "devices", "checkpoint_steps", "log_steps", "score_every", "score_split"})
+MAY_CHANGE = frozenset(
+    {
+        *("data", "device", "devices", "checkpoint_steps", "checkpoints_kept", "log_steps"),
+        *("score_every", "score_split", "patience", "min_delta"),
+    }
+)
 """What may differ when a training is resumed: nothing of it decides what the steps compute but for roundings. The data
 may lie elsewhere as long as it is the same."""

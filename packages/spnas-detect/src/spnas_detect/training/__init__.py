@@ -1,11 +1,13 @@
 """Training and scoring of one detector."""
 
 from spnas_detect.training.averaging import AveragedWeights
-from spnas_detect.training.checkpoint import load_checkpoint, read_state, save_checkpoint
+from spnas_detect.training.checkpoint import load_checkpoint, read_state, save_checkpoint, snapshot
+from spnas_detect.training.checkpoint_writing import CheckpointWriter
 from spnas_detect.training.freezing import Frozen, check_freeze_at, freeze, freeze_inherited
 from spnas_detect.training.loop import score
 from spnas_detect.training.memory import OutOfMemoryError
 from spnas_detect.training.norms import convert_norms
+from spnas_detect.training.plateau import Scored, Standing, plateau, standing
 from spnas_detect.training.pretraining import Classifier, PretrainingResult, pretrain
 from spnas_detect.training.schedule import learning_rate_factor
 from spnas_detect.training.settings import PretrainingSettings, TrainingSettings
@@ -15,11 +17,14 @@ from spnas_detect.training.weights import load_weights, save_weights
 
 __all__ = [
     "AveragedWeights",
+    "CheckpointWriter",
     "Classifier",
     "Frozen",
     "OutOfMemoryError",
     "PretrainingResult",
     "PretrainingSettings",
+    "Scored",
+    "Standing",
     "StepRecord",
     "Trainer",
     "TrainingSettings",
@@ -31,9 +36,12 @@ __all__ = [
     "load_checkpoint",
     "load_weights",
     "part_size",
+    "plateau",
     "pretrain",
     "read_state",
     "save_checkpoint",
     "save_weights",
     "score",
+    "snapshot",
+    "standing",
 ]

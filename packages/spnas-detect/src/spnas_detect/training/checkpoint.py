@@ -6,11 +6,12 @@ Tensors are called ``model/<name>``, ``average/<name>``, ``optimizer/<key>/<para
 """
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,6 +21,7 @@ from spnas_core.durable import replace_durably
 from spnas_core.errors import WeightsError
 from spnas_detect.training.freezing import Frozen
 from spnas_detect.training.optimizer import optimizer_tensors, restore_optimizer
+from spnas_detect.training.plateau import Scored
 from spnas_detect.training.weights import write_tensors
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class CheckpointState:
             all were frozen or none.
         frozen_parameters: names of the parameters that are not trained.
         version: of the format.
+        scores: epoch and value of each score on validation images so far.
     """
 
     step: int
@@ -56,6 +59,12 @@ class CheckpointState:
     frozen_norms: Sequence[str] | None = None
     frozen_parameters: Sequence[str] = ()
     version: int = FORMAT
+    scores: Sequence[Sequence[float]] = ()
+
+    @property
+    def scored(self) -> list[Scored]:
+        """The scores so far."""
+        return [Scored(int(epoch), value) for epoch, value in self.scores]
 
     @property
     def frozen(self) -> Frozen | None:
@@ -65,26 +74,38 @@ class CheckpointState:
         return Frozen(tuple(self.frozen_norms), tuple(self.frozen_parameters))
 
 
-def save_checkpoint(trainer: "Trainer", folder: Path, *, data: str = "") -> None:
-    """Write where a training stands; all its processes call this, the first one writes.
+class Snapshot(NamedTuple):
+    """Where a training stood at a step: copies, so that it may go on.
+
+    Attributes:
+        tensors: on the CPU, contiguous.
+        state: of the checkpoint.
+    """
+
+    tensors: Mapping[str, Tensor]
+    state: CheckpointState
+
+
+def snapshot(trainer: "Trainer", *, data: str = "", scores: Sequence[Scored] = ()) -> Snapshot | None:
+    """Copy where a training stands; all its processes call this, and the first one gets it.
+
+    Call ``trainer.flush`` beforehand, so that nothing that is not finite is stored.
 
     Args:
         trainer: between two steps.
-        folder: of the checkpoint.
         data: digest of the content of the data, for whoever goes on.
-
-    Raises:
-        EvaluationError: never; call ``trainer.flush`` beforehand, so that nothing that is not finite is stored.
+        scores: on validation images so far.
     """
     random = _random_states(trainer)
     if not trainer.processes.is_first:
-        return
+        return None
     tensors = {f"model/{name}": tensor for name, tensor in trainer.detector.state_dict().items()}
     if trainer.average is not None:
         tensors |= {f"average/{name}": tensor for name, tensor in trainer.average.tensors().items()}
     optimizer = optimizer_tensors(trainer.detector, trainer.optimizer)
     tensors |= {f"optimizer/{name}": tensor for name, tensor in optimizer.items()}
     tensors |= random
+    frozen = Frozen.of(trainer.detector)
     state = CheckpointState(
         trainer.step,
         trainer.steps,
@@ -92,14 +113,55 @@ def save_checkpoint(trainer: "Trainer", folder: Path, *, data: str = "") -> None
         trainer.settings.optimizer,
         trainer.processes.count,
         data,
-        *astuple(Frozen.of(trainer.detector)),
+        frozen_norms=frozen.norms,
+        frozen_parameters=frozen.parameters,
+        scores=tuple(scores),
     )
+    return Snapshot({name: _copied(tensor) for name, tensor in tensors.items()}, state)
+
+
+def write_checkpoint(taken: Snapshot, folder: Path, kept: int = 1) -> None:
+    """Write a snapshot; a crash at any moment leaves the checkpoint before it or this one.
+
+    Args:
+        taken: what is written.
+        folder: of the checkpoints.
+        kept: how many stay. Beside ``FILE``, the last one, there are then ``step-<number>.safetensors``, the last one
+            among them: the same file by another name, where the file system has such.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{FILE}"
-    write_tensors(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary, asdict(state)
-    )
+    write_tensors(taken.tensors, temporary, asdict(taken.state))
     replace_durably(temporary, folder / FILE)
+    if kept > 1:
+        _name_as_well(folder / FILE, folder / f"step-{taken.state.step:09}.safetensors")
+    named = sorted(folder.glob("step-*.safetensors"))
+    # Later ones are of a training that somebody has taken back to an earlier step.
+    until_now = [file for file in named if file.name <= f"step-{taken.state.step:09}.safetensors"]
+    for file in set(named) - set(until_now[-kept:] if kept > 1 else ()):
+        file.unlink()
+
+
+def save_checkpoint(trainer: "Trainer", folder: Path, *, data: str = "") -> None:
+    """Write where a training stands, and wait until that is done; see ``snapshot``."""
+    taken = snapshot(trainer, data=data)
+    if taken is not None:
+        write_checkpoint(taken, folder)
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    return torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.detach())
+
+
+def _name_as_well(file: Path, name: Path) -> None:
+    """Give a file a second name, or make a copy where the file system has no second names."""
+    name.unlink(missing_ok=True)
+    try:
+        name.hardlink_to(file)
+    except OSError:
+        temporary = name.with_name(f".{name.name}")
+        shutil.copyfile(file, temporary)
+        replace_durably(temporary, name)
 
 
 def load_checkpoint(trainer: "Trainer", folder: Path) -> None:

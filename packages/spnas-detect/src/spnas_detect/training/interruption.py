@@ -1,8 +1,12 @@
 """Stopping between two steps where a signal asks for it."""
 
 import signal
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, Self
+
+from spnas_detect.processes import Processes
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -44,3 +48,21 @@ class StopOnSignal:
             self._left -= 1
             if self._left <= 0:
                 raise KeyboardInterrupt
+
+
+def stop_on_signal(processes: Processes) -> AbstractContextManager[Any]:
+    """Note signals in a training of so many processes; nothing is noted where they cannot be caught."""
+    if threading.current_thread() is not threading.main_thread():
+        return nullcontext(_NoSignal())
+    # Among several processes the one that started them insists, if need be.
+    return StopOnSignal(insist=2 if processes.count == 1 else None)
+
+
+class _NoSignal:
+    """Stands in for ``StopOnSignal`` where signals cannot be caught: outside the main thread."""
+
+    received = None
+
+    def __call__(self) -> bool:
+        """Never stop."""
+        return False

@@ -2,7 +2,16 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+)
 
 from spnas_detect.training.norms import NormKind
 
@@ -50,9 +59,22 @@ class TrainingSettings(BaseModel):
         flip: probability of a horizontal flip.
         photometric: whether brightness, contrast, saturation, hue and channel order are distorted, on the device.
         scale_range: least and greatest factor of random scaling before a random crop; None leaves the scale.
+        scale_onto: what that crop fills: the ``image``'s own part of its canvas, on black (None and ``image``), or the
+            whole ``canvas``, on grey, as large-scale jitter does with ``scale_range = [0.1, 2.0]`` (Ghiasi et al.,
+            "Simple Copy-Paste").
+        min_visible: share of an object's area that a crop must leave; a smaller rest becomes an ignored region, which
+            is neither learnt nor background. None for a quarter.
+        mosaic: probability that four images share a canvas (Bochkovskiy et al., "YOLOv4"); None for 0.
+        mosaic_off_epochs: last epochs without mosaics, so that what is learnt last are whole images (Ge et al.,
+            "YOLOX"); None for 0.
         image_sizes: (width, height) of canvases in pixels, of which each step draws one; None always takes the
             detector's. Images are resized from its canvas, so make that the largest of them.
         share: of the training images that is used.
+        empty: whether training images without a box that counts are kept (None and ``keep``) or left out (``drop``), as
+            published detectors are trained.
+        sampling: ``uniform`` shows each image once per epoch (None, too); ``class-balanced`` shows images of rare
+            classes more often and the others less, by the repeat factors of Gupta et al., "LVIS". Epochs stay as long.
+        balance_threshold: share of the images below which a class is rare; None for LVIS's 0.001.
         prefetch: batches that are prepared ahead, each by a thread of its own; ``auto`` takes as many as there are
             cores, up to eight, where there is a GPU, and none where the step needs the processor itself. The batches
             are the same.
@@ -81,9 +103,23 @@ class TrainingSettings(BaseModel):
     flip: float = Field(0.5, ge=0, le=1)
     photometric: bool = False
     scale_range: tuple[float, float] | None = None
+    scale_onto: Literal["image", "canvas"] | None = None
+    min_visible: float | None = Field(None, ge=0, le=1)
+    mosaic: float | None = Field(None, ge=0, le=1)
+    mosaic_off_epochs: NonNegativeInt | None = None
     image_sizes: tuple[tuple[PositiveInt, PositiveInt], ...] | None = Field(None, min_length=1)
     share: float = Field(1.0, gt=0, le=1)
+    empty: Literal["keep", "drop"] | None = None
+    sampling: Literal["uniform", "class-balanced"] | None = None
+    balance_threshold: float | None = Field(None, gt=0, le=1)
     prefetch: Literal["auto"] | NonNegativeInt = "auto"
+
+    @field_validator("scale_onto")
+    @classmethod
+    def _has_a_scale(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value == "canvas" and info.data.get("scale_range") is None:
+            raise ValueError("needs a scale_range, such as [0.1, 2.0]")
+        return value
 
     def peak_learning_rate(self, *, inherits: bool) -> float:
         """Return the learning rate at its peak, scaled linearly with the batch.

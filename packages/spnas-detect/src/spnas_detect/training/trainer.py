@@ -93,14 +93,15 @@ class Trainer:
         self,
         report: StepReport,
         *,
-        after_step: Callable[[], None] | None = None,
+        after_step: Callable[[], bool | None] | None = None,
         stop: Callable[[], bool] | None = None,
     ) -> None:
         """Train from the present step to the end, or until it is stopped.
 
         Args:
             report: told of each finished step; on a GPU one step late.
-            after_step: called after each step, with the trainer as it stands.
+            after_step: called after each step, with the trainer as it stands; where it says yes, which it must in all
+                processes, the training is over.
             stop: asked in each step; where it says yes in any process, all stop after the same step.
 
         Raises:
@@ -116,8 +117,9 @@ class Trainer:
             for _ in range(done, self.steps_per_epoch):
                 for record in self._advance(epoch, list(islice(batches, parts)), stop):
                     report(record)
-                if after_step is not None:
-                    after_step()
+                if after_step is not None and after_step():
+                    self.flush(report)
+                    return
                 if self._watch.stop_agreed:
                     self.was_stopped = True
                     self.flush(report)
