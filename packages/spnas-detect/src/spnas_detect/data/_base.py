@@ -45,6 +45,8 @@ class ImageRecord:
         labels: int64[G] in 1…C.
         ignore: bool[G]; True where neither a hit nor a miss counts (VOC difficult, COCO crowd).
         tags: one tuple of texts per box, such as ``("occluded>40",)``; empty where the data has none.
+        own_boxes: float32[G, 4], boxes of the objects without what belongs to them, such as riders without their
+            vehicles; inside the image, perhaps without an area. None where they are ``boxes``.
     """
 
     name: str
@@ -55,6 +57,7 @@ class ImageRecord:
     labels: NDArray[np.int64]
     ignore: NDArray[np.bool_]
     tags: tuple[tuple[str, ...], ...] = ()
+    own_boxes: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -68,6 +68,10 @@ class StreamedSplit:
         item = self._item(index)
         return torch.from_numpy(item.record.ignore[item.kept])
 
+    def own_boxes(self, index: int) -> Tensor:
+        """Return the objects' own boxes as float32[G, 4] in original pixels: ``boxes`` where the data has no others."""
+        return torch.from_numpy(self._item(index).own_boxes.copy())
+
     def tags(self, index: int) -> tuple[tuple[str, ...], ...]:
         """Return one tuple of tags per box of an image, or nothing where the data has no tags."""
         item = self._item(index)

@@ -38,13 +38,21 @@ class Truths(NamedTuple):
         boxes: float64[G, 4] of (x1, y1, x2, y2) in original pixels.
         labels: int64[G] in 1…C.
         ignore: bool[G], where neither a hit nor a miss counts.
+        own_boxes: float64[G, 4], those of the objects without what belongs to them.
         images: int64[G], the image's number from 0.
     """
 
     boxes: NDArray[np.float64]
     labels: NDArray[np.int64]
     ignore: NDArray[np.bool_]
+    own_boxes: NDArray[np.float64]
     images: NDArray[np.int64]
+
+
+_BOX = np.dtype((np.float64, 4))
+_OF_DETECTIONS = (_BOX, np.dtype(np.float64), np.dtype(np.int64))
+_OF_TRUTHS = (_BOX, np.dtype(np.int64), np.dtype(np.bool_), _BOX)
+_NUMBER = np.dtype(np.int64)
 
 
 class Collection:
@@ -75,15 +83,17 @@ class Collection:
             boxes, labels, ignore = _columns(target, "labels", "ignore")
             if not len(boxes) == len(labels) == len(ignore):
                 raise ValueError(f"a target has {len(boxes)} boxes, {len(labels)} labels, {len(ignore)} ignore flags")
-            true.append((boxes, labels, ignore))
+            own = _array(target["own_boxes"]).reshape(-1, 4) if "own_boxes" in target else boxes
+            if len(own) != len(boxes):
+                raise ValueError(f"a target has {len(boxes)} boxes, {len(own)} own boxes")
+            true.append((boxes, labels, ignore, own))
         if not found:
             return
-        boxes, scores, labels = _join(found, (np.float64, np.float64, np.int64))
-        detections = Detections(boxes, scores, labels, self._numbers(found))
-        boxes, labels, ignore = _join(true, (np.float64, np.int64, np.bool_))
-        truths = Truths(boxes, labels, ignore, self._numbers(true))
+        detections = Detections(*_join(found, _OF_DETECTIONS), self._numbers(found))
+        truths = Truths(*_join(true, _OF_TRUTHS), self._numbers(true))
         _check_boxes("a prediction", detections.boxes)
         _check_boxes("a target", truths.boxes)
+        _check_boxes("a target", truths.own_boxes)
         _check_labels(detections.labels, self._classes)
         _check_labels(truths.labels, self._classes)
         if np.isnan(detections.scores).any():
@@ -94,13 +104,11 @@ class Collection:
 
     def detections(self) -> Detections:
         """Join all detections."""
-        columns = _join(self._detections, (np.float64, np.float64, np.int64, np.int64))
-        return Detections(*columns)
+        return Detections(*_join(self._detections, (*_OF_DETECTIONS, _NUMBER)))
 
     def truths(self) -> Truths:
         """Join all annotations."""
-        columns = _join(self._truths, (np.float64, np.int64, np.bool_, np.int64))
-        return Truths(*columns)
+        return Truths(*_join(self._truths, (*_OF_TRUTHS, _NUMBER)))
 
     def _numbers(self, images: Sequence[tuple[NDArray[Any], ...]]) -> NDArray[np.int64]:
         counts = [len(columns[0]) for columns in images]
@@ -118,13 +126,13 @@ def _array(values: Values) -> NDArray[Any]:
     return np.asarray(values)
 
 
-def _join(parts: Sequence[tuple[NDArray[Any], ...]], types: tuple[type[np.generic], ...]) -> list[NDArray[Any]]:
-    """Join each column, the first of which holds boxes, and convert it."""
+def _join(parts: Sequence[tuple[NDArray[Any], ...]], types: Sequence[np.dtype[Any]]) -> list[NDArray[Any]]:
+    """Join each column and convert it."""
     joined: list[NDArray[Any]] = []
     for position, dtype in enumerate(types):
-        none = np.zeros((0, 4) if position == 0 else 0, dtype)
+        none: NDArray[Any] = np.zeros(0, dtype)  # [0, 4] of boxes
         columns = [none, *(part[position] for part in parts)]
-        joined.append(np.concatenate(columns, dtype=dtype, casting="unsafe"))
+        joined.append(np.concatenate(columns, dtype=none.dtype, casting="unsafe"))
     return joined
 
 

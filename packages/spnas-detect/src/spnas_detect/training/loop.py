@@ -64,11 +64,12 @@ def to_original_pixels(split: CachedSplit, index: int, detections: dict[str, Ten
 
 
 def ground_truth(split: CachedSplit, index: int) -> dict[str, Values]:
-    """Return what metrics compare with: boxes in original pixels, labels, ignore flags, tags and the image's size."""
+    """Return what metrics compare with, see ``Metric.process``; boxes in original pixels."""
     return {
         "boxes": split.boxes(index),
         "labels": split.labels(index),
         "ignore": split.ignore(index),
         "tags": split.tags(index),
+        "own_boxes": split.own_boxes(index),
         "size": torch.tensor(split.size(index)),
     }

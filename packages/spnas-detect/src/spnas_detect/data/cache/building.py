@@ -29,7 +29,7 @@ from spnas_detect.data.decoding import decode
 from spnas_detect.data.faults import Fault, left_out, refuse
 from spnas_detect.data.fitting import FittedRecord, fit_record
 
-_VERSION = 5  # part of the folder's name: raise it when the layout, decoding, resizing or the checks change
+_VERSION = 6  # part of the folder's name: raise it when the layout, decoding, resizing or the checks change
 
 Progress = Callable[[int, int], None]
 """Called with the number of finished images and of all images."""
@@ -168,7 +168,16 @@ def _annotations(stored: Sequence[FittedRecord], tags: dict[tuple[str, ...], int
         "sizes": np.asarray([item.size for item in stored], np.int64).reshape(-1, 2),
         "resized": np.asarray([item.resized for item in stored], np.int64).reshape(-1, 2),
         "scales": np.asarray([item.scale for item in stored], np.float64),
+        **_of_few(stored),
     }
+
+
+def _of_few(stored: Sequence[FittedRecord]) -> dict[str, NDArray[Any]]:
+    """Join what few data sets have; nothing where none of the images does."""
+    columns: dict[str, NDArray[Any]] = {}
+    if any(item.record.own_boxes is not None for item in stored):
+        columns["own_boxes"] = np.concatenate([item.own_boxes for item in stored])
+    return columns
 
 
 def _tag_numbers(item: FittedRecord, tags: dict[tuple[str, ...], int]) -> NDArray[np.int64]:

@@ -21,6 +21,7 @@ UNTAGGED = -1
 ANNOTATIONS = "annotations.npz"
 
 _FIELDS = ("boxes", "labels", "ignore", "tags", "offsets", "sizes", "resized", "scales")
+_OF_FEW = ("own_boxes",)
 _DAMAGES = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
 
 
@@ -37,7 +38,8 @@ class CachedSplit:
         self._split = split
         self._pixels: NDArray[np.uint8] = np.load(folder / split / PIXELS, mmap_mode="r")
         with np.load(folder / split / ANNOTATIONS) as stored:
-            self._stored: dict[str, NDArray[Any]] = {field: stored[field] for field in _FIELDS}
+            present = (*_FIELDS, *(field for field in _OF_FEW if field in stored.files))
+            self._stored: dict[str, NDArray[Any]] = {field: stored[field] for field in present}
         if len(self._pixels) != len(self.names) or len(self._stored["scales"]) != len(self.names):
             raise ValueError(f"{split} holds {len(self._pixels)} images for {len(self.names)} names")
         if self._stored["tags"].max(initial=UNTAGGED) >= len(self._tags):
@@ -64,6 +66,10 @@ class CachedSplit:
     def ignore(self, index: int) -> Tensor:
         """Return bool[G], True where a box neither counts as a hit nor as a miss."""
         return self._rows("ignore", index)
+
+    def own_boxes(self, index: int) -> Tensor:
+        """Return the objects' own boxes as float32[G, 4] in original pixels: ``boxes`` where the data has no others."""
+        return self._rows("own_boxes" if "own_boxes" in self._stored else "boxes", index)
 
     def objects(self) -> list[int]:
         """Count the boxes of every image that are not ignored."""

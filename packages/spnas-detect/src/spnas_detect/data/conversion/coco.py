@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from spnas_detect.data._base import DetectionData
-from spnas_detect.data.conversion._base import FOLDERS, Written
+from spnas_detect.data.conversion._base import FOLDERS, Written, own_boxes_lost
 
 
 class CocoLayout:
@@ -40,13 +40,14 @@ class CocoLayout:
             file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
     def losses(self, splits: Mapping[str, Sequence[Written]]) -> list[str]:
-        """Count ignored boxes, which become crowds, and boxes with tags."""
+        """Count ignored boxes, which become crowds, boxes with tags, and objects with a box of their own."""
         kept = [item.placed for items in splits.values() for item in items]
         ignored = sum(int(one.record.ignore[one.kept].sum()) for one in kept)
         tagged = sum(bool(tags) for one in kept for tags in one.record.tags)
         return [
             *([f"{ignored} ignored box(es) are written as crowds (iscrowd 1)"] if ignored else []),
             *([f"{tagged} box(es) have tags, which COCO does not hold: left out"] if tagged else []),
+            *own_boxes_lost(kept),
         ]
 
 

@@ -7,7 +7,7 @@ import yaml  # type: ignore[import-untyped]
 
 from spnas_core.errors import DataError
 from spnas_detect.data._base import DetectionData
-from spnas_detect.data.conversion._base import FOLDERS, Written
+from spnas_detect.data.conversion._base import FOLDERS, Written, own_boxes_lost
 
 
 class YoloLayout:
@@ -42,7 +42,7 @@ class YoloLayout:
         (folder / "data.yaml").write_text(text, encoding="utf-8")
 
     def losses(self, splits: Mapping[str, Sequence[Written]]) -> list[str]:
-        """Count ignored boxes and boxes with tags."""
+        """Count ignored boxes, boxes with tags, and objects with a box of their own."""
         kept = [item.placed for items in splits.values() for item in items]
         ignored = sum(int(one.record.ignore[one.kept].sum()) for one in kept)
         tagged = sum(bool(tags) for one in kept for tags in one.record.tags)
@@ -50,6 +50,7 @@ class YoloLayout:
         return [
             *([f"{ignored} ignored box(es) are left out: {background}"] if ignored else []),
             *([f"{tagged} box(es) have tags, which YOLO does not hold: left out"] if tagged else []),
+            *own_boxes_lost(kept),
         ]
 
 
