@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,8 @@ class ImageRecord:
         tags: one tuple of texts per box, such as ``("occluded>40",)``; empty where the data has none.
         own_boxes: float32[G, 4], boxes of the objects without what belongs to them, such as riders without their
             vehicles; inside the image, perhaps without an area. None where they are ``boxes``.
+        areas: float64[G] in square pixels, what decides how large an object is to COCO's metric, such as the area of
+            its mask; NaN for a box's own. None where all are the boxes'.
     """
 
     name: str
@@ -58,6 +60,7 @@ class ImageRecord:
     ignore: NDArray[np.bool_]
     tags: tuple[tuple[str, ...], ...] = ()
     own_boxes: NDArray[np.float32] | None = None
+    areas: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +101,13 @@ class DetectionData:
     def made(self) -> "DetectionData":
         """Return the same data with every record made, for whoever goes through lazy ones more than once."""
         return replace(self, splits={split: tuple(records) for split, records in self.splits.items()})
+
+
+def object_areas(boxes: NDArray[Any], annotated: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """Return float64[G] in square pixels: as annotated, where that is not NaN, else those of the boxes [G, 4]."""
+    sides = boxes[:, 2:].astype(np.float64) - boxes[:, :2]
+    own: NDArray[np.float64] = sides[:, 0] * sides[:, 1]
+    return own if annotated is None else np.where(np.isnan(annotated), own, annotated)
 
 
 class Reader(Protocol):

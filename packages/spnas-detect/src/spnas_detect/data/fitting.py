@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from spnas_core.errors import DataError
-from spnas_detect.data._base import ImageRecord
+from spnas_detect.data._base import ImageRecord, object_areas
 
 
 def letterbox(image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[Tensor, float]:
@@ -60,6 +60,12 @@ class PlacedRecord:
         """float32[K, 4], the objects' own boxes, likewise; some may have no area."""
         own = self.record.own_boxes
         return self.boxes if own is None else _cut(own[self.kept], self.size)
+
+    @property
+    def areas(self) -> NDArray[np.float64]:
+        """float64[K] in square pixels: as annotated, else those of the boxes."""
+        annotated = self.record.areas
+        return object_areas(self.boxes, None if annotated is None else annotated[self.kept])
 
 
 @dataclass(frozen=True, eq=False)

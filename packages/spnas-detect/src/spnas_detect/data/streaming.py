@@ -72,6 +72,10 @@ class StreamedSplit:
         """Return the objects' own boxes as float32[G, 4] in original pixels: ``boxes`` where the data has no others."""
         return torch.from_numpy(self._item(index).own_boxes.copy())
 
+    def areas(self, index: int) -> Tensor:
+        """Return float64[G] in square original pixels: as annotated, else those of the boxes."""
+        return torch.from_numpy(self._item(index).areas)
+
     def tags(self, index: int) -> tuple[tuple[str, ...], ...]:
         """Return one tuple of tags per box of an image, or nothing where the data has no tags."""
         item = self._item(index)

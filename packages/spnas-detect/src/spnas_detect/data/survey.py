@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spnas_detect.data._base import SPLITS, DetectionData, ImageRecord
+from spnas_detect.data._base import SPLITS, DetectionData, ImageRecord, object_areas
 from spnas_detect.data.checks import annotation_faults, emptied_faults, placement_faults
 from spnas_detect.data.decoding import decode
 from spnas_detect.data.faults import Fault
@@ -25,7 +25,10 @@ _SAMPLE = 2000  # boxes that choices are compared on
 
 
 def statistics(records: Sequence[ImageRecord], classes: Sequence[str]) -> dict[str, Any]:
-    """Count images, boxes, classes and sizes of a split; ignored regions only by their number."""
+    """Count images, boxes, classes and sizes of a split; ignored regions only by their number.
+
+    Small, medium and large are what they are to COCO's metric, by annotated areas where there are any.
+    """
     kept = [(record.boxes[~record.ignore], record.labels[~record.ignore]) for record in records]
     total = sum(len(labels) for _, labels in kept)
     per_class = {}
@@ -35,15 +38,16 @@ def statistics(records: Sequence[ImageRecord], classes: Sequence[str]) -> dict[s
         per_class[name] = {"boxes": sum(counts), "share": share, "images": sum(count > 0 for count in counts)}
     sides = np.concatenate([np.zeros((0, 2)), *(boxes[:, 2:] - boxes[:, :2] for boxes, _ in kept)])
     areas = sides.prod(1)
+    to_coco = np.concatenate([np.zeros(0), *(object_areas(one.boxes, one.areas)[~one.ignore] for one in records)])
     return {
         "images": len(records),
         "boxes": total,
         "ignored": int(sum(record.ignore.sum() for record in records)),
         "without_boxes": sum(not len(labels) for _, labels in kept),
         "classes": per_class,
-        "small": int((areas < _SMALL).sum()),
-        "medium": int(((areas >= _SMALL) & (areas < _MEDIUM)).sum()),
-        "large": int((areas >= _MEDIUM).sum()),
+        "small": int((to_coco < _SMALL).sum()),
+        "medium": int(((to_coco >= _SMALL) & (to_coco < _MEDIUM)).sum()),
+        "large": int((to_coco >= _MEDIUM).sum()),
         "side": _quantiles(np.sqrt(areas)),
         "aspect_ratio": _quantiles(sides[:, 1] / sides[:, 0]),
         "image_width": _quantiles(np.array([record.width for record in records])),

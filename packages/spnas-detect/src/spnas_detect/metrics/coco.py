@@ -20,7 +20,8 @@ class CocoMetric:
     over the same IoUs, with at most 1, 10 and 100 detections per image, and by object size.
 
     An ignored annotation is a crowd region in COCO's sense: any number of detections inside it is neither
-    right nor wrong. Sizes are box areas in original pixels: s below 32², m below 96², l above.
+    right nor wrong. Sizes are the annotated areas, those of masks, else the boxes', in original pixels: s below 32², m
+    below 96², l above.
     """
 
     def __init__(self, classes: Sequence[str]) -> None:
@@ -59,6 +60,7 @@ class CocoMetric:
             truths.images + 1,
             truths.labels,
             _with_sides(truths.boxes),
+            area=truths.areas,
             iscrowd=truths.ignore,
         )
         rows = (detections.images + 1, _with_sides(detections.boxes), detections.scores, detections.labels)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spnas_detect.data._base import object_areas
 from spnas_detect.metrics._base import Values
 
 
@@ -39,6 +40,7 @@ class Truths(NamedTuple):
         labels: int64[G] in 1…C.
         ignore: bool[G], where neither a hit nor a miss counts.
         own_boxes: float64[G, 4], those of the objects without what belongs to them.
+        areas: float64[G] in square pixels, of the objects.
         images: int64[G], the image's number from 0.
     """
 
@@ -46,12 +48,13 @@ class Truths(NamedTuple):
     labels: NDArray[np.int64]
     ignore: NDArray[np.bool_]
     own_boxes: NDArray[np.float64]
+    areas: NDArray[np.float64]
     images: NDArray[np.int64]
 
 
 _BOX = np.dtype((np.float64, 4))
 _OF_DETECTIONS = (_BOX, np.dtype(np.float64), np.dtype(np.int64))
-_OF_TRUTHS = (_BOX, np.dtype(np.int64), np.dtype(np.bool_), _BOX)
+_OF_TRUTHS = (_BOX, np.dtype(np.int64), np.dtype(np.bool_), _BOX, np.dtype(np.float64))
 _NUMBER = np.dtype(np.int64)
 
 
@@ -84,13 +87,14 @@ class Collection:
             if not len(boxes) == len(labels) == len(ignore):
                 raise ValueError(f"a target has {len(boxes)} boxes, {len(labels)} labels, {len(ignore)} ignore flags")
             own = _array(target["own_boxes"]).reshape(-1, 4) if "own_boxes" in target else boxes
-            if len(own) != len(boxes):
-                raise ValueError(f"a target has {len(boxes)} boxes, {len(own)} own boxes")
-            true.append((boxes, labels, ignore, own))
+            areas = _array(target["areas"]).reshape(-1) if "areas" in target else object_areas(boxes)
+            if not len(boxes) == len(own) == len(areas):
+                raise ValueError(f"a target has {len(boxes)} boxes, {len(own)} own boxes, {len(areas)} areas")
+            true.append((boxes, labels, ignore, own, areas))
         if not found:
             return
-        detections = Detections(*_join(found, _OF_DETECTIONS), self._numbers(found))
-        truths = Truths(*_join(true, _OF_TRUTHS), self._numbers(true))
+        detections = Detections(*[*_join(found, _OF_DETECTIONS), self._numbers(found)])
+        truths = Truths(*[*_join(true, _OF_TRUTHS), self._numbers(true)])
         _check_boxes("a prediction", detections.boxes)
         _check_boxes("a target", truths.boxes)
         _check_boxes("a target", truths.own_boxes)

@@ -71,5 +71,6 @@ def ground_truth(split: CachedSplit, index: int) -> dict[str, Values]:
         "ignore": split.ignore(index),
         "tags": split.tags(index),
         "own_boxes": split.own_boxes(index),
+        "areas": split.areas(index),
         "size": torch.tensor(split.size(index)),
     }

@@ -177,6 +177,8 @@ def _of_few(stored: Sequence[FittedRecord]) -> dict[str, NDArray[Any]]:
     columns: dict[str, NDArray[Any]] = {}
     if any(item.record.own_boxes is not None for item in stored):
         columns["own_boxes"] = np.concatenate([item.own_boxes for item in stored])
+    if any(item.record.areas is not None for item in stored):
+        columns["areas"] = np.concatenate([item.areas for item in stored])
     return columns
 
 

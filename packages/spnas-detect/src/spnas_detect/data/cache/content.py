@@ -84,6 +84,8 @@ def _of_few(fitted: FittedRecord) -> Iterator[bytes]:
     """Yield what few data sets have, each part with its name; the others keep the digest that they would have."""
     if fitted.record.own_boxes is not None:
         yield b"own_boxes" + _bytes(fitted.own_boxes, "<f4")
+    if fitted.record.areas is not None:
+        yield b"areas" + _bytes(fitted.areas, "<f8")
 
 
 def _bytes(values: NDArray[Any], kind: str) -> bytes:

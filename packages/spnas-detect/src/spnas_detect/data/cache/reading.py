@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spnas_core.errors import DataError, suggestion
-from spnas_detect.data._base import SPLITS
+from spnas_detect.data._base import SPLITS, object_areas
 from spnas_detect.data.cache.files import INDEX, PIXELS
 
 UNTAGGED = -1
@@ -21,7 +21,7 @@ UNTAGGED = -1
 ANNOTATIONS = "annotations.npz"
 
 _FIELDS = ("boxes", "labels", "ignore", "tags", "offsets", "sizes", "resized", "scales")
-_OF_FEW = ("own_boxes",)
+_OF_FEW = ("own_boxes", "areas")
 _DAMAGES = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
 
 
@@ -70,6 +70,12 @@ class CachedSplit:
     def own_boxes(self, index: int) -> Tensor:
         """Return the objects' own boxes as float32[G, 4] in original pixels: ``boxes`` where the data has no others."""
         return self._rows("own_boxes" if "own_boxes" in self._stored else "boxes", index)
+
+    def areas(self, index: int) -> Tensor:
+        """Return float64[G] in square original pixels: as annotated, else those of the boxes."""
+        if "areas" in self._stored:
+            return self._rows("areas", index)
+        return torch.from_numpy(object_areas(self._rows("boxes", index).numpy()))
 
     def objects(self) -> list[int]:
         """Count the boxes of every image that are not ignored."""

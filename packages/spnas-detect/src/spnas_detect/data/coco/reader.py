@@ -45,10 +45,11 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
     Where a validation or test file is missing, the split is carved from the training images by the seed, and a note
     says so. A class is a name: category ids may differ between files, and labels 1…C follow the ids in the first file
     that has the class. A category without a box in any split is left out. A crowd region (``iscrowd``) is neither a hit
-    nor a miss, neither object nor background.
+    nor a miss, neither object nor background. ``area`` is the mask's, and decides what is small, medium or large.
 
     What is mended is counted among the repairs: ids that are texts or decimals; sizes that are missing or 0; boxes that
-    are texts, missing (taken from the segmentation, else left out), or that leave the image; file names of another
+    are texts, missing (taken from the segmentation, else left out), or that leave the image; areas that are texts or
+    missing (the box's is meant then); file names of another
     machine; several entries of one image. A box without area is dropped and counted in the notes, and so is a
     segmentation whose polygons have fewer than three points.
 
@@ -94,7 +95,7 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
             faults.add_images(unreadable, UNREADABLE_IMAGE)
         classes = merge_classes(
             {layout.sources[split].place(root): found.categories for split, found in contents.items()},
-            {name for items in splits.values() for item in items for _, name, _ in item.objects},
+            {one.category for items in splits.values() for item in items for one in item.objects},
             options.get("classes"),
             repairs,
             faults,
@@ -130,13 +131,16 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
 
 def _record(item: AnnotatedImage, classes: Sequence[str], looked: LookedAt) -> ImageRecord:
     labels = {name: label for label, name in enumerate(classes, start=1)}
-    objects = [one for one in item.objects if one[1] in labels]  # others are among the faults
+    objects = [one for one in item.objects if one.category in labels]  # others are among the faults
+    has_areas = any(one.area is not None for one in objects)
     return ImageRecord(
         name=item.name,
         read=looked.reader(item.file),
         width=item.width,
         height=item.height,
-        boxes=np.asarray([box for box, _, _ in objects], np.float32).reshape(-1, 4),
-        labels=np.asarray([labels[name] for _, name, _ in objects], np.int64),
-        ignore=np.asarray([is_crowd for _, _, is_crowd in objects], np.bool_),
+        boxes=np.asarray([one.box for one in objects], np.float32).reshape(-1, 4),
+        labels=np.asarray([labels[one.category] for one in objects], np.int64),
+        ignore=np.asarray([one.is_crowd for one in objects], np.bool_),
+        # None becomes NaN
+        areas=np.asarray([one.area for one in objects], np.float64) if has_areas else None,
     )

@@ -9,7 +9,7 @@ from spnas_detect.data.conversion._base import FOLDERS, Written, own_boxes_lost
 
 
 class CocoLayout:
-    """Boxes are (x, y, width, height) in pixels; an ignored box is a crowd."""
+    """Boxes are (x, y, width, height) in pixels, with the areas that were read; an ignored box is a crowd."""
 
     def image_folder(self, split: str) -> str:
         """Return the split's own folder."""
@@ -60,8 +60,9 @@ def _annotations(first: int, image: int, item: Written) -> list[dict[str, object
     placed = item.placed
     found: list[dict[str, object]] = []
     labels, ignore = placed.record.labels[placed.kept].tolist(), placed.record.ignore[placed.kept].tolist()
-    for label, is_ignored, (x1, y1, x2, y2) in zip(labels, ignore, placed.boxes.tolist(), strict=True):
+    columns = zip(labels, ignore, placed.areas.tolist(), placed.boxes.tolist(), strict=True)
+    for label, is_ignored, area, (x1, y1, x2, y2) in columns:
         box = [x1, y1, x2 - x1, y2 - y1]
         known = {"id": first + len(found), "image_id": image, "category_id": label, "iscrowd": int(is_ignored)}
-        found.append({**known, "bbox": box, "area": box[2] * box[3], "segmentation": []})
+        found.append({**known, "bbox": box, "area": area, "segmentation": []})
     return found
