@@ -88,7 +88,7 @@ def data_notes(settings: DetectionSettings, data: CachedData) -> tuple[str, ...]
     """Return what a reader of results should know: the data's notes, and where the detector cannot find everything."""
     limits = (
         note
-        for name in ("validation", "test")
+        for name in (("validation",) if data.tests_on_validation else ("validation", "test"))
         for note in recall_limit(name, data.split(name).objects(), settings.detector.max_detections)
     )
     return (*data.notes, *limits)

@@ -18,6 +18,9 @@ from spnas_detect.data.repairs import Repair
 SPLITS = ("train", "validation", "test")
 """The names of the splits, in the order in which everything lists them."""
 
+CARVED, VALIDATION = "carved", "validation"
+"""Values of the option ``test``: a share of the training images, or the validation images once more."""
+
 CARVED_SHARE = 0.2
 """The share of the training images that becomes a split which the data set lacks."""
 
@@ -80,6 +83,7 @@ class DetectionData:
             be used then.
         layout: the arrangement of files that was recognised, such as ``split folders with XML beside images``.
         repairs: what was mended or left out, counted.
+        tests_on_validation: whether the test images are the validation images.
     """
 
     spec: str
@@ -92,6 +96,7 @@ class DetectionData:
     on_fault: str = "refuse"
     layout: str = ""
     repairs: tuple[Repair, ...] = ()
+    tests_on_validation: bool = False
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -101,6 +106,10 @@ class DetectionData:
     def made(self) -> "DetectionData":
         """Return the same data with every record made, for whoever goes through lazy ones more than once."""
         return replace(self, splits={split: tuple(records) for split, records in self.splits.items()})
+
+    def once(self) -> "DetectionData":
+        """Return the same data without test images where those are the validation images: every image once."""
+        return replace(self, splits={**self.splits, "test": ()}) if self.tests_on_validation else self
 
 
 def object_areas(boxes: NDArray[Any], annotated: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
@@ -247,23 +256,37 @@ def carve(items: Sequence[_T], names: Sequence[str], *, seed: int, split: str) -
     return kept, [item for index, item in enumerate(items) if index in chosen]
 
 
-def carve_missing(splits: dict[str, list[_N]], seed: int) -> list[str]:
+def carve_missing(splits: dict[str, list[_N]], seed: int, *, tests_on_validation: bool = False) -> list[str]:
     """Fill test and validation splits that are missing or empty from the training images, in place.
 
+    Args:
+        splits: by name.
+        seed: of the draw.
+        tests_on_validation: whether the validation images become the test images, too, whatever there is of those.
+
     Returns:
-        A note per split that was carved.
+        A note per split that was carved, or is another one.
 
     Raises:
         DataError: fewer than two training images.
     """
     notes = []
-    for split in ("test", "validation"):
+    for split in ("validation",) if tests_on_validation else ("test", "validation"):
         if not splits.get(split):
             train = splits["train"]
             splits["train"], splits[split] = carve(train, [item.name for item in train], seed=seed, split=split)
             count = len(splits[split])
             notes.append(f"{split} split carved from training images by seed {seed}: {count} images")
+    if tests_on_validation:
+        splits["test"] = splits["validation"]
+        both = f"{len(splits['test'])} images are both"
+        notes.append(f"test = validation: {both}, so nothing that their scores decide is tested on others")
     return notes
+
+
+def split_title(split: str, *, tests_on_validation: bool) -> str:
+    """Return what results call a split."""
+    return "test = validation" if tests_on_validation and split == "test" else split
 
 
 def read_json(file: Path, content: str) -> dict[str, object]:

@@ -62,6 +62,7 @@ def find_faults(data: DetectionData, *, opens_images: bool) -> list[Fault]:
         data: as ``read_data`` gives it, its faults included.
         opens_images: whether images are decoded.
     """
+    data = data.once()
     found = [*data.faults, *annotation_faults(data)]
     for split in SPLITS:
         found += _duplicates(data.splits[split])

@@ -10,7 +10,7 @@ from torch import Tensor
 from spnas_core.errors import ConfigError, DataError, suggestion
 from spnas_core.plugins import registry
 from spnas_detect.data import CachedSplit, DetectionData, StreamedSplit, open_data
-from spnas_detect.data._base import SPLITS
+from spnas_detect.data._base import SPLITS, split_title
 from spnas_detect.data.checks import split_faults
 from spnas_detect.data.decoding import drop_unreadable
 from spnas_detect.data.faults import refuse
@@ -115,7 +115,7 @@ def evaluate(
         source.path,
         description,
         opened.spec,
-        split,
+        split_title(split, tests_on_validation=opened.tests_on_validation),
         len(records),
         score_threshold,
         scores,

@@ -65,7 +65,7 @@ class EvaluationReport:
         weights: file that was used.
         description: the detector.
         data: spec of the data set.
-        split: that was scored on.
+        split: that was scored on; ``test = validation`` where the test images are the validation images.
         images: number of images.
         score_threshold: of ``found`` and ``false``; metrics see every detection.
         metrics: everything that the metrics gave, by name; NaN where undefined.

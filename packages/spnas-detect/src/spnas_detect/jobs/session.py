@@ -17,11 +17,12 @@ from spnas_core.durable import replace_durably
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, DataError
 from spnas_core.lock import FolderLock
+from spnas_detect.data._base import split_title
 from spnas_detect.detectors import Detector, build_detector
 from spnas_detect.devices import choose_device
 from spnas_detect.folders import explained_writing, make_folder, new_folder
 from spnas_detect.jobs.checks import check_buildable, check_settings
-from spnas_detect.jobs.folder import TrainFolder, check_same_data, read_scores
+from spnas_detect.jobs.folder import TrainFolder, check_same_data, read_scores, scored_split
 from spnas_detect.jobs.inheriting import inherited
 from spnas_detect.jobs.monitor import Monitor, Silent, Speedometer
 from spnas_detect.jobs.settings import TrainSettings
@@ -63,6 +64,7 @@ class TrainingResult:
         steps: of the whole training.
         stopped_by: the signal that stopped it before its end; 0 where none did.
         scores: by name, NaN where undefined; empty where it was stopped.
+        split: what the images are called that they are of: ``test``, ``validation``, or ``test = validation``.
     """
 
     folder: Path
@@ -70,6 +72,7 @@ class TrainingResult:
     steps: int
     stopped_by: int = 0
     scores: Mapping[str, float] = field(default_factory=dict)
+    split: str = ""
 
     @property
     def weights(self) -> Path:
@@ -133,7 +136,9 @@ def _trained(
     if not values:  # ended by a signal before the first step
         return TrainingResult(folder.path, 0, 0, signal.SIGTERM)
     step, steps, stopped_by, scored = values[0]
-    return TrainingResult(folder.path, step, steps, stopped_by, read_scores(folder.path) if scored else {})
+    if not scored:
+        return TrainingResult(folder.path, step, steps, stopped_by)
+    return TrainingResult(folder.path, step, steps, stopped_by, read_scores(folder.path), scored_split(folder.path))
 
 
 @contextmanager
@@ -335,8 +340,9 @@ class _Session:
         )
         replace_durably(temporary, self.folder.weights)
         split = self.settings.score_split
-        self.monitor.message(f"scoring on {len(self.data.split(split))} {split} images")
-        self.folder.write_scores(self._score(trainer.detector, split), split=split, seconds=time.monotonic() - began)
+        title = split_title(split, tests_on_validation=self.data.tests_on_validation)
+        self.monitor.message(f"scoring on {len(self.data.split(split))} {title} images")
+        self.folder.write_scores(self._score(trainer.detector, split), split=title, seconds=time.monotonic() - began)
 
     def _score(self, detector: nn.Module, split: str) -> dict[str, float]:
         training = self.settings.training

@@ -1,5 +1,6 @@
 """Tables of candidates."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from statistics import fmean
@@ -28,6 +29,13 @@ def candidate_lines(archive: Archive, candidates: Iterable[Candidate]) -> Iterat
         Column("status"),
     )
     return format_columns(columns, (_cells(archive, candidate) for candidate in candidates))
+
+
+def split_lines(archive: Archive, candidates: Iterable[Candidate]) -> Iterator[str]:
+    """Say of candidates what they were tested on, where that are no images of their own."""
+    tested = Counter(candidate.kind for candidate in candidates if candidate.split == "test")
+    if tested and archive.test_images != Archive.OWN_TEST_IMAGES:
+        yield f"Scores of {' and '.join(tested)} are of the {archive.test_images}."
 
 
 def _cells(archive: Archive, candidate: Candidate) -> tuple[str, ...]:
@@ -85,6 +93,7 @@ def candidate_json(archive: Archive, candidate: Candidate) -> dict[str, object]:
         "merit": merit_of(archive, candidate),
         "cost": candidate.cost,
         "split": candidate.split,
+        "scored_on": archive.test_images if candidate.split == "test" else "validation images",
         "epochs": candidate.epochs,
         "image_size": candidate.fidelity.image_size,
         "share": candidate.fidelity.share,
@@ -129,7 +138,7 @@ def _weighed(archive: Archive, candidate: Candidate, tradeoff: Tradeoff) -> str:
 
 
 def verdict_tables(verdict: Verdict, objective: str, phases: Sequence[str] = ("winner",)) -> Iterator[Table]:
-    """Winner beside start, and what stands between, trained alike, on test images: a table per way of training.
+    """Winner beside start, and what stands between, trained and tested alike: a table per way of training.
 
     Args:
         verdict: of the search.
@@ -155,7 +164,7 @@ def _column_table(verdict: Verdict, column: Trained, objective: str, phases: Seq
             Column("architecture"),
             *numbers(objective, "gain", "95 % interval", "per training", "mult-adds", "params"),
         ),
-        title=f"{names}, {how} for {column.epochs} epochs, {often}, on test images",
+        title=f"{names}, {how} for {column.epochs} epochs, {often}, on {verdict.tested_on}",
     )
     for name, candidate, scores in rows:
         gain = column.gain_of(scores) if candidate is not verdict.start else None

@@ -61,7 +61,7 @@ def build_cache(
     if final.exists():
         check_sealed(final)
         return open_cache(final)
-    data = data.made()
+    data = data.once().made()
     refuse(data.spec, annotation_faults(data))
     try:
         with construction(folder, name) as building:
@@ -95,6 +95,7 @@ def _write(data: DetectionData, folder: Path, image_size: tuple[int, int], progr
         "notes": [*data.remarks, *dropped, *notes],
         "names": {split: [image.fitted.record.name for image in images[split]] for split in SPLITS},
         "tags": list(tags),
+        "tests_on_validation": data.tests_on_validation,
     }
     with (folder / INDEX).open("w", encoding="utf-8") as file:
         json.dump(content, file)

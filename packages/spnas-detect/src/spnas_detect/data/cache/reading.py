@@ -124,6 +124,7 @@ class CachedData:
         image_size: (width, height) of the canvas.
         fingerprint: of the data set as it lies on the disk.
         content: digest of what training and scoring see: the same wherever the data lies.
+        tests_on_validation: whether the test images are the validation images.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -137,6 +138,9 @@ class CachedData:
         self.content: str = stored["content"]
         tags = [tuple(one) for one in stored["tags"]]
         self._splits = {name: CachedSplit(folder, name, stored["names"][name], tags) for name in SPLITS}
+        self.tests_on_validation: bool = stored["tests_on_validation"]
+        if self.tests_on_validation:
+            self._splits["test"] = self._splits["validation"]
 
     def __reduce__(self) -> tuple[Callable[[Path], "CachedData"], tuple[Path]]:
         return open_cache, (self.folder,)

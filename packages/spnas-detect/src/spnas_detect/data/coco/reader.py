@@ -43,9 +43,11 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
       ``labels.json`` and ``data/``, or ``_annotations.coco.json``.
 
     Where a validation or test file is missing, the split is carved from the training images by the seed, and a note
-    says so. A class is a name: category ids may differ between files, and labels 1…C follow the ids in the first file
-    that has the class. A category without a box in any split is left out. A crowd region (``iscrowd``) is neither a hit
-    nor a miss, neither object nor background. ``area`` is the mask's, and decides what is small, medium or large.
+    says so. COCO's own files are an exception: all of train2017 trains, and val2017 is both validation and test, since
+    that is what published numbers are of; a note says so, too. A class is a name: category ids may differ between
+    files, and labels 1…C follow the ids in the first file that has the class. A category without a box in any split is
+    left out. A crowd region (``iscrowd``) is neither a hit nor a miss, neither object nor background. ``area`` is the
+    mask's, and decides what is small, medium or large.
 
     What is mended is counted among the repairs: ids that are texts or decimals; sizes that are missing or 0; boxes that
     are texts, missing (taken from the segmentation, else left out), or that leave the image; areas that are texts or
@@ -57,8 +59,9 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
         path: the folder, or one JSON file whose images are all there is.
         seed: decides carved splits.
         options: ``train``, ``validation``, ``test``: JSON files, relative to the folder or to its
-            ``annotations``, the latter two also ``carved``; ``images``: the folder of all images, relative to the
-            folder. ``validation=carved`` with ``test=instances_val2017.json`` keeps val2017 for the final number.
+            ``annotations``, the latter two also ``carved``, and ``test`` also ``validation``, the validation images;
+            ``images``: the folder of all images, relative to the folder. ``validation=carved`` with
+            ``test=instances_val2017.json`` keeps val2017 for the final number.
             ``classes``: a sequence of names in the order of the labels, those without a box among them. ``exif``,
             ``on_fault`` and ``max_pixels``: those of ``ImageOptions``.
 
@@ -101,7 +104,7 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
             faults,
         )
         dropped = [item.name for items in splits.values() for item in items for _ in range(item.dropped)]
-        notes = carve_missing(splits, seed)
+        notes = carve_missing(splits, seed, tests_on_validation=layout.tests_on_validation)
         if not any(item.objects for items in splits.values() for item in items):
             raise no_box_error(root, dropped)
     files = [source.file for source in layout.sources.values()]
@@ -112,7 +115,9 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
         spec=f"coco:{path}",
         classes=classes,
         splits=records,
-        fingerprint=fingerprint(["coco", root.as_posix(), seed, counts, classes, chosen], files),
+        fingerprint=fingerprint(
+            ["coco", root.as_posix(), seed, counts, classes, chosen, layout.tests_on_validation], files
+        ),
         notes=(
             *degenerate_note(dropped),
             *notes,
@@ -126,6 +131,7 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
         on_fault=chosen.on_fault,
         layout=layout.text,
         repairs=repairs.found,
+        tests_on_validation=layout.tests_on_validation,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spnas_core.errors import DataError
-from spnas_detect.data._base import SPLITS
+from spnas_detect.data._base import CARVED, SPLITS, VALIDATION
 from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, FaultCollector
 from spnas_detect.data.image_folder import images_below
 from spnas_detect.data.repairs import RepairCollector
@@ -14,7 +14,6 @@ from spnas_detect.data.texts import read_lines
 from spnas_detect.data.yolo.naming import Description
 from spnas_detect.data.yolo.places import SUFFIXES, images_of_split, is_optional, label_places, locate
 
-_CARVED = "carved"
 _NO_LABELS = ("classes.txt", "train.txt", "val.txt", "valid.txt", "test.txt", "notes.txt", "predefined_classes.txt")
 
 
@@ -74,7 +73,7 @@ def _looked_for(description: Description) -> str:
 
 def _images_of(split: str, description: Description, given: object, listing: _Listing) -> Iterator[Path]:
     """Yield the images of a split, some of them perhaps twice."""
-    if given == _CARVED and split != "train":
+    if (given == CARVED and split != "train") or (given == VALIDATION and split == "test"):
         return
     if given is not None and not isinstance(given, str | Path):
         raise DataError(f"yolo {split} is {given!r}: it must be a folder of images or a .txt list")
