@@ -192,7 +192,7 @@ class DetectionTask:
         report(Progress(request.candidate, 1, 1, "scoring"))
         scores = scored()
         if request.weights is not None:
-            description = describe_detector(request.rewrite.child, data.classes, settings)
+            description = describe_detector(request.rewrite.child, data, settings, device, request.parent_weights)
             save_weights(detector, request.weights, description.metadata())
         return Evaluation(
             metrics=scores,

@@ -18,15 +18,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("weights", metavar="WEIGHTS|RUN[:ID]")
-@click.option("--data", metavar="SPEC", help="Data set: shapes, voc:PATH or coco:PATH.  [default: the run's]")
+@click.argument("weights", metavar="WEIGHTS|TRAINING|RUN[:ID]")
+@click.option("--data", metavar="SPEC", help="Data set: shapes, voc:PATH or coco:PATH.  [default: the training's]")
 @click.option("--split", default="test", show_default=True, help="train, validation or test.")
 @click.option(
-    "--metrics", metavar="NAME,...", help="Registered metrics, such as coco,voc.  [default: the run's, or coco]"
+    "--metrics", metavar="NAME,...", help="Registered metrics, such as coco,voc.  [default: the training's, or coco]"
 )
-@click.option(
-    "--data-seed", type=click.IntRange(0), help="Of carved splits, as in training.  [default: the run's, or 0]"
-)
+@click.option("--data-seed", type=click.IntRange(0), help="Of carved splits.  [default: the training's, or 0]")
 @click.option(
     "--data-option", "options", metavar="KEY=VALUE", multiple=True, help="Option of the kind of data; may be repeated."
 )
@@ -62,9 +60,12 @@ def evaluate(
     """Score a detector on a split of a data set.
 
     Prints the metrics, a row per class, and the worst images; with --out these are drawn, ground truth beside
-    predictions. The data must have the classes that the detector was trained on, in the same order.
+    predictions. Weights are a file, the folder of a training, or a run's candidate; they know their data. Other data
+    must have the classes that the detector was trained on, in the same order. A warning counts images that it was
+    trained on.
 
     \b
+    Example: spnas evaluate trainings/voc
     Example: spnas evaluate runs/serial
     Example: spnas evaluate mine.safetensors --data voc:VOCdevkit/VOC2007 --metrics coco,voc --out failures
     """
@@ -92,6 +93,8 @@ def evaluate(
     console = make_console()
     for note in report.notes:
         console.show(f"data: {note}")
+    for warning in report.warnings:
+        console.show(f"warning: {warning}")
     console.show(
         f"{report.description.detector.detector} on {report.description.architecture}, "
         f"{report.images} images of the {report.split} split of {report.data}"

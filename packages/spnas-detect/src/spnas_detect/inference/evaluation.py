@@ -1,6 +1,6 @@
 """Scoring a trained detector on a split of a data set."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +14,7 @@ from spnas_detect.data._base import SPLITS, split_title
 from spnas_detect.data.checks import split_faults
 from spnas_detect.data.decoding import drop_unreadable
 from spnas_detect.data.faults import refuse
-from spnas_detect.detectors import read_description
+from spnas_detect.detectors import DetectorDescription, read_description
 from spnas_detect.detectors.loading import load_detector
 from spnas_detect.devices import choose_device
 from spnas_detect.folders import explained_writing, make_folder, writing_into
@@ -23,7 +23,7 @@ from spnas_detect.inference.memory import explained_memory
 from spnas_detect.inference.outputs import refuse_foreign, write_document
 from spnas_detect.inference.prediction import BATCH_SIZE, Report
 from spnas_detect.inference.report import DESCRIPTION, EvaluationReport, class_results, worst_images
-from spnas_detect.inference.sources import WeightsSource, find_weights
+from spnas_detect.inference.sources import find_weights
 from spnas_detect.inference.worst import draw_worst
 from spnas_detect.metrics import metric_factory
 from spnas_detect.training.loop import score
@@ -51,13 +51,13 @@ def evaluate(
     """Score a detector on a split, as ``spnas evaluate`` does.
 
     Args:
-        weights: a weights file, a run for its best candidate, or ``RUN:ID``.
-        data: data set as ``KIND`` or ``KIND:PATH``; None takes the run's.
+        weights: a weights file, the folder of a training, a run for its best candidate, or ``RUN:ID``.
+        data: data set as ``KIND`` or ``KIND:PATH``; None takes the one that was trained on.
         split: ``train``, ``validation`` or ``test``.
-        metrics: names of registered metrics; None takes the run's, or COCO's.
-        data_seed: of carved splits and generated images: give the training's, or the test images are others. None takes
-            the run's, or 0.
-        data_options: of the kind of data; None takes the run's where the data is the run's too.
+        metrics: names of registered metrics; None takes the training's, or COCO's.
+        data_seed: of carved splits and generated images: another one than the training's has other test images. None
+            takes the training's, or 0.
+        data_options: of the kind of data; None takes the training's where its data is taken.
         out: folder for ``evaluation.json`` and pictures of the worst images; None writes nothing.
         worst: how many images of lowest F1 are listed, and drawn.
         score_threshold: in 0…1, of detections that count as found or false; the metrics see every detection.
@@ -80,10 +80,10 @@ def evaluate(
     if split not in SPLITS:
         raise DataError(f"there is no split {split!r}{suggestion(split, SPLITS)}")
     source = find_weights(weights)
-    settings = _run_settings(source)
-    names = tuple(metrics if metrics is not None else settings.get("metrics", DEFAULT_METRICS))
-    factories = [metric_factory(name) for name in names]
     description = read_description(source.path)
+    settings = source.settings or _remembered(description)
+    names = tuple(metrics if metrics is not None else settings.get("metrics") or DEFAULT_METRICS)
+    factories = [metric_factory(name) for name in names]
     opened = _open(data, data_seed, data_options, settings)
     check_classes(description.classes, opened.classes, str(source.path), opened.spec)
     opened = drop_unreadable(opened, [split])
@@ -123,6 +123,7 @@ def evaluate(
         tuple(class_results(matches, opened.classes, scores, main)),
         tuple(worst_images(matches, images.names, worst)),
         opened.remarks,
+        tuple(_warnings(description, images, split)),
     )
     if folder is None:
         return result
@@ -178,10 +179,21 @@ class _Recorder:
         return {}
 
 
-def _run_settings(source: WeightsSource) -> Mapping[str, Any]:
-    """Return the ``[task]`` table of the run that the weights come from, if it trained detectors."""
-    settings = source.candidate.settings if source.candidate is not None else {}
-    return settings if settings.get("name") == "detection" else {}
+def _remembered(description: DetectorDescription) -> Mapping[str, Any]:
+    """Return what a weights file remembers of its training, as settings have it; nothing for older files."""
+    return {} if description.trained_on is None else description.trained_on.metadata()
+
+
+def _warnings(description: DetectorDescription, images: StreamedSplit, split: str) -> Iterator[str]:
+    """Say how many of the images that were scored on the detector was trained on."""
+    if description.trained_on is None:
+        return
+    count = images.count_seen(description.trained_on.images)
+    if count:
+        yield (
+            f"{count} of {len(images)} {split} images are among those that the weights were trained on: the scores are "
+            "too good; score on images that they have not seen"
+        )
 
 
 def _open(
@@ -190,7 +202,7 @@ def _open(
     own = settings.get("data")
     spec = own if data is None else data
     if spec is None:
-        raise ConfigError("a weights file does not say which data to score on: name it with --data")
+        raise ConfigError("the weights file does not say which data to score on: name it with --data")
     if options is None:
         options = settings.get("data_options", {}) if spec == own else {}
     seed = settings.get("data_seed", 0) if seed is None else seed

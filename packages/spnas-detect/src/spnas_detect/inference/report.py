@@ -73,6 +73,7 @@ class EvaluationReport:
         classes: in the order of the labels.
         worst: images of lowest F1, the worst first.
         notes: what the data set had to say.
+        warnings: why the scores may not be what they seem.
     """
 
     weights: Path
@@ -86,6 +87,7 @@ class EvaluationReport:
     classes: tuple[ClassResult, ...]
     worst: tuple[ImageResult, ...]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain values; NaN becomes None."""
@@ -123,6 +125,7 @@ class EvaluationReport:
                 for result in self.worst
             ],
             "notes": list(self.notes),
+            "warnings": list(self.warnings),
         }
 
 

@@ -336,7 +336,7 @@ class _Session:
         save_weights(
             trainer.detector,
             temporary,
-            describe_detector(self.architecture, self.data.classes, self.settings).metadata(),
+            describe_detector(self.architecture, self.data, self.settings, self.device, self.settings.init).metadata(),
         )
         replace_durably(temporary, self.folder.weights)
         split = self.settings.score_split

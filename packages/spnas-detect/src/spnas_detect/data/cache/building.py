@@ -28,6 +28,7 @@ from spnas_detect.data.checks import SPLIT_WORDS, annotation_faults, check_canva
 from spnas_detect.data.decoding import decode
 from spnas_detect.data.faults import Fault, left_out, refuse
 from spnas_detect.data.fitting import FittedRecord, fit_record
+from spnas_detect.data.seen import KEPT_BYTES
 
 _VERSION = 6  # part of the folder's name: raise it when the layout, decoding, resizing or the checks change
 
@@ -82,7 +83,8 @@ def _write(data: DetectionData, folder: Path, image_size: tuple[int, int], progr
     tags: dict[tuple[str, ...], int] = {}
     for split in SPLITS:
         with (folder / split / ANNOTATIONS).open("xb") as file:
-            np.savez(file, allow_pickle=False, **_annotations([image.fitted for image in images[split]], tags))
+            columns = _annotations([image.fitted for image in images[split]], tags)
+            np.savez(file, allow_pickle=False, digests=_digests(images[split]), **columns)
             _sync(file)
     notes = (note for split in SPLITS for note in _size_notes(split, [image.fitted for image in images[split]]))
     content = {
@@ -171,6 +173,12 @@ def _annotations(stored: Sequence[FittedRecord], tags: dict[tuple[str, ...], int
         "scales": np.asarray([item.scale for item in stored], np.float64),
         **_of_few(stored),
     }
+
+
+def _digests(images: Sequence[CachedImage]) -> NDArray[np.uint8]:
+    """Return uint8[n, KEPT_BYTES], by which images are known again."""
+    kept = b"".join(image.digest[:KEPT_BYTES] for image in images)
+    return np.frombuffer(kept, np.uint8).reshape(-1, KEPT_BYTES)
 
 
 def _of_few(stored: Sequence[FittedRecord]) -> dict[str, NDArray[Any]]:

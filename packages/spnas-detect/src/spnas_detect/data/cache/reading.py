@@ -14,13 +14,14 @@ from torch import Tensor
 from spnas_core.errors import DataError, suggestion
 from spnas_detect.data._base import SPLITS, object_areas
 from spnas_detect.data.cache.files import INDEX, PIXELS
+from spnas_detect.data.seen import SeenImages
 
 UNTAGGED = -1
 """A box's number of tags where the data has none."""
 
 ANNOTATIONS = "annotations.npz"
 
-_FIELDS = ("boxes", "labels", "ignore", "tags", "offsets", "sizes", "resized", "scales")
+_FIELDS = ("boxes", "labels", "ignore", "tags", "offsets", "sizes", "resized", "scales", "digests")
 _OF_FEW = ("own_boxes", "areas")
 _DAMAGES = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
 
@@ -76,6 +77,10 @@ class CachedSplit:
         if "areas" in self._stored:
             return self._rows("areas", index)
         return torch.from_numpy(object_areas(self._rows("boxes", index).numpy()))
+
+    def seen(self) -> SeenImages:
+        """Return the images as whoever is trained on them remembers them."""
+        return SeenImages.of(row.tobytes() for row in self._stored["digests"])
 
     def objects(self) -> list[int]:
         """Count the boxes of every image that are not ignored."""
