@@ -122,7 +122,8 @@ def test_shared_images_are_looked_at_and_cached_once(tmp_path):
         for one in data.splits["validation"]
     ]
     shared = replace(data, splits={**data.splits, "validation": twice, "test": twice})
-    assert [fault.kind for fault in find_faults(shared, opens_images=False)] == ["duplicate box"] * 3
+    faults = [fault for fault in find_faults(shared, opens_images=False) if fault.kind == "duplicate box"]
+    assert [fault.where for fault in faults] == names(shared, "validation")
 
 
 def test_conversion_writes_shared_images_once_and_says_how_to_read_them(tmp_path):

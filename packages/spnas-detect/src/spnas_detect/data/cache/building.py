@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from spnas_detect.data.checks import SPLIT_WORDS, annotation_faults, check_canva
 from spnas_detect.data.decoding import decode
 from spnas_detect.data.faults import Fault, left_out, refuse
 from spnas_detect.data.fitting import FittedRecord, fit_record
+from spnas_detect.data.overlaps import find_overlaps, overlap_notes
 from spnas_detect.data.seen import KEPT_BYTES
 
 _VERSION = 6  # part of the folder's name: raise it when the layout, decoding, resizing or the checks change
@@ -94,7 +95,7 @@ def _write(data: DetectionData, folder: Path, image_size: tuple[int, int], progr
         "content": content_digest(data.classes, image_size, images),
         "classes": data.classes,
         "image_size": image_size,
-        "notes": [*data.remarks, *dropped, *notes],
+        "notes": [*data.remarks, *dropped, *_overlaps(images), *notes],
         "names": {split: [image.fitted.record.name for image in images[split]] for split in SPLITS},
         "tags": list(tags),
         "tests_on_validation": data.tests_on_validation,
@@ -173,6 +174,12 @@ def _annotations(stored: Sequence[FittedRecord], tags: dict[tuple[str, ...], int
         "scales": np.asarray([item.scale for item in stored], np.float64),
         **_of_few(stored),
     }
+
+
+def _overlaps(images: Mapping[str, Sequence[CachedImage]]) -> list[str]:
+    records = {split: [image.fitted.record for image in found] for split, found in images.items()}
+    digests = {split: [image.digest for image in found] for split, found in images.items()}
+    return overlap_notes(find_overlaps(records, digests))
 
 
 def _digests(images: Sequence[CachedImage]) -> NDArray[np.uint8]:

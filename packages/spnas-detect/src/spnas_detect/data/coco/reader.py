@@ -27,6 +27,7 @@ from spnas_detect.data.coco.files import AnnotatedImage, place_image, read_file
 from spnas_detect.data.coco.layouts import find_layout
 from spnas_detect.data.faults import MISSING_IMAGE, UNREADABLE_IMAGE, FaultCollector, left_out
 from spnas_detect.data.images import IMAGE_OPTIONS, ImageFinder, LookedAt, image_options, look_at
+from spnas_detect.data.overlaps import shared_files
 from spnas_detect.data.repairs import RepairCollector
 
 
@@ -121,6 +122,7 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
         notes=(
             *degenerate_note(dropped),
             *notes,
+            *shared_files(records),
             *class_notes(classes, records),
             *finder.notes,
             *looked.notes,

@@ -76,9 +76,8 @@ def _filled(text: str, found: Lists, notes: list[str], test: object, seed: int) 
     """Carve what is missing, and take the test images from where the option has them."""
     if test is not None:
         found["test"] = []
-    shared = _shared_notes(found)
     filled = carve_missing(found, seed, tests_on_validation=test == VALIDATION)
-    return VocLayout(text, found, [*notes, *shared, *filled], test == VALIDATION)
+    return VocLayout(text, found, [*notes, *filled], test == VALIDATION)
 
 
 def find_sign(root: Path) -> str | None:
@@ -276,14 +275,3 @@ def _check_folders(root: Path) -> None:
         if not folder.is_dir():
             hint = f"; did you mean {root / 'VOCdevkit'}?" if (root / "VOCdevkit").is_dir() else ""
             raise DataError(f"{folder} is not a folder: {_LAYOUT} under {root}{hint}")
-
-
-def _shared_notes(found: Lists) -> list[str]:
-    """Say where images that train also score."""
-    train = {image.name for image in found["train"]}
-    notes = []
-    for split in ("validation", "test"):
-        shared = train & {image.name for image in found[split]}
-        if shared:
-            notes.append(f"{len(shared)} training images are in the {split} split too, first {min(shared)}")
-    return notes

@@ -28,6 +28,7 @@ from spnas_detect.data._base import (
 from spnas_detect.data.class_names import class_notes
 from spnas_detect.data.faults import MISSING_IMAGE, UNREADABLE_IMAGE, FaultCollector, left_out
 from spnas_detect.data.images import IMAGE_OPTIONS, ImageFinder, LookedAt, image_options, look_at
+from spnas_detect.data.overlaps import shared_files
 from spnas_detect.data.repairs import RepairCollector
 from spnas_detect.data.voc.annotations import AnnotatedFile, place_annotation, read_annotation
 from spnas_detect.data.voc.layouts import find_layout
@@ -122,6 +123,7 @@ def read_voc(path: str | None, *, seed: int, options: Mapping[str, object]) -> D
         notes=(
             *degenerate_note(dropped),
             *layout.notes,
+            *shared_files(records),
             *class_notes(classes, records),
             *finder.notes,
             *looked.notes,

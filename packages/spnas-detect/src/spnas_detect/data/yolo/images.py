@@ -61,7 +61,7 @@ def list_pairs(
     pairs = {split: [Pair(image, _labels_of(image)) for image in images] for split, images in splits.items()}
     for file in _lost_labels(pairs):
         repairs.add("label files without an image, not read", file)
-    return pairs, [*description.notes, *listing.notes, *_shared_notes(splits)]
+    return pairs, [*description.notes, *listing.notes]
 
 
 def _looked_for(description: Description) -> str:
@@ -129,17 +129,6 @@ def _images_in(place: Path, description: Description, listing: _Listing) -> Iter
 
 def _labels_of(image: Path) -> Path | None:
     return next((place for place in label_places(image) if place.is_file()), None)
-
-
-def _shared_notes(splits: Mapping[str, Sequence[Path]]) -> list[str]:
-    """Say where images that train also score."""
-    train = set(splits["train"])
-    notes = []
-    for split in ("validation", "test"):
-        shared = train & set(splits[split])
-        if shared:
-            notes.append(f"{len(shared)} training images are in the {split} split too, first {min(shared)}")
-    return notes
 
 
 def _lost_labels(pairs: Mapping[str, Sequence[Pair]]) -> list[Path]:

@@ -28,6 +28,7 @@ from spnas_detect.data._base import (
 from spnas_detect.data.class_names import class_notes
 from spnas_detect.data.faults import UNREADABLE_IMAGE, FaultCollector, left_out
 from spnas_detect.data.images import IMAGE_OPTIONS, LookedAt, image_options, look_at
+from spnas_detect.data.overlaps import shared_files
 from spnas_detect.data.repairs import CLIPPED, RepairCollector
 from spnas_detect.data.yolo.images import Pair, list_pairs
 from spnas_detect.data.yolo.labels import LabelledBox, Naming, read_labels
@@ -116,6 +117,7 @@ def read_yolo(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
             *_doubt(everything),
             *notes,
             *carved,
+            *shared_files(records),
             *class_notes(description.classes, records),
             *looked.notes,
             *left_out([image.name for image in looked.reasons] if chosen.on_fault == "drop" else []),
