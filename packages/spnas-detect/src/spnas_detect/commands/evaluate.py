@@ -14,7 +14,11 @@ from spnas_detect.commands.options import read_options
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from spnas_detect.inference.confusion import Confusion
     from spnas_detect.inference.report import EvaluationReport
+
+_FEW_CLASSES = 8
+"""Up to which the confusion matrix is printed."""
 
 
 @click.command()
@@ -30,6 +34,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder for evaluation.json and pictures of the worst images."
+)
+@click.option(
+    "--curves",
+    type=click.Path(path_type=Path),
+    help="Folder for precision against recall and the confusion matrix, as PNG and CSV.",
 )
 @click.option("--worst", type=click.IntRange(0), default=8, show_default=True, help="Worst images to list and draw.")
 @click.option(
@@ -50,6 +59,7 @@ def evaluate(
     data_seed: int | None,
     options: tuple[str, ...],
     out: Path | None,
+    curves: Path | None,
     *,
     worst: int,
     score_threshold: float,
@@ -81,6 +91,7 @@ def evaluate(
         data_seed=data_seed,
         data_options=read_options(options) if options else None,
         out=out,
+        curves=curves,
         worst=worst,
         score_threshold=score_threshold,
         device=device,
@@ -104,6 +115,8 @@ def evaluate(
     console.show(f"Found and false are counted at IoU 0.5 among detections of score {score_threshold:g} or more.")
     if out is not None:
         console.show(f"evaluation.json and {len(report.worst)} pictures are in {out}.")
+    if curves is not None:
+        console.show(f"precision-recall and confusion, each as .png and .csv, are in {curves}.")
 
 
 def _tables(report: "EvaluationReport") -> Iterator["Table"]:
@@ -124,3 +137,21 @@ def _tables(report: "EvaluationReport") -> Iterator["Table"]:
         for image in report.worst:
             worst.add_row(image.name, str(image.boxes), str(image.found), str(image.false), f"{image.f1:.2f}")
         yield worst
+    if report.confusion is not None:
+        yield _confusion_table(report.confusion)
+
+
+def _confusion_table(found: "Confusion") -> "Table":
+    """Return the whole matrix of few classes, and the most frequent mistakes of many."""
+    from spnas_core.commands.tables import make_table
+    from spnas_detect.inference.confusion import BACKGROUND, MISSED
+
+    if len(found.classes) > _FEW_CLASSES:
+        table = make_table((Column("annotated"), Column("detected as"), *numbers("count")), title="Taken for another")
+        for name, other, count in found.mistakes(_FEW_CLASSES):
+            table.add_row(name, other, str(count))
+        return table
+    table = make_table((Column("annotated"), *numbers(*found.classes, MISSED)), title="Detected as")
+    for name, row in zip((*found.classes, BACKGROUND), found.counts.tolist(), strict=True):
+        table.add_row(name, *map(str, row))
+    return table

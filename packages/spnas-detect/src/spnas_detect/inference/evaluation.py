@@ -18,14 +18,16 @@ from spnas_detect.detectors import DetectorDescription, read_description
 from spnas_detect.detectors.loading import load_detector
 from spnas_detect.devices import choose_device
 from spnas_detect.folders import explained_writing, make_folder, writing_into
+from spnas_detect.inference.confusion import confusion
 from spnas_detect.inference.matching import match_images
 from spnas_detect.inference.memory import explained_memory
 from spnas_detect.inference.outputs import refuse_foreign, write_document
+from spnas_detect.inference.plots import prepare_plots, write_plots
 from spnas_detect.inference.prediction import BATCH_SIZE, Report
 from spnas_detect.inference.report import DESCRIPTION, EvaluationReport, class_results, worst_images
 from spnas_detect.inference.sources import find_weights
 from spnas_detect.inference.worst import draw_worst
-from spnas_detect.metrics import metric_factory
+from spnas_detect.metrics import CocoMetric, metric_factory
 from spnas_detect.training.loop import score
 
 DOCUMENT = "evaluation.json"
@@ -42,6 +44,7 @@ def evaluate(
     data_seed: int | None = None,
     data_options: Mapping[str, Any] | None = None,
     out: Path | str | None = None,
+    curves: Path | str | None = None,
     worst: int = WORST_IMAGES,
     score_threshold: float = 0.5,
     device: str = "auto",
@@ -59,6 +62,7 @@ def evaluate(
             takes the training's, or 0.
         data_options: of the kind of data; None takes the training's where its data is taken.
         out: folder for ``evaluation.json`` and pictures of the worst images; None writes nothing.
+        curves: folder for precision against recall and the confusion matrix, as plots and as CSV; None writes none.
         worst: how many images of lowest F1 are listed, and drawn.
         score_threshold: in 0…1, of detections that count as found or false; the metrics see every detection.
         device: ``auto`` is CUDA where there is one.
@@ -95,6 +99,9 @@ def evaluate(
     if folder is not None:
         with explained_writing(folder):
             refuse_foreign([folder / DOCUMENT], DESCRIPTION)
+    plots = None if curves is None else Path(curves)
+    if plots is not None:
+        prepare_plots(plots)
     where = choose_device(device)
     detector, description = load_detector(source.path, where)
     if folder is not None:
@@ -124,7 +131,12 @@ def evaluate(
         tuple(worst_images(matches, images.names, worst)),
         opened.remarks,
         tuple(_warnings(description, images, split)),
+        None if plots is None else confusion(matches, opened.classes),
     )
+    if plots is not None and result.confusion is not None:
+        coco = CocoMetric(opened.classes)
+        coco.process(recorder.predictions, recorder.targets)
+        write_plots(plots, coco.precision_recall(), result.confusion, score_threshold)
     if folder is None:
         return result
     with writing_into(folder):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spnas_detect.detectors import DetectorDescription
+from spnas_detect.inference.confusion import Confusion
 from spnas_detect.inference.matching import FALSE, ImageMatches
 
 DESCRIPTION = "made by spnas evaluate"
@@ -74,6 +75,7 @@ class EvaluationReport:
         worst: images of lowest F1, the worst first.
         notes: what the data set had to say.
         warnings: why the scores may not be what they seem.
+        confusion: what is taken for what; None where nobody asked.
     """
 
     weights: Path
@@ -88,6 +90,7 @@ class EvaluationReport:
     worst: tuple[ImageResult, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    confusion: Confusion | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain values; NaN becomes None."""
@@ -126,6 +129,7 @@ class EvaluationReport:
             ],
             "notes": list(self.notes),
             "warnings": list(self.warnings),
+            **({} if self.confusion is None else {"confusion": self.confusion.counts.tolist()}),
         }
 
 
