@@ -9,6 +9,7 @@ import click
 from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.json_text import to_json
 from spnas_core.commands.wording import number
+from spnas_core.errors import EvaluationError, SpnasError
 from spnas_detect.commands.options import read_options
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ _FEW_CLASSES = 8
 )
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Images at a time.")
 @click.option("--device", default="auto", show_default=True, help="Such as cpu or cuda:1; auto is CUDA where there is.")
+@click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="Processes, one per GPU.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, and nothing else.")
 def evaluate(
     weights: str,
@@ -65,6 +67,7 @@ def evaluate(
     score_threshold: float,
     batch_size: int,
     device: str,
+    devices: int,
     as_json: bool,
 ) -> None:
     """Score a detector on a split of a data set.
@@ -83,21 +86,25 @@ def evaluate(
     from spnas_detect.commands.counting import Counting
     from spnas_detect.inference.evaluation import evaluate as score
 
-    report = score(
-        weights,
-        data,
-        split=split,
-        metrics=None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()],
-        data_seed=data_seed,
-        data_options=read_options(options) if options else None,
-        out=out,
-        curves=curves,
-        worst=worst,
-        score_threshold=score_threshold,
-        device=device,
-        batch_size=batch_size,
-        report=Counting("detecting"),
-    )
+    try:
+        report = score(
+            weights,
+            data,
+            split=split,
+            metrics=None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()],
+            data_seed=data_seed,
+            data_options=read_options(options) if options else None,
+            out=out,
+            curves=curves,
+            worst=worst,
+            score_threshold=score_threshold,
+            device=device,
+            batch_size=batch_size,
+            devices=devices,
+            report=Counting("detecting"),
+        )
+    except EvaluationError as error:  # one of several processes has died
+        raise SpnasError(str(error)) from error
     if as_json:
         click.echo(to_json(report.as_dict()))
         return

@@ -60,6 +60,14 @@ class Processes:
         distributed.all_gather(gathered, tensor, self.patient)
         return gathered
 
+    def collect(self, value: Any) -> list[Any]:
+        """Return a value of each process, in order of rank, to the first one; nothing to the others."""
+        if self.patient is None:
+            return [value]
+        gathered: list[Any] | None = [None] * self.count if self.is_first else None
+        distributed.gather_object(value, gathered, dst=0, group=self.patient)
+        return gathered or []
+
     def gather_values(self, value: Any) -> list[Any]:
         """Return a plain value of each process in order of rank."""
         if self.patient is None:
