@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tiny_training import tiny_settings
 
 import spnas_detect
 from spnas_core import Architecture
@@ -15,6 +16,7 @@ from spnas_core.tasks import EvaluationRequest, Fidelity
 from spnas_detect.detectors import read_description
 from spnas_detect.devices import check_devices
 from spnas_detect.inference import evaluation
+from spnas_detect.jobs import train
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.task import DetectionTask
 from spnas_detect.training.weights import load_weights, write_tensors
@@ -35,6 +37,7 @@ def weights(tmp_path_factory):
     return request.weights
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_numbers_of_one(weights, tmp_path):
     reports = []
     for devices in (1, 2):
@@ -91,3 +94,14 @@ def test_the_precision_is_the_trainings(weights, tmp_path, monkeypatch, precisio
     plain = spnas_detect.evaluate(weights, device="cpu")
     scores = [{name: value for name, value in one.metrics.items() if value == value} for one in (report, plain)]
     assert (scores[0] == scores[1]) == (precision == "float32")
+
+
+@pytest.mark.slow
+def test_a_training_in_two_processes_is_scored_as_its_weights_are(tmp_path):
+    """Each process has norms with statistics of its own: what is scored is what the first one writes."""
+    settings = tiny_settings(devices=2, score_every=1)
+    result = train(settings, tmp_path / "out")
+    size = settings.training.batch_size // 2
+    report = spnas_detect.evaluate(tmp_path / "out", device="cpu", batch_size=size)
+    assert result.scores == pytest.approx(dict(report.metrics), abs=1e-9, nan_ok=True)
+    assert any(0 < value < 1 for value in result.scores.values())

@@ -240,8 +240,7 @@ class _Session:
         stopped_by = self._train(trainer)
         if stopped_by:
             return trainer.step, trainer.steps, stopped_by, False
-        if self.processes.is_first:
-            self._finish(trainer, began)
+        self._finish(trainer, began)
         return trainer.step, trainer.steps, 0, self.processes.is_first
 
     def _detector(self, before: CheckpointState | None) -> nn.Module:
@@ -315,10 +314,10 @@ class _Session:
         return 0
 
     def _validate(self, trainer: Trainer, scalars: Scalars | None) -> None:
-        """Score on validation images, in the first process; the others wait."""
+        """Score on validation images, all processes together."""
+        with trainer.average.applied() if trainer.average is not None else nullcontext():
+            scores = self._score(trainer.detector, "validation")
         if self.processes.is_first:
-            with trainer.average.applied() if trainer.average is not None else nullcontext():
-                scores = self._score(trainer.detector, "validation")
             main = self.metrics[0].specs[0].name
             self.monitor.message(
                 f"epoch {trainer.step // trainer.steps_per_epoch}: validation {main} {scores[main]:.3f}"
@@ -329,31 +328,37 @@ class _Session:
         trainer.detector.train()
 
     def _finish(self, trainer: Trainer, began: float) -> None:
-        """Write the weights and the scores."""
+        """Write the weights, in the first process, and the scores, which all find together."""
         if trainer.average is not None:
             trainer.average.apply()
-        temporary = self.folder.path / f".{self.folder.weights.name}"
-        save_weights(
-            trainer.detector,
-            temporary,
-            describe_detector(self.architecture, self.data, self.settings, self.device, self.settings.init).metadata(),
-        )
-        replace_durably(temporary, self.folder.weights)
+        if self.processes.is_first:
+            self._save(trainer.detector)
         split = self.settings.score_split
         title = split_title(split, tests_on_validation=self.data.tests_on_validation)
         self.monitor.message(f"scoring on {len(self.data.split(split))} {title} images")
-        self.folder.write_scores(self._score(trainer.detector, split), split=title, seconds=time.monotonic() - began)
+        scores = self._score(trainer.detector, split)
+        if self.processes.is_first:
+            self.folder.write_scores(scores, split=title, seconds=time.monotonic() - began)
+
+    def _save(self, detector: nn.Module) -> None:
+        temporary = self.folder.path / f".{self.folder.weights.name}"
+        said = describe_detector(self.architecture, self.data, self.settings, self.device, self.settings.init)
+        save_weights(detector, temporary, said.metadata())
+        replace_durably(temporary, self.folder.weights)
 
     def _score(self, detector: nn.Module, split: str) -> dict[str, float]:
+        """Score the detector of the first process, whose norms have statistics of their own; see ``score``."""
         training = self.settings.training
-        return score(
-            cast("Detector", detector),
-            self.data.split(split),
-            [factory.build(self.data.classes) for factory in self.metrics],
-            batch_size=max(1, training.batch_size // (training.accumulate * self.processes.count)),
-            device=self.device,
-            precision=training.precision,
-        )
+        with self.processes.alike(list(detector.buffers())):
+            return score(
+                cast("Detector", detector),
+                self.data.split(split),
+                [factory.build(self.data.classes) for factory in self.metrics],
+                batch_size=max(1, training.batch_size // (training.accumulate * self.processes.count)),
+                device=self.device,
+                precision=training.precision,
+                processes=self.processes,
+            )
 
     def _scalars(self, step: int) -> AbstractContextManager[Scalars | None]:
         if not self.processes.is_first:
