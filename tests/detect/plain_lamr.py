@@ -44,8 +44,9 @@ def must_be_found(box, tags, kind, difficulty):
 def truths_of(target, classes, kind, difficulty, tolerant):
     """List (box, state) with state real, ignored or region."""
     truths = []
-    for corners, label, ignore, tags in zip(
-        target["boxes"], target["labels"], target["ignore"], target["tags"], strict=True
+    owns = target.get("own_boxes", target["boxes"])
+    for corners, own, label, ignore, tags in zip(
+        target["boxes"], owns, target["labels"], target["ignore"], target["tags"], strict=True
     ):
         box = clipped(corners)
         name = classes[int(label) - 1]
@@ -55,7 +56,7 @@ def truths_of(target, classes, kind, difficulty, tolerant):
         elif name == kind:
             truths.append((box, "real" if must_be_found(box, tags, kind, difficulty) else "ignored"))
         elif name == OTHER[kind] and tolerant:
-            truths.append((box, "ignored"))
+            truths.append((clipped(own), "ignored"))
     return truths
 
 
@@ -189,10 +190,15 @@ def random_scenes(rng, images, detections, objects, *, grid=4, classes=("pedestr
             found = [rng.choice(groups)] if flag else []
             found += [tag for tag in (rng.choice(kinds), rng.choice(kinds), rng.choice(more)) if tag]
             tags.append(tuple(str(tag) for tag in found))
-        targets.append({"boxes": boxes, "labels": labels, "ignore": ignore, "tags": tuple(tags), "size": (1920, 1024)})
+        own = boxes.copy()  # of a rider, the upper part without half of the vehicle's width
+        is_rider = labels == classes.index("rider") + 1
+        own[is_rider, 2:] -= (0.3, 0.25) * (boxes[is_rider, 2:] - boxes[is_rider, :2])
+        fixed = {"labels": labels, "ignore": ignore, "tags": tuple(tags), "size": (1920, 1024)}
+        targets.append({"boxes": boxes, "own_boxes": own, **fixed})
         number = int(rng.integers(0, detections + 1)) if rng.random() < 0.9 else 0
         near = rng.integers(0, max(count, 1), number)
-        drawn = boxes[near] if count else np.tile([500.0, 400, 520, 440], (number, 1))
+        is_own = rng.random(number)[:, None] < 0.3
+        drawn = np.where(is_own, own[near], boxes[near]) if count else np.tile([500.0, 400, 520, 440], (number, 1))
         drawn = drawn + np.round(rng.normal(0, 6, (number, 4)) / grid) * grid
         drawn[:, 2:] = np.maximum(drawn[:, 2:], drawn[:, :2])
         near_labels = labels[near] if count else np.ones(number, int)

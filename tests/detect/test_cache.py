@@ -51,7 +51,7 @@ def test_cache_keeps_annotations_and_notes(tmp_path):
     )
     cache = build_cache(dataset(*train), tmp_path, image_size=(40, 40))
     assert cache.classes == ("cat", "dog")
-    assert cache.notes == ("a note",)
+    assert cache.notes[0] == "a note"
     assert cache.image_size == (40, 40)
     split = cache.split("train")
     assert len(split) == 2

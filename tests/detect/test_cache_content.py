@@ -49,6 +49,8 @@ OTHERS = {
     "a label": with_train(replace(record(), labels=np.asarray([2])), record("b", 1)),
     "ignored": with_train(replace(record(), ignore=np.asarray([True])), record("b", 1)),
     "a tag": with_train(record(tags=(("occluded>40",),)), record("b", 1)),
+    "an area": with_train(replace(record(), areas=np.asarray([300.0])), record("b", 1)),
+    "an own box": with_train(replace(record(), own_boxes=record().boxes + np.float32(1)), record("b", 1)),
     "a name": with_train(record("c"), record("b", 1)),
     "pixels": with_train(record(value=7), record("b", 1)),
     "an image less": with_train(record()),

@@ -49,8 +49,17 @@ def spoil(root, **changes):
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
-def test_standard_layout_carves_the_missing_test_split(root):
+def test_standard_layout_trains_on_all_of_train_and_tests_on_validation(root):
     data = load(root)
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 10, "validation": 3, "test": 3}
+    assert data.tests_on_validation
+    assert data.notes == (
+        "test = validation: 3 images are both, so nothing that their scores decide is tested on others",
+    )
+
+
+def test_the_missing_test_split_can_be_carved(root):
+    data = load(root, test="carved")
     assert {name: len(split) for name, split in data.splits.items()} == {
         "train": 8,
         "validation": 3,
@@ -59,8 +68,8 @@ def test_standard_layout_carves_the_missing_test_split(root):
     assert data.notes == ("test split carved from training images by seed 0: 2 images",)
     names = [record.name for split in data.splits.values() for record in split]
     assert len(set(names)) == 13
-    tests = [[record.name for record in load(root, seed=seed).splits["test"]] for seed in range(6)]
-    assert tests[0] == [record.name for record in load(root).splits["test"]]
+    tests = [[record.name for record in load(root, seed=seed, test="carved").splits["test"]] for seed in range(6)]
+    assert tests[0] == [record.name for record in data.splits["test"]]
     assert len({tuple(test) for test in tests}) > 1
 
 
@@ -118,7 +127,7 @@ def test_boxes_agree_with_pycocotools(root):
     with redirect_stdout(io.StringIO()):
         peer = COCO(root / "annotations" / "instances_train2017.json")
     data = load(root)
-    records = [record for name in ("train", "test") for record in data.splits[name]]
+    records = data.splits["train"]
     assert len(records) == 10
     for record in records:
         (image,) = [image for image in peer.dataset["images"] if image["file_name"] == record.name]
@@ -139,7 +148,7 @@ def test_degenerate_boxes_are_dropped_and_others_clipped(root):
 
 def test_images_without_annotations_stay(root):
     spoil(root, annotations=[annotation(1, 1, [0, 0, 5, 5])])
-    assert len(load(root).splits["train"]) == 8
+    assert len(load(root).splits["train"]) == 10
 
 
 def test_cache_takes_the_data(root, tmp_path):
@@ -228,7 +237,7 @@ def test_empty_training_annotations_are_refused_before_images_are_read(root, tmp
     spoil(root, annotations=[])
     for image in (root / "train2017").iterdir():
         image.write_bytes(b"")
-    with pytest.raises(DataError, match=r"training split of coco:.* has no box to learn from in its 8 image"):
+    with pytest.raises(DataError, match=r"training split of coco:.* has no box to learn from in its 10 image"):
         build_cache(load(root), tmp_path / "cache", image_size=(8, 8))
 
 

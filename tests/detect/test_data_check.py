@@ -52,6 +52,7 @@ def test_faults_are_found_by_name():
         "a": ("duplicate box", False),
         "b": ("size differs", False),
         "c": ("unreadable image", True),
+        "d": ("in two splits", False),
     }
     assert [fault.where for fault in find_faults(data, opens_images=False)] == ["a"]
 

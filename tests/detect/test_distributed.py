@@ -5,7 +5,7 @@ from pathlib import Path
 import process_scenarios
 import pytest
 import torch
-from process_scenarios import BATCH, TRAININGS, sync_norm
+from process_scenarios import BATCH, TRAININGS, scored, sync_norm
 from tiny_training import SHAPES, losses_of, make_trainer
 
 from spnas_core.errors import ConfigError, DataError, EvaluationError
@@ -52,6 +52,18 @@ def test_synchronised_norms_compute_what_one_process_computes_from_the_whole_bat
     for one in found:
         for expected, value in zip(statistics, one[3:], strict=True):
             torch.testing.assert_close(value, expected)
+
+
+def test_two_processes_score_as_one_and_the_first_one_has_the_numbers(both, cache):
+    scores, boxes, told = scored(open_cache(cache).split("train"), ALONE)
+    assert any(0 < value < 1 for value in scores.values())
+    assert both[0]["scored"][:2] == [scores, boxes]
+    assert both[1]["scored"][:2] == [{}, []]
+    assert told[-1] == both[0]["scored"][2][-1] == [len(boxes), len(boxes)]
+
+
+def test_tensors_are_the_first_processs_for_a_while(both):
+    assert [found["alike"] for found in both] == [[[0.0], [0.0]], [[0.0], [1.0]]]
 
 
 @pytest.mark.parametrize("name", list(TRAININGS))

@@ -9,10 +9,12 @@ from spnas_core import Architecture
 from spnas_core.errors import ConfigError, DataError
 from spnas_core.morphisms import identity
 from spnas_core.tasks import EvaluationRequest, Fidelity, MetricSpec
-from spnas_detect.data import build_cache, open_data
+from spnas_detect.data import StreamedSplit, build_cache, open_data
+from spnas_detect.data.conversion import LAYOUTS, convert
 from spnas_detect.metrics import METRICS
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.task import DetectionTask
+from spnas_detect.training.loop import ground_truth
 
 GROUPS = ("bicycle-group", "buggy-group", "motorbike-group", "scooter-group", "tricycle-group", "wheelchair-group")
 
@@ -135,6 +137,7 @@ def test_rider_is_united_with_vehicle_and_co_rider(tmp_path):
     vehicle, second = thing("bicycle", (5, 60, 60, 110)), thing("co-rider", (20, 15, 45, 70))
     record, _ = only(tmp_path, thing("rider", (10, 20, 40, 80), ["occluded>10"], [vehicle, second]))
     assert record.boxes.tolist() == [[5, 15, 60, 110]]
+    assert record.own_boxes.tolist() == [[10, 20, 40, 80]]
     assert (record.labels.tolist(), record.ignore.tolist()) == ([2], [False])
     assert record.tags == (("occluded>10",),)
 
@@ -206,6 +209,38 @@ def test_cache_keeps_the_tags(tmp_path):
     split = build_cache(data, tmp_path / "cache", image_size=(96, 64)).split("test")
     assert split.tags(0) == record.tags == (("occluded>80",), ("buggy-group",))
     assert split.ignore(0).tolist() == [False, True]
+
+
+def test_cache_and_streaming_keep_the_riders_own_boxes(tmp_path):
+    vehicle = thing("bicycle", (5, 60, 60, 110))
+    outside = thing("rider", (-40, 20, -5, 80), children=[thing("bicycle", (-40, 60, 30, 110))])
+    record, data = only(tmp_path, thing("pedestrian"), thing("rider", (10, 20, 40, 80), children=[vehicle]), outside)
+    own = [[10, 20, 40, 80], [10, 20, 40, 80], [0, 20, 0, 80]]
+    assert record.boxes.tolist() == [[10, 20, 40, 80], [5, 20, 60, 110], [0, 20, 30, 110]]
+    assert record.own_boxes.tolist() == own
+    cached = build_cache(data, tmp_path / "cache", image_size=(96, 64)).split("test")
+    for split in (cached, StreamedSplit(data.splits["test"], (96, 64))):
+        assert split.own_boxes(0).tolist() == own
+        assert ground_truth(split, 0)["own_boxes"].tolist() == own
+    train = build_cache(data, tmp_path / "cache", image_size=(96, 64)).split("train")  # where nobody rides
+    assert train.own_boxes(0).tolist() == train.boxes(0).tolist()
+
+
+def test_the_riders_alone_are_part_of_the_content(tmp_path):
+    contents = set()
+    for place, x in enumerate((10, 12)):
+        rider = thing("rider", (x, 20, 40, 80), children=[thing("bicycle", (5, 15, 60, 110))])
+        record, data = only(tmp_path / str(place), rider)
+        assert record.boxes.tolist() == [[5, 15, 60, 110]]
+        contents.add(build_cache(data, tmp_path / "cache", image_size=(96, 64)).content)
+    assert len(contents) == 2
+
+
+def test_conversion_says_that_the_riders_alone_are_lost(tmp_path):
+    _, data = only(tmp_path / "ecp", thing("rider", children=[thing("bicycle", (5, 60, 60, 110))]), thing("rider"))
+    said = "1 object(s) have a box without what belongs to them, such as riders without their vehicles: left out"
+    for name, layout in LAYOUTS.items():
+        assert said in convert(data, layout, tmp_path / name).notes
 
 
 def test_lamr_fits_this_data_and_no_other(root, tmp_path):

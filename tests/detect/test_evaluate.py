@@ -18,11 +18,13 @@ from spnas_core.errors import ConfigError, DataError, PluginError
 from spnas_core.morphisms import identity
 from spnas_core.plugins import plugin_manager
 from spnas_core.tasks import EvaluationRequest, Fidelity, ResolvedCandidate
+from spnas_detect.detectors import read_description
 from spnas_detect.inference.evaluation import check_classes
 from spnas_detect.inference.matching import match_images
 from spnas_detect.metrics import metric_factory
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.task import DetectionTask
+from spnas_detect.training.weights import load_weights, write_tensors
 from spnas_search.cli.main import commands
 
 ARCHITECTURE = "b@4_1-2-2"
@@ -60,6 +62,15 @@ def run(trained):
     plugin_manager().unregister(plugin)
 
 
+@pytest.fixture
+def forgetful(trained, tmp_path):
+    """Weights from before files remembered their training."""
+    said = read_description(trained[0]).metadata()
+    del said["trained_on"]
+    write_tensors(load_weights(trained[0]), tmp_path / "old.safetensors", said)
+    return tmp_path / "old.safetensors"
+
+
 def same(one, other):
     return one.keys() == other.keys() and all(
         one[name] == other[name] or (math.isnan(one[name]) and math.isnan(other[name])) for name in one
@@ -78,7 +89,8 @@ def test_a_file_is_scored_on_the_data_that_is_named(trained):
     weights, expected = trained
     given_data = {"data": "shapes", "data_seed": 5, "data_options": OPTIONS, "device": "cpu"}
     assert same(spnas_detect.evaluate(weights, metrics=("coco", "voc"), **given_data).metrics, expected)
-    only = spnas_detect.evaluate(weights, split="validation", **given_data)
+    assert same(spnas_detect.evaluate(weights, **given_data).metrics, expected)  # the weights know by what
+    only = spnas_detect.evaluate(weights, split="validation", metrics=("coco",), **given_data)
     assert only.images == 4
     assert "VOC50" not in only.metrics
     assert not same(only.metrics, {name: expected[name] for name in only.metrics})
@@ -208,8 +220,8 @@ def test_other_classes_are_refused_with_the_difference(own, others, message):
         check_classes(own, others, "w", "d")
 
 
-def test_what_cannot_be_scored_is_refused(trained, run, tmp_path):
-    weights = trained[0]
+def test_what_cannot_be_scored_is_refused(forgetful, run, tmp_path):
+    weights = forgetful
     empty = {"data": "shapes", "data_options": {**OPTIONS, "objects": (0, 1), "test": 1}}
     for arguments, settings, kind, message in (
         ((weights,), {}, ConfigError, "name it with --data"),
@@ -245,9 +257,9 @@ def test_the_command_prints_tables_or_json(run, trained, tmp_path):
     assert [row["name"] for row in document["classes"]] == ["square", "disc", "triangle", "ring"]
 
 
-def test_a_mistake_is_one_line_and_exit_code_2(run, trained, tmp_path):
+def test_a_mistake_is_one_line_and_exit_code_2(run, forgetful, tmp_path):
     for given_arguments, message in (
-        ((trained[0],), "name it with --data"),
+        ((forgetful,), "name it with --data"),
         ((run, "--data-option", "test"), "must look like key=value"),
         ((run, "--data-option", "tset=3"), "did you mean 'test'"),
         ((tmp_path / "none",), "does not exist"),

@@ -360,10 +360,12 @@ def mine(**changes):
         mine(labels=np.asarray([2])),
         mine(labels=np.asarray([0])),
         mine(tags=((), ())),
+        mine(own_boxes=np.zeros((2, 4), np.float32)),
+        mine(areas=np.zeros(2)),
         mine(ignore=np.asarray([True])),
         mine(read=lambda: np.zeros((4, 4, 3), np.uint8)),
     ],
-    ids=["class above", "class 0", "tags", "ignored", "outside"],
+    ids=["class above", "class 0", "tags", "own boxes", "areas", "ignored", "outside"],
 )
 def test_check_and_training_refuse_alike_what_only_plugins_give(tmp_path, monkeypatch, data):
     found = [fault for fault in find_faults(data, opens_images=True) if fault.is_fatal]

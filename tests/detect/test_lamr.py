@@ -222,6 +222,24 @@ def test_tolerance_ignores_the_other_class(label):
     assert value[name] == pytest.approx(1e-10 ** (2 / 9))
 
 
+RIDER = {**truth(([0, 100, 100, 240], (), 2)), "own_boxes": torch.tensor([[30, 100, 80, 190]])}
+
+
+@pytest.mark.parametrize(("box", "is_tolerated"), [([30, 100, 80, 190], True), ([0, 100, 100, 240], False)])
+def test_a_tolerated_rider_is_the_person_without_the_vehicle(box, is_tolerated):
+    # the person is 50x90, with the vehicle 100x140: IoU 0.32
+    value = lamr([found((box, 0.9)), found((tall(50), 0.1))], [RIDER, truth((tall(50), ()))])
+    name = "LAMR/pedestrian/reasonable"
+    assert value[f"{name}/tolerant"] == pytest.approx(1e-10 if is_tolerated else 1e-10 ** (2 / 9))
+    assert value[name] == pytest.approx(1e-10 ** (2 / 9))
+
+
+@pytest.mark.parametrize(("box", "is_hit"), [([30, 100, 80, 190], False), ([0, 100, 100, 240], True)])
+def test_a_rider_that_must_be_found_is_united_with_the_vehicle(box, is_hit):
+    value = lamr([found((box, 0.9), label=2)], [RIDER])["LAMR/rider/reasonable"]
+    assert value == pytest.approx(1e-10 if is_hit else 1)
+
+
 @pytest.mark.parametrize(
     ("difficulty", "heights"),
     [

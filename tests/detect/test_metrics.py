@@ -270,7 +270,7 @@ def file_based_coco(tmp_path, predictions, targets):
 
 
 def coco_in_memory(predictions, targets):
-    """Give pycocotools dictionaries; its twelve numbers and AP50 per class, -1 for none."""
+    """Give pycocotools dictionaries; its twelve numbers, and AP and AP50 per class, -1 for none."""
 
     def entries(items, extra):
         rows = [
@@ -290,6 +290,13 @@ def coco_in_memory(predictions, targets):
             for i, row in enumerate(rows, start=1)
         ]
 
+    def sized(entries):
+        areas = [area for target in targets for area in target.get("areas", [None] * len(target["boxes"]))]
+        return [
+            {**entry, "area": entry["area"] if area is None else float(area)}
+            for entry, area in zip(entries, areas, strict=True)
+        ]
+
     def dataset(annotations):
         coco = COCO()
         coco.dataset = {
@@ -301,13 +308,17 @@ def coco_in_memory(predictions, targets):
         return coco
 
     with redirect_stdout(io.StringIO()):
-        truths = [{**entry, "iscrowd": int(entry["more"])} for entry in entries(targets, "ignore")]
+        truths = [{**entry, "iscrowd": int(entry["more"])} for entry in sized(entries(targets, "ignore"))]
         detections = [{**entry, "iscrowd": 0, "score": entry["more"]} for entry in entries(predictions, "scores")]
         evaluation = COCOeval(dataset(truths), dataset(detections), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return evaluation.stats, evaluation.eval["precision"][0, :, :, 0, -1].mean(0)
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]
+    return evaluation.stats, [*precision.mean((0, 1)), *precision[0].mean(0)]
+
+
+PER_CLASS = [f"{metric}/{name}" for metric in ("AP", "AP50") for name in CLASSES]
 
 
 def test_coco_agrees_with_pycocotools_on_200_hostile_sets():
@@ -317,14 +328,35 @@ def test_coco_agrees_with_pycocotools_on_200_hostile_sets():
         metric = CocoMetric(CLASSES)
         metric.process(predictions, targets)
         scores = metric.evaluate()
-        stats, at_50 = coco_in_memory(predictions, targets)
-        expected = dict(zip(COCO_NAMES, stats, strict=True))
-        expected |= {f"AP50/{name}": value for name, value in zip(CLASSES, at_50, strict=True)}
+        stats, per_class = coco_in_memory(predictions, targets)
+        expected = dict(zip((*COCO_NAMES, *PER_CLASS), (*stats, *per_class), strict=True))
         assert scores.keys() == expected.keys()
         for name, value in expected.items():
             assert close(scores[name], math.nan if value == -1 else value), (seed, name)
             known += 0 < value < 1
     assert known > 1000  # most numbers are neither 0, 1 nor missing
+
+
+def test_coco_takes_annotated_areas_as_pycocotools_does():
+    by_size, changed = ("APs", "APm", "APl", "ARs", "ARm", "ARl"), set()
+    for seed in range(40):
+        predictions, targets = hostile_images(seed) if seed % 2 else random_images(seed, images=8)
+        without = CocoMetric(CLASSES)
+        without.process(predictions, targets)
+        rng = np.random.default_rng(seed)
+        for target in targets:
+            drawn = np.exp(rng.uniform(np.log(16), np.log(200), len(target["boxes"]))) ** 2
+            target["areas"] = np.where(rng.random(len(drawn)) < 0.2, rng.choice([1024, 9216], len(drawn)), drawn)
+        metric = CocoMetric(CLASSES)
+        metric.process(predictions[:3], targets[:3])
+        metric.process(predictions[3:], targets[3:])
+        scores, boxes = metric.evaluate(), without.evaluate()
+        stats, _ = coco_in_memory(predictions, targets)
+        for name, value in zip(COCO_NAMES, stats, strict=True):
+            assert close(scores[name], math.nan if value == -1 else value), (seed, name)
+        assert close(scores["AP"], boxes["AP"])
+        changed |= {(seed, name) for name in by_size if not close(scores[name], boxes[name])}
+    assert len(changed) > 120  # of 240
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -391,6 +423,8 @@ def test_metrics_handle_nothing_and_can_be_reset(metric):
         (found((A, 0.9, 4)), image([A]), "label 4 is outside 1…3"),
         (found((A, 0.9)), image([A], labels=[0]), "label 0 is outside 1…3"),
         ({**found((A, 0.9)), "scores": []}, image([A]), "1 boxes, 0 scores, 1 labels"),
+        (found((A, 0.9)), {**image([A]), "areas": []}, "1 boxes, 1 own boxes, 0 areas"),
+        (found((A, 0.9)), {**image([A]), "own_boxes": [A, B]}, "1 boxes, 2 own boxes, 1 areas"),
         (found((A, 0.9)), {**image([A]), "ignore": []}, "1 boxes, 1 labels, 0 ignore flags"),
         (found(([9, 0, 5, 10], 0.9)), image([A]), r"a prediction has the box \[9.0, 0.0, 5.0, 10.0\]: finite x1 <= x2"),
         (found((A, 0.9)), image([[0, 5, 5, 1]]), r"a target has the box \[0.0, 5.0, 5.0, 1.0\]: finite"),

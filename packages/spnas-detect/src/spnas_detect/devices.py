@@ -20,3 +20,16 @@ def choose_device(name: str) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ConfigError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def check_devices(count: int, device: torch.device) -> None:
+    """Refuse more processes than there are GPUs, where they compute on GPUs.
+
+    Raises:
+        ConfigError: names both numbers.
+    """
+    if device.type == "cuda" and count > max(torch.cuda.device_count(), 1):
+        raise ConfigError(
+            f"devices is {count}, and this machine has {torch.cuda.device_count()} GPUs: lower it, or compute on the "
+            "device cpu"
+        )

@@ -1,7 +1,7 @@
 """What a training needs before its first step, for a candidate of a search and for a training of its own alike."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -24,11 +24,13 @@ from spnas_detect.data.image_folder import CLASSIFICATION_SPLITS
 from spnas_detect.data.scenes import Scenes
 from spnas_detect.data.survey import recall_limit
 from spnas_detect.data.transforms import MIN_VISIBLE, Rules
-from spnas_detect.detectors import DetectorDescription
+from spnas_detect.detectors import DetectorDescription, TrainedOn
+from spnas_detect.detectors.training_data import seen_images
 from spnas_detect.metrics import check_metrics
 from spnas_detect.processes import ALONE, Processes
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.training import TrainingSettings, part_size
+from spnas_detect.training.precision import uses_bfloat16
 
 
 def make_repeatable(*, deterministic: bool, seed: int) -> None:
@@ -91,7 +93,7 @@ def data_notes(settings: DetectionSettings, data: CachedData) -> tuple[str, ...]
     """Return what a reader of results should know: the data's notes, and where the detector cannot find everything."""
     limits = (
         note
-        for name in ("validation", "test")
+        for name in (("validation",) if data.tests_on_validation else ("validation", "test"))
         for note in recall_limit(name, data.split(name).objects(), settings.detector.max_detections)
     )
     return (*data.notes, *limits, *_choice_notes(settings.training, data))
@@ -187,9 +189,29 @@ def train_loader(
 
 
 def describe_detector(
-    architecture: Architecture, classes: Sequence[str], settings: DetectionSettings
+    architecture: Architecture,
+    data: CachedData,
+    settings: DetectionSettings,
+    device: torch.device,
+    began_with: Path | str | None = None,
 ) -> DetectorDescription:
-    """Return what a weights file says of itself: all that it takes to build its detector again."""
+    """Return what a weights file says of itself: all that it takes to build its detector again, and to score it.
+
+    Args:
+        architecture: of its backbone.
+        data: that it was trained on.
+        settings: of the training.
+        device: that has computed.
+        began_with: file of the weights that it inherited, whose training images count as its own; None for fresh ones.
+    """
+    trained_on = TrainedOn(
+        settings.data,
+        settings.data_seed,
+        settings.data_options,
+        images=data.split("train").seen() | seen_images(began_with),
+        metrics=settings.metrics,
+        precision="bfloat16" if uses_bfloat16(settings.training.precision, device) else "float32",
+    )
     return DetectorDescription(
-        str(architecture), tuple(classes), settings.detector, settings.image_size, settings.training.norm
+        str(architecture), data.classes, settings.detector, settings.image_size, settings.training.norm, trained_on
     )

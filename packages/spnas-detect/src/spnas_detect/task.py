@@ -69,6 +69,7 @@ class DetectionTask:
         self._cache: Path | None = None
         self._other_caches: dict[tuple[int, int], Path] = {}
         self._content = ""
+        self._tests_on_validation = False
 
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
@@ -85,6 +86,11 @@ class DetectionTask:
         """Digest of what training and scoring see, the same wherever the data lies; empty before ``prepare``."""
         return self._content
 
+    @property
+    def test_images(self) -> str:
+        """What results call the images of the split ``test``, once the data is prepared."""
+        return "validation images (test = validation)" if self._tests_on_validation else "test images"
+
     def prepare(self, cache: Path, report: Callable[[str, int, int], None]) -> tuple[str, ...]:
         """Read the annotations, decode and resize the images into the cache.
 
@@ -95,6 +101,7 @@ class DetectionTask:
         choose_device(self.settings.device)
         cached = prepare_data(self.settings, cache, report)
         self._cache, self._content = cached.folder, cached.content
+        self._tests_on_validation = cached.tests_on_validation
         return data_notes(self.settings, cached)
 
     def check_pretraining(self) -> tuple[str, ...]:
@@ -185,7 +192,7 @@ class DetectionTask:
         report(Progress(request.candidate, 1, 1, "scoring"))
         scores = scored()
         if request.weights is not None:
-            description = describe_detector(request.rewrite.child, data.classes, settings)
+            description = describe_detector(request.rewrite.child, data, settings, device, request.parent_weights)
             save_weights(detector, request.weights, description.metadata())
         return Evaluation(
             metrics=scores,

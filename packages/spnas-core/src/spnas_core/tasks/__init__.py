@@ -17,6 +17,7 @@ from spnas_core.tasks.protocols import (
     check_start,
     data_fingerprint,
     pretrains,
+    test_images,
 )
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "check_start",
     "data_fingerprint",
     "pretrains",
+    "test_images",
 ]

@@ -236,6 +236,15 @@ def data_fingerprint(task: Task) -> str:
     return str(getattr(task, "fingerprint", ""))
 
 
+def test_images(task: Task) -> str:
+    """Return what results call the images of a prepared task's split ``test``.
+
+    A task whose test images are not images of their own says so by an attribute ``test_images``, such as ``validation
+    images (test = validation)``.
+    """
+    return str(getattr(task, "test_images", "test images"))
+
+
 class Suit(Protocol):
     """Chooses settings that the user has not, so that they suit data and start."""
 

@@ -120,7 +120,7 @@ def comparison_table(result: Comparison) -> Table:
     """Return a row per architecture."""
     seeds = [f"seed {seed}" for seed in result.seeds]
     counted = numbers("parameters", "multiply-adds", *seeds, f"mean {result.metric}", "difference to first")
-    table = make_table((Column("architecture"), *counted))
+    table = make_table((Column("architecture"), *counted), title=f"{result.metric} on {result.split} images")
     for one in result.compared:
         table.add_row(
             one.architecture,

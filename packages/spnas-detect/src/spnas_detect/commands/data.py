@@ -71,6 +71,7 @@ def check(
         "spec": spec,
         "usable": not fatal,
         "layout": data.layout,
+        "tests_on_validation": data.tests_on_validation,
         "repairs": [repair.as_dict() for repair in data.repairs],
         "notes": [*data.notes, *_limits(data, settings.max_detections)],
         "splits": {split: statistics(records, data.classes) for split, records in data.splits.items()},
@@ -112,7 +113,7 @@ def _limits(data: "DetectionData", most: int) -> list[str]:
 
     return [
         note
-        for split in ("validation", "test")
+        for split in (("validation",) if data.tests_on_validation else ("validation", "test"))
         for note in recall_limit(split, [int((~record.ignore).sum()) for record in data.splits[split]], most)
     ]
 
@@ -128,7 +129,9 @@ def _show(report: dict[str, Any], repairs: "Sequence[Repair]") -> None:
         console.show(f"repaired: {repair}")
     for note in report["notes"]:
         console.show(f"data: {note}")
-    for split, counts in report["splits"].items():
+    once = [split for split in report["splits"] if split != "test" or not report["tests_on_validation"]]
+    for split in once:
+        counts = report["splits"][split]
         console.show(
             f"{split}: {counts['images']} images ({counts['without_boxes']} without boxes), {counts['boxes']} boxes, "
             f"{counts['ignored']} ignored; {counts['small']} small, {counts['medium']} medium, {counts['large']} large"

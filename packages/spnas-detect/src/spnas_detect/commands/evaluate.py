@@ -9,29 +9,37 @@ import click
 from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.json_text import to_json
 from spnas_core.commands.wording import number
+from spnas_core.errors import EvaluationError, SpnasError
 from spnas_detect.commands.options import read_options
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from spnas_detect.inference.confusion import Confusion
     from spnas_detect.inference.report import EvaluationReport
+
+_FEW_CLASSES = 8
+"""Up to which the confusion matrix is printed."""
 
 
 @click.command()
-@click.argument("weights", metavar="WEIGHTS|RUN[:ID]")
-@click.option("--data", metavar="SPEC", help="Data set: shapes, voc:PATH or coco:PATH.  [default: the run's]")
+@click.argument("weights", metavar="WEIGHTS|TRAINING|RUN[:ID]")
+@click.option("--data", metavar="SPEC", help="Data set: shapes, voc:PATH or coco:PATH.  [default: the training's]")
 @click.option("--split", default="test", show_default=True, help="train, validation or test.")
 @click.option(
-    "--metrics", metavar="NAME,...", help="Registered metrics, such as coco,voc.  [default: the run's, or coco]"
+    "--metrics", metavar="NAME,...", help="Registered metrics, such as coco,voc.  [default: the training's, or coco]"
 )
-@click.option(
-    "--data-seed", type=click.IntRange(0), help="Of carved splits, as in training.  [default: the run's, or 0]"
-)
+@click.option("--data-seed", type=click.IntRange(0), help="Of carved splits.  [default: the training's, or 0]")
 @click.option(
     "--data-option", "options", metavar="KEY=VALUE", multiple=True, help="Option of the kind of data; may be repeated."
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder for evaluation.json and pictures of the worst images."
+)
+@click.option(
+    "--curves",
+    type=click.Path(path_type=Path),
+    help="Folder for precision against recall and the confusion matrix, as PNG and CSV.",
 )
 @click.option("--worst", type=click.IntRange(0), default=8, show_default=True, help="Worst images to list and draw.")
 @click.option(
@@ -43,6 +51,7 @@ if TYPE_CHECKING:
 )
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Images at a time.")
 @click.option("--device", default="auto", show_default=True, help="Such as cpu or cuda:1; auto is CUDA where there is.")
+@click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="Processes, one per GPU.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, and nothing else.")
 def evaluate(
     weights: str,
@@ -52,19 +61,24 @@ def evaluate(
     data_seed: int | None,
     options: tuple[str, ...],
     out: Path | None,
+    curves: Path | None,
     *,
     worst: int,
     score_threshold: float,
     batch_size: int,
     device: str,
+    devices: int,
     as_json: bool,
 ) -> None:
     """Score a detector on a split of a data set.
 
     Prints the metrics, a row per class, and the worst images; with --out these are drawn, ground truth beside
-    predictions. The data must have the classes that the detector was trained on, in the same order.
+    predictions. Weights are a file, the folder of a training, or a run's candidate; they know their data. Other data
+    must have the classes that the detector was trained on, in the same order. A warning counts images that it was
+    trained on.
 
     \b
+    Example: spnas evaluate trainings/voc
     Example: spnas evaluate runs/serial
     Example: spnas evaluate mine.safetensors --data voc:VOCdevkit/VOC2007 --metrics coco,voc --out failures
     """
@@ -72,26 +86,33 @@ def evaluate(
     from spnas_detect.commands.counting import Counting
     from spnas_detect.inference.evaluation import evaluate as score
 
-    report = score(
-        weights,
-        data,
-        split=split,
-        metrics=None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()],
-        data_seed=data_seed,
-        data_options=read_options(options) if options else None,
-        out=out,
-        worst=worst,
-        score_threshold=score_threshold,
-        device=device,
-        batch_size=batch_size,
-        report=Counting("detecting"),
-    )
+    try:
+        report = score(
+            weights,
+            data,
+            split=split,
+            metrics=None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()],
+            data_seed=data_seed,
+            data_options=read_options(options) if options else None,
+            out=out,
+            curves=curves,
+            worst=worst,
+            score_threshold=score_threshold,
+            device=device,
+            batch_size=batch_size,
+            devices=devices,
+            report=Counting("detecting"),
+        )
+    except EvaluationError as error:  # one of several processes has died
+        raise SpnasError(str(error)) from error
     if as_json:
         click.echo(to_json(report.as_dict()))
         return
     console = make_console()
     for note in report.notes:
         console.show(f"data: {note}")
+    for warning in report.warnings:
+        console.show(f"warning: {warning}")
     console.show(
         f"{report.description.detector.detector} on {report.description.architecture}, "
         f"{report.images} images of the {report.split} split of {report.data}"
@@ -101,6 +122,8 @@ def evaluate(
     console.show(f"Found and false are counted at IoU 0.5 among detections of score {score_threshold:g} or more.")
     if out is not None:
         console.show(f"evaluation.json and {len(report.worst)} pictures are in {out}.")
+    if curves is not None:
+        console.show(f"precision-recall and confusion, each as .png and .csv, are in {curves}.")
 
 
 def _tables(report: "EvaluationReport") -> Iterator["Table"]:
@@ -121,3 +144,21 @@ def _tables(report: "EvaluationReport") -> Iterator["Table"]:
         for image in report.worst:
             worst.add_row(image.name, str(image.boxes), str(image.found), str(image.false), f"{image.f1:.2f}")
         yield worst
+    if report.confusion is not None:
+        yield _confusion_table(report.confusion)
+
+
+def _confusion_table(found: "Confusion") -> "Table":
+    """Return the whole matrix of few classes, and the most frequent mistakes of many."""
+    from spnas_core.commands.tables import make_table
+    from spnas_detect.inference.confusion import BACKGROUND, MISSED
+
+    if len(found.classes) > _FEW_CLASSES:
+        table = make_table((Column("annotated"), Column("detected as"), *numbers("count")), title="Taken for another")
+        for name, other, count in found.mistakes(_FEW_CLASSES):
+            table.add_row(name, other, str(count))
+        return table
+    table = make_table((Column("annotated"), *numbers(*found.classes, MISSED)), title="Detected as")
+    for name, row in zip((*found.classes, BACKGROUND), found.counts.tolist(), strict=True):
+        table.add_row(name, *map(str, row))
+    return table

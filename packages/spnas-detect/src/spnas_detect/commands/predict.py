@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("weights", metavar="WEIGHTS|RUN[:ID]")
+@click.argument("weights", metavar="WEIGHTS|TRAINING|RUN[:ID]")
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for pictures and predictions.json.")
 @click.option(

@@ -124,7 +124,7 @@ def _new_settings(values: dict[str, Any], out: Path | None, progress: TrainProgr
 def report(result: TrainingResult, settings: TrainSettings, progress: TrainProgress) -> None:
     """Show the scores, and what to type next."""
     epochs = settings.epochs * result.step // result.steps
-    progress.message(f"{settings.architecture} on {settings.score_split} images, after {epochs} epochs")
+    progress.message(f"{settings.architecture} on {result.split} images, after {epochs} epochs")
     progress.console.show(score_table(result.scores))
     progress.message(f"Weights: {result.weights}")
     progress.message(f"Look at what it finds: spnas predict {result.weights} IMAGE… --out found")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from spnas_detect.data.repairs import Repair
 
 SPLITS = ("train", "validation", "test")
 """The names of the splits, in the order in which everything lists them."""
+
+CARVED, VALIDATION = "carved", "validation"
+"""Values of the option ``test``: a share of the training images, or the validation images once more."""
 
 CARVED_SHARE = 0.2
 """The share of the training images that becomes a split which the data set lacks."""
@@ -45,6 +48,10 @@ class ImageRecord:
         labels: int64[G] in 1…C.
         ignore: bool[G]; True where neither a hit nor a miss counts (VOC difficult, COCO crowd).
         tags: one tuple of texts per box, such as ``("occluded>40",)``; empty where the data has none.
+        own_boxes: float32[G, 4], boxes of the objects without what belongs to them, such as riders without their
+            vehicles; inside the image, perhaps without an area. None where they are ``boxes``.
+        areas: float64[G] in square pixels, what decides how large an object is to COCO's metric, such as the area of
+            its mask; NaN for a box's own. None where all are the boxes'.
     """
 
     name: str
@@ -55,6 +62,8 @@ class ImageRecord:
     labels: NDArray[np.int64]
     ignore: NDArray[np.bool_]
     tags: tuple[tuple[str, ...], ...] = ()
+    own_boxes: NDArray[np.float32] | None = None
+    areas: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +83,7 @@ class DetectionData:
             be used then.
         layout: the arrangement of files that was recognised, such as ``split folders with XML beside images``.
         repairs: what was mended or left out, counted.
+        tests_on_validation: whether the test images are the validation images.
     """
 
     spec: str
@@ -86,6 +96,7 @@ class DetectionData:
     on_fault: str = "refuse"
     layout: str = ""
     repairs: tuple[Repair, ...] = ()
+    tests_on_validation: bool = False
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -95,6 +106,17 @@ class DetectionData:
     def made(self) -> "DetectionData":
         """Return the same data with every record made, for whoever goes through lazy ones more than once."""
         return replace(self, splits={split: tuple(records) for split, records in self.splits.items()})
+
+    def once(self) -> "DetectionData":
+        """Return the same data without test images where those are the validation images: every image once."""
+        return replace(self, splits={**self.splits, "test": ()}) if self.tests_on_validation else self
+
+
+def object_areas(boxes: NDArray[Any], annotated: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """Return float64[G] in square pixels: as annotated, where that is not NaN, else those of the boxes [G, 4]."""
+    sides = boxes[:, 2:].astype(np.float64) - boxes[:, :2]
+    own: NDArray[np.float64] = sides[:, 0] * sides[:, 1]
+    return own if annotated is None else np.where(np.isnan(annotated), own, annotated)
 
 
 class Reader(Protocol):
@@ -234,23 +256,37 @@ def carve(items: Sequence[_T], names: Sequence[str], *, seed: int, split: str) -
     return kept, [item for index, item in enumerate(items) if index in chosen]
 
 
-def carve_missing(splits: dict[str, list[_N]], seed: int) -> list[str]:
+def carve_missing(splits: dict[str, list[_N]], seed: int, *, tests_on_validation: bool = False) -> list[str]:
     """Fill test and validation splits that are missing or empty from the training images, in place.
 
+    Args:
+        splits: by name.
+        seed: of the draw.
+        tests_on_validation: whether the validation images become the test images, too, whatever there is of those.
+
     Returns:
-        A note per split that was carved.
+        A note per split that was carved, or is another one.
 
     Raises:
         DataError: fewer than two training images.
     """
     notes = []
-    for split in ("test", "validation"):
+    for split in ("validation",) if tests_on_validation else ("test", "validation"):
         if not splits.get(split):
             train = splits["train"]
             splits["train"], splits[split] = carve(train, [item.name for item in train], seed=seed, split=split)
             count = len(splits[split])
             notes.append(f"{split} split carved from training images by seed {seed}: {count} images")
+    if tests_on_validation:
+        splits["test"] = splits["validation"]
+        both = f"{len(splits['test'])} images are both"
+        notes.append(f"test = validation: {both}, so nothing that their scores decide is tested on others")
     return notes
+
+
+def split_title(split: str, *, tests_on_validation: bool) -> str:
+    """Return what results call a split."""
+    return "test = validation" if tests_on_validation and split == "test" else split
 
 
 def read_json(file: Path, content: str) -> dict[str, object]:

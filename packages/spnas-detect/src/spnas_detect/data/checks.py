@@ -32,8 +32,8 @@ def annotation_faults(data: DetectionData) -> list[Fault]:
 def split_faults(data: DetectionData, split: str) -> list[Fault]:
     """List what the annotations of a split show to be wrong.
 
-    Fatal are labels outside the classes, tags that do not belong to the boxes, a split without a box that counts (an
-    empty validation or test split is none), and coordinates in another unit than pixels.
+    Fatal are labels outside the classes, tags, own boxes or areas that do not belong to the boxes, a split without a
+    box that counts (an empty validation or test split is none), and coordinates in another unit than pixels.
     """
     records = data.splits[split]
     return [
@@ -83,6 +83,11 @@ def _record_faults(record: ImageRecord, classes: int) -> Iterator[Fault]:
     if record.tags and len(record.tags) != len(record.boxes):
         text = f"image {record.name} has {len(record.boxes)} boxes and tags for {len(record.tags)}"
         yield Fault("tags differ", record.name, text)
+    for name in ("own_boxes", "areas"):
+        values = getattr(record, name)
+        if values is not None and len(values) != len(record.boxes):
+            text = f"image {record.name} has {len(record.boxes)} boxes and {name} for {len(values)}"
+            yield Fault(f"{name.replace('_', ' ')} differ", record.name, text)
 
 
 def _empty_split(data: DetectionData, split: str, records: Sequence[ImageRecord]) -> Iterator[Fault]:

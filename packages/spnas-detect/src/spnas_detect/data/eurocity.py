@@ -9,7 +9,8 @@ IEEE TPAMI 2019. A label file is an object with ``imagewidth``, ``imageheight`` 
 identity                     class       box
 ============================ =========== ==============================================================
 pedestrian                   pedestrian  as it is
-rider                        rider       united with its children's: the vehicle's and any co-rider's
+rider                        rider       united with its children's: the vehicle's and any co-rider's; the rider's
+                                         alone is kept beside it
 person-group-far-away        pedestrian  ignored; dropped where tagged ``depiction``
 rider+vehicle-group-far-away rider       ignored; dropped where tagged ``depiction``
 bicycle, bicycle-group, …    rider       ignored: vehicles without a rider, one or many
@@ -59,18 +60,20 @@ _Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class _Child:
-    """One object as written, a rider's outline united with those of its children."""
+    """One object as written, a rider's outline united with those of its children; ``own`` is without them."""
 
     identity: str
     tags: tuple[str, ...]
     outline: _Box
+    own: _Box
 
 
 @dataclass(frozen=True)
 class _Object:
-    """One box inside its image; ``tags`` begins with the identity where the box is ignored."""
+    """One box inside its image, and without its children; ``tags`` begins with the identity where it is ignored."""
 
     box: _Box
+    own: _Box
     label: int
     is_ignored: bool
     tags: tuple[str, ...]
@@ -229,7 +232,7 @@ def _place(item: _Written, looked: LookedAt) -> _Annotated:
         item.image,
         width,
         height,
-        objects=tuple(_object(child, box) for child, box in placed),
+        objects=tuple(_object(child, box, _cut(child.own, width, height)) for child, box in placed),
         dropped=len(clipped) - len(placed),
         unknown=tuple(child.identity for child, _ in placed if child.identity not in {*CLASSES, *_IGNORED}),
     )
@@ -250,14 +253,14 @@ def _child(child: Mapping[str, object], where: str) -> _Child | None:
     tags = _tags(child, where)
     if identity in _FAR_AWAY and _DEPICTION in tags:
         return None
-    return _Child(identity, tags, _outline(child, identity, where))
+    return _Child(identity, tags, _outline(child, identity, where), _corners(child, where))
 
 
-def _object(child: _Child, box: _Box) -> _Object:
+def _object(child: _Child, box: _Box, own: _Box) -> _Object:
     if child.identity in CLASSES:
-        return _Object(box, CLASSES.index(child.identity) + 1, is_ignored=False, tags=child.tags)
+        return _Object(box, own, CLASSES.index(child.identity) + 1, is_ignored=False, tags=child.tags)
     label = 1 if child.identity.startswith("person") else 2  # whatever is no person rides or is ridden
-    return _Object(box, label, is_ignored=True, tags=(child.identity, *child.tags))
+    return _Object(box, own, label, is_ignored=True, tags=(child.identity, *child.tags))
 
 
 def _side(content: Mapping[str, object], key: str, file: Path) -> int:
@@ -303,10 +306,17 @@ def _corners(item: Mapping[str, object], where: str) -> _Box:
 
 def _clip(box: _Box, width: int, height: int) -> _Box | None:
     """Return the clipped box, or None for one without area."""
-    x1, y1, x2, y2 = max(box[0], 0.0), max(box[1], 0.0), min(box[2], width), min(box[3], height)
+    x1, y1, x2, y2 = _cut(box, width, height)
     # compared as stored: a width below float32's resolution is no width
     has_area = np.float32(x2) > np.float32(x1) and np.float32(y2) > np.float32(y1)
     return (x1, y1, x2, y2) if has_area else None
+
+
+def _cut(box: _Box, width: int, height: int) -> _Box:
+    """Move the corners that lie outside the image to its edge; a box the wrong way round has no area."""
+    x1, x2 = (min(max(value, 0.0), width) for value in box[::2])
+    y1, y2 = (min(max(value, 0.0), height) for value in box[1::2])
+    return x1, y1, max(x1, x2), max(y1, y2)
 
 
 def _unknown_note(items: Sequence[_Annotated]) -> list[str]:
@@ -318,6 +328,7 @@ def _unknown_note(items: Sequence[_Annotated]) -> list[str]:
 
 
 def _record(item: _Annotated, looked: LookedAt) -> ImageRecord:
+    has_own = any(one.own != one.box for one in item.objects)
     return ImageRecord(
         name=item.name,
         read=looked.reader(item.image),
@@ -327,4 +338,5 @@ def _record(item: _Annotated, looked: LookedAt) -> ImageRecord:
         labels=np.asarray([one.label for one in item.objects], np.int64),
         ignore=np.asarray([one.is_ignored for one in item.objects], np.bool_),
         tags=tuple(one.tags for one in item.objects),
+        own_boxes=np.asarray([one.own for one in item.objects], np.float32) if has_own else None,
     )

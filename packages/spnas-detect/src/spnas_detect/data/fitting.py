@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from spnas_core.errors import DataError
-from spnas_detect.data._base import ImageRecord
+from spnas_detect.data._base import ImageRecord, object_areas
 
 
 def letterbox(image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[Tensor, float]:
@@ -55,6 +55,18 @@ class PlacedRecord:
     kept: NDArray[np.bool_]
     boxes: NDArray[np.float32]
 
+    @property
+    def own_boxes(self) -> NDArray[np.float32]:
+        """float32[K, 4], the objects' own boxes, likewise; some may have no area."""
+        own = self.record.own_boxes
+        return self.boxes if own is None else _cut(own[self.kept], self.size)
+
+    @property
+    def areas(self) -> NDArray[np.float64]:
+        """float64[K] in square pixels: as annotated, else those of the boxes."""
+        annotated = self.record.areas
+        return object_areas(self.boxes, None if annotated is None else annotated[self.kept])
+
 
 @dataclass(frozen=True, eq=False)
 class FittedRecord(PlacedRecord):
@@ -95,10 +107,13 @@ def place_record(record: ImageRecord, image: NDArray[np.uint8]) -> PlacedRecord:
 
 def place_boxes(record: ImageRecord, size: tuple[int, int]) -> PlacedRecord:
     """Cut a record's boxes at the (width, height) that its image file has."""
-    width, height = size
-    boxes = np.clip(record.boxes, 0, np.asarray([width, height] * 2, np.float32))
+    boxes = _cut(record.boxes, size)
     kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    return PlacedRecord(record, (width, height), kept, boxes[kept])
+    return PlacedRecord(record, size, kept, boxes[kept])
+
+
+def _cut(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    return np.clip(boxes, 0, np.asarray(size * 2, np.float32))
 
 
 def fit_record(

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spnas_detect.data._base import ImageRecord
+from spnas_detect.data.cache.content import pixel_digest
 from spnas_detect.data.fitting import FittedRecord, fit_record, read_pixels
+from spnas_detect.data.seen import SeenImages
 
 
 class StreamedSplit:
@@ -26,6 +28,7 @@ class StreamedSplit:
         self._records = records
         self._canvas = image_size
         self._fitted: dict[int, FittedRecord] = {}
+        self._digests: dict[int, bytes] = {}
         self._workers = min(os.cpu_count() or 1, 8)
 
     def __len__(self) -> int:
@@ -35,6 +38,10 @@ class StreamedSplit:
     def names(self) -> tuple[str, ...]:
         """What messages call the images."""
         return tuple(record.name for record in self._records)
+
+    def count_seen(self, images: SeenImages) -> int:
+        """Count the images decoded so far that are among others."""
+        return sum(digest in images for digest in self._digests.values())
 
     def images(self, indices: Sequence[int] | NDArray[np.integer[Any]] | Tensor) -> Tensor:
         """Decode images into canvases, uint8[n, 3, H, W].
@@ -68,6 +75,14 @@ class StreamedSplit:
         item = self._item(index)
         return torch.from_numpy(item.record.ignore[item.kept])
 
+    def own_boxes(self, index: int) -> Tensor:
+        """Return the objects' own boxes as float32[G, 4] in original pixels: ``boxes`` where the data has no others."""
+        return torch.from_numpy(self._item(index).own_boxes.copy())
+
+    def areas(self, index: int) -> Tensor:
+        """Return float64[G] in square original pixels: as annotated, else those of the boxes."""
+        return torch.from_numpy(self._item(index).areas)
+
     def tags(self, index: int) -> tuple[tuple[str, ...], ...]:
         """Return one tuple of tags per box of an image, or nothing where the data has no tags."""
         item = self._item(index)
@@ -98,5 +113,7 @@ class StreamedSplit:
         if not 0 <= index < len(self._records):
             raise IndexError(index)
         record = self._records[index]
-        pixels, self._fitted[index] = fit_record(record, read_pixels(record), self._canvas)
+        image = read_pixels(record)
+        self._digests[index] = pixel_digest(image)
+        pixels, self._fitted[index] = fit_record(record, image, self._canvas)
         return pixels

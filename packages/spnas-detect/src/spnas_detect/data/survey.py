@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spnas_detect.data._base import SPLITS, DetectionData, ImageRecord
+from spnas_detect.data._base import SPLITS, DetectionData, ImageRecord, object_areas
+from spnas_detect.data.cache.content import pixel_digest
 from spnas_detect.data.checks import annotation_faults, emptied_faults, placement_faults
 from spnas_detect.data.decoding import decode
 from spnas_detect.data.faults import Fault
 from spnas_detect.data.fitting import PlacedRecord, place_record
+from spnas_detect.data.overlaps import find_overlaps
 
 STRIDES = (4, 8, 16, 32)
 LEAST_SIDE = 8.0
@@ -25,7 +27,10 @@ _SAMPLE = 2000  # boxes that choices are compared on
 
 
 def statistics(records: Sequence[ImageRecord], classes: Sequence[str]) -> dict[str, Any]:
-    """Count images, boxes, classes and sizes of a split; ignored regions only by their number."""
+    """Count images, boxes, classes and sizes of a split; ignored regions only by their number.
+
+    Small, medium and large are what they are to COCO's metric, by annotated areas where there are any.
+    """
     kept = [(record.boxes[~record.ignore], record.labels[~record.ignore]) for record in records]
     total = sum(len(labels) for _, labels in kept)
     per_class = {}
@@ -35,15 +40,16 @@ def statistics(records: Sequence[ImageRecord], classes: Sequence[str]) -> dict[s
         per_class[name] = {"boxes": sum(counts), "share": share, "images": sum(count > 0 for count in counts)}
     sides = np.concatenate([np.zeros((0, 2)), *(boxes[:, 2:] - boxes[:, :2] for boxes, _ in kept)])
     areas = sides.prod(1)
+    to_coco = np.concatenate([np.zeros(0), *(object_areas(one.boxes, one.areas)[~one.ignore] for one in records)])
     return {
         "images": len(records),
         "boxes": total,
         "ignored": int(sum(record.ignore.sum() for record in records)),
         "without_boxes": sum(not len(labels) for _, labels in kept),
         "classes": per_class,
-        "small": int((areas < _SMALL).sum()),
-        "medium": int(((areas >= _SMALL) & (areas < _MEDIUM)).sum()),
-        "large": int((areas >= _MEDIUM).sum()),
+        "small": int((to_coco < _SMALL).sum()),
+        "medium": int(((to_coco >= _SMALL) & (to_coco < _MEDIUM)).sum()),
+        "large": int((to_coco >= _MEDIUM).sum()),
         "side": _quantiles(np.sqrt(areas)),
         "aspect_ratio": _quantiles(sides[:, 1] / sides[:, 0]),
         "image_width": _quantiles(np.array([record.width for record in records])),
@@ -58,11 +64,19 @@ def find_faults(data: DetectionData, *, opens_images: bool) -> list[Fault]:
         data: as ``read_data`` gives it, its faults included.
         opens_images: whether images are decoded.
     """
+    data = data.once()
     found = [*data.faults, *annotation_faults(data)]
+    records: dict[str, list[ImageRecord]] = {}
+    digests: dict[str, list[bytes]] = {}
     for split in SPLITS:
         found += _duplicates(data.splits[split])
+        records[split], digests[split] = list(data.splits[split]), []
         if opens_images:
-            found += _image_faults(data, split)
+            placed, faults = _decoded(data, split)
+            found += faults
+            records[split] = [one.record for one, _ in placed]
+            digests[split] = [digest for _, digest in placed]
+    found += [one.fault for one in find_overlaps(records, digests if opens_images else None)]
     return [*found, *(Fault("box without area", place, "left out", is_fatal=False) for place in data.dropped)]
 
 
@@ -74,23 +88,29 @@ def _duplicates(records: Sequence[ImageRecord]) -> Iterator[Fault]:
             yield Fault("duplicate box", record.name, f"{twice} box(es) occur again", is_fatal=False)
 
 
-def _image_faults(data: DetectionData, split: str) -> list[Fault]:
-    """Decode the images of a split; list those that are unreadable or of another size than their annotation says."""
+def _decoded(data: DetectionData, split: str) -> tuple[list[tuple[PlacedRecord, bytes]], list[Fault]]:
+    """Decode the images of a split, and list those that are unreadable or of another size than annotated.
+
+    Returns:
+        What decodes with the digest of its pixels, and the faults.
+    """
     found: list[Fault] = []
-    placed: list[PlacedRecord] = []
+    placed: list[tuple[PlacedRecord, bytes]] = []
     is_dropped = data.on_fault == "drop"
-    for outcome in decode(data.splits[split], lambda _, record, image: place_record(record, image)):
+    for outcome in decode(
+        data.splits[split], lambda _, record, image: (place_record(record, image), pixel_digest(image))
+    ):
         if isinstance(outcome, Fault):
             found.append(replace(outcome, is_fatal=not is_dropped))
             continue
         placed.append(outcome)
-        (width, height), record = outcome.size, outcome.record
+        (width, height), record = outcome[0].size, outcome[0].record
         if (width, height) != (record.width, record.height):
             text = f"annotated {record.width}x{record.height}, the file has {width}x{height}"
             found.append(Fault("size differs", record.name, text, is_fatal=False))
     if is_dropped and len(placed) < len(data.splits[split]):
-        found += emptied_faults(data, split, [item.record for item in placed])
-    return [*found, *placement_faults(data, split, placed)]
+        found += emptied_faults(data, split, [item.record for item, _ in placed])
+    return placed, [*found, *placement_faults(data, split, [item for item, _ in placed])]
 
 
 def recall_limit(split: str, objects: Sequence[int], most: int) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from spnas_detect.detectors.description import DetectorDescription, read_descrip
 from spnas_detect.detectors.faster_rcnn import FasterRCNN
 from spnas_detect.detectors.retinanet import RetinaNet
 from spnas_detect.detectors.settings import DetectorSettings
+from spnas_detect.detectors.training_data import TrainedOn
 from spnas_detect.heads.detections import Detections
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "DetectorSettings",
     "FasterRCNN",
     "RetinaNet",
+    "TrainedOn",
     "build_detector",
     "detector_factory",
     "read_description",

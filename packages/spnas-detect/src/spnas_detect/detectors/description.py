@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from spnas_core.encoding import Architecture
 from spnas_core.errors import SpnasError, WeightsError
 from spnas_detect.detectors.settings import DetectorSettings
+from spnas_detect.detectors.training_data import KEY, TrainedOn
 
 METADATA_KEY = "spnas"
 """Entry of a safetensors file's metadata that holds the description, as JSON."""
@@ -29,6 +30,7 @@ class DetectorDescription:
         detector: its neck and heads.
         image_size: (width, height) in pixels of the canvas that it was trained on.
         norm: what stands in for batch norm: ``batch``, ``sync``, ``group`` or ``frozen``.
+        trained_on: the training that made the weights; None for files from before they remembered it.
     """
 
     architecture: str
@@ -36,6 +38,7 @@ class DetectorDescription:
     detector: DetectorSettings
     image_size: tuple[int, int]
     norm: str = "batch"
+    trained_on: TrainedOn | None = None
 
     def metadata(self) -> dict[str, object]:
         """Return the description as plain values; ``from_metadata`` is the inverse."""
@@ -45,6 +48,7 @@ class DetectorDescription:
             "detector": self.detector.model_dump(mode="json"),
             "image_size": list(self.image_size),
             "norm": self.norm,
+            **({} if self.trained_on is None else {KEY: self.trained_on.metadata()}),
         }
 
     @classmethod
@@ -52,7 +56,7 @@ class DetectorDescription:
         """Read and check plain values; what is in them besides is left alone.
 
         Args:
-            metadata: as ``metadata`` writes it; ``norm`` may be missing.
+            metadata: as ``metadata`` writes it; ``norm`` and ``trained_on`` may be missing.
             source: what messages call the file.
 
         Raises:
@@ -86,7 +90,8 @@ class DetectorDescription:
             raise WeightsError(f"{source} says that its image_size is {size!r}: it must be width and height in pixels")
         if not isinstance(norm, str):
             raise WeightsError(f"{source} says that its norm is {norm!r}: it must be a name")
-        return cls(str(architecture), tuple(classes), detector, (size[0], size[1]), norm)
+        trained_on = TrainedOn.from_metadata(metadata[KEY], source) if KEY in metadata else None
+        return cls(str(architecture), tuple(classes), detector, (size[0], size[1]), norm, trained_on)
 
 
 def read_description(path: Path) -> DetectorDescription:

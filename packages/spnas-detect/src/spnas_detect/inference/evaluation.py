@@ -1,6 +1,8 @@
 """Scoring a trained detector on a split of a data set."""
 
-from collections.abc import Mapping, Sequence
+import pickle
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -10,22 +12,25 @@ from torch import Tensor
 from spnas_core.errors import ConfigError, DataError, suggestion
 from spnas_core.plugins import registry
 from spnas_detect.data import CachedSplit, DetectionData, StreamedSplit, open_data
-from spnas_detect.data._base import SPLITS
+from spnas_detect.data._base import SPLITS, split_title
 from spnas_detect.data.checks import split_faults
 from spnas_detect.data.decoding import drop_unreadable
 from spnas_detect.data.faults import refuse
-from spnas_detect.detectors import read_description
+from spnas_detect.detectors import DetectorDescription, read_description
 from spnas_detect.detectors.loading import load_detector
-from spnas_detect.devices import choose_device
+from spnas_detect.devices import check_devices, choose_device
 from spnas_detect.folders import explained_writing, make_folder, writing_into
+from spnas_detect.inference.confusion import confusion
 from spnas_detect.inference.matching import match_images
 from spnas_detect.inference.memory import explained_memory
 from spnas_detect.inference.outputs import refuse_foreign, write_document
+from spnas_detect.inference.plots import prepare_plots, write_plots
 from spnas_detect.inference.prediction import BATCH_SIZE, Report
 from spnas_detect.inference.report import DESCRIPTION, EvaluationReport, class_results, worst_images
 from spnas_detect.inference.sources import WeightsSource, find_weights
 from spnas_detect.inference.worst import draw_worst
-from spnas_detect.metrics import metric_factory
+from spnas_detect.metrics import CocoMetric, metric_factory
+from spnas_detect.processes import ALONE, Processes, joined_processes, launch
 from spnas_detect.training.loop import score
 
 DOCUMENT = "evaluation.json"
@@ -42,27 +47,32 @@ def evaluate(
     data_seed: int | None = None,
     data_options: Mapping[str, Any] | None = None,
     out: Path | str | None = None,
+    curves: Path | str | None = None,
     worst: int = WORST_IMAGES,
     score_threshold: float = 0.5,
     device: str = "auto",
     batch_size: int = BATCH_SIZE,
+    devices: int = 1,
     report: Report | None = None,
 ) -> EvaluationReport:
     """Score a detector on a split, as ``spnas evaluate`` does.
 
     Args:
-        weights: a weights file, a run for its best candidate, or ``RUN:ID``.
-        data: data set as ``KIND`` or ``KIND:PATH``; None takes the run's.
+        weights: a weights file, the folder of a training, a run for its best candidate, or ``RUN:ID``.
+        data: data set as ``KIND`` or ``KIND:PATH``; None takes the one that was trained on.
         split: ``train``, ``validation`` or ``test``.
-        metrics: names of registered metrics; None takes the run's, or COCO's.
-        data_seed: of carved splits and generated images: give the training's, or the test images are others. None takes
-            the run's, or 0.
-        data_options: of the kind of data; None takes the run's where the data is the run's too.
+        metrics: names of registered metrics; None takes the training's, or COCO's.
+        data_seed: of carved splits and generated images: another one than the training's has other test images. None
+            takes the training's, or 0.
+        data_options: of the kind of data; None takes the training's where its data is taken.
         out: folder for ``evaluation.json`` and pictures of the worst images; None writes nothing.
+        curves: folder for precision against recall and the confusion matrix, as plots and as CSV; None writes none.
         worst: how many images of lowest F1 are listed, and drawn.
         score_threshold: in 0…1, of detections that count as found or false; the metrics see every detection.
         device: ``auto`` is CUDA where there is one.
         batch_size: images per forward pass.
+        devices: processes that detect together, each on a GPU of its own where there are GPUs; the numbers are those of
+            one.
         report: told how far it is.
 
     Raises:
@@ -70,6 +80,7 @@ def evaluate(
         DataError: the data cannot be used, or its classes are not the detector's.
         ConfigError: a setting out of its range, or memory that does not suffice.
         PluginError: an unknown metric.
+        EvaluationError: one of several processes has died.
     """
     if not 0 <= score_threshold <= 1:
         raise ConfigError(f"score threshold {score_threshold} is no score: it must be in 0…1")
@@ -77,59 +88,131 @@ def evaluate(
         raise ConfigError(
             f"batch size {batch_size} must be at least 1, and the number of worst images {worst} at least 0"
         )
+    if devices < 1:
+        raise ConfigError(f"devices is {devices}: it must be at least 1")
     if split not in SPLITS:
         raise DataError(f"there is no split {split!r}{suggestion(split, SPLITS)}")
     source = find_weights(weights)
-    settings = _run_settings(source)
-    names = tuple(metrics if metrics is not None else settings.get("metrics", DEFAULT_METRICS))
-    factories = [metric_factory(name) for name in names]
+    job = _Job(
+        source, data, split, metrics, data_seed, data_options, out, curves, worst, score_threshold, device, batch_size
+    )
+    if devices == 1:
+        return cast("EvaluationReport", _evaluate(job, report, ALONE))
+    check_devices(devices, choose_device(device))
+    with tempfile.TemporaryDirectory(prefix="spnas-") as place:
+        file = Path(place) / "report"
+        launch(_take_part, (job, report, file), devices, consequence="lower --batch-size if memory was short")
+        if not file.exists():  # ended by a signal
+            raise KeyboardInterrupt
+        return cast("EvaluationReport", pickle.loads(file.read_bytes()))  # noqa: S301 - our own
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The arguments of ``evaluate``, as several processes share them."""
+
+    source: WeightsSource
+    data: str | None
+    split: str
+    metrics: Sequence[str] | None
+    data_seed: int | None
+    data_options: Mapping[str, Any] | None
+    out: Path | str | None
+    curves: Path | str | None
+    worst: int
+    score_threshold: float
+    device: str
+    batch_size: int
+
+
+def _take_part(job: _Job, report: Report | None, file: Path) -> None:
+    """Evaluate in one of several processes; the first one leaves the report."""
+    device = choose_device(job.device)
+    with joined_processes(device.type) as processes:
+        if device.type == "cuda":
+            job = replace(job, device=f"cuda:{processes.local_rank}")
+        result = _evaluate(job, report if processes.is_first else None, processes)
+        if result is not None:
+            file.write_bytes(pickle.dumps(result))
+
+
+def _evaluate(job: _Job, report: Report | None, processes: Processes) -> EvaluationReport | None:
+    """Evaluate, and write the files; the report is the first process's."""
+    source, split = job.source, job.split
     description = read_description(source.path)
-    opened = _open(data, data_seed, data_options, settings)
+    settings = source.settings or _remembered(description)
+    names = tuple(job.metrics if job.metrics is not None else settings.get("metrics") or DEFAULT_METRICS)
+    factories = [metric_factory(name) for name in names]
+    opened = _open(job.data, job.data_seed, job.data_options, settings)
     check_classes(description.classes, opened.classes, str(source.path), opened.spec)
     opened = drop_unreadable(opened, [split])
     records = opened.splits[split]
     if not any((~record.ignore).any() for record in records):
         raise DataError(f"the {split} split of {opened.spec} has no box to be found among its {len(records)} images")
     refuse(opened.spec, split_faults(opened, split))
-    folder = None if out is None else Path(out)
-    if folder is not None:
-        with explained_writing(folder):
-            refuse_foreign([folder / DOCUMENT], DESCRIPTION)
-    where = choose_device(device)
+    folder, plots = (None if path is None else Path(path) for path in (job.out, job.curves))
+    if processes.is_first:
+        _prepare(folder, plots)  # before what may take hours
+    where = choose_device(job.device)
     detector, description = load_detector(source.path, where)
-    if folder is not None:
-        make_folder(folder)  # before what may take hours
-    images = StreamedSplit(records, description.image_size)
-    recorder = _Recorder(len(records), report)
-    with explained_memory(batch_size, description.image_size, where):
+    images, recorder = StreamedSplit(records, description.image_size), _Recorder()
+    with explained_memory(job.batch_size, description.image_size, where):
         scores = score(
             detector,
             cast("CachedSplit", images),  # reads alike
             [*(factory.build(opened.classes) for factory in factories), recorder],
-            batch_size=batch_size,
+            batch_size=job.batch_size,
             device=where,
+            precision=_precision(description, settings),
+            processes=processes,
+            tell=report or (lambda *_: None),
         )
+    seen = processes.collect(_seen(images, description))
+    if not processes.is_first:
+        return None
     main = tuple(spec.name for factory in factories for spec in factory.specs)
-    matches = match_images(recorder.predictions, recorder.targets, len(opened.classes), score_threshold)
+    matches = match_images(recorder.predictions, recorder.targets, len(opened.classes), job.score_threshold)
     result = EvaluationReport(
         source.path,
         description,
         opened.spec,
-        split,
+        split_title(split, tests_on_validation=opened.tests_on_validation),
         len(records),
-        score_threshold,
+        job.score_threshold,
         scores,
         main,
         tuple(class_results(matches, opened.classes, scores, main)),
-        tuple(worst_images(matches, images.names, worst)),
+        tuple(worst_images(matches, images.names, job.worst)),
         opened.remarks,
+        tuple(_warnings(sum(seen), len(records), split)),
+        None if plots is None else confusion(matches, opened.classes),
     )
-    if folder is None:
-        return result
-    with writing_into(folder):
-        result = replace(result, worst=draw_worst(result, records, matches, folder))
-        write_document(folder / DOCUMENT, result.as_dict())
+    if plots is not None and result.confusion is not None:
+        coco = CocoMetric(opened.classes)
+        coco.process(recorder.predictions, recorder.targets)
+        write_plots(plots, coco.precision_recall(), result.confusion, job.score_threshold)
+    if folder is not None:
+        with writing_into(folder):
+            result = replace(result, worst=draw_worst(result, records, matches, folder))
+            write_document(folder / DOCUMENT, result.as_dict())
     return result
+
+
+def _prepare(folder: Path | None, plots: Path | None) -> None:
+    """Make the folders that results go to, and see to it that nothing foreign is overwritten there."""
+    if folder is not None:
+        with explained_writing(folder):
+            refuse_foreign([folder / DOCUMENT], DESCRIPTION)
+        make_folder(folder)
+    if plots is not None:
+        prepare_plots(plots)
+
+
+def _precision(description: DetectorDescription, settings: Mapping[str, Any]) -> str:
+    """Return the training's precision: as its file remembers it, else as its settings have it."""
+    if description.trained_on is not None:
+        return description.trained_on.precision
+    return str(settings.get("training", {}).get("precision", "auto"))
 
 
 def check_classes(own: Sequence[str], others: Sequence[str], weights: str, data: str) -> None:
@@ -154,12 +237,8 @@ def check_classes(own: Sequence[str], others: Sequence[str], weights: str, data:
     )
 
 
-@dataclass
 class _Recorder:
     """A metric that scores nothing and keeps everything."""
-
-    total: int
-    report: Report | None
 
     def reset(self) -> None:
         """Forget all images."""
@@ -170,18 +249,29 @@ class _Recorder:
         """Take in a batch of images."""
         self.predictions += predictions
         self.targets += targets
-        if self.report is not None:
-            self.report(len(self.targets), self.total)
 
     def evaluate(self) -> dict[str, float]:
         """Score nothing."""
         return {}
 
 
-def _run_settings(source: WeightsSource) -> Mapping[str, Any]:
-    """Return the ``[task]`` table of the run that the weights come from, if it trained detectors."""
-    settings = source.candidate.settings if source.candidate is not None else {}
-    return settings if settings.get("name") == "detection" else {}
+def _remembered(description: DetectorDescription) -> Mapping[str, Any]:
+    """Return what a weights file remembers of its training, as settings have it; nothing for older files."""
+    return {} if description.trained_on is None else description.trained_on.metadata()
+
+
+def _seen(images: StreamedSplit, description: DetectorDescription) -> int:
+    """Count the images that were decoded here and that the detector was trained on."""
+    return 0 if description.trained_on is None else images.count_seen(description.trained_on.images)
+
+
+def _warnings(count: int, total: int, split: str) -> Iterator[str]:
+    """Say how many of the images that were scored on the detector was trained on."""
+    if count:
+        yield (
+            f"{count} of {total} {split} images are among those that the weights were trained on: the scores are too "
+            "good; score on images that they have not seen"
+        )
 
 
 def _open(
@@ -190,7 +280,7 @@ def _open(
     own = settings.get("data")
     spec = own if data is None else data
     if spec is None:
-        raise ConfigError("a weights file does not say which data to score on: name it with --data")
+        raise ConfigError("the weights file does not say which data to score on: name it with --data")
     if options is None:
         options = settings.get("data_options", {}) if spec == own else {}
     seed = settings.get("data_seed", 0) if seed is None else seed

@@ -137,7 +137,7 @@ def predict(
     """Detect objects in image files, as ``spnas predict`` does.
 
     Args:
-        weights: a weights file, a run for its best candidate, or ``RUN:ID``.
+        weights: a weights file, the folder of a training, a run for its best candidate, or ``RUN:ID``.
         images: files, folders and patterns.
         out: folder for a picture of each image and for ``predictions.json``; None writes nothing.
         score_threshold: in 0…1; detections below it are left out. The detector has a lower one of its own.

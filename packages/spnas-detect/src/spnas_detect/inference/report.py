@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spnas_detect.detectors import DetectorDescription
+from spnas_detect.inference.confusion import Confusion
 from spnas_detect.inference.matching import FALSE, ImageMatches
 
 DESCRIPTION = "made by spnas evaluate"
@@ -65,7 +66,7 @@ class EvaluationReport:
         weights: file that was used.
         description: the detector.
         data: spec of the data set.
-        split: that was scored on.
+        split: that was scored on; ``test = validation`` where the test images are the validation images.
         images: number of images.
         score_threshold: of ``found`` and ``false``; metrics see every detection.
         metrics: everything that the metrics gave, by name; NaN where undefined.
@@ -73,6 +74,8 @@ class EvaluationReport:
         classes: in the order of the labels.
         worst: images of lowest F1, the worst first.
         notes: what the data set had to say.
+        warnings: why the scores may not be what they seem.
+        confusion: what is taken for what; None where nobody asked.
     """
 
     weights: Path
@@ -86,6 +89,8 @@ class EvaluationReport:
     classes: tuple[ClassResult, ...]
     worst: tuple[ImageResult, ...]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    confusion: Confusion | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain values; NaN becomes None."""
@@ -123,6 +128,8 @@ class EvaluationReport:
                 for result in self.worst
             ],
             "notes": list(self.notes),
+            "warnings": list(self.warnings),
+            **({} if self.confusion is None else {"confusion": self.confusion.counts.tolist()}),
         }
 
 

@@ -1,7 +1,9 @@
 """Which weights file a user means."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from spnas_core.errors import WeightsError
 from spnas_core.plugins import plugin_manager
@@ -10,34 +12,58 @@ from spnas_core.tasks import ResolvedCandidate
 
 @dataclass(frozen=True)
 class WeightsSource:
-    """A weights file, and the run that it belongs to.
+    """A weights file, and what it was trained by.
 
     Attributes:
         path: of the file.
-        candidate: what it was found by; None where the file itself was named.
+        settings: of the run or the training that it was found by, as plain values; empty where the file itself was
+            named, or the run trained no detectors.
     """
 
     path: Path
-    candidate: ResolvedCandidate | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 def find_weights(reference: Path | str) -> WeightsSource:
-    """Find the weights of ``FILE``, of ``RUN`` (its best candidate), or of ``RUN:ID``.
+    """Find the weights of ``FILE``, of ``TRAINING`` (a folder of ``spnas train``), ``RUN`` (its best), or ``RUN:ID``.
 
     Raises:
-        WeightsError: there is no such file or run, or the run has not kept these weights.
+        WeightsError: there is no such file, folder or run, the training has not ended, or the run has not kept these
+            weights.
         ArchiveError: the run has no such candidate.
+        ConfigError: the training's settings cannot be read.
     """
     path = Path(reference)
     if path.is_file():
         return WeightsSource(path)
+    if (training := _training_in(path)) is not None:
+        return training
     candidate: ResolvedCandidate | None = plugin_manager().hook.spnas_resolve_candidate(reference=str(reference))
     if candidate is None:
         if path.is_dir():
-            raise WeightsError(f"folder {path} holds no run: name the folder of a run, or a weights file")
-        raise WeightsError(f"{path} does not exist: name a weights file, or a run as RUN or RUN:ID")
+            raise WeightsError(
+                f"folder {path} holds no run and no training: name the folder of one of them, or a weights file"
+            )
+        raise WeightsError(
+            f"{path} does not exist: name a weights file, the folder of a training, or a run as RUN or RUN:ID"
+        )
     if candidate.weights is None:
         raise WeightsError(
             f"the weights of {reference} were not kept: choose a candidate that spnas candidates lists with --pareto"
         )
-    return WeightsSource(candidate.weights, candidate)
+    of_detector = candidate.settings.get("name") == "detection"
+    return WeightsSource(candidate.weights, candidate.settings if of_detector else {})
+
+
+def _training_in(path: Path) -> WeightsSource | None:
+    """Return what a folder of ``spnas train`` holds; None for anything else."""
+    from spnas_detect.jobs.folder import TrainFolder
+
+    folder = TrainFolder(path)
+    if not folder.config.is_file():
+        return None
+    if not folder.weights.is_file():
+        raise WeightsError(
+            f"the training in {path} has no weights yet: go on with spnas train --out {path} --resume, or wait"
+        )
+    return WeightsSource(folder.weights, folder.read_settings().as_dict())

@@ -14,7 +14,7 @@ from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_detect.folders import explained_writing
 from spnas_detect.jobs.checks import check_buildable, check_settings
-from spnas_detect.jobs.folder import TrainFolder, check_same_data, flattened, read_scores
+from spnas_detect.jobs.folder import TrainFolder, check_same_data, flattened, read_scores, scored_split
 from spnas_detect.jobs.monitor import Monitor, Silent
 from spnas_detect.jobs.session import TrainingResult, train
 from spnas_detect.jobs.settings import MAY_CHANGE, TrainSettings
@@ -56,11 +56,13 @@ class Comparison:
         metric: that the scores are of.
         seeds: of the trainings.
         compared: in the order given.
+        split: what the images are called that the scores are of: ``test``, or ``test = validation``.
     """
 
     metric: str
     seeds: tuple[int, ...]
     compared: tuple[Compared, ...]
+    split: str
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as JSON has it, None where undefined."""
@@ -79,7 +81,7 @@ class Comparison:
                     "difference": difference,
                 }
             )
-        return {"metric": self.metric, "split": "test", "seeds": list(self.seeds), "architectures": rows}
+        return {"metric": self.metric, "split": self.split, "seeds": list(self.seeds), "architectures": rows}
 
 
 def compare(
@@ -120,9 +122,8 @@ def compare(
                 if result.stopped_by:
                     return result
             scores[place].append(read_scores(folder.path)[metric])
-    comparison = Comparison(
-        metric, numbers, tuple(_compared(one, row, scores[0]) for one, row in zip(settings, scores, strict=True))
-    )
+    compared = tuple(_compared(one, row, scores[0]) for one, row in zip(settings, scores, strict=True))
+    comparison = Comparison(metric, numbers, compared, scored_split(folders[0, numbers[0]].path))
     _write(out / RESULT, comparison.as_dict())
     return comparison
 

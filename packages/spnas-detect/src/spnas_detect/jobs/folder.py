@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from spnas_core.commands.json_text import to_json
 from spnas_core.configuration import read_toml, validate, write_toml
@@ -134,12 +135,24 @@ def read_scores(path: Path) -> dict[str, float]:
     Raises:
         ConfigError: there are none.
     """
-    file = TrainFolder(path).scores
+    stored = _stored(path, "scores")
+    return {name: math.nan if value is None else float(value) for name, value in stored.items()}
+
+
+def scored_split(path: Path) -> str:
+    """Return what the images are called that the scores of a training's folder are of.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    return str(_stored(path, "split"))
+
+
+def _stored(path: Path, key: str) -> Any:
     try:
-        stored = json.loads(file.read_text(encoding="utf-8"))["scores"]
+        return json.loads(TrainFolder(path).scores.read_text(encoding="utf-8"))[key]
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"{path} holds no scores of a finished training ({error}): go on with --resume") from None
-    return {name: math.nan if value is None else float(value) for name, value in stored.items()}
 
 
 def flattened(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:

@@ -17,11 +17,12 @@ from spnas_core.durable import replace_durably
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, DataError
 from spnas_core.lock import FolderLock
+from spnas_detect.data._base import split_title
 from spnas_detect.detectors import Detector, build_detector
 from spnas_detect.devices import choose_device
 from spnas_detect.folders import explained_writing, make_folder, new_folder
 from spnas_detect.jobs.checks import check_buildable, check_settings
-from spnas_detect.jobs.folder import TrainFolder, check_same_data, read_scores
+from spnas_detect.jobs.folder import TrainFolder, check_same_data, read_scores, scored_split
 from spnas_detect.jobs.inheriting import inherited
 from spnas_detect.jobs.monitor import Monitor, Silent, Speedometer
 from spnas_detect.jobs.settings import TrainSettings
@@ -67,6 +68,7 @@ class TrainingResult:
         steps: of the whole training.
         stopped_by: the signal that stopped it before its end; 0 where none did.
         scores: by name, NaN where undefined; empty where it was stopped.
+        split: what the images are called that they are of: ``test``, ``validation``, or ``test = validation``.
     """
 
     folder: Path
@@ -74,6 +76,7 @@ class TrainingResult:
     steps: int
     stopped_by: int = 0
     scores: Mapping[str, float] = field(default_factory=dict)
+    split: str = ""
 
     @property
     def weights(self) -> Path:
@@ -137,7 +140,9 @@ def _trained(
     if not values:  # ended by a signal before the first step
         return TrainingResult(folder.path, 0, 0, signal.SIGTERM)
     step, steps, stopped_by, scored = values[0]
-    return TrainingResult(folder.path, step, steps, stopped_by, read_scores(folder.path) if scored else {})
+    if not scored:
+        return TrainingResult(folder.path, step, steps, stopped_by)
+    return TrainingResult(folder.path, step, steps, stopped_by, read_scores(folder.path), scored_split(folder.path))
 
 
 @contextmanager
@@ -248,8 +253,7 @@ class _Session:
         stopped_by = self._train(trainer)
         if stopped_by:
             return trainer.step, trainer.steps, stopped_by, False
-        if self.processes.is_first:
-            self._finish(trainer, began)
+        self._finish(trainer, began)
         return trainer.step, trainer.steps, 0, self.processes.is_first
 
     def _detector(self, before: CheckpointState | None) -> nn.Module:
@@ -334,16 +338,16 @@ class _Session:
         return 0
 
     def _validate(self, trainer: Trainer, epoch: int, scalars: Scalars | None) -> None:
-        """Score on validation images, in the first process; the others wait, and are told the score."""
-        value = math.nan
-        if self.processes.is_first:
-            main = self.metrics[0].specs[0]
-            with trainer.average.applied() if trainer.average is not None else nullcontext():
-                scores = self._score(trainer.detector, "validation")
+        """Score on validation images, all processes together; the first one keeps the best weights and tells the score."""
+        main, value = self.metrics[0].specs[0], math.nan
+        with trainer.average.applied() if trainer.average is not None else nullcontext():
+            scores = self._score(trainer.detector, "validation")
+            if self.processes.is_first:
                 value = scores[main.name]
                 found = standing([*self.scored, Scored(epoch, value)], main)
                 if found is not None and found.waited == 0:
                     self._save(trainer.detector, self.folder.best)
+        if self.processes.is_first:
             self.monitor.message(f"epoch {epoch}: validation {main.name} {value:.3f}")
             if scalars is not None:
                 scalars.add(trainer.step, {f"validation/{name}": value for name, value in scores.items()})
@@ -363,31 +367,38 @@ class _Session:
         return reason is not None
 
     def _finish(self, trainer: Trainer, began: float) -> None:
-        """Write the weights and the scores."""
+        """Write the weights, in the first process, and the scores, which all find together."""
         if trainer.average is not None:
             trainer.average.apply()
-        self._save(trainer.detector, self.folder.weights)
+        if self.processes.is_first:
+            self._save(trainer.detector, self.folder.weights)
         split = self.settings.score_split
-        self.monitor.message(f"scoring on {len(self.data.split(split))} {split} images")
-        self.folder.write_scores(self._score(trainer.detector, split), split=split, seconds=time.monotonic() - began)
+        title = split_title(split, tests_on_validation=self.data.tests_on_validation)
+        self.monitor.message(f"scoring on {len(self.data.split(split))} {title} images")
+        scores = self._score(trainer.detector, split)
+        if self.processes.is_first:
+            self.folder.write_scores(scores, split=title, seconds=time.monotonic() - began)
 
     def _save(self, detector: nn.Module, file: Path) -> None:
         """Write weights; the file is complete or absent."""
         temporary = file.with_name(f".{file.name}")
-        description = describe_detector(self.architecture, self.data.classes, self.settings)
-        save_weights(detector, temporary, description.metadata())
+        said = describe_detector(self.architecture, self.data, self.settings, self.device, self.settings.init)
+        save_weights(detector, temporary, said.metadata())
         replace_durably(temporary, file)
 
     def _score(self, detector: nn.Module, split: str) -> dict[str, float]:
+        """Score the detector of the first process, whose norms have statistics of their own; see ``score``."""
         training = self.settings.training
-        return score(
-            cast("Detector", detector),
-            self.data.split(split),
-            [factory.build(self.data.classes) for factory in self.metrics],
-            batch_size=max(1, training.batch_size // (training.accumulate * self.processes.count)),
-            device=self.device,
-            precision=training.precision,
-        )
+        with self.processes.alike(list(detector.buffers())):
+            return score(
+                cast("Detector", detector),
+                self.data.split(split),
+                [factory.build(self.data.classes) for factory in self.metrics],
+                batch_size=max(1, training.batch_size // (training.accumulate * self.processes.count)),
+                device=self.device,
+                precision=training.precision,
+                processes=self.processes,
+            )
 
     def _scalars(self, step: int) -> AbstractContextManager[Scalars | None]:
         if not self.processes.is_first:

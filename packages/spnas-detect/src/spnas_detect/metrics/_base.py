@@ -23,7 +23,8 @@ class Metric(Protocol):
             predictions: per image ``boxes`` [K, 4], ``scores`` [K] and ``labels`` [K] in 1…C.
             targets: per image ``boxes`` [G, 4], ``labels`` [G] in 1…C, ``ignore`` bool[G], where neither a
                 hit nor a miss counts, ``size`` (width, height), and ``tags``, one tuple of texts per box or
-                nothing where the data has none.
+                nothing where the data has none. Perhaps ``own_boxes`` [G, 4] and ``areas`` [G], see ``ImageRecord``;
+                without them they are the boxes, and theirs.
 
         Raises:
             ValueError: lists or arrays whose lengths differ, labels outside 1…C, boxes that are not finite or

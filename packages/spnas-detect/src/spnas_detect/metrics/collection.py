@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spnas_detect.data._base import object_areas
 from spnas_detect.metrics._base import Values
 
 
@@ -38,13 +39,23 @@ class Truths(NamedTuple):
         boxes: float64[G, 4] of (x1, y1, x2, y2) in original pixels.
         labels: int64[G] in 1…C.
         ignore: bool[G], where neither a hit nor a miss counts.
+        own_boxes: float64[G, 4], those of the objects without what belongs to them.
+        areas: float64[G] in square pixels, of the objects.
         images: int64[G], the image's number from 0.
     """
 
     boxes: NDArray[np.float64]
     labels: NDArray[np.int64]
     ignore: NDArray[np.bool_]
+    own_boxes: NDArray[np.float64]
+    areas: NDArray[np.float64]
     images: NDArray[np.int64]
+
+
+_BOX = np.dtype((np.float64, 4))
+_OF_DETECTIONS = (_BOX, np.dtype(np.float64), np.dtype(np.int64))
+_OF_TRUTHS = (_BOX, np.dtype(np.int64), np.dtype(np.bool_), _BOX, np.dtype(np.float64))
+_NUMBER = np.dtype(np.int64)
 
 
 class Collection:
@@ -75,15 +86,18 @@ class Collection:
             boxes, labels, ignore = _columns(target, "labels", "ignore")
             if not len(boxes) == len(labels) == len(ignore):
                 raise ValueError(f"a target has {len(boxes)} boxes, {len(labels)} labels, {len(ignore)} ignore flags")
-            true.append((boxes, labels, ignore))
+            own = _array(target["own_boxes"]).reshape(-1, 4) if "own_boxes" in target else boxes
+            areas = _array(target["areas"]).reshape(-1) if "areas" in target else object_areas(boxes)
+            if not len(boxes) == len(own) == len(areas):
+                raise ValueError(f"a target has {len(boxes)} boxes, {len(own)} own boxes, {len(areas)} areas")
+            true.append((boxes, labels, ignore, own, areas))
         if not found:
             return
-        boxes, scores, labels = _join(found, (np.float64, np.float64, np.int64))
-        detections = Detections(boxes, scores, labels, self._numbers(found))
-        boxes, labels, ignore = _join(true, (np.float64, np.int64, np.bool_))
-        truths = Truths(boxes, labels, ignore, self._numbers(true))
+        detections = Detections(*[*_join(found, _OF_DETECTIONS), self._numbers(found)])
+        truths = Truths(*[*_join(true, _OF_TRUTHS), self._numbers(true)])
         _check_boxes("a prediction", detections.boxes)
         _check_boxes("a target", truths.boxes)
+        _check_boxes("a target", truths.own_boxes)
         _check_labels(detections.labels, self._classes)
         _check_labels(truths.labels, self._classes)
         if np.isnan(detections.scores).any():
@@ -94,13 +108,11 @@ class Collection:
 
     def detections(self) -> Detections:
         """Join all detections."""
-        columns = _join(self._detections, (np.float64, np.float64, np.int64, np.int64))
-        return Detections(*columns)
+        return Detections(*_join(self._detections, (*_OF_DETECTIONS, _NUMBER)))
 
     def truths(self) -> Truths:
         """Join all annotations."""
-        columns = _join(self._truths, (np.float64, np.int64, np.bool_, np.int64))
-        return Truths(*columns)
+        return Truths(*_join(self._truths, (*_OF_TRUTHS, _NUMBER)))
 
     def _numbers(self, images: Sequence[tuple[NDArray[Any], ...]]) -> NDArray[np.int64]:
         counts = [len(columns[0]) for columns in images]
@@ -118,13 +130,13 @@ def _array(values: Values) -> NDArray[Any]:
     return np.asarray(values)
 
 
-def _join(parts: Sequence[tuple[NDArray[Any], ...]], types: tuple[type[np.generic], ...]) -> list[NDArray[Any]]:
-    """Join each column, the first of which holds boxes, and convert it."""
+def _join(parts: Sequence[tuple[NDArray[Any], ...]], types: Sequence[np.dtype[Any]]) -> list[NDArray[Any]]:
+    """Join each column and convert it."""
     joined: list[NDArray[Any]] = []
     for position, dtype in enumerate(types):
-        none = np.zeros((0, 4) if position == 0 else 0, dtype)
+        none: NDArray[Any] = np.zeros(0, dtype)  # [0, 4] of boxes
         columns = [none, *(part[position] for part in parts)]
-        joined.append(np.concatenate(columns, dtype=dtype, casting="unsafe"))
+        joined.append(np.concatenate(columns, dtype=none.dtype, casting="unsafe"))
     return joined
 
 

@@ -104,7 +104,8 @@ class LamrMetric:
     """Log-average miss rates per class and difficulty, with the other class tolerated or not; lower is better.
 
     ``LAMR/<class>/<difficulty>`` for pedestrian and rider, reasonable, small, occluded and all; with ``/tolerant``
-    behind it, boxes of the other class are ignored, and without they are left out. Among the ignored annotations
+    behind it, boxes of the other class are ignored, and without they are left out. A rider is united with the vehicle
+    where riders are scored; tolerated, it is the person alone. Among the ignored annotations
     only the two kinds of far-away groups play a part, recognised by their identity among the tags. Of equal overlaps
     a detection takes the truth that was annotated last; of equal scores the earlier detection comes first.
 
@@ -149,7 +150,7 @@ class LamrMetric:
         truths, detections = self._seen.truths(), self._seen.detections()
         facts = np.asarray(self._facts, np.int64).reshape(-1, len(_Facts._fields))
         occlusion, truncation, is_excused, region = facts.T
-        boxes = _clip(truths.boxes)
+        boxes, own_boxes = _clip(truths.boxes), _clip(truths.own_boxes)
         heights = boxes[:, 3] - boxes[:, 1]
         found: dict[str, float] = {}
         for position, name in enumerate(REGIONS):
@@ -159,6 +160,7 @@ class LamrMetric:
             is_other = self._is_person(truths) & ~is_own
             must = is_own & (is_excused == 0) if name == "pedestrian" else is_own
             chosen = _of_class(detections, label)
+            compared = np.where(is_other[:, None], own_boxes, boxes)
             for difficulty in DIFFICULTIES:
                 real = must & difficulty.holds(heights, occlusion, truncation)
                 kept = _of_height(chosen, difficulty)
@@ -170,7 +172,7 @@ class LamrMetric:
                         kept.boxes,
                         kept.scores,
                         kept.images,
-                        boxes[places],
+                        compared[places],
                         truths.images[places],
                         ~real[places],
                         iou_threshold=_IOU,

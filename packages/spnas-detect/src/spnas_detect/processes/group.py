@@ -1,7 +1,7 @@
 """One training in several processes: who this process is, and what the processes tell each other."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -59,6 +59,33 @@ class Processes:
         gathered = [torch.empty_like(tensor) for _ in range(self.count)]
         distributed.all_gather(gathered, tensor, self.patient)
         return gathered
+
+    @contextmanager
+    def alike(self, tensors: Sequence[Tensor]) -> Iterator[None]:
+        """Give all processes the first one's values of tensors for a while, such as of norms' statistics.
+
+        They wait for each other first, for as long as it takes.
+        """
+        if self.count == 1:
+            yield
+            return
+        self.wait()
+        kept = [tensor.clone() for tensor in tensors]
+        for tensor in tensors:
+            distributed.broadcast(tensor, 0)
+        try:
+            yield
+        finally:
+            for tensor, own in zip(tensors, kept, strict=True):
+                tensor.copy_(own)
+
+    def collect(self, value: Any) -> list[Any]:
+        """Return a value of each process, in order of rank, to the first one; nothing to the others."""
+        if self.patient is None:
+            return [value]
+        gathered: list[Any] | None = [None] * self.count if self.is_first else None
+        distributed.gather_object(value, gathered, dst=0, group=self.patient)
+        return gathered or []
 
     def gather_values(self, value: Any) -> list[Any]:
         """Return a plain value of each process in order of rank."""

@@ -52,7 +52,12 @@ class Outcome:
     moment: float = 0.0
 
 
-def launch(function: Callable[..., Any], arguments: Sequence[Any], processes: int) -> list[Any]:
+_OF_TRAINING = "the training has stopped; go on with --resume, and lower training.batch_size if memory was short"
+
+
+def launch(
+    function: Callable[..., Any], arguments: Sequence[Any], processes: int, *, consequence: str = _OF_TRAINING
+) -> list[Any]:
     """Call a function in several new processes of this machine, which find each other as under torchrun.
 
     SIGINT and SIGTERM are passed on; the processes have half a minute to end.
@@ -61,6 +66,7 @@ def launch(function: Callable[..., Any], arguments: Sequence[Any], processes: in
         function: at module level; returns a plain value that JSON can hold.
         arguments: picklable.
         processes: number of them.
+        consequence: what a user is told behind how a process has died.
 
     Returns:
         The values in order of rank; None for a process that was ended by a signal before it had one.
@@ -90,18 +96,18 @@ def launch(function: Callable[..., Any], arguments: Sequence[Any], processes: in
         except ChildFailedError as error:
             outcomes = _read(Path(folder), processes)
             rank, failure = error.get_first_failure()
-            _explain(outcomes, rank, failure.pid, failure.exitcode)
+            _explain(outcomes, rank, failure.pid, failure.exitcode, consequence)
         except SignalException:
             outcomes = _read(Path(folder), processes)
             if any(outcome is not None and outcome.ending == "refused" for outcome in outcomes):
-                _explain(outcomes, 0, 0, 0)
+                _explain(outcomes, 0, 0, 0, consequence)
         else:
             outcomes = _read(Path(folder), processes)
     return [None if outcome is None else outcome.value for outcome in outcomes]
 
 
-def _explain(outcomes: Sequence[Outcome | None], rank: int, process: int, exit_code: int) -> None:
-    """Raise what ended the training: the first process's own words, or how a silent one has died."""
+def _explain(outcomes: Sequence[Outcome | None], rank: int, process: int, exit_code: int, consequence: str) -> None:
+    """Raise what ended the work: the first process's own words, or how a silent one has died."""
     spoken = [outcome for outcome in outcomes if outcome is not None]
     causes = sorted((o for o in spoken if o.ending not in {"done", "deserted"}), key=lambda o: o.moment)
     if causes:
@@ -114,12 +120,9 @@ def _explain(outcomes: Sequence[Outcome | None], rank: int, process: int, exit_c
     last_words = outcomes[rank]
     if last_words is None:
         how = f"was killed by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"ended with code {exit_code}"
-        raise EvaluationError(
-            f"rank {rank} (process {process}) {how}: the training has stopped; go on with --resume, and lower "
-            "training.batch_size if memory was short"
-        )
+        raise EvaluationError(f"rank {rank} (process {process}) {how}: {consequence}")
     raise EvaluationError(
-        f"rank {rank} (process {process}) had no answer from the others: {last_words.text}; go on with --resume"
+        f"rank {rank} (process {process}) had no answer from the others: {last_words.text}: {consequence}"
     )
 
 

@@ -134,6 +134,17 @@ def _check_record(record: ImageRecord, classes: int) -> None:
         assert values.dtype == kind, record.name
         assert values.shape == shape, record.name
     assert len(record.tags) in {0, count}, record.name
+    if record.areas is not None:
+        assert record.areas.dtype == np.float64, record.name
+        assert record.areas.shape == (count,), record.name
+        assert not (record.areas <= 0).any(), record.name
+    if record.own_boxes is not None:
+        own = record.own_boxes
+        assert own.dtype == np.float32, record.name
+        assert own.shape == (count, 4), record.name
+        assert (own[:, :2] <= own[:, 2:]).all(), record.name
+        assert (own >= 0).all(), record.name
+        assert (own[:, 2:] <= (record.width, record.height)).all(), record.name
     assert min(record.width, record.height) >= 1, record.name
     assert (boxes[:, :2] >= 0).all(), record.name
     assert (boxes[:, :2] < boxes[:, 2:]).all(), record.name

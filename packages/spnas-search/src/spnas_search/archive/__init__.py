@@ -1,6 +1,6 @@
 """Everything that a run knows: its candidates, their ranks, their weights, and who may write."""
 
-from spnas_search.archive.archive import Archive
+from spnas_search.archive.archive import TEST_IMAGES, Archive
 from spnas_search.archive.candidate import NODES, OFFSPRING, Candidate, Inherit, Kind, Phase, Proposal, Status
 from spnas_search.archive.lock import RunLock
 from spnas_search.archive.standing import Place
@@ -10,6 +10,7 @@ from spnas_search.archive.weights import WeightStore
 __all__ = [
     "NODES",
     "OFFSPRING",
+    "TEST_IMAGES",
     "Archive",
     "Candidate",
     "Inherit",

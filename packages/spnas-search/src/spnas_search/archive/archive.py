@@ -27,6 +27,9 @@ _FACT = "run:"
 
 _ELAPSED = "seconds"
 
+TEST_IMAGES = "test_images"
+"""The fact that says what results call the images of the split ``test``."""
+
 
 class Archive(Contents):
     """Candidates by number, written by one process (see ``RunLock``) and readable by others at any time.
@@ -37,6 +40,8 @@ class Archive(Contents):
 
     Use ``Archive.create`` or ``Archive.open``; a context manager that closes itself.
     """
+
+    OWN_TEST_IMAGES = "test images"
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -335,6 +340,11 @@ class Archive(Contents):
     def measurement(self, what: str, subject: str) -> str | None:
         """Return a stored measurement; None where there is none."""
         return self._measurements.get((what, subject))
+
+    @property
+    def test_images(self) -> str:
+        """What results call the images of the split ``test``: those of their own, unless a task says otherwise."""
+        return self._facts.get(TEST_IMAGES, self.OWN_TEST_IMAGES)
 
     @property
     def elapsed(self) -> float:

@@ -6,7 +6,7 @@ import click
 
 from spnas_core.commands.console import write_lines
 from spnas_core.commands.json_text import to_json
-from spnas_search.reports import candidate_json, candidate_lines
+from spnas_search.reports import candidate_json, candidate_lines, split_lines
 from spnas_search.run import read_archive
 
 
@@ -25,4 +25,4 @@ def candidates(run: Path, *, pareto: bool, as_json: bool) -> None:
         if as_json:
             write_lines(to_json(candidate_json(archive, candidate)) for candidate in chosen)
         else:
-            write_lines(candidate_lines(archive, chosen))
+            write_lines((*candidate_lines(archive, chosen), *split_lines(archive, chosen)))

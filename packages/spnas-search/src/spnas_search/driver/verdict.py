@@ -79,6 +79,7 @@ class Verdict:
         columns: the ways of training that were compared; the first is the verdict's own.
         searched: test scores of the weights that the search has left, of start and winner; None where one is undefined.
         missing: what the comparison lacks, in words; empty where it is complete.
+        tested_on: what the images are called that the scores are of.
     """
 
     start: Candidate
@@ -86,6 +87,7 @@ class Verdict:
     columns: tuple[Column, ...]
     searched: tuple[float, float] | None
     missing: tuple[str, ...] = field(default=())
+    tested_on: str = "test images"
 
     @property
     def gain(self) -> Interval:
@@ -117,16 +119,17 @@ def outcome(archive: Archive, settings: RunSettings) -> Verdict | NoVerdict:
     if winner is None:
         return NoVerdict(f"No candidate has a defined {archive.objective.name}: there is nothing to compare.")
     if not settings.final.seeds:
-        return NoVerdict("No verdict on test images was asked for (final.seeds = 0).")
+        return NoVerdict(f"No verdict on {archive.test_images} was asked for (final.seeds = 0).")
     if winner.kind == "start":
         reason = f"No child beat the start {winner.architecture}: there is nothing to compare it with."
         return NoVerdict(reason, start_won=True)
     columns = tuple(column for column in _columns(archive, settings, winner) if column.start and column.winner)
     missing = missing_parts(archive, settings, winner)
     if not columns:
-        return NoVerdict(f"There is no verdict on test images: {'; '.join(missing)}.")
+        return NoVerdict(f"There is no verdict on {archive.test_images}: {'; '.join(missing)}.")
     left = [_scores(archive, _finite(archive, searched(archive, side))) for side in (archive.start, winner)]
-    return Verdict(archive.start, winner, columns, (left[0][0], left[1][0]) if all(left) else None, missing)
+    known = (left[0][0], left[1][0]) if all(left) else None
+    return Verdict(archive.start, winner, columns, known, missing, archive.test_images)
 
 
 def _columns(archive: Archive, settings: RunSettings, winner: Candidate) -> list[Column]:

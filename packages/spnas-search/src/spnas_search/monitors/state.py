@@ -13,7 +13,7 @@ PHASES = {
     "noise": "measuring the seed noise",
     "search": "searching",
     "finalists": "scoring the finalists again",
-    "verdict": "training winner and start alike, for test images",
+    "verdict": "training winner and start alike, for the verdict",
     "training": "training the winner for use",
 }
 

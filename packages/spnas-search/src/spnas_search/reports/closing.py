@@ -47,7 +47,7 @@ def summary(run: Run) -> Iterator[RenderableType]:
         if found.searched is not None:
             of_start, of_winner = map(number, found.searched)
             yield (
-                f"The weights that the search has left, on test images: winner {of_winner}, start {of_start} "
+                f"The weights that the search has left, on {found.tested_on}: winner {of_winner}, start {of_start} "
                 f"{archive.objective.name}; that is what the search saw of these weights, not the architectures' merit."
             )
         if found.missing:
@@ -61,7 +61,7 @@ def summary(run: Run) -> Iterator[RenderableType]:
         score = number(trained.metrics[archive.objective.name])
         yield (
             f"The winner was trained for use, {trained.epochs} epochs {whence}: "
-            f"{score} {archive.objective.name} on test images."
+            f"{score} {archive.objective.name} on {archive.test_images}."
         )
     yield from _fusions(trained)
     weights = f"weights/{trained.id}.safetensors (the winner's weights)"

@@ -29,7 +29,7 @@ class SeedsSummary:
 
     @property
     def gains(self) -> list[float]:
-        """Gain of each search's winner over its start, on test images; of the searches that have one."""
+        """Gain of each search's winner over its start where it is tested; of the searches that have one."""
         return [gain for found in self.outcomes if (gain := _gain(found)) is not None]
 
     @property
@@ -39,7 +39,9 @@ class SeedsSummary:
 
     def parts(self) -> Iterator[RenderableType]:
         """Yield a table, what some searches lack, and the mean gain."""
-        ways = {found.columns[0].name for found in self.outcomes if isinstance(found, Verdict)}
+        verdicts = [found for found in self.outcomes if isinstance(found, Verdict)]
+        ways = {found.columns[0].name for found in verdicts}
+        tested_on = verdicts[0].tested_on if verdicts else "test images"  # of one data set
         how = (
             f", trained {'from scratch' if ways == {'from scratch'} else 'alike from fresh warm starts'}"
             if ways
@@ -47,7 +49,7 @@ class SeedsSummary:
         )
         table = make_table(
             (*numbers("search"), Column("winner"), *numbers("start", "winner", "gain", "95 % interval", "mult-adds")),
-            title=f"Winner of each search against its start{how}, on test images",
+            title=f"Winner of each search against its start{how}, on {tested_on}",
         )
         for place, found in enumerate(self.outcomes, 1):
             table.add_row(str(place), *_cells(found))

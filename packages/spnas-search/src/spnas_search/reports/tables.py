@@ -1,5 +1,6 @@
 """Tables of candidates."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
@@ -23,6 +24,13 @@ def candidate_lines(archive: Archive, candidates: Iterable[Candidate]) -> Iterat
         Column("status"),
     )
     return format_columns(columns, (_cells(archive, candidate) for candidate in candidates))
+
+
+def split_lines(archive: Archive, candidates: Iterable[Candidate]) -> Iterator[str]:
+    """Say of candidates what they were tested on, where that are no images of their own."""
+    tested = Counter(candidate.kind for candidate in candidates if candidate.split == "test")
+    if tested and archive.test_images != Archive.OWN_TEST_IMAGES:
+        yield f"Scores of {' and '.join(tested)} are of the {archive.test_images}."
 
 
 def _cells(archive: Archive, candidate: Candidate) -> tuple[str, ...]:
@@ -78,6 +86,7 @@ def candidate_json(archive: Archive, candidate: Candidate) -> dict[str, object]:
         "merit": merit_of(archive, candidate),
         "cost": candidate.cost,
         "split": candidate.split,
+        "scored_on": archive.test_images if candidate.split == "test" else "validation images",
         "epochs": candidate.epochs,
         "image_size": candidate.fidelity.image_size,
         "share": candidate.fidelity.share,

@@ -16,7 +16,7 @@ from spnas_search.statistics import Interval
 
 
 def verdict_tables(verdict: Verdict, objective: str, phases: Sequence[str] = ("winner",)) -> Iterator[Table]:
-    """Winner beside start, and what stands between, trained alike, on test images: a table per way of training.
+    """Winner beside start, and what stands between, trained and tested alike: a table per way of training.
 
     Args:
         verdict: of the search.
@@ -42,7 +42,7 @@ def _column_table(verdict: Verdict, column: Trained, objective: str, phases: Seq
             Column("architecture"),
             *numbers(objective, "gain", "95 % interval", "per training", "mult-adds", "params"),
         ),
-        title=f"{names}, {how} for {column.epochs} epochs, {often}, on test images",
+        title=f"{names}, {how} for {column.epochs} epochs, {often}, on {verdict.tested_on}",
     )
     for name, candidate, scores in rows:
         gain = column.gain_of(scores) if candidate is not verdict.start else None

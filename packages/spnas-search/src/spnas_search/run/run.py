@@ -13,7 +13,8 @@ from spnas_core.morphisms import Rewrite, identity
 from spnas_core.plugins import registry
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import MetricSpec, Report, Task, check_pretraining, check_start, data_fingerprint, pretrains
-from spnas_search.archive import Archive, RunLock, Tradeoff, WeightStore
+from spnas_core.tasks import test_images as images_of_tests
+from spnas_search.archive import TEST_IMAGES, Archive, RunLock, Tradeoff, WeightStore
 from spnas_search.executors import Executor, executor_plugin
 from spnas_search.executors.resources import share_cores
 from spnas_search.run.code import installed_code
@@ -105,7 +106,7 @@ class Run:
                 ranking=settings.ranking,
                 inherit=settings.inherit,
                 tradeoffs=self.tradeoffs,
-                facts=self.identity().facts(),
+                facts={**self.identity().facts(), TEST_IMAGES: images_of_tests(self.task)},
             ).close()
         self.archive = Archive.open(path)
         if self.meter is not None:  # only now, so that a resumed run takes what it has measured before

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -28,8 +28,10 @@ from spnas_detect.data.checks import SPLIT_WORDS, annotation_faults, check_canva
 from spnas_detect.data.decoding import decode
 from spnas_detect.data.faults import Fault, left_out, refuse
 from spnas_detect.data.fitting import FittedRecord, fit_record
+from spnas_detect.data.overlaps import find_overlaps, overlap_notes
+from spnas_detect.data.seen import KEPT_BYTES
 
-_VERSION = 5  # part of the folder's name: raise it when the layout, decoding, resizing or the checks change
+_VERSION = 6  # part of the folder's name: raise it when the layout, decoding, resizing or the checks change
 
 Progress = Callable[[int, int], None]
 """Called with the number of finished images and of all images."""
@@ -61,7 +63,7 @@ def build_cache(
     if final.exists():
         check_sealed(final)
         return open_cache(final)
-    data = data.made()
+    data = data.once().made()
     refuse(data.spec, annotation_faults(data))
     try:
         with construction(folder, name) as building:
@@ -82,7 +84,8 @@ def _write(data: DetectionData, folder: Path, image_size: tuple[int, int], progr
     tags: dict[tuple[str, ...], int] = {}
     for split in SPLITS:
         with (folder / split / ANNOTATIONS).open("xb") as file:
-            np.savez(file, allow_pickle=False, **_annotations([image.fitted for image in images[split]], tags))
+            columns = _annotations([image.fitted for image in images[split]], tags)
+            np.savez(file, allow_pickle=False, digests=_digests(images[split]), **columns)
             _sync(file)
     notes = (note for split in SPLITS for note in _size_notes(split, [image.fitted for image in images[split]]))
     content = {
@@ -92,9 +95,10 @@ def _write(data: DetectionData, folder: Path, image_size: tuple[int, int], progr
         "content": content_digest(data.classes, image_size, images),
         "classes": data.classes,
         "image_size": image_size,
-        "notes": [*data.remarks, *dropped, *notes],
+        "notes": [*data.remarks, *dropped, *_overlaps(images), *notes],
         "names": {split: [image.fitted.record.name for image in images[split]] for split in SPLITS},
         "tags": list(tags),
+        "tests_on_validation": data.tests_on_validation,
     }
     with (folder / INDEX).open("w", encoding="utf-8") as file:
         json.dump(content, file)
@@ -168,7 +172,30 @@ def _annotations(stored: Sequence[FittedRecord], tags: dict[tuple[str, ...], int
         "sizes": np.asarray([item.size for item in stored], np.int64).reshape(-1, 2),
         "resized": np.asarray([item.resized for item in stored], np.int64).reshape(-1, 2),
         "scales": np.asarray([item.scale for item in stored], np.float64),
+        **_of_few(stored),
     }
+
+
+def _overlaps(images: Mapping[str, Sequence[CachedImage]]) -> list[str]:
+    records = {split: [image.fitted.record for image in found] for split, found in images.items()}
+    digests = {split: [image.digest for image in found] for split, found in images.items()}
+    return overlap_notes(find_overlaps(records, digests))
+
+
+def _digests(images: Sequence[CachedImage]) -> NDArray[np.uint8]:
+    """Return uint8[n, KEPT_BYTES], by which images are known again."""
+    kept = b"".join(image.digest[:KEPT_BYTES] for image in images)
+    return np.frombuffer(kept, np.uint8).reshape(-1, KEPT_BYTES)
+
+
+def _of_few(stored: Sequence[FittedRecord]) -> dict[str, NDArray[Any]]:
+    """Join what few data sets have; nothing where none of the images does."""
+    columns: dict[str, NDArray[Any]] = {}
+    if any(item.record.own_boxes is not None for item in stored):
+        columns["own_boxes"] = np.concatenate([item.own_boxes for item in stored])
+    if any(item.record.areas is not None for item in stored):
+        columns["areas"] = np.concatenate([item.areas for item in stored])
+    return columns
 
 
 def _tag_numbers(item: FittedRecord, tags: dict[tuple[str, ...], int]) -> NDArray[np.int64]:

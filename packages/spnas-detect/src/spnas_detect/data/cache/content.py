@@ -1,7 +1,7 @@
 """The fingerprint of what training and scoring see, wherever the data lies and whoever has decoded it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -76,7 +76,16 @@ def _parts(image: CachedImage) -> tuple[bytes, ...]:
         _bytes(record.labels[kept], "<i8"),
         _bytes(record.ignore[kept], "|b1"),
         image.digest,
+        *_of_few(fitted),
     )
+
+
+def _of_few(fitted: FittedRecord) -> Iterator[bytes]:
+    """Yield what few data sets have, each part with its name; the others keep the digest that they would have."""
+    if fitted.record.own_boxes is not None:
+        yield b"own_boxes" + _bytes(fitted.own_boxes, "<f4")
+    if fitted.record.areas is not None:
+        yield b"areas" + _bytes(fitted.areas, "<f8")
 
 
 def _bytes(values: NDArray[Any], kind: str) -> bytes:

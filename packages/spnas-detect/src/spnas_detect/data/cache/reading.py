@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spnas_core.errors import DataError, suggestion
-from spnas_detect.data._base import SPLITS
+from spnas_detect.data._base import SPLITS, object_areas
 from spnas_detect.data.cache.files import INDEX, PIXELS
+from spnas_detect.data.seen import SeenImages
 
 UNTAGGED = -1
 """A box's number of tags where the data has none."""
 
 ANNOTATIONS = "annotations.npz"
 
-_FIELDS = ("boxes", "labels", "ignore", "tags", "offsets", "sizes", "resized", "scales")
+_FIELDS = ("boxes", "labels", "ignore", "tags", "offsets", "sizes", "resized", "scales", "digests")
+_OF_FEW = ("own_boxes", "areas")
 _DAMAGES = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
 
 
@@ -37,7 +39,8 @@ class CachedSplit:
         self._split = split
         self._pixels: NDArray[np.uint8] = np.load(folder / split / PIXELS, mmap_mode="r")
         with np.load(folder / split / ANNOTATIONS) as stored:
-            self._stored: dict[str, NDArray[Any]] = {field: stored[field] for field in _FIELDS}
+            present = (*_FIELDS, *(field for field in _OF_FEW if field in stored.files))
+            self._stored: dict[str, NDArray[Any]] = {field: stored[field] for field in present}
         if len(self._pixels) != len(self.names) or len(self._stored["scales"]) != len(self.names):
             raise ValueError(f"{split} holds {len(self._pixels)} images for {len(self.names)} names")
         if self._stored["tags"].max(initial=UNTAGGED) >= len(self._tags):
@@ -64,6 +67,20 @@ class CachedSplit:
     def ignore(self, index: int) -> Tensor:
         """Return bool[G], True where a box neither counts as a hit nor as a miss."""
         return self._rows("ignore", index)
+
+    def own_boxes(self, index: int) -> Tensor:
+        """Return the objects' own boxes as float32[G, 4] in original pixels: ``boxes`` where the data has no others."""
+        return self._rows("own_boxes" if "own_boxes" in self._stored else "boxes", index)
+
+    def areas(self, index: int) -> Tensor:
+        """Return float64[G] in square original pixels: as annotated, else those of the boxes."""
+        if "areas" in self._stored:
+            return self._rows("areas", index)
+        return torch.from_numpy(object_areas(self._rows("boxes", index).numpy()))
+
+    def seen(self) -> SeenImages:
+        """Return the images as whoever is trained on them remembers them."""
+        return SeenImages.of(row.tobytes() for row in self._stored["digests"])
 
     def objects(self) -> list[int]:
         """Count the boxes of every image that are not ignored."""
@@ -112,6 +129,7 @@ class CachedData:
         image_size: (width, height) of the canvas.
         fingerprint: of the data set as it lies on the disk.
         content: digest of what training and scoring see: the same wherever the data lies.
+        tests_on_validation: whether the test images are the validation images.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -125,6 +143,9 @@ class CachedData:
         self.content: str = stored["content"]
         tags = [tuple(one) for one in stored["tags"]]
         self._splits = {name: CachedSplit(folder, name, stored["names"][name], tags) for name in SPLITS}
+        self.tests_on_validation: bool = stored["tests_on_validation"]
+        if self.tests_on_validation:
+            self._splits["test"] = self._splits["validation"]
 
     def __reduce__(self) -> tuple[Callable[[Path], "CachedData"], tuple[Path]]:
         return open_cache, (self.folder,)

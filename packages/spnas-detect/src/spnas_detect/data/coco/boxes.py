@@ -1,4 +1,4 @@
-"""The box of a COCO annotation: its ``bbox``, or what its segmentation covers.
+"""The box of a COCO annotation: its ``bbox``, or what its segmentation covers; and its ``area``.
 
 A ``bbox`` is (x, y, width, height) from 0, so x1 = x and x2 = x + width. Polygons are lists of x, y, x, y, …; a mask is
 written in run lengths, column by column, background first: ``counts`` as numbers or as COCO's text.
@@ -41,6 +41,25 @@ def corners(item: Mapping[str, object], where: str, place: str, repairs: RepairC
         return None
     repairs.add("boxes taken from their segmentation", place)
     return _mask_box(outline, where) if isinstance(outline, dict) else _polygon_box(outline, where)
+
+
+def annotated_area(item: Mapping[str, object], place: str, repairs: RepairCollector) -> float | None:
+    """Return an annotation's ``area`` in square pixels, which is its mask's; None where the box's is meant.
+
+    Args:
+        item: the annotation.
+        place: it stands.
+        repairs: takes what was done.
+    """
+    value = item.get("area")
+    if isinstance(value, str):
+        repairs.add("areas written as texts, read as numbers", place)
+        value = _number(value)
+    numbers = _numbers([value])
+    if numbers and numbers[0] > 0:
+        return numbers[0]
+    repairs.add("areas that are missing or no area, taken from the box", place)
+    return None
 
 
 def clip(box: Box, width: int, height: int) -> tuple[Box | None, bool]:

@@ -6,16 +6,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PureWindowsPath
+from typing import NamedTuple
 
 from spnas_core.errors import DataError
 from spnas_detect.data._base import read_json
-from spnas_detect.data.coco.boxes import Box, clip, corners
+from spnas_detect.data.coco.boxes import Box, annotated_area, clip, corners
 from spnas_detect.data.coco.classes import Identifier
 from spnas_detect.data.coco.layouts import Source
 from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, FaultCollector
 from spnas_detect.data.file_names import find_image, find_image_by_stem
 from spnas_detect.data.images import ImageFinder, LookedAt
 from spnas_detect.data.repairs import CLIPPED, SIZE_FROM_FILE, RepairCollector
+
+
+class CocoObject(NamedTuple):
+    """One object of an image.
+
+    Attributes:
+        box: its corners (x1, y1, x2, y2).
+        category: name of the class.
+        is_crowd: whether it is a crowd.
+        area: in square pixels as annotated; None where the box's is meant.
+    """
+
+    box: Box
+    category: str
+    is_crowd: bool
+    area: float | None
 
 
 @dataclass(frozen=True)
@@ -27,7 +44,7 @@ class AnnotatedImage:
         file: that holds its pixels.
         width: in pixels, of the image as it is read.
         height: in pixels, likewise.
-        objects: box (x1, y1, x2, y2) inside the image, name of the class, and whether it is a crowd.
+        objects: their boxes inside the image.
         dropped: number of boxes without area.
     """
 
@@ -35,7 +52,7 @@ class AnnotatedImage:
     file: Path
     width: int
     height: int
-    objects: tuple[tuple[Box, str, bool], ...]
+    objects: tuple[CocoObject, ...]
     dropped: int
 
 
@@ -47,14 +64,14 @@ class WrittenImage:
         name: what messages call it.
         file: that holds its pixels.
         size: (width, height) in pixels; None where it is missing or 0.
-        objects: corners (x1, y1, x2, y2) as written, name of the class, and whether it is a crowd.
+        objects: their boxes as written.
         is_joined: whether it has several entries, which often repeat each other's objects.
     """
 
     name: str
     file: Path
     size: tuple[int, int] | None
-    objects: tuple[tuple[Box, str, bool], ...]
+    objects: tuple[CocoObject, ...]
     is_joined: bool
 
 
@@ -80,12 +97,10 @@ class _Image:
 
 @dataclass(frozen=True)
 class _Object:
-    """One entry of ``annotations``, with the corners of its box as written."""
+    """One entry of ``annotations``, as written."""
 
     image: _Image
-    corners: Box
-    category: str
-    is_crowd: bool
+    content: CocoObject
 
 
 def read_file(
@@ -123,11 +138,11 @@ def place_image(
         return None
     if written.size is None:
         repairs.add(SIZE_FROM_FILE, written.name)
-    kept: list[tuple[Box, str, bool]] = []
-    for corners_written, category, is_crowd in written.objects:
-        box, is_beyond = clip(corners_written, *size)
+    kept: list[CocoObject] = []
+    for one in written.objects:
+        box, is_beyond = clip(one.box, *size)
         if box is not None:
-            kept.append((box, category, is_crowd))
+            kept.append(one._replace(box=box))
             if is_beyond:
                 repairs.add(CLIPPED, written.name)
     dropped = len(written.objects) - len(kept)
@@ -170,7 +185,7 @@ class _FileReader:
                     image.name,
                     file,
                     image.size,
-                    tuple((one.corners, one.category, one.is_crowd) for one in objects[file]),
+                    tuple(one.content for one in objects[file]),
                     is_joined=times[file] > 1,
                 )
                 for file, image in {image.file: image for image in kept}.items()
@@ -293,7 +308,8 @@ class _FileReader:
         image, name = images[identifier], categories[category]
         if box is None or image is None or name is None:
             return None
-        return _Object(image, box, name, item.get("iscrowd", 0) in (1, "1"))
+        area = annotated_area(item, place, self._repairs)
+        return _Object(image, CocoObject(box, name, item.get("iscrowd", 0) in (1, "1"), area))
 
     def _attempt(self, read: "partial[Identifier]") -> Identifier | None:
         return self._faults.attempt(BROKEN_ANNOTATION, self._file, read)

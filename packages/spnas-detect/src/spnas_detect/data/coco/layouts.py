@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spnas_core.errors import DataError
-from spnas_detect.data._base import SPLITS
+from spnas_detect.data._base import CARVED, SPLITS, VALIDATION
 from spnas_detect.data.file_names import find_split_folders
 
 _FILES = {
@@ -28,7 +28,7 @@ _EXPORTS = {
     "result.json": "Label Studio",
     "labels.json": "FiftyOne",
 }
-_CARVED = "carved"
+_OFFICIAL = ("2017", "2014")
 LAYOUT = (
     "expected annotations/instances_train2017.json and train2017/, annotations/train.json and images/, "
     "train/_annotations.coco.json, annotations/instances_default.json, result.json or labels.json"
@@ -63,11 +63,13 @@ class Layout:
         root: what relative names start from, and names of images are relative to.
         text: says what was recognised.
         sources: of the splits that are there, by name.
+        tests_on_validation: whether the validation images are the test images, too.
     """
 
     root: Path
     text: str
     sources: dict[str, Source]
+    tests_on_validation: bool
 
 
 def find_layout(given: Path, options: Mapping[str, object]) -> Layout:
@@ -91,6 +93,7 @@ def find_layout(given: Path, options: Mapping[str, object]) -> Layout:
         raise DataError(f"{given} is not a folder: {LAYOUT}")
     named = {split: _named(root, split, options[split]) for split in SPLITS if options.get(split) is not None}
     files = {**found, **named}
+    tests_on_validation = options.get("test") == VALIDATION or (files == found and _is_official(found))
     if files.get("train") is None:
         raise DataError(f"{root} has no training annotations: {LAYOUT}{_others(root)}")
     sources = {}
@@ -100,12 +103,12 @@ def find_layout(given: Path, options: Mapping[str, object]) -> Layout:
             is_own = text == _SPLIT_FOLDERS and split not in named
             sources[split] = Source(file, _image_folders(root, file, options.get("images")), is_own)
     listed = ", ".join(source.place(root) for source in sources.values())
-    return Layout(root, f"COCO, {text}: {listed}", sources)
+    return Layout(root, f"COCO, {text}: {listed}", sources, tests_on_validation)
 
 
 def training_file(root: Path) -> Path | None:
     """Return the JSON file of the training images, where a folder has one of the known layouts."""
-    found, _ = _recognise(root, {"validation": _CARVED, "test": _CARVED})
+    found, _ = _recognise(root, {"validation": CARVED, "test": CARVED})
     return found.get("train")
 
 
@@ -139,7 +142,7 @@ def _split_files(folders: Mapping[str, Path], options: Mapping[str, object]) -> 
             found[split] = export[0]
         elif options.get(split) is None and any(folder.iterdir()):
             names = ", ".join(_EXPORTS)
-            remedy = f"name its file by the option {split}, or set {split}={_CARVED}"
+            remedy = f"name its file by the option {split}, or set {split}={CARVED}"
             raise DataError(f"{folder} has no annotations, expected one of {names}: {remedy}")
     return found
 
@@ -153,8 +156,8 @@ def _export_in(folder: Path) -> tuple[Path, str] | None:
 
 
 def _named(root: Path, split: str, given: object) -> Path | None:
-    """Find the file that an option names; None for a split to be carved."""
-    if given == _CARVED and split != "train":
+    """Find the file that an option names; None for a split to be carved, and for a test split that is validation."""
+    if (given == CARVED and split != "train") or (given == VALIDATION and split == "test"):
         return None
     if not isinstance(given, str | Path):
         raise DataError(f"coco {split} is {given!r}: it must be the name of a JSON file")
@@ -162,6 +165,13 @@ def _named(root: Path, split: str, given: object) -> Path | None:
         if file.is_file():
             return file
     raise DataError(f"coco {split} is {str(given)!r}: neither {root} nor its annotations folder holds it")
+
+
+def _is_official(files: Mapping[str, Path]) -> bool:
+    """Say whether these are COCO's own files, whose test annotations nobody has."""
+    names = {split: file.name.lower() for split, file in files.items()}
+    own = ({"train": f"instances_train{year}.json", "validation": f"instances_val{year}.json"} for year in _OFFICIAL)
+    return names in own
 
 
 def _image_folders(root: Path, file: Path, given: object) -> tuple[Path, ...]:

@@ -27,6 +27,7 @@ from spnas_detect.data.coco.files import AnnotatedImage, place_image, read_file
 from spnas_detect.data.coco.layouts import find_layout
 from spnas_detect.data.faults import MISSING_IMAGE, UNREADABLE_IMAGE, FaultCollector, left_out
 from spnas_detect.data.images import IMAGE_OPTIONS, ImageFinder, LookedAt, image_options, look_at
+from spnas_detect.data.overlaps import shared_files
 from spnas_detect.data.repairs import RepairCollector
 
 
@@ -43,12 +44,15 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
       ``labels.json`` and ``data/``, or ``_annotations.coco.json``.
 
     Where a validation or test file is missing, the split is carved from the training images by the seed, and a note
-    says so. A class is a name: category ids may differ between files, and labels 1…C follow the ids in the first file
-    that has the class. A category without a box in any split is left out. A crowd region (``iscrowd``) is neither a hit
-    nor a miss, neither object nor background.
+    says so. COCO's own files are an exception: all of train2017 trains, and val2017 is both validation and test, since
+    that is what published numbers are of; a note says so, too. A class is a name: category ids may differ between
+    files, and labels 1…C follow the ids in the first file that has the class. A category without a box in any split is
+    left out. A crowd region (``iscrowd``) is neither a hit nor a miss, neither object nor background. ``area`` is the
+    mask's, and decides what is small, medium or large.
 
     What is mended is counted among the repairs: ids that are texts or decimals; sizes that are missing or 0; boxes that
-    are texts, missing (taken from the segmentation, else left out), or that leave the image; file names of another
+    are texts, missing (taken from the segmentation, else left out), or that leave the image; areas that are texts or
+    missing (the box's is meant then); file names of another
     machine; several entries of one image. A box without area is dropped and counted in the notes, and so is a
     segmentation whose polygons have fewer than three points.
 
@@ -56,8 +60,9 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
         path: the folder, or one JSON file whose images are all there is.
         seed: decides carved splits.
         options: ``train``, ``validation``, ``test``: JSON files, relative to the folder or to its
-            ``annotations``, the latter two also ``carved``; ``images``: the folder of all images, relative to the
-            folder. ``validation=carved`` with ``test=instances_val2017.json`` keeps val2017 for the final number.
+            ``annotations``, the latter two also ``carved``, and ``test`` also ``validation``, the validation images;
+            ``images``: the folder of all images, relative to the folder. ``validation=carved`` with
+            ``test=instances_val2017.json`` keeps val2017 for the final number.
             ``classes``: a sequence of names in the order of the labels, those without a box among them. ``exif``,
             ``on_fault`` and ``max_pixels``: those of ``ImageOptions``.
 
@@ -94,13 +99,13 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
             faults.add_images(unreadable, UNREADABLE_IMAGE)
         classes = merge_classes(
             {layout.sources[split].place(root): found.categories for split, found in contents.items()},
-            {name for items in splits.values() for item in items for _, name, _ in item.objects},
+            {one.category for items in splits.values() for item in items for one in item.objects},
             options.get("classes"),
             repairs,
             faults,
         )
         dropped = [item.name for items in splits.values() for item in items for _ in range(item.dropped)]
-        notes = carve_missing(splits, seed)
+        notes = carve_missing(splits, seed, tests_on_validation=layout.tests_on_validation)
         if not any(item.objects for items in splits.values() for item in items):
             raise no_box_error(root, dropped)
     files = [source.file for source in layout.sources.values()]
@@ -111,10 +116,13 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
         spec=f"coco:{path}",
         classes=classes,
         splits=records,
-        fingerprint=fingerprint(["coco", root.as_posix(), seed, counts, classes, chosen], files),
+        fingerprint=fingerprint(
+            ["coco", root.as_posix(), seed, counts, classes, chosen, layout.tests_on_validation], files
+        ),
         notes=(
             *degenerate_note(dropped),
             *notes,
+            *shared_files(records),
             *class_notes(classes, records),
             *finder.notes,
             *looked.notes,
@@ -125,18 +133,22 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
         on_fault=chosen.on_fault,
         layout=layout.text,
         repairs=repairs.found,
+        tests_on_validation=layout.tests_on_validation,
     )
 
 
 def _record(item: AnnotatedImage, classes: Sequence[str], looked: LookedAt) -> ImageRecord:
     labels = {name: label for label, name in enumerate(classes, start=1)}
-    objects = [one for one in item.objects if one[1] in labels]  # others are among the faults
+    objects = [one for one in item.objects if one.category in labels]  # others are among the faults
+    has_areas = any(one.area is not None for one in objects)
     return ImageRecord(
         name=item.name,
         read=looked.reader(item.file),
         width=item.width,
         height=item.height,
-        boxes=np.asarray([box for box, _, _ in objects], np.float32).reshape(-1, 4),
-        labels=np.asarray([labels[name] for _, name, _ in objects], np.int64),
-        ignore=np.asarray([is_crowd for _, _, is_crowd in objects], np.bool_),
+        boxes=np.asarray([one.box for one in objects], np.float32).reshape(-1, 4),
+        labels=np.asarray([labels[one.category] for one in objects], np.int64),
+        ignore=np.asarray([one.is_crowd for one in objects], np.bool_),
+        # None becomes NaN
+        areas=np.asarray([one.area for one in objects], np.float64) if has_areas else None,
     )

@@ -25,6 +25,13 @@ class Written:
     placed: PlacedRecord
 
 
+def own_boxes_lost(kept: Sequence[PlacedRecord]) -> list[str]:
+    """Count the boxes of objects without what belongs to them, which no layout holds."""
+    lost = sum(int((one.own_boxes != one.boxes).any(1).sum()) for one in kept)
+    text = "object(s) have a box without what belongs to them, such as riders without their vehicles: left out"
+    return [f"{lost} {text}"] if lost else []
+
+
 class Layout(Protocol):
     """Writes the annotations of a data set."""
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from spnas_detect.data._base import DetectionData
-from spnas_detect.data.conversion._base import FOLDERS, Written
+from spnas_detect.data.conversion._base import FOLDERS, Written, own_boxes_lost
 
 
 class CocoLayout:
-    """Boxes are (x, y, width, height) in pixels; an ignored box is a crowd."""
+    """Boxes are (x, y, width, height) in pixels, with the areas that were read; an ignored box is a crowd."""
 
     def image_folder(self, split: str) -> str:
         """Return the split's own folder."""
@@ -40,13 +40,14 @@ class CocoLayout:
             file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
     def losses(self, splits: Mapping[str, Sequence[Written]]) -> list[str]:
-        """Count ignored boxes, which become crowds, and boxes with tags."""
+        """Count ignored boxes, which become crowds, boxes with tags, and objects with a box of their own."""
         kept = [item.placed for items in splits.values() for item in items]
         ignored = sum(int(one.record.ignore[one.kept].sum()) for one in kept)
         tagged = sum(bool(tags) for one in kept for tags in one.record.tags)
         return [
             *([f"{ignored} ignored box(es) are written as crowds (iscrowd 1)"] if ignored else []),
             *([f"{tagged} box(es) have tags, which COCO does not hold: left out"] if tagged else []),
+            *own_boxes_lost(kept),
         ]
 
 
@@ -59,8 +60,9 @@ def _annotations(first: int, image: int, item: Written) -> list[dict[str, object
     placed = item.placed
     found: list[dict[str, object]] = []
     labels, ignore = placed.record.labels[placed.kept].tolist(), placed.record.ignore[placed.kept].tolist()
-    for label, is_ignored, (x1, y1, x2, y2) in zip(labels, ignore, placed.boxes.tolist(), strict=True):
+    columns = zip(labels, ignore, placed.areas.tolist(), placed.boxes.tolist(), strict=True)
+    for label, is_ignored, area, (x1, y1, x2, y2) in columns:
         box = [x1, y1, x2 - x1, y2 - y1]
         known = {"id": first + len(found), "image_id": image, "category_id": label, "iscrowd": int(is_ignored)}
-        found.append({**known, "bbox": box, "area": box[2] * box[3], "segmentation": []})
+        found.append({**known, "bbox": box, "area": area, "segmentation": []})
     return found

@@ -75,7 +75,7 @@ def convert(
     target = folder.expanduser().resolve()
     _check_target(target)
     known = data.notes
-    data = drop_unreadable(data.made())
+    data = drop_unreadable(data.once().made())
     refuse(data.spec, [*data.faults, *annotation_faults(data)])
     layout.check(data)
     files = {split: [_copied_file(record) for record in records] for split, records in data.splits.items()}
@@ -101,7 +101,7 @@ def convert(
         target,
         {split: len(items) for split, items in splits.items()},
         {split: sum(map(_counted, items)) for split, items in splits.items()},
-        (*data.notes[len(known) :], *layout.losses(splits), *_notes(splits)),
+        (*data.notes[len(known) :], *layout.losses(splits), *_notes(splits, data)),
     )
 
 
@@ -216,10 +216,13 @@ def _link(file: Path, new: Path) -> None:
         raise ConfigError(f"{file} cannot be linked: {reason}") from error
 
 
-def _notes(splits: Mapping[str, Sequence[Written]]) -> list[str]:
+def _notes(splits: Mapping[str, Sequence[Written]], data: DetectionData) -> list[str]:
     """Say which boxes were outside the pixels, and which splits are empty."""
     outside = [item.placed for items in splits.values() for item in items if not item.placed.kept.all()]
     lost = sum(int((~placed.kept).sum()) for placed in outside)
     notes = [f"{lost} box(es) outside their image's pixels left out, first {outside[0].record.name}"] if lost else []
+    if data.tests_on_validation:
+        notes.append("the test images are the validation images, written once: read the new data with test=validation")
+        splits = {split: items for split, items in splits.items() if split != "test"}
     empty = [split for split, items in splits.items() if not items]
     return [*notes, *(f"the {split} split is empty: it is not written, and would be carved" for split in empty)]

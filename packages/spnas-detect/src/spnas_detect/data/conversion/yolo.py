@@ -6,8 +6,8 @@ from pathlib import Path
 import yaml  # type: ignore[import-untyped]
 
 from spnas_core.errors import DataError
-from spnas_detect.data._base import DetectionData
-from spnas_detect.data.conversion._base import FOLDERS, Written
+from spnas_detect.data._base import DetectionData, object_areas
+from spnas_detect.data.conversion._base import FOLDERS, Written, own_boxes_lost
 
 
 class YoloLayout:
@@ -42,14 +42,17 @@ class YoloLayout:
         (folder / "data.yaml").write_text(text, encoding="utf-8")
 
     def losses(self, splits: Mapping[str, Sequence[Written]]) -> list[str]:
-        """Count ignored boxes and boxes with tags."""
+        """Count ignored boxes, boxes with tags, objects with a box of their own, and areas of masks."""
         kept = [item.placed for items in splits.values() for item in items]
         ignored = sum(int(one.record.ignore[one.kept].sum()) for one in kept)
         tagged = sum(bool(tags) for one in kept for tags in one.record.tags)
+        sized = sum(int((one.areas != object_areas(one.boxes)).sum()) for one in kept)
         background = "YOLO does not hold them, and what they cover counts as background"
         return [
             *([f"{ignored} ignored box(es) are left out: {background}"] if ignored else []),
             *([f"{tagged} box(es) have tags, which YOLO does not hold: left out"] if tagged else []),
+            *own_boxes_lost(kept),
+            *([f"{sized} area(s) other than their box's are left out: YOLO does not hold them"] if sized else []),
         ]
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from spnas_core.errors import DataError, suggestion
-from spnas_detect.data._base import carve_missing
+from spnas_detect.data._base import CARVED, VALIDATION, carve_missing
 from spnas_detect.data.faults import BROKEN_ANNOTATION, FaultCollector
 from spnas_detect.data.file_names import find_folder, find_split_folders
 from spnas_detect.data.repairs import RepairCollector
@@ -19,7 +19,7 @@ _LAYOUT = (
     "a VOCdevkit, or train and valid with XML files beside the images,"
 )
 _ANNOTATIONS, _IMAGES = ("Annotations", "annots"), ("JPEGImages", "images")
-_VALIDATIONS = ("carved", "val", "test")
+_VALIDATIONS, _TESTS = (CARVED, "val", "test"), (CARVED, VALIDATION)
 
 _LISTS = {"train": ("train.txt",), "validation": ("val.txt", "valid.txt", "validation.txt"), "test": ("test.txt",)}
 _LISTS_OF_ALL = ("trainval.txt", "default.txt")  # the latter as CVAT writes it
@@ -35,11 +35,13 @@ class VocLayout:
         text: says what was recognised.
         lists: the images of each split.
         notes: what a reader of results should know of the splits.
+        tests_on_validation: whether the validation images are the test images, too.
     """
 
     text: str
     lists: Lists
     notes: list[str]
+    tests_on_validation: bool
 
 
 def find_layout(
@@ -58,13 +60,24 @@ def find_layout(
         DataError: a missing folder or list, an empty training list, or an option that is not usable.
     """
     years = _years_of(root)
+    test = options.get("test")
+    if test is not None and test not in _TESTS:
+        raise DataError(f"voc has no test {test!r}{suggestion(str(test), _TESTS)}")
     if years and find_folder(root, _ANNOTATIONS) is None:
         return _devkit(root, years, options, seed, partial(read_list, faults=faults, repairs=repairs))
     for option in ("years", "validation"):
         if options.get(option) is not None:
             raise DataError(f"voc {option} is an option of a VOCdevkit, and {root} holds no folder such as VOC2007")
     text, found = _plain(root, faults, repairs)
-    return VocLayout(f"Pascal VOC, {text}", found, [*_shared_notes(found), *carve_missing(found, seed)])
+    return _filled(f"Pascal VOC, {text}", found, [], test, seed)
+
+
+def _filled(text: str, found: Lists, notes: list[str], test: object, seed: int) -> VocLayout:
+    """Carve what is missing, and take the test images from where the option has them."""
+    if test is not None:
+        found["test"] = []
+    filled = carve_missing(found, seed, tests_on_validation=test == VALIDATION)
+    return VocLayout(text, found, [*notes, *filled], test == VALIDATION)
 
 
 def find_sign(root: Path) -> str | None:
@@ -226,13 +239,13 @@ def _devkit(
     if _TEST_YEAR in years and (present[_TEST_YEAR] / "ImageSets" / "Main" / "test.txt").is_file():
         found["test"] = listed(_TEST_YEAR, "test.txt")
     notes = [f"years {'+'.join(map(str, years))}: {'train' if validation == 'val' else 'trainval'} images train"]
+    test = options.get("test")
     if validation == "test":
-        if not found["test"]:
-            raise DataError(f"voc validation is 'test', but {root} has no VOC2007/ImageSets/Main/test.txt for years")
-        found["validation"] = found["test"]
-        notes.append("validation split is the test split: choose nothing by its scores")
-    text = f"Pascal VOC, devkit: {', '.join(present[year].name for year in years)}"
-    return VocLayout(text, found, [*notes, *_shared_notes(found), *carve_missing(found, seed)])
+        if not found["test"] or test is not None:
+            why = f"{root} has no VOC2007/ImageSets/Main/test.txt for years" if test is None else f"test is {test!r}"
+            raise DataError(f"voc validation is 'test', but {why}")
+        found["validation"], test = found["test"], VALIDATION
+    return _filled(f"Pascal VOC, devkit: {', '.join(present[year].name for year in years)}", found, notes, test, seed)
 
 
 def _years_of(root: Path) -> dict[int, Path]:
@@ -262,14 +275,3 @@ def _check_folders(root: Path) -> None:
         if not folder.is_dir():
             hint = f"; did you mean {root / 'VOCdevkit'}?" if (root / "VOCdevkit").is_dir() else ""
             raise DataError(f"{folder} is not a folder: {_LAYOUT} under {root}{hint}")
-
-
-def _shared_notes(found: Lists) -> list[str]:
-    """Say where images that train also score."""
-    train = {image.name for image in found["train"]}
-    notes = []
-    for split in ("validation", "test"):
-        shared = train & {image.name for image in found[split]}
-        if shared:
-            notes.append(f"{len(shared)} training images are in the {split} split too, first {min(shared)}")
-    return notes

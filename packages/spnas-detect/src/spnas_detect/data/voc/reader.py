@@ -28,6 +28,7 @@ from spnas_detect.data._base import (
 from spnas_detect.data.class_names import class_notes
 from spnas_detect.data.faults import MISSING_IMAGE, UNREADABLE_IMAGE, FaultCollector, left_out
 from spnas_detect.data.images import IMAGE_OPTIONS, ImageFinder, LookedAt, image_options, look_at
+from spnas_detect.data.overlaps import shared_files
 from spnas_detect.data.repairs import RepairCollector
 from spnas_detect.data.voc.annotations import AnnotatedFile, place_annotation, read_annotation
 from spnas_detect.data.voc.layouts import find_layout
@@ -65,7 +66,8 @@ def read_voc(path: str | None, *, seed: int, options: Mapping[str, object]) -> D
             training split like others. For a VOCdevkit ``years``: ``07``, ``12`` or ``07+12``, by default those that
             are there; ``validation``: ``carved`` (default); ``val``, the official halves, ``train`` trains and ``val``
             validates; ``test``, the field's protocol for a final training, in which the whole ``trainval`` trains and
-            the test images are all there is to score. ``exif``, ``on_fault`` and ``max_pixels``: those of
+            the test images are all there is to score. ``test``: ``validation``, the validation images, or ``carved``;
+            by default those that there are. ``exif``, ``on_fault`` and ``max_pixels``: those of
             ``ImageOptions``.
 
     Returns:
@@ -78,7 +80,7 @@ def read_voc(path: str | None, *, seed: int, options: Mapping[str, object]) -> D
     Raises:
         DataError: a missing folder or list, or no box at all.
     """
-    check_options("voc", options, ("classes", "difficult", "years", "validation", *IMAGE_OPTIONS))
+    check_options("voc", options, ("classes", "difficult", "years", "validation", "test", *IMAGE_OPTIONS))
     if path is None:
         raise DataError("voc data needs a folder: write voc:PATH")
     difficult = options.get("difficult") or "ignore"
@@ -114,13 +116,14 @@ def read_voc(path: str | None, *, seed: int, options: Mapping[str, object]) -> D
         classes=classes,
         splits=records,
         fingerprint=fingerprint(
-            ["voc", root.as_posix(), seed, classes, difficult, chosen]
+            ["voc", root.as_posix(), seed, classes, difficult, chosen, layout.tests_on_validation]
             + [(split, [item.name for item in items]) for split, items in splits.items()],
             files,
         ),
         notes=(
             *degenerate_note(dropped),
             *layout.notes,
+            *shared_files(records),
             *class_notes(classes, records),
             *finder.notes,
             *looked.notes,
@@ -131,6 +134,7 @@ def read_voc(path: str | None, *, seed: int, options: Mapping[str, object]) -> D
         on_fault=chosen.on_fault,
         layout=layout.text,
         repairs=repairs.found,
+        tests_on_validation=layout.tests_on_validation,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spnas_core.errors import DataError
-from spnas_detect.data._base import SPLITS
+from spnas_detect.data._base import CARVED, SPLITS, VALIDATION
 from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, FaultCollector
 from spnas_detect.data.image_folder import images_below
 from spnas_detect.data.repairs import RepairCollector
@@ -14,7 +14,6 @@ from spnas_detect.data.texts import read_lines
 from spnas_detect.data.yolo.naming import Description
 from spnas_detect.data.yolo.places import SUFFIXES, images_of_split, is_optional, label_places, locate
 
-_CARVED = "carved"
 _NO_LABELS = ("classes.txt", "train.txt", "val.txt", "valid.txt", "test.txt", "notes.txt", "predefined_classes.txt")
 
 
@@ -62,7 +61,7 @@ def list_pairs(
     pairs = {split: [Pair(image, _labels_of(image)) for image in images] for split, images in splits.items()}
     for file in _lost_labels(pairs):
         repairs.add("label files without an image, not read", file)
-    return pairs, [*description.notes, *listing.notes, *_shared_notes(splits)]
+    return pairs, [*description.notes, *listing.notes]
 
 
 def _looked_for(description: Description) -> str:
@@ -74,7 +73,7 @@ def _looked_for(description: Description) -> str:
 
 def _images_of(split: str, description: Description, given: object, listing: _Listing) -> Iterator[Path]:
     """Yield the images of a split, some of them perhaps twice."""
-    if given == _CARVED and split != "train":
+    if (given == CARVED and split != "train") or (given == VALIDATION and split == "test"):
         return
     if given is not None and not isinstance(given, str | Path):
         raise DataError(f"yolo {split} is {given!r}: it must be a folder of images or a .txt list")
@@ -130,17 +129,6 @@ def _images_in(place: Path, description: Description, listing: _Listing) -> Iter
 
 def _labels_of(image: Path) -> Path | None:
     return next((place for place in label_places(image) if place.is_file()), None)
-
-
-def _shared_notes(splits: Mapping[str, Sequence[Path]]) -> list[str]:
-    """Say where images that train also score."""
-    train = set(splits["train"])
-    notes = []
-    for split in ("validation", "test"):
-        shared = train & set(splits[split])
-        if shared:
-            notes.append(f"{len(shared)} training images are in the {split} split too, first {min(shared)}")
-    return notes
 
 
 def _lost_labels(pairs: Mapping[str, Sequence[Pair]]) -> list[Path]:

@@ -16,6 +16,7 @@ import numpy as np
 from spnas_core.errors import DataError, suggestion
 from spnas_detect.data._base import (
     SPLITS,
+    VALIDATION,
     DetectionData,
     ImageRecord,
     carve_missing,
@@ -27,6 +28,7 @@ from spnas_detect.data._base import (
 from spnas_detect.data.class_names import class_notes
 from spnas_detect.data.faults import UNREADABLE_IMAGE, FaultCollector, left_out
 from spnas_detect.data.images import IMAGE_OPTIONS, LookedAt, image_options, look_at
+from spnas_detect.data.overlaps import shared_files
 from spnas_detect.data.repairs import CLIPPED, RepairCollector
 from spnas_detect.data.yolo.images import Pair, list_pairs
 from spnas_detect.data.yolo.labels import LabelledBox, Naming, read_labels
@@ -62,9 +64,10 @@ def read_yolo(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
         path: the folder, or its YAML or ``.data`` file.
         seed: decides carved splits.
         options: ``train``, ``validation``, ``test``: folders or lists in place of those that are described, the latter
-            two also ``carved``; ``mixed``: what a line of five columns beside polygons is, ``refuse`` (default), since
-            it may be a polygon of two points, or ``boxes``; ``exif``, ``on_fault`` and ``max_pixels``: those of
-            ``ImageOptions``, and fractions are of the image as it is read.
+            two also ``carved``, and ``test`` also ``validation``, the validation images; ``mixed``: what a line of five
+            columns beside polygons is, ``refuse`` (default), since it may be a polygon of two points, or ``boxes``;
+            ``exif``, ``on_fault`` and ``max_pixels``: those of ``ImageOptions``, and fractions are of the image as it
+            is read.
 
     Returns:
         The data set. Among its faults are missing images, images without a readable header, classes that are not named,
@@ -76,6 +79,7 @@ def read_yolo(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
     check_options("yolo", options, (*SPLITS, "mixed", *IMAGE_OPTIONS))
     if path is None:
         raise DataError("yolo data needs a folder: write yolo:PATH")
+    tests_on_validation = options.get("test") == VALIDATION
     mixed = options.get("mixed") or "refuse"
     if mixed not in _MIXED:
         raise DataError(f"yolo mixed is {mixed!r}{suggestion(str(mixed), _MIXED)}")
@@ -91,7 +95,7 @@ def read_yolo(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
         if chosen.on_fault == "refuse":
             faults.add_images(looked.reasons, UNREADABLE_IMAGE)
         splits = {split: _read_pairs(pairs[split], place, looked, naming, faults) for split in SPLITS}
-        carved = carve_missing(splits, seed)
+        carved = carve_missing(splits, seed, tests_on_validation=tests_on_validation)
         everything = [item for split in SPLITS for item in splits[split]]
         _count_repairs(everything, repairs)
         dropped = [item.name for item in everything for one in item.objects if one.box is None]
@@ -102,6 +106,7 @@ def read_yolo(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
     unlabelled = [item.pair.image.as_posix() for item in everything if item.pair.labels is None]
     records = {split: [_record(item, looked) for item in splits[split]] for split in SPLITS}
     parts = ["yolo", place.as_posix(), seed, description.classes, counts, mixed, unlabelled, chosen]
+    parts += [tests_on_validation]
     return DetectionData(
         spec=f"yolo:{path}",
         classes=description.classes,
@@ -112,6 +117,7 @@ def read_yolo(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
             *_doubt(everything),
             *notes,
             *carved,
+            *shared_files(records),
             *class_notes(description.classes, records),
             *looked.notes,
             *left_out([image.name for image in looked.reasons] if chosen.on_fault == "drop" else []),
@@ -121,6 +127,7 @@ def read_yolo(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
         on_fault=chosen.on_fault,
         layout=f"YOLO, described by {description.file.relative_to(given) if given.is_dir() else description.file.name}",
         repairs=repairs.found,
+        tests_on_validation=tests_on_validation,
     )
 
 

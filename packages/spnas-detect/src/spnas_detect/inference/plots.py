@@ -1,0 +1,175 @@
+"""Plots of an evaluation, with the numbers behind them: precision against recall, and what is taken for what."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from spnas_core.errors import ConfigError
+from spnas_detect.drawing import is_our_picture
+from spnas_detect.drawing.colours import class_colour
+from spnas_detect.drawing.files import MAKER
+from spnas_detect.folders import make_folder, writing_into
+from spnas_detect.inference.confusion import BACKGROUND, MISSED, Confusion
+from spnas_detect.metrics.curves import PrecisionRecall
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CURVES, MATRIX = "precision-recall", "confusion"
+_HEADS = {CURVES: "class,iou,recall,", MATRIX: "annotated,"}
+"""What our files of numbers begin with."""
+
+_FEW = 10
+"""Classes up to which each curve has its colour and its place in the legend."""
+
+_WITH_NUMBERS = 20
+"""Classes up to which the matrix has its counts written in it."""
+
+_LONGEST = 24  # letters of a class's name
+
+
+def prepare_plots(folder: Path) -> None:
+    """Make the folder, and see to it that only plots and numbers of an earlier evaluation are overwritten.
+
+    Raises:
+        ConfigError: somebody else's file is there, or nothing can be written.
+    """
+    make_folder(folder)
+    for name, head in _HEADS.items():
+        picture, numbers = folder / f"{name}.png", folder / f"{name}.csv"
+        is_numbers = not numbers.exists() or _begins(numbers, head)
+        if not is_numbers or (picture.exists() and not is_our_picture(picture)):
+            taken = picture if is_numbers else numbers
+            raise ConfigError(f"{taken} exists and was not written by spnas: choose another --curves")
+
+
+def _begins(file: Path, head: str) -> bool:
+    try:
+        with file.open(encoding="utf-8") as opened:
+            return opened.read(len(head)) == head
+    except (OSError, ValueError):
+        return False
+
+
+def write_plots(folder: Path, curves: PrecisionRecall, matrix: Confusion, score_threshold: float) -> None:
+    """Write ``precision-recall.csv`` and ``.png``, ``confusion.csv`` and ``.png``, each complete or as it was.
+
+    Args:
+        folder: as ``prepare_plots`` has left it.
+        curves: of every class.
+        matrix: of the detections that reach the threshold.
+        score_threshold: that the curves have a dot at.
+    """
+    side = max(4.5, 2.2 + (0.5 if len(matrix.classes) <= _WITH_NUMBERS else 0.17) * (len(matrix.classes) + 1))
+    with writing_into(folder):
+        _write(folder / f"{CURVES}.csv", curves.csv())
+        _write(folder / f"{MATRIX}.csv", matrix.csv())
+        figure = _figure(6.2 * len(curves.ious), 5.6)
+        _draw_curves(figure, curves, score_threshold)
+        _save(figure, folder / f"{CURVES}.png")
+        figure = _figure(side + 0.8, side)
+        _draw_matrix(figure, matrix, score_threshold)
+        _save(figure, folder / f"{MATRIX}.png")
+
+
+def _write(path: Path, text: str) -> None:
+    unfinished = path.with_name(f".{path.name}.new")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+
+
+def _figure(width: float, height: float) -> "Figure":
+    """Make a figure of a size in inches that no window shows."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    """Write a figure with our mark, complete or not at all."""
+    unfinished = path.with_name(f".{path.name}.new")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # letters that the font lacks
+        figure.savefig(unfinished, format="png", dpi=120, metadata={"Software": MAKER})
+    unfinished.replace(path)
+
+
+def _draw_curves(figure: "Figure", curves: PrecisionRecall, score_threshold: float) -> None:
+    panels = np.atleast_1d(figure.subplots(1, len(curves.ious), sharey=True))
+    average = curves.average
+    known = [label for label in range(len(curves.classes)) if not np.isnan(average[0, label])]
+    told = sorted(known, key=lambda label: -average[0, label])
+    if len(told) > _FEW:
+        told = [*told[: _FEW // 2], *told[-(_FEW // 2) :]]
+    ordered = [*(label for label in known if label not in told), *told]
+    for place, (axes, iou) in enumerate(zip(panels, curves.ious, strict=True)):
+        for label in ordered:
+            colour = "0.85" if label not in told else [part / 255 for part in class_colour(told.index(label) + 1)]
+            style = {"linewidth": 1.6, "zorder": 2} if label in told else {"linewidth": 0.6, "zorder": 1}
+            name = f"{_short(curves.classes[label])}  {average[place, label]:.3f}"
+            line = curves.precision[place, :, label]
+            axes.plot(curves.recalls, line, color=colour, label=name if label in told else None, **style)
+            reached = np.flatnonzero(curves.scores[place, :, label] >= max(score_threshold, 1e-9))
+            if label in told and len(reached):
+                axes.plot(curves.recalls[reached[-1]], line[reached[-1]], "o", markersize=5, color=colour, zorder=3)
+        _finish_curves(axes, curves, place, iou, known, score_threshold)
+    panels[0].set_ylabel("precision")
+
+
+def _finish_curves(
+    axes: "Axes", curves: PrecisionRecall, place: int, iou: float, known: Sequence[int], score_threshold: float
+) -> None:
+    average = curves.average[place, known]
+    mean = float(average.mean()) if len(known) else float("nan")
+    if len(known) > 1:
+        line = curves.precision[place][:, known].mean(1)
+        label = f"mean of {len(known)}  {mean:.3f}"
+        axes.plot(curves.recalls, line, color="black", linewidth=2.4, label=label, zorder=4)
+    axes.set_title(f"IoU {iou:g}: AP {mean:.3f}")
+    axes.set_xlabel(f"recall (dots: score {score_threshold:g})")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.02)
+    axes.grid(alpha=0.3)
+    title = "AP of each class" if len(known) <= _FEW else f"AP of the best and the worst {_FEW // 2} at IoU 0.5"
+    axes.legend(title=title, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=8, frameon=False)
+
+
+def _draw_matrix(figure: "Figure", matrix: Confusion, score_threshold: float) -> None:
+    from matplotlib.colors import PowerNorm
+
+    axes = figure.subplots()
+    shares, size = np.nan_to_num(matrix.shares), len(matrix.classes) + 1
+    detected = matrix.counts.sum(0)
+    np.divide(matrix.counts[-1], detected, out=shares[-1], where=detected > 0)
+    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1))  # so that rare mistakes are seen
+    names = [_short(name) for name in matrix.classes]
+    is_small = size <= _WITH_NUMBERS
+    turned = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if is_small else {"rotation": 90}
+    axes.set_xticks(range(size), [*names, MISSED], fontsize=9 if is_small else 6, **turned)
+    axes.set_yticks(range(size), [*names, BACKGROUND], fontsize=9 if is_small else 6)
+    axes.set_xlabel(f"detected, score {score_threshold:g} or more")
+    axes.set_ylabel("annotated")
+    axes.axhline(size - 1.5, color="0.4", linewidth=1)
+    axes.axvline(size - 1.5, color="0.4", linewidth=1)
+    axes.set_title("What is taken for what")
+    label = "share of the row (background: of the column)"
+    figure.colorbar(image, ax=axes, label=label, fraction=0.046, pad=0.03, shrink=1 if is_small else 0.4)
+    if not is_small:
+        return
+    for row, column in np.ndindex(size, size):
+        if count := matrix.counts[row, column]:
+            colour = "white" if shares[row, column] > 0.4 else "black"
+            axes.text(column, row, f"{count}", ha="center", va="center", color=colour, fontsize=8)
+
+
+def _short(name: str) -> str:
+    """Shorten a class's name, and keep it from being read as a formula."""
+    short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+    return short.replace("$", r"\$")
