@@ -338,7 +338,7 @@ class _Session:
         return 0
 
     def _validate(self, trainer: Trainer, epoch: int, scalars: Scalars | None) -> None:
-        """Score on validation images, all processes together; the first one keeps the best weights and tells the score."""
+        """Score on validation images, all processes together; the first keeps the best weights and tells the score."""
         main, value = self.metrics[0].specs[0], math.nan
         with trainer.average.applied() if trainer.average is not None else nullcontext():
             scores = self._score(trainer.detector, "validation")
