@@ -18,6 +18,7 @@ from spnas_core.errors import ConfigError, DataError, PluginError
 from spnas_core.morphisms import identity
 from spnas_core.plugins import plugin_manager
 from spnas_core.tasks import EvaluationRequest, Fidelity, ResolvedCandidate
+from spnas_detect.data import streaming
 from spnas_detect.detectors import read_description
 from spnas_detect.inference.evaluation import check_classes
 from spnas_detect.inference.matching import match_images
@@ -96,6 +97,14 @@ def test_a_file_is_scored_on_the_data_that_is_named(trained):
     assert not same(only.metrics, {name: expected[name] for name in only.metrics})
     other = spnas_detect.evaluate(weights, metrics=("coco", "voc"), **{**given_data, "data_seed": 6})
     assert not same(other.metrics, expected)
+
+
+def test_every_image_is_decoded_once(run, monkeypatch):
+    decoded = []
+    read = streaming.read_pixels
+    monkeypatch.setattr(streaming, "read_pixels", lambda record: decoded.append(record.name) or read(record))
+    spnas_detect.evaluate(run, device="cpu")
+    assert len(decoded) == len(set(decoded)) == 12
 
 
 def test_the_class_table_counts_every_annotation_and_detection_once(run):

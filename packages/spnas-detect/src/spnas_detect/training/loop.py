@@ -53,8 +53,9 @@ def score(
     batches = [range(first, min(first + batch_size, len(split))) for first in range(0, len(split), batch_size)]
     kept: list[tuple[int, _Scored]] = []
     for number in range(processes.rank, len(batches), processes.count):
+        pixels = split.images(batches[number])  # first: a split that decodes while it is read knows the sizes then
         sizes = torch.tensor([split.resized(i)[::-1] for i in batches[number]], dtype=torch.float32, device=device)
-        images = finish(split.images(batches[number]).to(device), sizes, channels_last=True)
+        images = finish(pixels.to(device), sizes, channels_last=True)
         with torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(precision, device)):
             detections = detector.detect(images, sizes)
         found = zip(batches[number], detections.images(), strict=True)
