@@ -59,6 +59,8 @@ def prepare_data(settings: DetectionSettings, cache: Path, report: Callable[[str
         data,
         cache,
         image_size=settings.image_size,
+        mode=settings.cache,
+        limit=settings.cache_limit,
         progress=lambda done, total: report("reading images", done, total),
     )
 
@@ -85,13 +87,16 @@ def classification_data(settings: DetectionSettings) -> ClassificationData:
 
 
 def data_notes(settings: DetectionSettings, data: CachedData) -> tuple[str, ...]:
-    """Return what a reader of results should know: the data's notes, and where the detector cannot find everything."""
+    """Return what a reader of results should know.
+
+    That is the data's notes, where the detector cannot find everything, and how a cache of some size is kept.
+    """
     limits = (
         note
         for name in ("validation", "test")
         for note in recall_limit(name, data.split(name).objects(), settings.detector.max_detections)
     )
-    return (*data.notes, *limits)
+    return (*data.notes, *limits, *([data.choice] if data.choice else []))
 
 
 def uses_channels_last(training: TrainingSettings) -> bool:

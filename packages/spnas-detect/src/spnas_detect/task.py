@@ -67,6 +67,7 @@ class DetectionTask:
     def __init__(self, settings: DetectionSettings) -> None:
         self.settings = settings
         self._cache: Path | None = None
+        self._root: Path | None = None
         self._other_caches: dict[tuple[int, int], Path] = {}
         self._content = ""
 
@@ -94,7 +95,7 @@ class DetectionTask:
         """
         choose_device(self.settings.device)
         cached = prepare_data(self.settings, cache, report)
-        self._cache, self._content = cached.folder, cached.content
+        self._cache, self._root, self._content = cached.folder, cached.root, cached.content
         return data_notes(self.settings, cached)
 
     def check_pretraining(self) -> tuple[str, ...]:
@@ -312,10 +313,10 @@ class DetectionTask:
             raise ConfigError("the task has no data yet: call prepare() before evaluate()")
         size = settings.image_size
         if size == self.settings.image_size:
-            return open_cache(self._cache)
+            return open_cache(self._cache, self._root)
         if size not in self._other_caches:  # the annotations are read once per process, the images once per run
             self._other_caches[size] = prepare_data(settings, self._cache.parent, lambda *_: None).folder
-        return open_cache(self._other_caches[size])
+        return open_cache(self._other_caches[size], self._root)
 
 
 def _of_rows(detector: nn.Module) -> dict[str, object]:

@@ -10,6 +10,7 @@ from torchvision.transforms.v2 import functional
 
 from spnas_core.errors import DataError
 from spnas_detect.data._base import ImageRecord
+from spnas_detect.data.canvases import Orientation, canvas_of, is_transposed
 
 
 def letterbox(image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[Tensor, float]:
@@ -26,15 +27,20 @@ def letterbox(image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[Tensor, 
     height, width = image.shape[:2]
     fitted = fitted_size((width, height), size)
     tensor = torch.tensor(image).permute(2, 0, 1)
-    scale = min(size[0] / width, size[1] / height)
+    scale = fitted_scale((width, height), size)
     if fitted == (width, height):
         return tensor, scale
     return functional.resize(tensor, [fitted[1], fitted[0]], antialias=True), scale
 
 
+def fitted_scale(image: tuple[int, int], canvas: tuple[int, int]) -> float:
+    """Return canvas pixels per pixel of an image that fits the canvas."""
+    return min(canvas[0] / image[0], canvas[1] / image[1])
+
+
 def fitted_size(image: tuple[int, int], canvas: tuple[int, int]) -> tuple[int, int]:
     """Return the largest (width, height) of an image's aspect that fits a canvas, in whole pixels."""
-    scale = min(canvas[0] / image[0], canvas[1] / image[1])
+    scale = fitted_scale(image, canvas)
     width, height = (min(max(round(side * scale), 1), most) for side, most in zip(image, canvas, strict=True))
     return width, height
 
@@ -63,10 +69,12 @@ class FittedRecord(PlacedRecord):
     Attributes:
         resized: (width, height) of what it occupies of the canvas.
         scale: canvas pixels per original pixel.
+        is_transposed: whether its canvas is the transposed one.
     """
 
     resized: tuple[int, int]
     scale: float
+    is_transposed: bool = False
 
 
 def read_pixels(record: ImageRecord) -> NDArray[np.uint8]:
@@ -102,7 +110,7 @@ def place_boxes(record: ImageRecord, size: tuple[int, int]) -> PlacedRecord:
 
 
 def fit_record(
-    record: ImageRecord, image: NDArray[np.uint8], image_size: tuple[int, int]
+    record: ImageRecord, image: NDArray[np.uint8], image_size: tuple[int, int], orientation: Orientation = "fixed"
 ) -> tuple[Tensor, FittedRecord]:
     """Fit a decoded image into a canvas, and cut its boxes at its pixels.
 
@@ -110,12 +118,33 @@ def fit_record(
         record: the image.
         image: its pixels, uint8[H, W, 3].
         image_size: (width, height) of the canvas.
+        orientation: whether it may be the transposed one.
 
     Returns:
         uint8[3, h, w], the occupied part of the canvas, and where everything is.
     """
-    fitted, scale = letterbox(image, image_size)
-    placed = place_record(record, image)
-    return fitted, FittedRecord(
-        record, placed.size, placed.kept, placed.boxes, (fitted.shape[2], fitted.shape[1]), scale
+    located = locate_record(record, (image.shape[1], image.shape[0]), image_size, orientation)
+    return letterbox(image, canvas_of(located.size, image_size, orientation))[0], located
+
+
+def locate_record(
+    record: ImageRecord, size: tuple[int, int], image_size: tuple[int, int], orientation: Orientation = "fixed"
+) -> FittedRecord:
+    """Say how an image will lie in a canvas, without its pixels.
+
+    Args:
+        record: the image.
+        size: its (width, height) as decoded.
+        image_size: (width, height) of the canvas.
+        orientation: whether it may be the transposed one.
+    """
+    placed, canvas = place_boxes(record, size), canvas_of(size, image_size, orientation)
+    return FittedRecord(
+        record,
+        size,
+        placed.kept,
+        placed.boxes,
+        fitted_size(size, canvas),
+        fitted_scale(size, canvas),
+        is_transposed(size, image_size, orientation),
     )

@@ -79,7 +79,7 @@ def _image_faults(data: DetectionData, split: str) -> list[Fault]:
     found: list[Fault] = []
     placed: list[PlacedRecord] = []
     is_dropped = data.on_fault == "drop"
-    for outcome in decode(data.splits[split], lambda _, record, image: place_record(record, image)):
+    for outcome in decode(data.splits[split], place_record):
         if isinstance(outcome, Fault):
             found.append(replace(outcome, is_fatal=not is_dropped))
             continue

@@ -229,7 +229,7 @@ class _Session:
             self.monitor.message(f"going on after step {trainer.step} of {trainer.steps}")
         if self.processes.is_first:
             if resume:
-                self.folder.move_data(self.settings.data)
+                self.folder.move_data(self.settings)
             else:
                 self.folder.write_settings(self.settings)
         stopped_by = self._train(trainer)

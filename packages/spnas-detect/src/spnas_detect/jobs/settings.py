@@ -50,6 +50,11 @@ class TrainSettings(DetectionSettings):
         return cast("dict[str, Any]", without_none(ordered))
 
 
-MAY_CHANGE = frozenset({"data", "device", "devices", "checkpoint_steps", "log_steps", "score_every", "score_split"})
+MAY_CHANGE = frozenset(
+    {
+        *("data", "cache", "cache_limit", "device", "devices"),
+        *("checkpoint_steps", "log_steps", "score_every", "score_split"),
+    }
+)
 """What may differ when a training is resumed: nothing of it decides what the steps compute but for roundings. The data
-may lie elsewhere as long as it is the same."""
+may lie elsewhere, and be kept in another way, as long as it is the same."""

@@ -1,13 +1,18 @@
-"""Decoding image files."""
+"""Decoding image files, and images whose bytes were read before."""
 
+import os
+from collections.abc import Iterable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from spnas_core.errors import DataError
 from spnas_detect.data.images.opening import (
     MAX_PIXELS,
     opened,
@@ -22,26 +27,79 @@ from spnas_detect.data.images.pixels import rgb
 _PILLOWS_LIMIT = 2**26  # pixels, below which none of its warnings comes
 
 
-def read_image(path: Path, *, turned: bool = True, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """An image file and how it is decoded: called, it gives uint8[H, W, 3] RGB.
+
+    Attributes:
+        path: of the file.
+        turned: whether an orientation that EXIF notes is applied.
+        max_pixels: images with more are not decoded.
+    """
+
+    path: Path
+    turned: bool = True
+    max_pixels: int = MAX_PIXELS
+
+    def __call__(self) -> NDArray[np.uint8]:
+        """Decode the file; see ``read_image``."""
+        return read_image(self.path, turned=self.turned, max_pixels=self.max_pixels)
+
+    def content(self) -> bytes:
+        """Read the file's bytes.
+
+        Raises:
+            DataError: the file is missing or cannot be read.
+        """
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError:
+            raise DataError(f"image {self.path} does not exist") from None
+        except OSError as error:
+            raise DataError(f"image {self.path} does not decode: {error}") from None
+
+    def decode(self, content: bytes) -> NDArray[np.uint8]:
+        """Decode the file's bytes, which were read before; see ``read_image``."""
+        return read_image(self.path, turned=self.turned, max_pixels=self.max_pixels, content=content)
+
+
+def common_folder(sources: Iterable[object]) -> Path:
+    """Return the deepest folder that holds all image files among some sources of pixels; the root where there is none.
+
+    Names below it stay what they are when a data set is moved.
+    """
+    folders = [str(source.path.parent) for source in sources if isinstance(source, ImageFile)]
+    # what the first and the last in order have in common, all in between have
+    return Path(os.path.commonpath([min(folders), max(folders)])) if folders else Path("/")
+
+
+def read_image(
+    path: Path, *, turned: bool = True, max_pixels: int = MAX_PIXELS, content: bytes | None = None
+) -> NDArray[np.uint8]:
     """Decode an image file to uint8[H, W, 3] RGB; ``pixels.py`` has what becomes of which kind of image.
 
     Args:
         path: of the file.
         turned: whether an orientation that EXIF notes is applied, as viewers do; else the pixels lie as stored.
         max_pixels: images with more are not decoded.
+        content: the file's bytes, where they were read before; messages alone need its path then.
 
     Raises:
         DataError: the file is missing, does not decode, or is larger than ``max_pixels``.
     """
-    with opened(path, max_pixels) as image:
+    with opened(path, max_pixels, content) as image:
         of_pillow = turns_itself(image)
-        orientation = stored_orientation(image, path) if turned or of_pillow else 1
+        orientation = stored_orientation(image, path, content) if turned or of_pillow else 1
         width, height = image.size
         with unlimited() if width * height > _PILLOWS_LIMIT else nullcontext():
-            pixels = rgb(image, partial(Image.open, path))
+            pixels = rgb(image, partial(_reopened, path, content))
     if of_pillow:
         return pixels if turned else turn(pixels, inverse(orientation))
     return turn(pixels, orientation)
+
+
+def _reopened(path: Path, content: bytes | None) -> Image.Image:
+    return Image.open(path if content is None else BytesIO(content))
 
 
 def image_size(path: Path, *, turned: bool = True) -> tuple[int, int]:
