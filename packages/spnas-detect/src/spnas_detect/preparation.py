@@ -59,6 +59,7 @@ def prepare_data(settings: DetectionSettings, cache: Path, report: Callable[[str
         data,
         cache,
         image_size=settings.image_size,
+        orientation=settings.orientation,
         mode=settings.cache,
         limit=settings.cache_limit,
         progress=lambda done, total: report("reading images", done, total),
@@ -153,5 +154,10 @@ def describe_detector(
 ) -> DetectorDescription:
     """Return what a weights file says of itself: all that it takes to build its detector again."""
     return DetectorDescription(
-        str(architecture), tuple(classes), settings.detector, settings.image_size, settings.training.norm
+        str(architecture),
+        tuple(classes),
+        settings.detector,
+        settings.image_size,
+        settings.training.norm,
+        settings.orientation,
     )

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from spnas_detect.data.cache.modes import LIMIT
+from spnas_detect.data.canvases import Orientation
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.training.settings import PretrainingSettings, TrainingSettings
 
@@ -40,6 +41,8 @@ class DetectionSettings(BaseModel):
         data_seed: of generated data and of carved splits.
         data_options: options of the kind of data.
         image_size: (width, height) in pixels of the canvas that images are scaled to.
+        orientation: ``fixed``: every image is fitted into that canvas; ``either``: one that stands where the canvas
+            lies, or lies where it stands, is fitted into the transposed one, and batches are of one canvas.
         cache: how images are kept on the disk, which changes no number: ``images``, decoded and resized, the quickest;
             ``encoded``, as their files are, all of a split in one; ``none``, read from the data set each time; ``auto``
             takes the first of these that fits ``cache_limit`` and the free space.
@@ -63,6 +66,7 @@ class DetectionSettings(BaseModel):
     data_seed: int = Field(0, ge=0)
     data_options: dict[str, Any] = Field(default_factory=dict)
     image_size: tuple[Annotated[int, Field(ge=32)], Annotated[int, Field(ge=32)]] = (128, 128)
+    orientation: Orientation = "fixed"
     cache: Literal["auto", "images", "encoded", "none"] = "auto"
     cache_limit: float = Field(LIMIT, ge=0, allow_inf_nan=False)
     detector: DetectorSettings = DetectorSettings()

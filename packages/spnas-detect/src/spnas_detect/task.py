@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import cast
 
@@ -332,7 +333,8 @@ def _backbone_before(rewrite: Rewrite, parent: Mapping[str, Tensor], device: tor
 
 
 def _first_images(split: CachedSplit, count: int, device: torch.device) -> Tensor:
-    """Return up to so many images of a split as a network takes them."""
-    indices = range(min(count, len(split)))
+    """Return up to so many images of a split as a network takes them, those of the first one's canvas."""
+    alike = (index for index in range(len(split)) if split.is_transposed(index) == split.is_transposed(0))
+    indices = list(islice(alike, count))
     sizes = torch.tensor([split.resized(index)[::-1] for index in indices], device=device)
     return finish(split.images(indices).to(device), sizes)

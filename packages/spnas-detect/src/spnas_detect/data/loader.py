@@ -66,6 +66,10 @@ class Loader:
     Order follows from (seed, epoch), augmentation from (seed, epoch, image), the canvas from (seed, epoch, step): none
     from the batch size, the number of processes, what was loaded before or any global random state, which is left as it
     was.
+
+    Where some images have the transposed canvas, batches are of one canvas as far as that goes: an image goes into the
+    batch of its canvas that is next, in the epoch's order, and what is left over at the end goes together, fitted into
+    the split's own canvas. So there are as many batches as of one canvas, and no image is left out for its shape.
     """
 
     def __init__(
@@ -136,6 +140,7 @@ class Loader:
         self._prefetch = prefetch
         self._photometric = photometric
         self._pin = pin
+        self._transposed: NDArray[np.bool_] = np.fromiter(map(split.is_transposed, range(len(split))), np.bool_)
         self._indices: NDArray[np.int64] = np.arange(len(split))
         if share < 1 and len(split):
             count = max(1, round(share * len(split)))
@@ -178,11 +183,31 @@ class Loader:
         return order
 
     def canvas(self, epoch: int, batch: int) -> tuple[int, int] | None:
-        """Return the (width, height) that a batch is resized to, None for the cached one."""
+        """Return the (width, height) that a batch is resized to, None for the cached one.
+
+        A batch of transposed canvases takes that transposed.
+        """
         if self._image_sizes is None:
             return None
         rng = np.random.default_rng([self._seed, _SIZE, epoch, batch])
         return self._image_sizes[int(rng.integers(len(self._image_sizes)))]
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Return the images of each batch of an epoch, those of all processes together."""
+        size, rest = self._batch_size, self.order(epoch)
+        found: list[list[int]] = []
+        if self._transposed.any():
+            waiting: dict[bool, list[int]] = {False: [], True: []}
+            for index in rest:
+                mine = waiting[bool(self._transposed[index])]
+                mine.append(index)
+                if len(mine) == size:
+                    found.append(mine.copy())
+                    mine.clear()
+            left = {index for one in waiting.values() for index in one}
+            rest = [index for index in rest if index in left]
+        found += [rest[start : start + size] for start in range(0, len(rest), size)]
+        return found[: len(self)]
 
     def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
         """Iterate over this process's part of the batches of an epoch.
@@ -201,8 +226,7 @@ class Loader:
         """
         if not 0 <= first_batch <= len(self):
             raise DataError(f"first_batch is {first_batch}: it must be in 0…{len(self)}, the batches of an epoch")
-        order = self.order(epoch)
-        make = partial(self._batch, order, epoch)
+        make = partial(self._batch, self.batches(epoch), epoch)
         numbers = range(first_batch, len(self))
         if not self._prefetch:
             for number in numbers:
@@ -212,11 +236,11 @@ class Loader:
             return
         yield from _prefetched(make, numbers, self._prefetch)
 
-    def _batch(self, order: Sequence[int], epoch: int, number: int) -> Batch:
-        whole = order[number * self._batch_size : (number + 1) * self._batch_size]
+    def _batch(self, batches: Sequence[Sequence[int]], epoch: int, number: int) -> Batch:
+        whole = batches[number]
         part = len(whole) // self._world_size
         indices = whole[self._rank * part : (self._rank + 1) * part]
-        canvas = self.canvas(epoch, number)
+        canvas = self._canvas_of(whole, self.canvas(epoch, number))
         cached = self._split.images(indices)
         images = cached if canvas is None else cached.new_zeros(len(indices), 3, canvas[1], canvas[0])
         targets: list[dict[str, Tensor]] = []
@@ -235,6 +259,13 @@ class Loader:
         batch = Batch(images, pad_targets(targets, sizes, self._rows), tuple(indices), photometry, self._channels_last)
         return batch.pinned() if self._pin else batch
 
+    def _canvas_of(self, whole: Sequence[int], drawn: tuple[int, int] | None) -> tuple[int, int] | None:
+        """Return the (width, height) that a whole batch is resized to; None where its images lie in theirs already."""
+        transposed = self._transposed[whole]
+        if transposed.all():
+            return None if drawn is None else drawn[::-1]
+        return self._split.canvas if drawn is None and transposed.any() else drawn
+
     def _sample(
         self, cached: Tensor, index: int, epoch: int, canvas: tuple[int, int] | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -243,7 +274,7 @@ class Loader:
         image, boxes = cached[:, :height, :width], self._split.canvas_boxes(index)
         labels = torch.where(self._split.ignore(index), IGNORED, self._split.labels(index))
         if canvas is not None:
-            fitted = fitted_size((width, height), canvas)
+            fitted = fitted_size((width, height), canvas)  # where that is its size already, nothing happens
             image = functional.resize(image, [fitted[1], fitted[0]], antialias=True)
             boxes *= torch.tensor([fitted[0] / width, fitted[1] / height] * 2)
         if self._augmentation is not None:

@@ -4,13 +4,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
 from spnas_core.encoding import Architecture
 from spnas_core.errors import SpnasError, WeightsError
+from spnas_detect.data.canvases import Orientation
 from spnas_detect.detectors.settings import DetectorSettings
 
 METADATA_KEY = "spnas"
@@ -29,6 +30,7 @@ class DetectorDescription:
         detector: its neck and heads.
         image_size: (width, height) in pixels of the canvas that it was trained on.
         norm: what stands in for batch norm: ``batch``, ``sync``, ``group`` or ``frozen``.
+        orientation: whether images of the other orientation had the transposed canvas: ``fixed`` or ``either``.
     """
 
     architecture: str
@@ -36,6 +38,7 @@ class DetectorDescription:
     detector: DetectorSettings
     image_size: tuple[int, int]
     norm: str = "batch"
+    orientation: Orientation = "fixed"
 
     def metadata(self) -> dict[str, object]:
         """Return the description as plain values; ``from_metadata`` is the inverse."""
@@ -45,6 +48,7 @@ class DetectorDescription:
             "detector": self.detector.model_dump(mode="json"),
             "image_size": list(self.image_size),
             "norm": self.norm,
+            "orientation": self.orientation,
         }
 
     @classmethod
@@ -52,7 +56,7 @@ class DetectorDescription:
         """Read and check plain values; what is in them besides is left alone.
 
         Args:
-            metadata: as ``metadata`` writes it; ``norm`` may be missing.
+            metadata: as ``metadata`` writes it; ``norm`` and ``orientation`` may be missing.
             source: what messages call the file.
 
         Raises:
@@ -65,7 +69,7 @@ class DetectorDescription:
                 "of this version has written"
             )
         architecture, classes, size = (metadata[name] for name in ("architecture", "classes", "image_size"))
-        norm = metadata.get("norm", "batch")
+        norm, orientation = metadata.get("norm", "batch"), metadata.get("orientation", "fixed")
         try:
             Architecture.parse(str(architecture))
             detector = DetectorSettings.model_validate(metadata["detector"])
@@ -86,7 +90,9 @@ class DetectorDescription:
             raise WeightsError(f"{source} says that its image_size is {size!r}: it must be width and height in pixels")
         if not isinstance(norm, str):
             raise WeightsError(f"{source} says that its norm is {norm!r}: it must be a name")
-        return cls(str(architecture), tuple(classes), detector, (size[0], size[1]), norm)
+        if orientation not in get_args(Orientation):
+            raise WeightsError(f"{source} says that its orientation is {orientation!r}: it must be 'fixed' or 'either'")
+        return cls(str(architecture), tuple(classes), detector, (size[0], size[1]), norm, orientation)
 
 
 def read_description(path: Path) -> DetectorDescription:

@@ -99,7 +99,7 @@ def evaluate(
     detector, description = load_detector(source.path, where)
     if folder is not None:
         make_folder(folder)  # before what may take hours
-    images = StreamedSplit(records, description.image_size)
+    images = StreamedSplit(records, description.image_size, description.orientation)
     recorder = _Recorder(len(records), report)
     with explained_memory(batch_size, description.image_size, where):
         scores = score(

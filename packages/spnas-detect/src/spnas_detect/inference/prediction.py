@@ -180,7 +180,8 @@ def predict(
             failed |= {file: image for file, _, image in outcomes if isinstance(image, str)}
             good = [(file, picture, image) for file, picture, image in outcomes if not isinstance(image, str)]
             images_read = [image for *_, image in good]
-            detections = detect(detector, images_read, description.image_size, where) if good else []
+            canvas = description.image_size, description.orientation
+            detections = detect(detector, images_read, *canvas, where) if good else []
             batch = [
                 _prediction(file, picture, image, one, score_threshold)
                 for (file, picture, image), one in zip(good, detections, strict=True)

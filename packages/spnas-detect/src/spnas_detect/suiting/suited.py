@@ -152,7 +152,7 @@ def _choose(
         )
     if given.isdisjoint(ANCHORS):
         strides = with_extra(info, settings.detector.extra_levels).reduction()
-        _choose_anchors(choices, settings.detector, records, size, strides)
+        _choose_anchors(choices, settings, records, size, strides)
 
 
 def _training_images(settings: DetectionSettings) -> Sequence[ImageRecord]:
@@ -199,12 +199,13 @@ def _choose_numbers(
 
 def _choose_anchors(
     choices: _Choices,
-    detector: DetectorSettings,
+    settings: DetectionSettings,
     records: Sequence[ImageRecord],
     size: tuple[int, int],
     strides: Sequence[int],
 ) -> None:
-    advice = suggest(records, detector.anchor_scales, detector.aspect_ratios, size, strides)
+    scales, ratios = settings.detector.anchor_scales, settings.detector.aspect_ratios
+    advice = suggest(records, scales, ratios, size, strides, settings.orientation)
     if advice is None:
         return
     best, before = advice["suggested"], advice["default"]

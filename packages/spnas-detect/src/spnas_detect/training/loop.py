@@ -1,6 +1,7 @@
 """Scoring a detector on a split."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -29,8 +30,8 @@ def score(
 
     Args:
         detector: also an ``nn.Module``; it is left in evaluation mode.
-        split: the images.
-        metrics: each is reset first.
+        split: the images; those of one canvas are detected on together.
+        metrics: each is reset first, and gets the images in their order.
         batch_size: images per forward pass.
         device: where the detector lives.
         precision: see ``TrainingSettings``.
@@ -41,18 +42,33 @@ def score(
     cast("nn.Module", detector).eval()
     for metric in metrics:
         metric.reset()
-    for first in range(0, len(split), batch_size):
-        indices = range(first, min(first + batch_size, len(split)))
+    found: dict[int, dict[str, Tensor]] = {}
+    told = 0
+    for indices in batches_by_canvas(split, batch_size):
+        images = split.images(indices).to(device)
         sizes = torch.tensor([split.resized(i)[::-1] for i in indices], dtype=torch.float32, device=device)
-        images = finish(split.images(indices).to(device), sizes, channels_last=True)
         with torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(precision, device)):
-            detections = detector.detect(images, sizes)
-        found = detections.images()
-        predictions = [to_original_pixels(split, i, one) for i, one in zip(indices, found, strict=True)]
-        targets = [ground_truth(split, i) for i in indices]
+            detections = detector.detect(finish(images, sizes, channels_last=True), sizes)
+        for index, one in zip(indices, detections.images(), strict=True):
+            found[index] = to_original_pixels(split, index, one)
+        ready = list(takewhile(found.__contains__, range(told, len(split))))
+        told += len(ready)
+        predictions, targets = [found.pop(i) for i in ready], [ground_truth(split, i) for i in ready]
         for metric in metrics:
             metric.process(predictions, targets)
     return {name: value for metric in metrics for name, value in metric.evaluate().items()}
+
+
+def batches_by_canvas(split: CachedSplit, batch_size: int) -> Iterator[list[int]]:
+    """Cut a split into batches in its order, but each of one canvas; only the last of each canvas may be smaller."""
+    waiting: dict[bool, list[int]] = {False: [], True: []}
+    for index in range(len(split)):
+        side = split.is_transposed(index)
+        waiting[side].append(index)
+        if len(waiting[side]) == batch_size:
+            yield waiting[side]
+            waiting[side] = []
+    yield from filter(None, waiting.values())
 
 
 def to_original_pixels(split: CachedSplit, index: int, detections: dict[str, Tensor]) -> dict[str, Tensor]:
