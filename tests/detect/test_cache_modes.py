@@ -162,12 +162,16 @@ def test_what_is_dropped_is_the_same_in_every_form(torn, tmp_path):
         assert all(same(read(decoded.split(name)), read(other.split(name))) for name in ("train", "test"))
 
 
+def file_bytes(data):
+    return sum(record.read.path.stat().st_size for records in data.splits.values() for record in records)
+
+
 def test_a_full_disk_says_what_a_pack_needs_and_leaves_nothing(mixed, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     data = open_data(f"coco:{mixed}", seed=0)
-    size = sum(file.stat().st_size for file in (mixed / "images").iterdir())
+    size = file_bytes(data)
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(DataError, match=f"the image cache needs {size:,} bytes in .*: make room there"):
         build_cache(data, tmp_path / "cache", image_size=CANVAS, mode="encoded")
@@ -233,7 +237,7 @@ def test_needs_are_those_of_the_files_and_canvases(mixed):
     data = open_data(f"coco:{mixed}", seed=0)
     found = needs_of(data, CANVAS)
     assert found.images == sum(map(len, data.splits.values())) * 3 * 96 * 64
-    assert found.encoded == sum(file.stat().st_size for file in (mixed / "images").iterdir())
+    assert found.encoded == file_bytes(data)
     assert found.none == 0
     shapes = needs_of(open_data("shapes", seed=0, **SHAPES), CANVAS)
     assert shapes.none == shapes.encoded >= 10 * 3 * 64 * 64

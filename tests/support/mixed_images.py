@@ -24,6 +24,7 @@ def write_mixed(folder: Path) -> Path:
         picture.save(images / name, **options)
         sizes[name] = annotated or picture.size
 
+    save("wrong.jpg", photograph(44, 66, 27), (66, 44))  # annotated lying, and it stands
     for number, (width, height) in enumerate([(90, 60), (60, 90), (200, 50), (64, 64), (50, 201), (48, 64), (30, 20)]):
         save(f"photo{number}.jpg", photograph(width, height, number), quality=90)
     turned = Image.Exif()
@@ -37,5 +38,6 @@ def write_mixed(folder: Path) -> Path:
     deep = np.random.default_rng(26).integers(0, 65536, (40, 52, 3)).astype(np.uint16)
     write_deep_png(images / "deep.png", deep)
     sizes["deep.png"] = (52, 40)
-    save("wrong.jpg", photograph(44, 66, 27), (66, 44))  # annotated lying, and it stands
-    return save_coco(folder, train=sizes)
+    return save_coco(
+        folder, train=sizes, test={name: sizes[name] for name in ("photo0.jpg", "photo1.jpg", "turned.jpg")}
+    )
