@@ -15,7 +15,10 @@ from mixed_images import write_mixed
 from tiny_training import tiny_settings
 from voc_folder import write_voc
 
+from spnas_core.encoding import Architecture
 from spnas_core.errors import DataError
+from spnas_core.morphisms import identity
+from spnas_core.tasks import EvaluationRequest, Fidelity
 from spnas_detect.data import (
     FaultyDataError,
     Loader,
@@ -29,6 +32,8 @@ from spnas_detect.data.cache import packing
 from spnas_detect.data.cache.modes import GIB, MODES, Needs, needs_of, suitable_mode
 from spnas_detect.jobs import TrainFolder, train
 from spnas_detect.jobs.monitor import Silent
+from spnas_detect.settings import DetectionSettings
+from spnas_detect.task import DetectionTask
 
 CANVAS = (96, 64)
 OTHERS = ("encoded", "none")
@@ -257,6 +262,19 @@ def test_auto_takes_a_cache_that_is_there_and_else_what_fits(mixed, tmp_path):
     assert built(mode="auto", limit=0) == "images"
     other = replace(data, fingerprint="other")
     assert build_cache(other, tmp_path, image_size=CANVAS, mode="auto").mode == "images"
+
+
+def test_a_candidate_scores_the_same_in_every_form_in_whichever_process(tmp_path):
+    voc, found = write_voc(tmp_path / "voc", images=8), []
+    request = EvaluationRequest(0, identity(Architecture.parse("b@8_1-1-1-1")), None, None, Fidelity(2), seed=4)
+    for mode in MODES:
+        task = DetectionTask(
+            DetectionSettings(data=f"voc:{voc}", image_size=(64, 64), training={"batch_size": 4}, cache=mode)
+        )
+        task.prepare(tmp_path / mode, lambda *_: None)
+        again = pickle.loads(pickle.dumps(task))
+        found.append((task.fingerprint, repr(again.evaluate(request, lambda _: None).metrics)))
+    assert found[0] == found[1] == found[2]
 
 
 class Killed(BaseException):

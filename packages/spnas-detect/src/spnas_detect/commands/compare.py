@@ -35,7 +35,9 @@ CHOSEN = ("image_size", "detector")
 )
 @click.option("--out", type=click.Path(path_type=Path), default=Path("comparison"), show_default=True, help="Folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
-def compare(references: tuple[str, ...], *, seeds: int, out: Path, as_json: bool, **given: Any) -> None:
+def compare(
+    references: tuple[str, ...], *, seeds: int, out: Path, cache: Path | None, as_json: bool, **given: Any
+) -> None:
     """Train architectures alike, several seeds each, and compare their scores on test images.
 
     Differences are to the first architecture and between trainings of the same seed. Given again, a command that was
@@ -50,7 +52,7 @@ def compare(references: tuple[str, ...], *, seeds: int, out: Path, as_json: bool
     for remark in remarks:
         progress.message(remark)
     try:
-        result = run_comparison(settings, seeds, out, monitor=progress)
+        result = run_comparison(settings, seeds, out, monitor=progress, cache=cache)
     except EvaluationError as error:
         raise SpnasError(str(error)) from error
     if isinstance(result, TrainingResult):

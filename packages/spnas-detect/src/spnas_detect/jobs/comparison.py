@@ -83,7 +83,12 @@ class Comparison:
 
 
 def compare(
-    settings: Sequence[TrainSettings], seeds: int, out: Path, *, monitor: Monitor | None = None
+    settings: Sequence[TrainSettings],
+    seeds: int,
+    out: Path,
+    *,
+    monitor: Monitor | None = None,
+    cache: Path | None = None,
 ) -> Comparison | TrainingResult:
     """Train and score every architecture with seeds that count up from its settings' own.
 
@@ -92,6 +97,7 @@ def compare(
         seeds: trainings of each.
         out: folder; what is finished in it is read back, what was stopped goes on.
         monitor: is told what happens; nobody by default.
+        cache: folder of cached images, where others share it; inside ``out`` by default.
 
     Returns:
         The comparison, or the training that a signal has stopped.
@@ -100,7 +106,7 @@ def compare(
         SpnasError: whatever is wrong, in one line, before the first training where that is possible.
         EvaluationError: a training failed.
     """
-    monitor = monitor or Silent()
+    monitor, cache = monitor or Silent(), cache or out / "cache"
     numbers = tuple(range(settings[0].seed, settings[0].seed + seeds))
     places = range(len(settings))
     folders = {(place, seed): TrainFolder(out / f"{place + 1}-{seed}") for seed in numbers for place in places}
@@ -108,7 +114,7 @@ def compare(
         plan = _prepare(settings, out)
     is_finished = all(folder.scores.exists() for folder in folders.values())
     if not is_finished or plan.get(PLACE) != settings[0].data:
-        _check_data(settings[0], out, plan, monitor)
+        _check_data(settings[0], out, cache, plan, monitor)
     metric = metric_factory(settings[0].metrics[0]).specs[0].name
     scores: list[list[float]] = [[] for _ in settings]
     for seed in numbers:
@@ -116,7 +122,7 @@ def compare(
             folder = folders[place, seed]
             if not folder.scores.exists():
                 monitor.message(f"{folder.path.name}: {one.architecture}, seed {seed}")
-                result = _train(one.model_copy(update={"seed": seed}), folder, out / "cache", monitor)
+                result = _train(one.model_copy(update={"seed": seed}), folder, cache, monitor)
                 if result.stopped_by:
                     return result
             scores[place].append(read_scores(folder.path)[metric])
@@ -189,9 +195,9 @@ def _check_same_plan(before: Mapping[str, Any], now: Mapping[str, Any], out: Pat
             )
 
 
-def _check_data(settings: TrainSettings, out: Path, plan: Mapping[str, Any], monitor: Monitor) -> None:
+def _check_data(settings: TrainSettings, out: Path, cache: Path, plan: Mapping[str, Any], monitor: Monitor) -> None:
     """Read the data before the first training; refuse other data than earlier ones had, and note where it lies."""
-    content = prepare_data(settings, out / "cache", monitor.reading).content
+    content = prepare_data(settings, cache, monitor.reading).content
     check_same_data(out, str(plan.get(CONTENT, "")), content, settings.data)
     noted = {PLACE: settings.data, CONTENT: content}
     if not noted.items() <= plan.items():

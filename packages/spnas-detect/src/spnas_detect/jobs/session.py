@@ -94,7 +94,7 @@ def train(
         out: its folder.
         resume: go on with the training in ``out``, from its last checkpoint.
         monitor: is told what happens; nobody by default.
-        cache: folder of decoded images, where several trainings share one; inside ``out`` by default.
+        cache: folder of cached images, where several trainings share one; inside ``out`` by default.
 
     Returns:
         The result; under torchrun the scores are in the first process only.

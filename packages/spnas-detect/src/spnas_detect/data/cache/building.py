@@ -24,7 +24,7 @@ from spnas_detect.data.checks import SPLIT_WORDS, annotation_faults, check_canva
 from spnas_detect.data.decoding import take_in
 from spnas_detect.data.faults import Fault, left_out, refuse
 from spnas_detect.data.fitting import FittedRecord
-from spnas_detect.data.images import common_folder
+from spnas_detect.data.images import ImageFile, common_folder
 
 _VERSION = 6  # part of the folder's name: raise it when the layout, decoding, resizing or the checks change
 
@@ -89,7 +89,8 @@ def build_cache(
     """
     check_canvas(image_size)
     data = data.made()
-    root = common_folder(record.read for split in SPLITS for record in data.splits[split])
+    sources = (record.read for split in SPLITS for record in data.splits[split])
+    root = common_folder(source.path for source in sources if isinstance(source, ImageFile))
     for one in MODES if mode == "auto" else (mode,):
         final = folder / _Plan(image_size, orientation, one).name(data)
         if final.exists():

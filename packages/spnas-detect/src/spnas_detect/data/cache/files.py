@@ -158,11 +158,13 @@ def unwritable(folder: Path, needed: int, error: OSError) -> DataError:
         error: that writing it has met.
     """
     if error.errno not in _NO_SPACE:
-        return DataError(f"cannot write the image cache into {folder}: {error.strerror or error}; choose another --out")
+        return DataError(
+            f"cannot write the image cache into {folder}: {error.strerror or error}; choose another --out or --cache"
+        )
     free = shutil.disk_usage(standing(folder)).free
     return DataError(
         f"the image cache needs {needed:,} bytes in {folder}, where {free:,} are free ({error.strerror}): make room "
-        "there, or choose another --out"
+        "there, or choose another --out or --cache"
     )
 
 

@@ -111,7 +111,7 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
         spec=f"coco:{path}",
         classes=classes,
         splits=records,
-        fingerprint=fingerprint(["coco", root.as_posix(), seed, counts, classes, chosen], files),
+        fingerprint=fingerprint(["coco", seed, counts, classes, chosen], files),
         notes=(
             *degenerate_note(dropped),
             *notes,

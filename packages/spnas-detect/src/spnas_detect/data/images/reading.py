@@ -63,12 +63,12 @@ class ImageFile:
         return read_image(self.path, turned=self.turned, max_pixels=self.max_pixels, content=content)
 
 
-def common_folder(sources: Iterable[object]) -> Path:
-    """Return the deepest folder that holds all image files among some sources of pixels; the root where there is none.
+def common_folder(files: Iterable[Path]) -> Path:
+    """Return the deepest folder that holds all of some files, ``/`` where there are none.
 
     Names below it stay what they are when a data set is moved.
     """
-    folders = [str(source.path.parent) for source in sources if isinstance(source, ImageFile)]
+    folders = [str(file.parent) for file in files]
     # what the first and the last in order have in common, all in between have
     return Path(os.path.commonpath([min(folders), max(folders)])) if folders else Path("/")
 

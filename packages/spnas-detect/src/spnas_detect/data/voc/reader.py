@@ -114,7 +114,7 @@ def read_voc(path: str | None, *, seed: int, options: Mapping[str, object]) -> D
         classes=classes,
         splits=records,
         fingerprint=fingerprint(
-            ["voc", root.as_posix(), seed, classes, difficult, chosen]
+            ["voc", seed, classes, difficult, chosen]
             + [(split, [item.name for item in items]) for split, items in splits.items()],
             files,
         ),
