@@ -3,18 +3,18 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from spnas_core.encoding import Architecture
-from spnas_core.plugins import registry
 from spnas_detect.data import (
     CachedData,
     ClassificationData,
     Loader,
     build_cache,
     crops_from,
-    open_data,
+    open_cache,
     open_image_folder,
     train_augmentation,
 )
@@ -23,6 +23,7 @@ from spnas_detect.data.image_folder import CLASSIFICATION_SPLITS
 from spnas_detect.data.survey import recall_limit
 from spnas_detect.detectors import DetectorDescription
 from spnas_detect.metrics import check_metrics
+from spnas_detect.opening import opened
 from spnas_detect.processes import ALONE, Processes
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.training import TrainingSettings, part_size
@@ -48,12 +49,7 @@ def prepare_data(settings: DetectionSettings, cache: Path, report: Callable[[str
         DataError: the data cannot be used.
         ConfigError: a metric does not fit the data.
     """
-    data = open_data(
-        settings.data,
-        seed=settings.data_seed,
-        readers=registry("datasets").items,
-        **settings.data_options,
-    )
+    data = opened(settings, is_last=True)
     check_metrics(settings.metrics, data)
     return build_cache(
         data,
@@ -66,6 +62,32 @@ def prepare_data(settings: DetectionSettings, cache: Path, report: Callable[[str
     )
 
 
+def prepare_together(
+    settings: DetectionSettings, cache: Path, report: Callable[[str, int, int], None], processes: Processes
+) -> CachedData:
+    """Prepare the data of several processes: one of those that share a disk does so, the others open its cache.
+
+    Args:
+        settings: see ``prepare_data``.
+        cache: see ``prepare_data``.
+        report: see ``prepare_data``.
+        processes: those that train together; all of them call this.
+
+    Raises:
+        DataError: the data cannot be used.
+        ConfigError: a metric does not fit the data.
+    """
+    data: CachedData | None = None
+    for leads in (processes.is_first, processes.local_rank == 0, True):
+        if data is None and leads:
+            data = prepare_data(settings, cache, report)
+        places = processes.gather_values(None if data is None else (str(data.folder), str(data.root)))
+        seen = [(Path(place[0]), Path(place[1])) for place in places if place is not None]
+        if data is None:
+            data = next((open_cache(*place) for place in seen if place[0].is_dir()), None)
+    return cast("CachedData", data)
+
+
 def classification_data(settings: DetectionSettings) -> ClassificationData:
     """Open what a backbone is reignited on: a folder of images by class, or crops of the training images.
 
@@ -75,11 +97,8 @@ def classification_data(settings: DetectionSettings) -> ClassificationData:
     pretraining = settings.pretraining
     if pretraining.data is not None:
         return open_image_folder(pretraining.data, seed=settings.data_seed)
-    data = open_data(
-        settings.data, seed=settings.data_seed, readers=registry("datasets").items, **settings.data_options
-    )
     return crops_from(
-        drop_unreadable(data, CLASSIFICATION_SPLITS),
+        drop_unreadable(opened(settings), CLASSIFICATION_SPLITS),
         seed=settings.data_seed,
         context=pretraining.context,
         min_side=pretraining.min_side,

@@ -19,7 +19,7 @@ from spnas_core.interchange.initial_weights import InitialWeights
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.networks import Backbone
 from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity, MetricSpec, Pretraining, Progress, Report
-from spnas_detect.data import CachedData, CachedSplit, cache_thumbnails, finish, open_cache
+from spnas_detect.data import CachedData, CachedSplit, cache_thumbnails, find_cache, finish, open_cache
 from spnas_detect.detectors import build_detector
 from spnas_detect.detectors.building import BACKBONE, detector_maps
 from spnas_detect.detectors.levels import check_levels
@@ -315,8 +315,9 @@ class DetectionTask:
         size = settings.image_size
         if size == self.settings.image_size:
             return open_cache(self._cache, self._root)
-        if size not in self._other_caches:  # the annotations are read once per process, the images once per run
-            self._other_caches[size] = prepare_data(settings, self._cache.parent, lambda *_: None).folder
+        if size not in self._other_caches:  # unless another process has made it meanwhile
+            found = find_cache(open_cache(self._cache, self._root), size)
+            self._other_caches[size] = (found or prepare_data(settings, self._cache.parent, lambda *_: None)).folder
         return open_cache(self._other_caches[size], self._root)
 
 

@@ -13,6 +13,7 @@ from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import amount, number
 from spnas_core.configuration import validate
 from spnas_core.errors import ConfigError, EvaluationError, SpnasError
+from spnas_core.once import reading_once
 from spnas_core.presets import laid_over
 from spnas_detect.commands.assembling import BEGINNING, completed, referred
 from spnas_detect.commands.progress import TrainProgress
@@ -48,11 +49,12 @@ def compare(
     Example: spnas compare runs/serial:7 b@16_11-21-21-21 --fresh --epochs 24
     """
     progress = TrainProgress(stderr=as_json)
-    settings, remarks = compared_settings(references, given, out)
-    for remark in remarks:
-        progress.message(remark)
     try:
-        result = run_comparison(settings, seeds, out, monitor=progress, cache=cache)
+        with reading_once():
+            settings, remarks = compared_settings(references, given, out)
+            for remark in remarks:
+                progress.message(remark)
+            result = run_comparison(settings, seeds, out, monitor=progress, cache=cache)
     except EvaluationError as error:
         raise SpnasError(str(error)) from error
     if isinstance(result, TrainingResult):

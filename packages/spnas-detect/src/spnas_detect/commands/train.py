@@ -10,6 +10,7 @@ import click
 from spnas_core.commands.parameters import IMAGE_SIZE, cache_option
 from spnas_core.configuration import validate
 from spnas_core.errors import EvaluationError, SpnasError
+from spnas_core.once import reading_once
 from spnas_detect.commands.assembling import assembled, train_settings
 from spnas_detect.commands.progress import TrainProgress
 from spnas_detect.commands.scores import score_table
@@ -89,6 +90,12 @@ def train_command(reference: str | None, *, out: Path | None, resume: bool, cach
     """
     if resume and out is None:
         raise click.UsageError("--resume needs the folder of the training: --out DIR")
+    with reading_once():
+        _train(reference, out, given, resume=resume, cache=cache)
+
+
+def _train(reference: str | None, out: Path | None, given: dict[str, Any], *, resume: bool, cache: Path | None) -> None:
+    """Train, and show what came of it."""
     progress = TrainProgress()
     if resume and out is not None:
         if given["preset"] is not None:

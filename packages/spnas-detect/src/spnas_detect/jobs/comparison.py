@@ -12,6 +12,7 @@ from spnas_core.cost import backbone_cost
 from spnas_core.durable import write_durably
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
+from spnas_detect.data import CachedData
 from spnas_detect.folders import explained_writing
 from spnas_detect.jobs.checks import check_buildable, check_settings
 from spnas_detect.jobs.folder import TrainFolder, check_same_data, flattened, read_scores
@@ -113,8 +114,9 @@ def compare(
     with explained_writing(out):
         plan = _prepare(settings, out)
     is_finished = all(folder.scores.exists() for folder in folders.values())
+    data = None
     if not is_finished or plan.get(PLACE) != settings[0].data:
-        _check_data(settings[0], out, cache, plan, monitor)
+        data = _check_data(settings[0], out, cache, plan, monitor)
     metric = metric_factory(settings[0].metrics[0]).specs[0].name
     scores: list[list[float]] = [[] for _ in settings]
     for seed in numbers:
@@ -122,7 +124,7 @@ def compare(
             folder = folders[place, seed]
             if not folder.scores.exists():
                 monitor.message(f"{folder.path.name}: {one.architecture}, seed {seed}")
-                result = _train(one.model_copy(update={"seed": seed}), folder, cache, monitor)
+                result = _train(one.model_copy(update={"seed": seed}), folder, data, monitor)
                 if result.stopped_by:
                     return result
             scores[place].append(read_scores(folder.path)[metric])
@@ -154,11 +156,11 @@ def _compared(settings: TrainSettings, scores: list[float], first: list[float]) 
     )
 
 
-def _train(settings: TrainSettings, folder: TrainFolder, cache: Path, monitor: Monitor) -> TrainingResult:
+def _train(settings: TrainSettings, folder: TrainFolder, data: CachedData | None, monitor: Monitor) -> TrainingResult:
     resume = folder.checkpoint.exists()
     if not resume:  # it ended before its first checkpoint
         folder.config.unlink(missing_ok=True)
-    return train(settings, folder.path, resume=resume, monitor=monitor, cache=cache)
+    return train(settings, folder.path, resume=resume, monitor=monitor, data=data)
 
 
 def _prepare(settings: Sequence[TrainSettings], out: Path) -> dict[str, Any]:
@@ -195,13 +197,16 @@ def _check_same_plan(before: Mapping[str, Any], now: Mapping[str, Any], out: Pat
             )
 
 
-def _check_data(settings: TrainSettings, out: Path, cache: Path, plan: Mapping[str, Any], monitor: Monitor) -> None:
+def _check_data(
+    settings: TrainSettings, out: Path, cache: Path, plan: Mapping[str, Any], monitor: Monitor
+) -> CachedData:
     """Read the data before the first training; refuse other data than earlier ones had, and note where it lies."""
-    content = prepare_data(settings, cache, monitor.reading).content
-    check_same_data(out, str(plan.get(CONTENT, "")), content, settings.data)
-    noted = {PLACE: settings.data, CONTENT: content}
+    data = prepare_data(settings, cache, monitor.reading)
+    check_same_data(out, str(plan.get(CONTENT, "")), data.content, settings.data)
+    noted = {PLACE: settings.data, CONTENT: data.content}
     if not noted.items() <= plan.items():
         _write(out / PLAN, {**plan, **noted})
+    return data
 
 
 def _read_plan(file: Path) -> dict[str, Any]:

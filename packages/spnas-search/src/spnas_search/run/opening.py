@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from spnas_core.errors import ArchiveError, DataError
+from spnas_core.once import reading_once
 from spnas_core.tasks import data_fingerprint
 from spnas_search.archive import Archive, RunLock
 from spnas_search.run.folder import Prepare, RunFolder, begun
@@ -39,10 +41,11 @@ def start_run(folder: Path, values: Mapping[str, Any], prepare: Prepare, *, cach
     resolve(values)  # before the data is read for what they leave open
     files = RunFolder(folder)
     files.check_new()
-    values, remarks = suit(values)
-    settings = resolve(values)
     lock = RunLock(folder)
-    with begun(files, lock, files.check_new):
+    with reading_once(), ExitStack() as stack:
+        values, remarks = suit(values)
+        settings = resolve(values)
+        stack.enter_context(begun(files, lock, files.check_new))
         run = Run(files, settings, lock, prepare, cache)
         run.remarks[:0] = remarks
         write_toml(settings.as_dict(), files.config)

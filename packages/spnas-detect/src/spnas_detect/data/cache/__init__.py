@@ -7,8 +7,8 @@ of files. The folder is written under a temporary name and renamed when it is co
 name is always whole, whoever is killed and however many processes build it at once.
 """
 
-from spnas_detect.data.cache.building import build_cache
+from spnas_detect.data.cache.building import build_cache, find_cache
 from spnas_detect.data.cache.modes import LIMIT, Mode
 from spnas_detect.data.cache.reading import CachedData, CachedSplit, open_cache
 
-__all__ = ["LIMIT", "CachedData", "CachedSplit", "Mode", "build_cache", "open_cache"]
+__all__ = ["LIMIT", "CachedData", "CachedSplit", "Mode", "build_cache", "find_cache", "open_cache"]

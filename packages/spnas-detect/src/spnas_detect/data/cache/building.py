@@ -48,7 +48,7 @@ class _Plan:
     mode: Mode
     choice: str = ""
 
-    def name(self, data: DetectionData) -> str:
+    def name(self, data: DetectionData | CachedData) -> str:
         """Return the cache's name: another one whenever another is wanted."""
         parts = [_VERSION, data.fingerprint, tuple(self.image_size), self.orientation, self.mode]
         return f"{data.spec.partition(':')[0]}-{fingerprint(parts)[:16]}"
@@ -113,6 +113,20 @@ def build_cache(
     except OSError as error:
         raise unwritable(folder, needs.of(plan.mode), error) from error
     return open_cache(folder / name, root)
+
+
+def find_cache(like: CachedData, image_size: Size) -> CachedData | None:
+    """Open the cache of the same data on another canvas that lies beside one; None where there is none.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    for mode in MODES:
+        folder = like.folder.parent / _Plan(image_size, like.orientation, mode).name(like)
+        if folder.exists():
+            check_sealed(folder)
+            return open_cache(folder, like.root)
+    return None
 
 
 def _write(data: DetectionData, folder: Path, plan: _Plan, root: Path, progress: Progress | None) -> None:
