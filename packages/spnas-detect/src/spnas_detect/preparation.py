@@ -56,6 +56,7 @@ def prepare_data(settings: DetectionSettings, cache: Path, report: Callable[[str
         cache,
         image_size=settings.image_size,
         orientation=settings.orientation,
+        is_reduced=settings.reduced_decoding,
         mode=settings.cache,
         limit=settings.cache_limit,
         progress=lambda done, total: report("reading images", done, total),
@@ -179,4 +180,5 @@ def describe_detector(
         settings.image_size,
         settings.training.norm,
         settings.orientation,
+        settings.reduced_decoding,
     )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from spnas_detect.data._base import ImageRecord
 from spnas_detect.data.canvases import Orientation, common_canvas
-from spnas_detect.data.fitting import FittedRecord, fit_record, read_pixels
+from spnas_detect.data.fitting import FittedRecord, fit_record, read_for_canvas
 
 
 class StreamedSplit:
@@ -22,11 +22,18 @@ class StreamedSplit:
         records: the images.
         image_size: (width, height) of the canvas in pixels.
         orientation: whether images of the other orientation get the transposed canvas.
+        is_reduced: whether JPEGs are decoded at a part of their size, where that is enough.
     """
 
     def __init__(
-        self, records: Sequence[ImageRecord], image_size: tuple[int, int], orientation: Orientation = "fixed"
+        self,
+        records: Sequence[ImageRecord],
+        image_size: tuple[int, int],
+        orientation: Orientation = "fixed",
+        *,
+        is_reduced: bool = False,
     ) -> None:
+        self._is_reduced = is_reduced
         self._records = records
         self.canvas = image_size
         self._orientation = orientation
@@ -116,5 +123,6 @@ class StreamedSplit:
         if not 0 <= index < len(self._records):
             raise IndexError(index)
         record = self._records[index]
-        pixels, self._fitted[index] = fit_record(record, read_pixels(record), self.canvas, self._orientation)
+        image, whole = read_for_canvas(record, self.canvas, self._orientation, is_reduced=self._is_reduced)
+        pixels, self._fitted[index] = fit_record(record, image, self.canvas, self._orientation, whole)
         return pixels

@@ -31,6 +31,7 @@ class DetectorDescription:
         image_size: (width, height) in pixels of the canvas that it was trained on.
         norm: what stands in for batch norm: ``batch``, ``sync``, ``group`` or ``frozen``.
         orientation: whether images of the other orientation had the transposed canvas: ``fixed`` or ``either``.
+        reduced_decoding: whether JPEGs were decoded at a part of their size, where that was enough.
     """
 
     architecture: str
@@ -39,6 +40,7 @@ class DetectorDescription:
     image_size: tuple[int, int]
     norm: str = "batch"
     orientation: Orientation = "fixed"
+    reduced_decoding: bool = False
 
     def metadata(self) -> dict[str, object]:
         """Return the description as plain values; ``from_metadata`` is the inverse."""
@@ -49,6 +51,7 @@ class DetectorDescription:
             "image_size": list(self.image_size),
             "norm": self.norm,
             "orientation": self.orientation,
+            "reduced_decoding": self.reduced_decoding,
         }
 
     @classmethod
@@ -56,7 +59,7 @@ class DetectorDescription:
         """Read and check plain values; what is in them besides is left alone.
 
         Args:
-            metadata: as ``metadata`` writes it; ``norm`` and ``orientation`` may be missing.
+            metadata: as ``metadata`` writes it; ``norm``, ``orientation`` and ``reduced_decoding`` may be missing.
             source: what messages call the file.
 
         Raises:
@@ -92,7 +95,8 @@ class DetectorDescription:
             raise WeightsError(f"{source} says that its norm is {norm!r}: it must be a name")
         if orientation not in get_args(Orientation):
             raise WeightsError(f"{source} says that its orientation is {orientation!r}: it must be 'fixed' or 'either'")
-        return cls(str(architecture), tuple(classes), detector, (size[0], size[1]), norm, orientation)
+        reduced = bool(metadata.get("reduced_decoding", False))
+        return cls(str(architecture), tuple(classes), detector, (size[0], size[1]), norm, orientation, reduced)
 
 
 def read_description(path: Path) -> DetectorDescription:

@@ -21,6 +21,8 @@ def detect(
     orientation: Orientation,
     device: torch.device,
     precision: str = "auto",
+    *,
+    sizes: Sequence[tuple[int, int]] | None = None,
 ) -> list[dict[str, Tensor]]:
     """Detect objects in a few images, as scoring on a split does: those of one canvas in one batch.
 
@@ -31,6 +33,7 @@ def detect(
         orientation: whether those of the other orientation get the transposed one.
         device: where the detector lives.
         precision: see ``TrainingSettings``.
+        sizes: the whole (width, height) of each, where they were decoded at a part of that.
 
     Returns:
         Per image, best first: ``boxes`` float32[K, 4] of (x1, y1, x2, y2) in pixels of the image and inside it,
@@ -40,11 +43,12 @@ def detect(
         ConfigError: a batch does not fit in memory.
     """
     by_canvas: dict[tuple[int, int], list[int]] = {}
-    for index, image in enumerate(images):
-        by_canvas.setdefault(canvas_of((image.shape[1], image.shape[0]), image_size, orientation), []).append(index)
+    whole = [(image.shape[1], image.shape[0]) for image in images] if sizes is None else sizes
+    for index, size in enumerate(whole):
+        by_canvas.setdefault(canvas_of(size, image_size, orientation), []).append(index)
     found: dict[int, dict[str, Tensor]] = {}
     for canvas, indices in by_canvas.items():
-        batch = [images[index] for index in indices]
+        batch = [(images[index], whole[index]) for index in indices]
         found |= zip(indices, _detect(detector, batch, canvas, device, precision), strict=True)
     return [found[index] for index in range(len(images))]
 
@@ -52,18 +56,18 @@ def detect(
 @torch.no_grad()
 def _detect(
     detector: Detector,
-    images: Sequence[NDArray[np.uint8]],
+    images: Sequence[tuple[NDArray[np.uint8], tuple[int, int]]],
     image_size: tuple[int, int],
     device: torch.device,
     precision: str,
 ) -> list[dict[str, Tensor]]:
-    """Detect objects in one batch of images of one canvas."""
+    """Detect objects in one batch of images of one canvas, each with its whole (width, height)."""
     width, height = image_size
     canvases = torch.zeros(len(images), 3, height, width, dtype=torch.uint8)
     sizes: list[tuple[int, int]] = []
     scales: list[float] = []
-    for canvas, image in zip(canvases, images, strict=True):
-        fitted, scale = letterbox(image, image_size)
+    for canvas, (image, whole) in zip(canvases, images, strict=True):
+        fitted, scale = letterbox(image, image_size, whole)
         canvas[:, : fitted.shape[1], : fitted.shape[2]] = fitted
         sizes.append((fitted.shape[1], fitted.shape[2]))
         scales.append(scale)
@@ -73,8 +77,8 @@ def _detect(
         batch = finish(canvases.to(device), occupied, channels_last=True)
         detections = detector.detect(batch, occupied)
     return [
-        _in_image(found, image.shape[1], image.shape[0], scale)
-        for found, image, scale in zip(detections.images(), images, scales, strict=True)
+        _in_image(found, *whole, scale)
+        for found, (_, whole), scale in zip(detections.images(), images, scales, strict=True)
     ]
 
 

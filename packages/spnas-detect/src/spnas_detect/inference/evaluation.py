@@ -99,7 +99,9 @@ def evaluate(
     detector, description = load_detector(source.path, where)
     if folder is not None:
         make_folder(folder)  # before what may take hours
-    images = StreamedSplit(records, description.image_size, description.orientation)
+    images = StreamedSplit(
+        records, description.image_size, description.orientation, is_reduced=description.reduced_decoding
+    )
     recorder = _Recorder(len(records), report)
     with explained_memory(batch_size, description.image_size, where):
         scores = score(

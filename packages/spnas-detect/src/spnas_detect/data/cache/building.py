@@ -40,17 +40,19 @@ class _Plan:
         image_size: (width, height) of the canvas.
         orientation: whether there is a transposed one, too.
         mode: form of the cache.
+        is_reduced: whether JPEGs are decoded at a part of their size, where that is enough.
         choice: why it has that form, where it was chosen.
     """
 
     image_size: Size
     orientation: Orientation
     mode: Mode
+    is_reduced: bool
     choice: str = ""
 
     def name(self, data: DetectionData | CachedData) -> str:
         """Return the cache's name: another one whenever another is wanted."""
-        parts = [_VERSION, data.fingerprint, tuple(self.image_size), self.orientation, self.mode]
+        parts = [_VERSION, data.fingerprint, tuple(self.image_size), self.orientation, self.mode, self.is_reduced]
         return f"{data.spec.partition(':')[0]}-{fingerprint(parts)[:16]}"
 
 
@@ -60,6 +62,7 @@ def build_cache(
     *,
     image_size: Size,
     orientation: Orientation = "fixed",
+    is_reduced: bool = False,
     mode: Mode | Literal["auto"] = "images",
     limit: float = LIMIT,
     progress: Progress | None = None,
@@ -74,6 +77,7 @@ def build_cache(
         folder: the parent of the cache's own folder.
         image_size: (width, height) of the canvas in pixels.
         orientation: whether images of the other orientation get the transposed canvas.
+        is_reduced: whether JPEGs are decoded at a part of their size, where that is enough for the canvas.
         mode: form of the cache; ``auto`` takes one that is there, else the one that suits the space.
         limit: GiB that it takes at most then, unless it keeps no image at all.
         progress: told after each image.
@@ -92,16 +96,17 @@ def build_cache(
     sources = (record.read for split in SPLITS for record in data.splits[split])
     root = common_folder(source.path for source in sources if isinstance(source, ImageFile))
     for one in MODES if mode == "auto" else (mode,):
-        final = folder / _Plan(image_size, orientation, one).name(data)
+        final = folder / _Plan(image_size, orientation, one, is_reduced).name(data)
         if final.exists():
             check_sealed(final)
             return open_cache(final, root)
     refuse(data.spec, annotation_faults(data))
     needs = needs_of(data, image_size)
     if mode == "auto":
-        plan = _Plan(image_size, orientation, *suitable_mode(needs, limit, shutil.disk_usage(standing(folder)).free))
+        chosen, why = suitable_mode(needs, limit, shutil.disk_usage(standing(folder)).free)
+        plan = _Plan(image_size, orientation, chosen, is_reduced, why)
     else:
-        plan = _Plan(image_size, orientation, mode)
+        plan = _Plan(image_size, orientation, mode, is_reduced)
     name = plan.name(data)
     try:
         with construction(folder, name) as building:
@@ -122,7 +127,7 @@ def find_cache(like: CachedData, image_size: Size) -> CachedData | None:
         DataError: it is damaged.
     """
     for mode in MODES:
-        folder = like.folder.parent / _Plan(image_size, like.orientation, mode).name(like)
+        folder = like.folder.parent / _Plan(image_size, like.orientation, mode, like.is_reduced).name(like)
         if folder.exists():
             check_sealed(folder)
             return open_cache(folder, like.root)
@@ -150,6 +155,7 @@ def _write(data: DetectionData, folder: Path, plan: _Plan, root: Path, progress:
         "classes": data.classes,
         "image_size": plan.image_size,
         "orientation": plan.orientation,
+        "is_reduced": plan.is_reduced,
         "notes": [*data.remarks, *dropped, *notes],
         "names": {split: [image.fitted.record.name for image in images[split]] for split in SPLITS},
         "tags": list(tags),
@@ -209,9 +215,11 @@ def _store(data: DetectionData, folder: Path, split: str, plan: _Plan, root: Pat
     (folder / split).mkdir()
     place, records = folder / split, data.splits[split]
     if plan.mode == "images":
-        return DecodedStore(place, records, plan.image_size, plan.orientation)
-    packs = plan.mode == "encoded"
-    return EncodedStore(place, records, plan.image_size, plan.orientation, root=root, packs_files=packs)
+        return DecodedStore(place, records, plan.image_size, plan.orientation, is_reduced=plan.is_reduced)
+    packs, reduced = plan.mode == "encoded", plan.is_reduced
+    return EncodedStore(
+        place, records, plan.image_size, plan.orientation, root=root, packs_files=packs, is_reduced=reduced
+    )
 
 
 def _annotations(stored: Sequence[FittedRecord], tags: dict[tuple[str, ...], int]) -> dict[str, NDArray[Any]]:

@@ -52,7 +52,9 @@ class CachedSplit:
         if data.mode == "images":
             self._pixels = DecodedPixels(folder, self._stored, data.image_size)
         else:
-            self._pixels = EncodedPixels(folder, self.names, self._stored, data.image_size, data.root)
+            self._pixels = EncodedPixels(
+                folder, self.names, self._stored, data.image_size, data.root, is_reduced=data.is_reduced
+            )
 
     def __reduce__(self) -> tuple[Callable[[Path, Path, str], "CachedSplit"], tuple[Path, Path, str]]:
         return _open_split, self._opened
@@ -136,6 +138,7 @@ class CachedData:
         notes: those of the data set and of the resizing.
         image_size: (width, height) of the canvas.
         orientation: whether there is a transposed one, too.
+        is_reduced: whether JPEGs are decoded at a part of their size, where that is enough.
         fingerprint: of the data set as it lies on the disk.
         content: digest of what training and scoring see: the same wherever the data lies.
     """
@@ -146,6 +149,7 @@ class CachedData:
         self.root = Path(stored["root"]) if root is None else root
         self.mode: Mode = MODES[MODES.index(stored["mode"])]
         self.choice: str = stored["choice"]
+        self.is_reduced: bool = stored["is_reduced"]
         self.orientation: Orientation = "either" if stored["orientation"] == "either" else "fixed"
         self.spec: str = stored["spec"]
         self.classes: tuple[str, ...] = tuple(stored["classes"])

@@ -75,12 +75,23 @@ class EncodedPixels:
         stored: the split's arrays.
         image_size: (width, height) of the canvas.
         root: folder that the data set's files lie in.
+        is_reduced: whether JPEGs are decoded at a part of their size, where that is enough.
 
     Raises:
         ValueError: the pack is shorter than the arrays say.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str], stored: Stored, image_size: Size, root: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        names: Sequence[str],
+        stored: Stored,
+        image_size: Size,
+        root: Path,
+        *,
+        is_reduced: bool = False,
+    ) -> None:
+        self._is_reduced = is_reduced
         self._names, self._stored, self._size, self._root = names, stored, image_size, root
         self._transposed = stored["transposed"]
         self._paths = stored["paths"].tobytes()
@@ -113,16 +124,17 @@ class EncodedPixels:
         return canvases
 
     def _fitted(self, index: int) -> Tensor:
-        image = self._decoded(index)
+        image, (whole_width, whole_height) = self._decoded(index)
         width, height = self._stored["sizes"][index].tolist()
-        if image.shape[:2] != (height, width):
+        if (whole_width, whole_height) != (width, height):
             raise DataError(
                 f"image {self._names[index]} was {width}x{height} when the data was read, and is "
-                f"{image.shape[1]}x{image.shape[0]} now: leave the data as it is while it is used, and begin anew"
+                f"{whole_width}x{whole_height} now: leave the data as it is while it is used, and begin anew"
             )
-        return letterbox(image, self._size[::-1] if self._transposed[index] else self._size)[0]
+        canvas = self._size[::-1] if self._transposed[index] else self._size
+        return letterbox(image, canvas, (width, height))[0]
 
-    def _decoded(self, index: int) -> NDArray[np.uint8]:
+    def _decoded(self, index: int) -> tuple[NDArray[np.uint8], Size]:
         start, length = int(self._stored["starts"][index]), int(self._stored["lengths"][index])
         end = int(self._stored["path_ends"][index])
         path = self._paths[int(self._stored["path_ends"][index - 1]) if index else 0 : end]
@@ -131,9 +143,12 @@ class EncodedPixels:
             turned=bool(self._stored["turned"][index]),
             max_pixels=int(self._stored["max_pixels"][index]),
         )
-        if start == ELSEWHERE:
-            return source.decode(source.content())
-        return source.decode(_read_at(self._pack, start, length))
+        content = source.content() if start == ELSEWHERE else _read_at(self._pack, start, length)
+        if self._is_reduced:
+            width, height = self._stored["resized"][index].tolist()
+            return source.reduced(lambda _: (width, height), content)
+        image = source.decode(content)
+        return image, (image.shape[1], image.shape[0])
 
 
 def _read_at(descriptor: int, position: int, length: int) -> bytes:

@@ -16,7 +16,7 @@ from spnas_detect.data.cache.content import CachedImage, pixel_digest
 from spnas_detect.data.cache.files import PIXELS, TRANSPOSED, PixelFile
 from spnas_detect.data.cache.packing import PACK, PackFile, as_png, packed_size
 from spnas_detect.data.canvases import Orientation, Size, is_transposed
-from spnas_detect.data.fitting import fit_record, locate_record, read_pixels
+from spnas_detect.data.fitting import fit_record, locate_record, read_for_canvas
 from spnas_detect.data.images import ImageFile
 
 ELSEWHERE = -1
@@ -62,12 +62,19 @@ class DecodedStore:
         records: its images.
         image_size: (width, height) of the canvas.
         orientation: whether there is a transposed one, too.
+        is_reduced: whether JPEGs are decoded at a part of their size, where that is enough.
     """
 
     def __init__(
-        self, folder: Path, records: Sequence[ImageRecord], image_size: Size, orientation: Orientation
+        self,
+        folder: Path,
+        records: Sequence[ImageRecord],
+        image_size: Size,
+        orientation: Orientation,
+        *,
+        is_reduced: bool = False,
     ) -> None:
-        self._size, self._orientation = image_size, orientation
+        self._size, self._orientation, self._is_reduced = image_size, orientation, is_reduced
         self._expected = np.fromiter(
             (is_transposed((one.width, one.height), image_size, orientation) for one in records), np.bool_, len(records)
         )
@@ -84,8 +91,8 @@ class DecodedStore:
 
     def add(self, index: int, record: ImageRecord) -> CachedImage:
         """Decode an image, and write it as it lies in its canvas."""
-        image = read_pixels(record)
-        pixels, fitted = fit_record(record, image, self._size, self._orientation)
+        image, whole = read_for_canvas(record, self._size, self._orientation, is_reduced=self._is_reduced)
+        pixels, fitted = fit_record(record, image, self._size, self._orientation, whole)
         if fitted.is_transposed != self._expected[index]:
             with self._lock:
                 self._transposed[index] = fitted.is_transposed
@@ -125,6 +132,7 @@ class EncodedStore:
         orientation: whether there is a transposed one, too.
         root: folder that all files of the data set lie in.
         packs_files: whether the files' bytes are kept.
+        is_reduced: whether JPEGs are decoded at a part of their size, where that is enough.
     """
 
     def __init__(
@@ -136,7 +144,9 @@ class EncodedStore:
         *,
         root: Path,
         packs_files: bool,
+        is_reduced: bool = False,
     ) -> None:
+        self._is_reduced = is_reduced
         self._size, self._orientation, self._root, self._packs_files = image_size, orientation, root, packs_files
         count = len(records)
         self._starts, self._lengths = np.full(count, ELSEWHERE), np.zeros(count, np.int64)
@@ -153,14 +163,16 @@ class EncodedStore:
         source, content = record.read, b""
         if isinstance(source, ImageFile):
             content = source.content()
-            image = source.decode(content)
+            image, whole = read_for_canvas(
+                record, self._size, self._orientation, is_reduced=self._is_reduced, content=content
+            )
             self._turned[index], self._max_pixels[index] = source.turned, source.max_pixels
             self._paths[index] = str(source.path.relative_to(self._root))
         else:
-            image = read_pixels(record)
+            image, whole = read_for_canvas(record, self._size, self._orientation)
             content = as_png(image)
             self._max_pixels[index] = image.shape[0] * image.shape[1]
-        fitted = locate_record(record, (image.shape[1], image.shape[0]), self._size, self._orientation)
+        fitted = locate_record(record, whole, self._size, self._orientation)
         self._transposed[index] = fitted.is_transposed
         if self._packs(record):
             self._starts[index], self._lengths[index] = self._file.add(content), len(content)
