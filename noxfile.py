@@ -109,7 +109,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Run the benchmarks and write their tables to docs/benchmarks.md; ``-- NAME…`` runs only some."""
+    """Run the benchmarks and write their tables to docs/benchmarks.md and scaling.md; ``-- NAME…`` runs only some."""
     install(session)
     session.run("python", "benchmarks/run.py", *session.posargs)
 
