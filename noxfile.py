@@ -110,7 +110,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Run the benchmarks and write their tables to docs/benchmarks.md; ``-- NAME…`` runs only some."""
+    """Run the benchmarks and write their tables to docs/benchmarks.md and scaling.md; ``-- NAME…`` runs only some."""
     install(session)
     session.run("python", "benchmarks/run.py", *session.posargs)
 
@@ -178,6 +178,8 @@ def wheels(session: nox.Session) -> None:
     for folder in (built, dist):
         shutil.rmtree(folder, ignore_errors=True)
     for path in PACKAGES:
+        if path != "csrc":  # whose folder has the objects of the editable installation; setuptools keeps what is gone
+            shutil.rmtree(ROOT / path / "build", ignore_errors=True)
         session.run("python", "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "-w", str(built), f"./{path}")
     (kernels,) = built.glob("spnas_kernels-*.whl")
     foreign = [part for name in FOREIGN for part in ("--exclude", name)]

@@ -1,4 +1,4 @@
-"""Runs the benchmarks, prints their tables, and keeps docs/benchmarks.md up to date.
+"""Runs the benchmarks, prints their tables, and keeps docs/benchmarks.md and docs/scaling.md up to date.
 
     python benchmarks/run.py [NAME…] [--children N] [--data SPEC]
 
@@ -31,9 +31,11 @@ NAMES = (
     "sectors",
     "loader",
     "startup",
+    "scaling",
 )
 WHERE_NAMED = ("photographs", "rows", "gpu")  # they need --data, --run, or a GPU
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGE = "benchmarks.md"
 HEAD = """# Benchmarks
 
 Written by `nox -s bench`; each table says when and on what it was measured. Speeds are ratios against a peer in the
@@ -52,14 +54,15 @@ def machine() -> str:
     return f"{model}, {cores} cores, Python {platform.python_version()}, torch {torch.__version__}"
 
 
-def write_section(name: str, title: str, table: str, command: str) -> None:
-    """Replace a benchmark's section of the page."""
+def write_section(name: str, title: str, table: str, command: str, page_name: str = PAGE) -> None:
+    """Replace a benchmark's section of its page."""
     date = datetime.now(UTC).date().isoformat()
     section = f"<!-- {name} -->\n## {title}\n\n{table}\n\n`{command}`, {date}: {machine()}.\n<!-- /{name} -->\n"
-    page = PAGE.read_text() if PAGE.exists() else HEAD
+    file = DOCS / page_name
+    page = file.read_text() if file.exists() else HEAD
     pattern = re.compile(rf"<!-- {name} -->\n.*?<!-- /{name} -->\n", re.DOTALL)
     page = pattern.sub(lambda _: section, page) if pattern.search(page) else f"{page}\n{section}"
-    PAGE.write_text(page)
+    file.write_text(page)
 
 
 def main() -> None:
@@ -89,7 +92,8 @@ def main() -> None:
         table = module.run(arguments)
         print(table, flush=True)
         options = {"photographs": " --data voc:PATH", "rows": f" --run RUN --epochs {arguments.epochs}"}.get(name, "")
-        write_section(name, module.TITLE, table, f"nox -s bench -- {name}{options}")
+        page = getattr(module, "PAGE", PAGE)
+        write_section(name, module.TITLE, table, f"nox -s bench -- {name}{options}", page)
 
 
 if __name__ == "__main__":

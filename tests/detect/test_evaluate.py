@@ -101,8 +101,13 @@ def test_a_file_is_scored_on_the_data_that_is_named(trained):
 
 def test_every_image_is_decoded_once(run, monkeypatch):
     decoded = []
-    read = streaming.read_pixels
-    monkeypatch.setattr(streaming, "read_pixels", lambda record: decoded.append(record.name) or read(record))
+    read = streaming.read_for_canvas
+
+    def counted(record, *arguments, **options):
+        decoded.append(record.name)
+        return read(record, *arguments, **options)
+
+    monkeypatch.setattr(streaming, "read_for_canvas", counted)
     spnas_detect.evaluate(run, device="cpu")
     assert len(decoded) == len(set(decoded)) == 12
 

@@ -86,7 +86,7 @@ def turned_names(data):
         pixels = record.read()
         assert pixels.shape[1::-1] == (record.width, record.height), record.name
         assert (record.boxes[:, 2:] <= [record.width, record.height]).all(), record.name
-        path = record.read.args[0]
+        path = record.read.path
         if not np.array_equal(pixels, read_image(path, turned=False)):
             found.add(record.name.removesuffix(".png"))
     return found

@@ -3,18 +3,18 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from spnas_core.encoding import Architecture
-from spnas_core.plugins import registry
 from spnas_detect.data import (
     CachedData,
     ClassificationData,
     Loader,
     build_cache,
     crops_from,
-    open_data,
+    open_cache,
     open_image_folder,
     train_augmentation,
 )
@@ -27,6 +27,7 @@ from spnas_detect.data.transforms import MIN_VISIBLE, Rules
 from spnas_detect.detectors import DetectorDescription, TrainedOn
 from spnas_detect.detectors.training_data import seen_images
 from spnas_detect.metrics import check_metrics
+from spnas_detect.opening import opened
 from spnas_detect.processes import ALONE, Processes
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.training import TrainingSettings, part_size
@@ -53,19 +54,44 @@ def prepare_data(settings: DetectionSettings, cache: Path, report: Callable[[str
         DataError: the data cannot be used.
         ConfigError: a metric does not fit the data.
     """
-    data = open_data(
-        settings.data,
-        seed=settings.data_seed,
-        readers=registry("datasets").items,
-        **settings.data_options,
-    )
+    data = opened(settings, is_last=True)
     check_metrics(settings.metrics, data)
     return build_cache(
         data,
         cache,
         image_size=settings.image_size,
+        orientation=settings.orientation,
+        is_reduced=settings.reduced_decoding,
+        mode=settings.cache,
+        limit=settings.cache_limit,
         progress=lambda done, total: report("reading images", done, total),
     )
+
+
+def prepare_together(
+    settings: DetectionSettings, cache: Path, report: Callable[[str, int, int], None], processes: Processes
+) -> CachedData:
+    """Prepare the data of several processes: one of those that share a disk does so, the others open its cache.
+
+    Args:
+        settings: see ``prepare_data``.
+        cache: see ``prepare_data``.
+        report: see ``prepare_data``.
+        processes: those that train together; all of them call this.
+
+    Raises:
+        DataError: the data cannot be used.
+        ConfigError: a metric does not fit the data.
+    """
+    data: CachedData | None = None
+    for leads in (processes.is_first, processes.local_rank == 0, True):
+        if data is None and leads:
+            data = prepare_data(settings, cache, report)
+        places = processes.gather_values(None if data is None else (str(data.folder), str(data.root)))
+        seen = [(Path(place[0]), Path(place[1])) for place in places if place is not None]
+        if data is None:
+            data = next((open_cache(*place) for place in seen if place[0].is_dir()), None)
+    return cast("CachedData", data)
 
 
 def classification_data(settings: DetectionSettings) -> ClassificationData:
@@ -77,11 +103,8 @@ def classification_data(settings: DetectionSettings) -> ClassificationData:
     pretraining = settings.pretraining
     if pretraining.data is not None:
         return open_image_folder(pretraining.data, seed=settings.data_seed)
-    data = open_data(
-        settings.data, seed=settings.data_seed, readers=registry("datasets").items, **settings.data_options
-    )
     return crops_from(
-        drop_unreadable(data, CLASSIFICATION_SPLITS),
+        drop_unreadable(opened(settings), CLASSIFICATION_SPLITS),
         seed=settings.data_seed,
         context=pretraining.context,
         min_side=pretraining.min_side,
@@ -90,13 +113,17 @@ def classification_data(settings: DetectionSettings) -> ClassificationData:
 
 
 def data_notes(settings: DetectionSettings, data: CachedData) -> tuple[str, ...]:
-    """Return what a reader of results should know: the data's notes, and where the detector cannot find everything."""
+    """Return what a reader of results should know.
+
+    That is the data's notes, where the detector cannot find everything, and how a cache of some size is kept.
+    """
     limits = (
         note
         for name in (("validation",) if data.tests_on_validation else ("validation", "test"))
         for note in recall_limit(name, data.split(name).objects(), settings.detector.max_detections)
     )
-    return (*data.notes, *limits, *_choice_notes(settings.training, data))
+    choice = [data.choice] if data.choice else []
+    return (*data.notes, *limits, *_choice_notes(settings.training, data), *choice)
 
 
 RARE = 0.001
@@ -213,5 +240,12 @@ def describe_detector(
         precision="bfloat16" if uses_bfloat16(settings.training.precision, device) else "float32",
     )
     return DetectorDescription(
-        str(architecture), data.classes, settings.detector, settings.image_size, settings.training.norm, trained_on
+        str(architecture),
+        data.classes,
+        settings.detector,
+        settings.image_size,
+        settings.training.norm,
+        settings.orientation,
+        settings.reduced_decoding,
+        trained_on,
     )

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from spnas_detect.data.cache.modes import LIMIT
+from spnas_detect.data.canvases import Orientation
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.training.settings import PretrainingSettings, TrainingSettings
 
@@ -39,6 +41,14 @@ class DetectionSettings(BaseModel):
         data_seed: of generated data and of carved splits.
         data_options: options of the kind of data.
         image_size: (width, height) in pixels of the canvas that images are scaled to.
+        orientation: ``fixed``: every image is fitted into that canvas; ``either``: one that stands where the canvas
+            lies, or lies where it stands, is fitted into the transposed one, and batches are of one canvas.
+        reduced_decoding: whether JPEGs that are twice as large as their canvas needs, or more, are decoded at a half, a
+            quarter or an eighth of their size: quicker, and of slightly other pixels.
+        cache: how images are kept on the disk, which changes no number: ``images``, decoded and resized, the quickest;
+            ``encoded``, as their files are, all of a split in one; ``none``, read from the data set each time; ``auto``
+            takes the first of these that fits ``cache_limit`` and the free space.
+        cache_limit: GiB that images take there at most where ``cache`` is ``auto``.
         detector: neck and heads.
         training: optimiser and schedule.
         pretraining: what a backbone is reignited on, where the strategy asks for it.
@@ -58,6 +68,10 @@ class DetectionSettings(BaseModel):
     data_seed: int = Field(0, ge=0)
     data_options: dict[str, Any] = Field(default_factory=dict)
     image_size: tuple[Annotated[int, Field(ge=32)], Annotated[int, Field(ge=32)]] = (128, 128)
+    orientation: Orientation = "fixed"
+    reduced_decoding: bool = False
+    cache: Literal["auto", "images", "encoded", "none"] = "auto"
+    cache_limit: float = Field(LIMIT, ge=0, allow_inf_nan=False)
     detector: DetectorSettings = DetectorSettings()
     training: TrainingSettings = TrainingSettings()
     pretraining: PretrainingSettings = PretrainingSettings()

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import cast
 
@@ -18,7 +19,7 @@ from spnas_core.interchange.initial_weights import InitialWeights
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.networks import Backbone
 from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity, MetricSpec, Pretraining, Progress, Report
-from spnas_detect.data import CachedData, CachedSplit, cache_thumbnails, finish, open_cache
+from spnas_detect.data import CachedData, CachedSplit, cache_thumbnails, find_cache, finish, open_cache
 from spnas_detect.detectors import build_detector
 from spnas_detect.detectors.building import BACKBONE, detector_maps
 from spnas_detect.detectors.levels import check_levels
@@ -67,6 +68,7 @@ class DetectionTask:
     def __init__(self, settings: DetectionSettings) -> None:
         self.settings = settings
         self._cache: Path | None = None
+        self._root: Path | None = None
         self._other_caches: dict[tuple[int, int], Path] = {}
         self._content = ""
         self._tests_on_validation = False
@@ -100,7 +102,7 @@ class DetectionTask:
         """
         choose_device(self.settings.device)
         cached = prepare_data(self.settings, cache, report)
-        self._cache, self._content = cached.folder, cached.content
+        self._cache, self._root, self._content = cached.folder, cached.root, cached.content
         self._tests_on_validation = cached.tests_on_validation
         return data_notes(self.settings, cached)
 
@@ -319,10 +321,11 @@ class DetectionTask:
             raise ConfigError("the task has no data yet: call prepare() before evaluate()")
         size = settings.image_size
         if size == self.settings.image_size:
-            return open_cache(self._cache)
-        if size not in self._other_caches:  # the annotations are read once per process, the images once per run
-            self._other_caches[size] = prepare_data(settings, self._cache.parent, lambda *_: None).folder
-        return open_cache(self._other_caches[size])
+            return open_cache(self._cache, self._root)
+        if size not in self._other_caches:  # unless another process has made it meanwhile
+            found = find_cache(open_cache(self._cache, self._root), size)
+            self._other_caches[size] = (found or prepare_data(settings, self._cache.parent, lambda *_: None)).folder
+        return open_cache(self._other_caches[size], self._root)
 
 
 def _of_rows(detector: nn.Module) -> dict[str, object]:
@@ -338,7 +341,8 @@ def _backbone_before(rewrite: Rewrite, parent: Mapping[str, Tensor], device: tor
 
 
 def _first_images(split: CachedSplit, count: int, device: torch.device) -> Tensor:
-    """Return up to so many images of a split as a network takes them."""
-    indices = range(min(count, len(split)))
+    """Return up to so many images of a split as a network takes them, those of the first one's canvas."""
+    alike = (index for index in range(len(split)) if split.is_transposed(index) == split.is_transposed(0))
+    indices = list(islice(alike, count))
     sizes = torch.tensor([split.resized(index)[::-1] for index in indices], device=device)
     return finish(split.images(indices).to(device), sizes)

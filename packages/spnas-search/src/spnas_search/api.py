@@ -20,6 +20,7 @@ def search(
     out: Path | str = "runs/search",
     resume: bool = False,
     monitor: Monitor | None = None,
+    cache: Path | None = None,
     **settings: Any,
 ) -> Run:
     """Search to the end, as ``spnas run`` does.
@@ -33,6 +34,7 @@ def search(
         out: folder of the run.
         resume: go on with the run in ``out``; all other settings then come from there.
         monitor: is told what happens; nobody by default.
+        cache: folder of cached data, where several runs share one; inside ``out`` by default.
         settings: any other key of ``run.toml``, such as ``start`` or ``seed``.
 
     Returns:
@@ -44,7 +46,7 @@ def search(
     told = monitor or Silent()
     folder = Path(out)
     if resume:
-        run = resume_run(folder, _quietly)
+        run = resume_run(folder, _quietly, cache=cache)
     else:
         values: dict[str, Any] = dict(settings)
         for noun, given in (("task", task), ("strategy", strategy)):
@@ -54,7 +56,7 @@ def search(
             values["budget"] = {"candidates": budget} if isinstance(budget, int) else dict(budget)
         if preset is not None:
             values = over_preset(find_preset(preset), values)
-        run = start_run(folder, values, _quietly)
+        run = start_run(folder, values, _quietly, cache=cache)
     try:
         run_search(run, told)
     except BaseException:

@@ -33,19 +33,20 @@ class Series:
         first = int(self.values["seed"])
         return range(first, first + self.count)
 
-    def open(self, prepare: Prepare, **resuming: Any) -> Iterator[tuple[int, Run]]:
+    def open(self, prepare: Prepare, *, cache: Path | None = None, **resuming: Any) -> Iterator[tuple[int, Run]]:
         """Yield each seed with its run, started or gone on with; who iterates runs and closes it.
 
         Args:
             prepare: told how far reading the data is.
+            cache: folder of cached data that they share; inside each one's folder by default.
             resuming: arguments of ``resume_run`` for searches that have begun.
         """
         for seed in self.seeds:
             folder = self.folder / f"seed-{seed}"
             if RunFolder(folder).config.exists() or RunFolder(folder).archive.exists():
-                yield seed, resume_run(folder, prepare, **resuming)
+                yield seed, resume_run(folder, prepare, cache=cache, **resuming)
             else:
-                yield seed, start_run(folder, {**self.values, "seed": seed}, prepare)
+                yield seed, start_run(folder, {**self.values, "seed": seed}, prepare, cache=cache)
 
 
 def start_series(folder: Path, values: Mapping[str, Any], count: int) -> Series:

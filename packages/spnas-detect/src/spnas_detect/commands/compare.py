@@ -13,6 +13,7 @@ from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import amount, number
 from spnas_core.configuration import validate
 from spnas_core.errors import ConfigError, EvaluationError, SpnasError
+from spnas_core.once import reading_once
 from spnas_core.presets import laid_over
 from spnas_detect.commands.assembling import BEGINNING, completed, referred
 from spnas_detect.commands.progress import TrainProgress
@@ -35,7 +36,9 @@ CHOSEN = ("image_size", "detector")
 )
 @click.option("--out", type=click.Path(path_type=Path), default=Path("comparison"), show_default=True, help="Folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
-def compare(references: tuple[str, ...], *, seeds: int, out: Path, as_json: bool, **given: Any) -> None:
+def compare(
+    references: tuple[str, ...], *, seeds: int, out: Path, cache: Path | None, as_json: bool, **given: Any
+) -> None:
     """Train architectures alike, several seeds each, and compare their scores on test images.
 
     Differences are to the first architecture and between trainings of the same seed. Given again, a command that was
@@ -46,11 +49,12 @@ def compare(references: tuple[str, ...], *, seeds: int, out: Path, as_json: bool
     Example: spnas compare runs/serial:7 b@16_11-21-21-21 --fresh --epochs 24
     """
     progress = TrainProgress(stderr=as_json)
-    settings, remarks = compared_settings(references, given, out)
-    for remark in remarks:
-        progress.message(remark)
     try:
-        result = run_comparison(settings, seeds, out, monitor=progress)
+        with reading_once():
+            settings, remarks = compared_settings(references, given, out)
+            for remark in remarks:
+                progress.message(remark)
+            result = run_comparison(settings, seeds, out, monitor=progress, cache=cache)
     except EvaluationError as error:
         raise SpnasError(str(error)) from error
     if isinstance(result, TrainingResult):

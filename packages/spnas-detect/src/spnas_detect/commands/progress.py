@@ -1,6 +1,7 @@
 """How a training shows itself: a live line on a terminal, plain lines elsewhere."""
 
 import time
+from collections.abc import Callable
 
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -28,6 +29,10 @@ class TrainProgress:
         self._console: PlainConsole | None = None
         self._live: Live | None = None
         self._written = float("-inf")
+
+    def __reduce__(self) -> tuple[Callable[..., "TrainProgress"], tuple[()], dict[str, bool]]:
+        """Pickle as one that has not been told anything yet."""
+        return TrainProgress, (), {"_stderr": self._stderr}
 
     @property
     def console(self) -> PlainConsole:

@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 
 import click
 
-from spnas_core.commands.parameters import IMAGE_SIZE
+from spnas_core.commands.parameters import IMAGE_SIZE, cache_option
 from spnas_core.configuration import validate
 from spnas_core.errors import EvaluationError, SpnasError
+from spnas_core.once import reading_once
 from spnas_detect.commands.assembling import assembled, train_settings
 from spnas_detect.commands.progress import TrainProgress
 from spnas_detect.commands.scores import score_table
@@ -54,6 +55,7 @@ SHARED_OPTIONS = (
         "--score-every", type=click.IntRange(0), help="Epochs between two scores on validation images; 0: none."
     ),
     click.option("--metric", "metrics", multiple=True, help="Registered metric; may be repeated.  [default: coco]"),
+    cache_option,
     click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings, as in train.toml."),
     click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="One setting; may be repeated."),
 )
@@ -74,7 +76,7 @@ def training_options(command: _Command) -> _Command:
 @click.option("--validation", "split", flag_value="validation", help="Score on validation images at the end.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the training.  [default: trainings/CODE]")
 @click.option("--resume", is_flag=True, help="Go on with the training in --out.")
-def train_command(reference: str | None, *, out: Path | None, resume: bool, **given: Any) -> None:
+def train_command(reference: str | None, *, out: Path | None, resume: bool, cache: Path | None, **given: Any) -> None:
     """Train a detector on the backbone CODE, or on a candidate of a search and from its weights.
 
     Of a RUN the best candidate is taken, or the one named by ID; its data set, detector and training settings are the
@@ -88,6 +90,12 @@ def train_command(reference: str | None, *, out: Path | None, resume: bool, **gi
     """
     if resume and out is None:
         raise click.UsageError("--resume needs the folder of the training: --out DIR")
+    with reading_once():
+        _train(reference, out, given, resume=resume, cache=cache)
+
+
+def _train(reference: str | None, out: Path | None, given: dict[str, Any], *, resume: bool, cache: Path | None) -> None:
+    """Train, and show what came of it."""
     progress = TrainProgress()
     if resume and out is not None:
         if given["preset"] is not None:
@@ -96,7 +104,7 @@ def train_command(reference: str | None, *, out: Path | None, resume: bool, **gi
     else:
         settings, folder = _new_settings(assembled(reference, given, None), out, progress)
     try:
-        result = train(settings, folder, resume=resume, monitor=progress)
+        result = train(settings, folder, resume=resume, monitor=progress, cache=cache)
     except EvaluationError as error:
         raise SpnasError(str(error)) from error
     if result.stopped_by:

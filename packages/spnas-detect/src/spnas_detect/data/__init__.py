@@ -1,7 +1,7 @@
 """Detection data: readers, the shared image cache, augmentation and batches."""
 
 from spnas_detect.data._base import READERS, DetectionData, ImageRecord, Reader, open_data, read_data
-from spnas_detect.data.cache import CachedData, CachedSplit, build_cache, open_cache
+from spnas_detect.data.cache import CachedData, CachedSplit, build_cache, find_cache, open_cache
 from spnas_detect.data.crops import BACKGROUND, crops_from
 from spnas_detect.data.faults import Fault, FaultyDataError
 from spnas_detect.data.finishing import Photometry, finish
@@ -41,6 +41,7 @@ __all__ = [
     "build_cache",
     "cache_thumbnails",
     "crops_from",
+    "find_cache",
     "finish",
     "letterbox",
     "open_cache",

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from spnas_core.errors import DataError, suggestion
 from spnas_detect.data.faults import Fault, refuse
+from spnas_detect.data.images import common_folder
 from spnas_detect.data.repairs import Repair
 
 SPLITS = ("train", "validation", "test")
@@ -217,17 +219,21 @@ def fingerprint(parts: Iterable[object], files: Iterable[Path] = ()) -> str:
 
     Args:
         parts: values whose ``repr`` is stable.
-        files: existing files; their path, size and modification time enter, their content does not.
+        files: existing files; their path below the folder that holds all of them, their size and modification time
+            enter, their content does not.
 
     Returns:
-        64 hexadecimal digits.
+        64 hexadecimal digits: the same where a data set was moved as it is.
     """
     digest = hashlib.sha256()
     for part in parts:
         digest.update(f"{part!r}\n".encode())
-    for file in files:
+    found = list(files)
+    root = common_folder(found)
+    for file in found:
         stat = file.stat()
-        digest.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        place = os.fsencode(file.relative_to(root))
+        digest.update(b"%s\0%d\0%d\n" % (place, stat.st_size, stat.st_mtime_ns))
     return digest.hexdigest()
 
 

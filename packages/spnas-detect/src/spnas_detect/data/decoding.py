@@ -20,26 +20,36 @@ MOST_THREADS = 8
 _T = TypeVar("_T")
 
 
-def decode(
-    records: Sequence[ImageRecord], use: Callable[[int, ImageRecord, NDArray[np.uint8]], _T]
-) -> Iterator[_T | Fault]:
+def decode(records: Sequence[ImageRecord], use: Callable[[ImageRecord, NDArray[np.uint8]], _T]) -> Iterator[_T | Fault]:
     """Decode every image, and do something with it.
 
     Args:
         records: the images.
-        use: called with index, record and pixels, by several threads at once.
+        use: called with record and pixels, by several threads at once.
 
     Yields:
         In the order of the records what ``use`` returns, or the fault of an image that cannot be read.
+    """
+    return take_in(records, lambda _, record: use(record, read_pixels(record)))
+
+
+def take_in(records: Sequence[ImageRecord], take: Callable[[int, ImageRecord], _T]) -> Iterator[_T | Fault]:
+    """Read every image, one way or another.
+
+    Args:
+        records: the images.
+        take: reads the image of an index and record, by several threads at once; a DataError is the image's fault.
+
+    Yields:
+        In the order of the records what ``take`` returns, or the fault of an image that cannot be read.
     """
 
     def one(index: int) -> _T | Fault:
         record = records[index]
         try:
-            image = read_pixels(record)
+            return take(index, record)
         except DataError as error:
             return Fault(UNREADABLE_IMAGE, record.name, str(error))
-        return use(index, record, image)
 
     pool = ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS))
     try:
@@ -69,7 +79,7 @@ def drop_unreadable(data: DetectionData, splits: Sequence[str] = SPLITS) -> Dete
     notes: list[str] = []
     faults: list[Fault] = []
     for split in splits:
-        found = list(decode(data.splits[split], lambda _, record, __: record))
+        found = list(decode(data.splits[split], lambda record, _: record))
         kept[split] = [one for one in found if isinstance(one, ImageRecord)]
         unreadable = [one.where for one in found if isinstance(one, Fault)]
         notes += left_out(unreadable, SPLIT_WORDS[split])

@@ -154,7 +154,7 @@ def read_eurocity(path: str | None, *, seed: int, options: Mapping[str, object])
         spec=f"ecp:{path}",
         classes=CLASSES,
         splits={split: [_record(item, looked) for item in splits[split]] for split in SPLITS},
-        fingerprint=fingerprint(["ecp", root.as_posix(), seed, times, counts, chosen], files),
+        fingerprint=fingerprint(["ecp", seed, times, counts, chosen], files),
         notes=(*degenerate_note(dropped), *_unknown_note(everything), *notes, *finder.notes, *looked.notes),
         dropped=tuple(dropped),
         faults=faults.found,

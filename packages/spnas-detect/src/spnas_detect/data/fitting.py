@@ -1,6 +1,7 @@
 """How an image and its boxes come to lie in a canvas."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,33 +11,48 @@ from torchvision.transforms.v2 import functional
 
 from spnas_core.errors import DataError
 from spnas_detect.data._base import ImageRecord, object_areas
+from spnas_detect.data.canvases import Orientation, canvas_of, is_transposed
+from spnas_detect.data.images import ImageFile
 
 
-def letterbox(image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[Tensor, float]:
+def letterbox(
+    image: NDArray[np.uint8], size: tuple[int, int], whole: tuple[int, int] | None = None
+) -> tuple[Tensor, float]:
     """Fit an image into a canvas, its aspect kept, at the top left, padded with zeros.
 
     Args:
         image: uint8[h, w, 3].
         size: (width, height) of the canvas.
+        whole: (width, height) that the image has, where it was decoded at a part of that.
 
     Returns:
         uint8[3, H, W], the occupied part only, and the scale from original to canvas pixels.
         Both sides of the occupied part are rounded to whole pixels.
     """
     height, width = image.shape[:2]
-    fitted = fitted_size((width, height), size)
+    fitted = fitted_size(whole or (width, height), size)
     tensor = torch.tensor(image).permute(2, 0, 1)
-    scale = min(size[0] / width, size[1] / height)
+    scale = fitted_scale(whole or (width, height), size)
     if fitted == (width, height):
         return tensor, scale
     return functional.resize(tensor, [fitted[1], fitted[0]], antialias=True), scale
 
 
+def fitted_scale(image: tuple[int, int], canvas: tuple[int, int]) -> float:
+    """Return canvas pixels per pixel of an image that fits the canvas."""
+    return min(canvas[0] / image[0], canvas[1] / image[1])
+
+
 def fitted_size(image: tuple[int, int], canvas: tuple[int, int]) -> tuple[int, int]:
     """Return the largest (width, height) of an image's aspect that fits a canvas, in whole pixels."""
-    scale = min(canvas[0] / image[0], canvas[1] / image[1])
+    scale = fitted_scale(image, canvas)
     width, height = (min(max(round(side * scale), 1), most) for side, most in zip(image, canvas, strict=True))
     return width, height
+
+
+def fitted_in(image: tuple[int, int], image_size: tuple[int, int], orientation: Orientation) -> tuple[int, int]:
+    """Return the (width, height) that an image gets in the canvas of its orientation."""
+    return fitted_size(image, canvas_of(image, image_size, orientation))
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +91,12 @@ class FittedRecord(PlacedRecord):
     Attributes:
         resized: (width, height) of what it occupies of the canvas.
         scale: canvas pixels per original pixel.
+        is_transposed: whether its canvas is the transposed one.
     """
 
     resized: tuple[int, int]
     scale: float
+    is_transposed: bool = False
 
 
 def read_pixels(record: ImageRecord) -> NDArray[np.uint8]:
@@ -99,6 +117,36 @@ def read_pixels(record: ImageRecord) -> NDArray[np.uint8]:
     return image
 
 
+def read_for_canvas(
+    record: ImageRecord,
+    image_size: tuple[int, int],
+    orientation: Orientation = "fixed",
+    *,
+    is_reduced: bool = False,
+    content: bytes | None = None,
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Decode as much of an image as its canvas needs.
+
+    Args:
+        record: the image.
+        image_size: (width, height) of the canvas.
+        orientation: whether it may be the transposed one.
+        is_reduced: whether a JPEG is decoded at a part of its size, where that is enough.
+        content: the bytes of the image's file, where they were read before.
+
+    Returns:
+        uint8[h, w, 3], and the whole (width, height).
+
+    Raises:
+        DataError: the image cannot be read.
+    """
+    source = record.read
+    if is_reduced and isinstance(source, ImageFile):
+        return source.reduced(partial(fitted_in, image_size=image_size, orientation=orientation), content)
+    image = read_pixels(record) if content is None or not isinstance(source, ImageFile) else source.decode(content)
+    return image, (image.shape[1], image.shape[0])
+
+
 def place_record(record: ImageRecord, image: NDArray[np.uint8]) -> PlacedRecord:
     """Cut a record's boxes at its pixels: the annotation's word on the size may be wrong, theirs is not."""
     height, width = image.shape[:2]
@@ -117,7 +165,11 @@ def _cut(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float3
 
 
 def fit_record(
-    record: ImageRecord, image: NDArray[np.uint8], image_size: tuple[int, int]
+    record: ImageRecord,
+    image: NDArray[np.uint8],
+    image_size: tuple[int, int],
+    orientation: Orientation = "fixed",
+    whole: tuple[int, int] | None = None,
 ) -> tuple[Tensor, FittedRecord]:
     """Fit a decoded image into a canvas, and cut its boxes at its pixels.
 
@@ -125,12 +177,34 @@ def fit_record(
         record: the image.
         image: its pixels, uint8[H, W, 3].
         image_size: (width, height) of the canvas.
+        orientation: whether it may be the transposed one.
+        whole: (width, height) that the image has, where it was decoded at a part of that.
 
     Returns:
         uint8[3, h, w], the occupied part of the canvas, and where everything is.
     """
-    fitted, scale = letterbox(image, image_size)
-    placed = place_record(record, image)
-    return fitted, FittedRecord(
-        record, placed.size, placed.kept, placed.boxes, (fitted.shape[2], fitted.shape[1]), scale
+    located = locate_record(record, whole or (image.shape[1], image.shape[0]), image_size, orientation)
+    return letterbox(image, canvas_of(located.size, image_size, orientation), located.size)[0], located
+
+
+def locate_record(
+    record: ImageRecord, size: tuple[int, int], image_size: tuple[int, int], orientation: Orientation = "fixed"
+) -> FittedRecord:
+    """Say how an image will lie in a canvas, without its pixels.
+
+    Args:
+        record: the image.
+        size: its (width, height) as decoded.
+        image_size: (width, height) of the canvas.
+        orientation: whether it may be the transposed one.
+    """
+    placed, canvas = place_boxes(record, size), canvas_of(size, image_size, orientation)
+    return FittedRecord(
+        record,
+        size,
+        placed.kept,
+        placed.boxes,
+        fitted_size(size, canvas),
+        fitted_scale(size, canvas),
+        is_transposed(size, image_size, orientation),
     )

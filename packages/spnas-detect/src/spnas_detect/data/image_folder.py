@@ -90,7 +90,7 @@ def open_image_folder(path: str | Path, *, seed: int) -> ClassificationData:
     validation, notes = _validation(root, train_folder, classes, train, seed)
     chosen = {"train": train, "validation": validation}
     splits = {split: _Files(root, by_class) for split, by_class in chosen.items()}
-    parts = ["image folder", root.as_posix(), classes, [len(files) for files in validation]]
+    parts = ["image folder", classes, [len(files) for files in validation]]
     return ClassificationData(
         spec=str(path),
         classes=classes,

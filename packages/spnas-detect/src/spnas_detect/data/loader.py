@@ -76,6 +76,10 @@ class Loader:
     Order follows from (seed, epoch), augmentation from (seed, epoch, image, how often it came before in the epoch), the
     canvas from (seed, epoch, step): none from the batch size, the number of processes, what was loaded before or any
     global random state, which is left as it was.
+
+    Where some images have the transposed canvas, batches are of one canvas as far as that goes: an image goes into the
+    batch of its canvas that is next, in the epoch's order, and what is left over at the end goes together, fitted into
+    the split's own canvas. So there are as many batches as of one canvas, and no image is left out for its shape.
     """
 
     def __init__(
@@ -154,6 +158,7 @@ class Loader:
         self._photometric = photometric
         self._pin = pin
         self._scenes = scenes
+        self._transposed: NDArray[np.bool_] = np.fromiter(map(split.is_transposed, range(len(split))), np.bool_)
         self._indices: NDArray[np.int64] = with_objects(split) if drop_empty else np.arange(len(split))
         if share < 1 and len(self._indices):
             count = max(1, round(share * len(self._indices)))
@@ -199,11 +204,35 @@ class Loader:
         return order
 
     def canvas(self, epoch: int, batch: int) -> tuple[int, int] | None:
-        """Return the (width, height) that a batch is resized to, None for the cached one."""
+        """Return the (width, height) that a batch is resized to, None for the cached one.
+
+        A batch of transposed canvases takes that transposed.
+        """
         if self._image_sizes is None:
             return None
         rng = np.random.default_rng([self._seed, _SIZE, epoch, batch])
         return self._image_sizes[int(rng.integers(len(self._image_sizes)))]
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Return the images of each batch of an epoch, those of all processes together."""
+        order = self.order(epoch)
+        return [[order[place] for place in batch] for batch in self._places(order)]
+
+    def _places(self, order: Sequence[int]) -> list[list[int]]:
+        """Cut an epoch's order into batches, of one canvas as far as that goes; returns places in the order."""
+        size, rest = self._batch_size, list(range(len(order)))
+        found: list[list[int]] = []
+        if self._transposed.any():
+            waiting: dict[bool, list[int]] = {False: [], True: []}
+            for place in rest:
+                mine = waiting[bool(self._transposed[order[place]])]
+                mine.append(place)
+                if len(mine) == size:
+                    found.append(mine.copy())
+                    mine.clear()
+            rest = sorted(place for one in waiting.values() for place in one)
+        found += [rest[start : start + size] for start in range(0, len(rest), size)]
+        return found[: len(self)]
 
     def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
         """Iterate over this process's part of the batches of an epoch.
@@ -223,7 +252,7 @@ class Loader:
         if not 0 <= first_batch <= len(self):
             raise DataError(f"first_batch is {first_batch}: it must be in 0…{len(self)}, the batches of an epoch")
         order = self.order(epoch)
-        make = partial(self._batch, order, turns(order), epoch)
+        make = partial(self._batch, order, turns(order), self._places(order), epoch)
         numbers = range(first_batch, len(self))
         if not self._prefetch:
             for number in numbers:
@@ -233,13 +262,15 @@ class Loader:
             return
         yield from _prefetched(make, numbers, self._prefetch)
 
-    def _batch(self, order: Sequence[int], repeats: Sequence[int], epoch: int, number: int) -> Batch:
-        first, last = number * self._batch_size, min((number + 1) * self._batch_size, len(order))
-        part = (last - first) // self._world_size
-        places = range(first + self._rank * part, first + (self._rank + 1) * part)
+    def _batch(
+        self, order: Sequence[int], repeats: Sequence[int], batches: Sequence[Sequence[int]], epoch: int, number: int
+    ) -> Batch:
+        whole = batches[number]
+        part = len(whole) // self._world_size
+        places = whole[self._rank * part : (self._rank + 1) * part]
         indices = [order[place] for place in places]
         keys = [(epoch, order[place], *((repeats[place],) if repeats[place] else ())) for place in places]
-        canvas = self.canvas(epoch, number)
+        canvas = self._canvas_of([order[place] for place in whole], self.canvas(epoch, number))
         make = self._plain if self._scenes is None else partial(self._filled, self._scenes, order)
         images, targets, sizes = make(indices, keys, canvas)
         photometry = None
@@ -294,6 +325,13 @@ class Loader:
         """Return what decides one thing for one image of an epoch."""
         return np.random.default_rng([self._seed, kind, *key])
 
+    def _canvas_of(self, whole: Sequence[int], drawn: tuple[int, int] | None) -> tuple[int, int] | None:
+        """Return the (width, height) that a whole batch is resized to; None where its images lie in theirs already."""
+        transposed = self._transposed[whole]
+        if transposed.all():
+            return None if drawn is None else drawn[::-1]
+        return self._split.canvas if drawn is None and transposed.any() else drawn
+
     def _sample(
         self, cached: Tensor, index: int, canvas: _Size | None, augmentation: Augment | None, rng: np.random.Generator
     ) -> Part:
@@ -302,7 +340,7 @@ class Loader:
         image, boxes = cached[:, :height, :width], self._split.canvas_boxes(index)
         labels = torch.where(self._split.ignore(index), IGNORED, self._split.labels(index))
         if canvas is not None:
-            fitted = fitted_size((width, height), canvas)
+            fitted = fitted_size((width, height), canvas)  # where that is its size already, nothing happens
             image = functional.resize(image, [fitted[1], fitted[0]], antialias=True)
             boxes *= torch.tensor([fitted[0] / width, fitted[1] / height] * 2)
         return (image, boxes, labels) if augmentation is None else augmentation(image, boxes, labels, rng)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from spnas_detect.data._base import ImageRecord
 from spnas_detect.data.cache.content import pixel_digest
-from spnas_detect.data.fitting import FittedRecord, fit_record, read_pixels
+from spnas_detect.data.canvases import Orientation, common_canvas
+from spnas_detect.data.fitting import FittedRecord, fit_record, read_for_canvas
 from spnas_detect.data.seen import SeenImages
 
 
@@ -22,13 +23,25 @@ class StreamedSplit:
     Args:
         records: the images.
         image_size: (width, height) of the canvas in pixels.
+        orientation: whether images of the other orientation get the transposed canvas.
+        is_reduced: whether JPEGs are decoded at a part of their size, where that is enough.
     """
 
-    def __init__(self, records: Sequence[ImageRecord], image_size: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        records: Sequence[ImageRecord],
+        image_size: tuple[int, int],
+        orientation: Orientation = "fixed",
+        *,
+        is_reduced: bool = False,
+    ) -> None:
+        self._is_reduced = is_reduced
         self._records = records
-        self._canvas = image_size
+        self.canvas = image_size
+        self._orientation = orientation
         self._fitted: dict[int, FittedRecord] = {}
         self._digests: dict[int, bytes] = {}
+        self._ahead: dict[int, Tensor] = {}
         self._workers = min(os.cpu_count() or 1, 8)
 
     def __len__(self) -> int:
@@ -44,22 +57,29 @@ class StreamedSplit:
         return sum(digest in images for digest in self._digests.values())
 
     def images(self, indices: Sequence[int] | NDArray[np.integer[Any]] | Tensor) -> Tensor:
-        """Decode images into canvases, uint8[n, 3, H, W].
+        """Decode images into canvases, uint8[n, 3, H, W]; see ``CachedSplit`` for which canvas that is.
 
         Raises:
             DataError: an image does not decode.
         """
         wanted = np.asarray(indices, np.int64).tolist()
-        width, height = self._canvas
+        decoded = self._decoded([index for index in wanted if index not in self._ahead])
+        transposed = np.array([self._fitted[index].is_transposed for index in wanted], np.bool_)
+        width, height = common_canvas(transposed, self.canvas)
         canvases = torch.zeros(len(wanted), 3, height, width, dtype=torch.uint8)
-
-        def place(canvas: Tensor, index: int) -> None:
-            pixels = self._decode(index)
+        for canvas, index in zip(canvases, wanted, strict=True):
+            pixels = decoded[index] if index in decoded else self._ahead[index]
             canvas[:, : pixels.shape[1], : pixels.shape[2]] = pixels
-
-        with ThreadPoolExecutor(self._workers) as pool:
-            list(pool.map(place, canvases, wanted))
+        for index in wanted:
+            self._ahead.pop(index, None)
         return canvases
+
+    def is_transposed(self, index: int) -> bool:
+        """Whether an image has the transposed canvas; where that may be, some images are decoded ahead to know it."""
+        if self._orientation == "either" and index not in self._fitted:
+            following = range(index, min(index + 2 * self._workers, len(self)))
+            self._ahead.update(self._decoded([one for one in following if one not in self._fitted]))
+        return self._orientation == "either" and self._fitted[index].is_transposed
 
     def boxes(self, index: int) -> Tensor:
         """Return an image's boxes as float32[G, 4] in original pixels."""
@@ -109,11 +129,16 @@ class StreamedSplit:
             self._decode(index)
         return self._fitted[index]
 
+    def _decoded(self, indices: Sequence[int]) -> dict[int, Tensor]:
+        """Decode images, several at a time."""
+        with ThreadPoolExecutor(self._workers) as pool:
+            return dict(zip(indices, pool.map(self._decode, indices), strict=True))
+
     def _decode(self, index: int) -> Tensor:
         if not 0 <= index < len(self._records):
             raise IndexError(index)
         record = self._records[index]
-        image = read_pixels(record)
+        image, whole = read_for_canvas(record, self.canvas, self._orientation, is_reduced=self._is_reduced)
         self._digests[index] = pixel_digest(image)
-        pixels, self._fitted[index] = fit_record(record, image, self._canvas)
+        pixels, self._fitted[index] = fit_record(record, image, self.canvas, self._orientation, whole)
         return pixels

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from spnas_detect.data._base import SPLITS, DetectionData, ImageRecord, object_areas
 from spnas_detect.data.cache.content import pixel_digest
+from spnas_detect.data.canvases import Orientation, canvas_of
 from spnas_detect.data.checks import annotation_faults, emptied_faults, placement_faults
 from spnas_detect.data.decoding import decode
 from spnas_detect.data.faults import Fault
-from spnas_detect.data.fitting import PlacedRecord, place_record
+from spnas_detect.data.fitting import PlacedRecord, fitted_scale, place_record
 from spnas_detect.data.overlaps import find_overlaps
 
 STRIDES = (4, 8, 16, 32)
@@ -97,9 +98,7 @@ def _decoded(data: DetectionData, split: str) -> tuple[list[tuple[PlacedRecord, 
     found: list[Fault] = []
     placed: list[tuple[PlacedRecord, bytes]] = []
     is_dropped = data.on_fault == "drop"
-    for outcome in decode(
-        data.splits[split], lambda _, record, image: (place_record(record, image), pixel_digest(image))
-    ):
+    for outcome in decode(data.splits[split], lambda record, image: (place_record(record, image), pixel_digest(image))):
         if isinstance(outcome, Fault):
             found.append(replace(outcome, is_fatal=not is_dropped))
             continue
@@ -143,6 +142,7 @@ def suggest(
     ratios: Sequence[float],
     image_size: tuple[int, int] | None = None,
     strides: Sequence[int] = STRIDES,
+    orientation: Orientation = "fixed",
 ) -> dict[str, Any] | None:
     """Suggest anchors for a canvas, and say how small it may be; None without boxes.
 
@@ -152,13 +152,15 @@ def suggest(
         ratios: default height / width.
         image_size: (width, height) of the canvas; None takes the median image's.
         strides: of the levels that have anchors.
+        orientation: whether images of the other orientation get the transposed canvas.
     """
     widths, heights = (np.array([getattr(record, side) for record in records]) for side in ("width", "height"))
     boxes = [record.boxes[~record.ignore] for record in records]
     if not sum(map(len, boxes)):
         return None
     canvas = image_size or (int(np.median(widths)), int(np.median(heights)))
-    factors = np.minimum(canvas[0] / widths, canvas[1] / heights)
+    sizes = zip(widths.tolist(), heights.tolist(), strict=True)
+    factors = np.array([fitted_scale(size, canvas_of(size, canvas, orientation)) for size in sizes])
     sides = np.concatenate([(one[:, 2:] - one[:, :2]) * factor for one, factor in zip(boxes, factors, strict=True)])
     least = float(np.quantile(np.sqrt(sides.prod(1)), 0.1))
     sample = sides[np.random.default_rng(0).permutation(len(sides))[:_SAMPLE]]

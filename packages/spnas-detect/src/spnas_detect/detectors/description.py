@@ -4,13 +4,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
 from spnas_core.encoding import Architecture
 from spnas_core.errors import SpnasError, WeightsError
+from spnas_detect.data.canvases import Orientation
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.detectors.training_data import KEY, TrainedOn
 
@@ -30,6 +31,8 @@ class DetectorDescription:
         detector: its neck and heads.
         image_size: (width, height) in pixels of the canvas that it was trained on.
         norm: what stands in for batch norm: ``batch``, ``sync``, ``group`` or ``frozen``.
+        orientation: whether images of the other orientation had the transposed canvas: ``fixed`` or ``either``.
+        reduced_decoding: whether JPEGs were decoded at a part of their size, where that was enough.
         trained_on: the training that made the weights; None for files from before they remembered it.
     """
 
@@ -38,6 +41,8 @@ class DetectorDescription:
     detector: DetectorSettings
     image_size: tuple[int, int]
     norm: str = "batch"
+    orientation: Orientation = "fixed"
+    reduced_decoding: bool = False
     trained_on: TrainedOn | None = None
 
     def metadata(self) -> dict[str, object]:
@@ -48,6 +53,8 @@ class DetectorDescription:
             "detector": self.detector.model_dump(mode="json"),
             "image_size": list(self.image_size),
             "norm": self.norm,
+            "orientation": self.orientation,
+            "reduced_decoding": self.reduced_decoding,
             **({} if self.trained_on is None else {KEY: self.trained_on.metadata()}),
         }
 
@@ -56,7 +63,7 @@ class DetectorDescription:
         """Read and check plain values; what is in them besides is left alone.
 
         Args:
-            metadata: as ``metadata`` writes it; ``norm`` and ``trained_on`` may be missing.
+            metadata: as ``metadata`` writes it; ``norm`` and what stands behind it may be missing.
             source: what messages call the file.
 
         Raises:
@@ -69,7 +76,7 @@ class DetectorDescription:
                 "of this version has written"
             )
         architecture, classes, size = (metadata[name] for name in ("architecture", "classes", "image_size"))
-        norm = metadata.get("norm", "batch")
+        norm, orientation = metadata.get("norm", "batch"), metadata.get("orientation", "fixed")
         try:
             Architecture.parse(str(architecture))
             detector = DetectorSettings.model_validate(metadata["detector"])
@@ -90,8 +97,12 @@ class DetectorDescription:
             raise WeightsError(f"{source} says that its image_size is {size!r}: it must be width and height in pixels")
         if not isinstance(norm, str):
             raise WeightsError(f"{source} says that its norm is {norm!r}: it must be a name")
+        if orientation not in get_args(Orientation):
+            raise WeightsError(f"{source} says that its orientation is {orientation!r}: it must be 'fixed' or 'either'")
+        reduced = bool(metadata.get("reduced_decoding", False))
         trained_on = TrainedOn.from_metadata(metadata[KEY], source) if KEY in metadata else None
-        return cls(str(architecture), tuple(classes), detector, (size[0], size[1]), norm, trained_on)
+        canvas = size[0], size[1]
+        return cls(str(architecture), tuple(classes), detector, canvas, norm, orientation, reduced, trained_on)
 
 
 def read_description(path: Path) -> DetectorDescription:

@@ -8,41 +8,66 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spnas_detect.data import finish, letterbox
+from spnas_detect.data.canvases import Orientation, canvas_of
 from spnas_detect.detectors import Detector
 from spnas_detect.inference.memory import explained_memory
 from spnas_detect.training.precision import uses_bfloat16
 
 
-@torch.no_grad()
 def detect(
     detector: Detector,
     images: Sequence[NDArray[np.uint8]],
     image_size: tuple[int, int],
+    orientation: Orientation,
     device: torch.device,
     precision: str = "auto",
+    *,
+    sizes: Sequence[tuple[int, int]] | None = None,
 ) -> list[dict[str, Tensor]]:
-    """Detect objects in one batch of images, as scoring on a split does.
+    """Detect objects in a few images, as scoring on a split does: those of one canvas in one batch.
 
     Args:
         detector: in evaluation mode.
         images: uint8[H, W, 3] RGB, each of its own size.
         image_size: (width, height) of the canvas that they are scaled to.
+        orientation: whether those of the other orientation get the transposed one.
         device: where the detector lives.
         precision: see ``TrainingSettings``.
+        sizes: the whole (width, height) of each, where they were decoded at a part of that.
 
     Returns:
         Per image, best first: ``boxes`` float32[K, 4] of (x1, y1, x2, y2) in pixels of the image and inside it,
         ``scores`` [K], ``labels`` [K] in 1…C. What lies in the canvas's padding altogether is left out.
 
     Raises:
-        ConfigError: the batch does not fit in memory.
+        ConfigError: a batch does not fit in memory.
     """
+    by_canvas: dict[tuple[int, int], list[int]] = {}
+    whole = [(image.shape[1], image.shape[0]) for image in images] if sizes is None else sizes
+    for index, size in enumerate(whole):
+        by_canvas.setdefault(canvas_of(size, image_size, orientation), []).append(index)
+    found: dict[int, dict[str, Tensor]] = {}
+    for canvas, indices in by_canvas.items():
+        batch = [(images[index], whole[index]) for index in indices]
+        found |= zip(indices, _detect(detector, batch, canvas, device, precision), strict=True)
+    return [found[index] for index in range(len(images))]
+
+
+@torch.no_grad()
+def _detect(
+    detector: Detector,
+    images: Sequence[tuple[NDArray[np.uint8], tuple[int, int]]],
+    image_size: tuple[int, int],
+    device: torch.device,
+    precision: str,
+) -> list[dict[str, Tensor]]:
+    """Detect objects in one batch of images of one canvas, each with its whole (width, height)."""
     width, height = image_size
     canvases = torch.zeros(len(images), 3, height, width, dtype=torch.uint8)
     sizes: list[tuple[int, int]] = []
     scales: list[float] = []
-    for canvas, image in zip(canvases, images, strict=True):
-        fitted, scale = letterbox(image, image_size)
+    for canvas, (image, whole) in zip(canvases, images, strict=True):
+        fitted, scale = letterbox(image, image_size, whole)
         canvas[:, : fitted.shape[1], : fitted.shape[2]] = fitted
         sizes.append((fitted.shape[1], fitted.shape[2]))
         scales.append(scale)
@@ -52,8 +77,8 @@ def detect(
         batch = finish(canvases.to(device), occupied, channels_last=True)
         detections = detector.detect(batch, occupied)
     return [
-        _in_image(found, image.shape[1], image.shape[0], scale)
-        for found, image, scale in zip(detections.images(), images, scales, strict=True)
+        _in_image(found, *whole, scale)
+        for found, (_, whole), scale in zip(detections.images(), images, scales, strict=True)
     ]
 
 

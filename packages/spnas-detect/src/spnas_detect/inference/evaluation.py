@@ -155,7 +155,10 @@ def _evaluate(job: _Job, report: Report | None, processes: Processes) -> Evaluat
         _prepare(folder, plots)  # before what may take hours
     where = choose_device(job.device)
     detector, description = load_detector(source.path, where)
-    images, recorder = StreamedSplit(records, description.image_size), _Recorder()
+    images = StreamedSplit(
+        records, description.image_size, description.orientation, is_reduced=description.reduced_decoding
+    )
+    recorder = _Recorder()
     with explained_memory(job.batch_size, description.image_size, where):
         scores = score(
             detector,

@@ -1,5 +1,6 @@
 """Detecting objects in image files, with pictures of what was found."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from spnas_core.errors import ConfigError, DataError
-from spnas_detect.data.images import MAX_PIXELS, read_image
-from spnas_detect.detectors import DetectorDescription
+from spnas_detect.data.fitting import fitted_in
+from spnas_detect.data.images import MAX_PIXELS, ImageFile, read_image
+from spnas_detect.detectors import Detector, DetectorDescription
 from spnas_detect.detectors.loading import load_detector
 from spnas_detect.devices import choose_device
 from spnas_detect.drawing import DrawnBox, draw_boxes, save_picture
@@ -180,7 +183,7 @@ def predict(
             failed |= {file: image for file, _, image in outcomes if isinstance(image, str)}
             good = [(file, picture, image) for file, picture, image in outcomes if not isinstance(image, str)]
             images_read = [image for *_, image in good]
-            detections = detect(detector, images_read, description.image_size, where) if good else []
+            detections = _detections(detector, description, [file for file, *_ in good], images_read, where)
             batch = [
                 _prediction(file, picture, image, one, score_threshold)
                 for (file, picture, image), one in zip(good, detections, strict=True)
@@ -194,6 +197,26 @@ def predict(
         if folder is not None:
             write_document(folder / DOCUMENT, result.as_dict())
     return result
+
+
+def _detections(
+    detector: Detector,
+    description: DetectorDescription,
+    files: Sequence[Path],
+    images: Sequence[NDArray[np.uint8]],
+    device: torch.device,
+) -> list[dict[str, Tensor]]:
+    """Detect in images, decoded as they were for training; those that are drawn on are whole."""
+    canvas = description.image_size, description.orientation
+    if not images or not description.reduced_decoding:
+        return detect(detector, images, *canvas, device) if images else []
+
+    def reduced(file: Path) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+        needed = partial(fitted_in, image_size=canvas[0], orientation=canvas[1])
+        return ImageFile(file, max_pixels=sys.maxsize).reduced(needed)  # they were let through before
+
+    pixels, sizes = zip(*_in_threads(reduced, files), strict=True)
+    return detect(detector, pixels, *canvas, device, sizes=sizes)
 
 
 def _in_threads(function: Callable[..., _T], *arguments: Sequence[Any]) -> list[_T]:

@@ -12,6 +12,7 @@ from spnas_core.cost import backbone_cost
 from spnas_core.durable import write_durably
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
+from spnas_detect.data import CachedData
 from spnas_detect.folders import explained_writing
 from spnas_detect.jobs.checks import check_buildable, check_settings
 from spnas_detect.jobs.folder import TrainFolder, check_same_data, flattened, read_scores, scored_split
@@ -85,7 +86,12 @@ class Comparison:
 
 
 def compare(
-    settings: Sequence[TrainSettings], seeds: int, out: Path, *, monitor: Monitor | None = None
+    settings: Sequence[TrainSettings],
+    seeds: int,
+    out: Path,
+    *,
+    monitor: Monitor | None = None,
+    cache: Path | None = None,
 ) -> Comparison | TrainingResult:
     """Train and score every architecture with seeds that count up from its settings' own.
 
@@ -94,6 +100,7 @@ def compare(
         seeds: trainings of each.
         out: folder; what is finished in it is read back, what was stopped goes on.
         monitor: is told what happens; nobody by default.
+        cache: folder of cached images, where others share it; inside ``out`` by default.
 
     Returns:
         The comparison, or the training that a signal has stopped.
@@ -102,15 +109,16 @@ def compare(
         SpnasError: whatever is wrong, in one line, before the first training where that is possible.
         EvaluationError: a training failed.
     """
-    monitor = monitor or Silent()
+    monitor, cache = monitor or Silent(), cache or out / "cache"
     numbers = tuple(range(settings[0].seed, settings[0].seed + seeds))
     places = range(len(settings))
     folders = {(place, seed): TrainFolder(out / f"{place + 1}-{seed}") for seed in numbers for place in places}
     with explained_writing(out):
         plan = _prepare(settings, out)
     is_finished = all(folder.scores.exists() for folder in folders.values())
+    data = None
     if not is_finished or plan.get(PLACE) != settings[0].data:
-        _check_data(settings[0], out, plan, monitor)
+        data = _check_data(settings[0], out, cache, plan, monitor)
     metric = metric_factory(settings[0].metrics[0]).specs[0].name
     scores: list[list[float]] = [[] for _ in settings]
     for seed in numbers:
@@ -118,7 +126,7 @@ def compare(
             folder = folders[place, seed]
             if not folder.scores.exists():
                 monitor.message(f"{folder.path.name}: {one.architecture}, seed {seed}")
-                result = _train(one.model_copy(update={"seed": seed}), folder, out / "cache", monitor)
+                result = _train(one.model_copy(update={"seed": seed}), folder, data, monitor)
                 if result.stopped_by:
                     return result
             scores[place].append(read_scores(folder.path)[metric])
@@ -149,11 +157,11 @@ def _compared(settings: TrainSettings, scores: list[float], first: list[float]) 
     )
 
 
-def _train(settings: TrainSettings, folder: TrainFolder, cache: Path, monitor: Monitor) -> TrainingResult:
+def _train(settings: TrainSettings, folder: TrainFolder, data: CachedData | None, monitor: Monitor) -> TrainingResult:
     resume = folder.checkpoint.exists()
     if not resume:  # it ended before its first checkpoint
         folder.config.unlink(missing_ok=True)
-    return train(settings, folder.path, resume=resume, monitor=monitor, cache=cache)
+    return train(settings, folder.path, resume=resume, monitor=monitor, data=data)
 
 
 def _prepare(settings: Sequence[TrainSettings], out: Path) -> dict[str, Any]:
@@ -190,13 +198,16 @@ def _check_same_plan(before: Mapping[str, Any], now: Mapping[str, Any], out: Pat
             )
 
 
-def _check_data(settings: TrainSettings, out: Path, plan: Mapping[str, Any], monitor: Monitor) -> None:
+def _check_data(
+    settings: TrainSettings, out: Path, cache: Path, plan: Mapping[str, Any], monitor: Monitor
+) -> CachedData:
     """Read the data before the first training; refuse other data than earlier ones had, and note where it lies."""
-    content = prepare_data(settings, out / "cache", monitor.reading).content
-    check_same_data(out, str(plan.get(CONTENT, "")), content, settings.data)
-    noted = {PLACE: settings.data, CONTENT: content}
+    data = prepare_data(settings, cache, monitor.reading)
+    check_same_data(out, str(plan.get(CONTENT, "")), data.content, settings.data)
+    noted = {PLACE: settings.data, CONTENT: data.content}
     if not noted.items() <= plan.items():
         _write(out / PLAN, {**plan, **noted})
+    return data
 
 
 def _read_plan(file: Path) -> dict[str, Any]:

@@ -98,11 +98,12 @@ class TrainFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         write_toml(settings.as_dict(), self.config)
 
-    def move_data(self, place: str) -> None:
-        """Store where the same data lies now."""
+    def move_data(self, settings: TrainSettings) -> None:
+        """Store where the same data lies now, and how it is kept."""
         before = self.read_settings()
-        if before.data != place:
-            self.write_settings(before.model_copy(update={"data": place}))
+        now = before.model_copy(update={key: getattr(settings, key) for key in ("data", "cache", "cache_limit")})
+        if before != now:
+            self.write_settings(now)
 
     def write_scores(self, scores: Mapping[str, float], *, split: str, seconds: float) -> None:
         """Write what the trained detector has scored; undefined scores become null."""

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -17,6 +18,7 @@ from spnas_core.durable import replace_durably
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, DataError
 from spnas_core.lock import FolderLock
+from spnas_detect.data import CachedData, open_cache
 from spnas_detect.data._base import split_title
 from spnas_detect.detectors import Detector, build_detector
 from spnas_detect.devices import choose_device
@@ -32,6 +34,7 @@ from spnas_detect.preparation import (
     describe_detector,
     make_repeatable,
     prepare_data,
+    prepare_together,
     train_loader,
     uses_channels_last,
 )
@@ -91,6 +94,7 @@ def train(
     resume: bool = False,
     monitor: Monitor | None = None,
     cache: Path | None = None,
+    data: CachedData | None = None,
 ) -> TrainingResult:
     """Train a detector, score it, and leave everything in a folder.
 
@@ -101,7 +105,8 @@ def train(
         out: its folder.
         resume: go on with the training in ``out``, from its last checkpoint.
         monitor: is told what happens; nobody by default.
-        cache: folder of decoded images, where several trainings share one; inside ``out`` by default.
+        cache: folder of cached images, where several trainings share one; inside ``out`` by default.
+        data: that of the settings, where it is prepared already.
 
     Returns:
         The result; under torchrun the scores are in the first process only.
@@ -116,24 +121,34 @@ def train(
         with explained_writing(folder.path):
             folder.check_resumable(settings)
         try:
-            return _trained(settings, folder, resume=True, monitor=monitor or Silent(), cache=cache)
+            return _trained(settings, folder, resume=True, monitor=monitor or Silent(), cache=cache, data=data)
         except DataError as error:
             raise DataError(f"{error}; if the data has moved, say where it lies now by --resume --data") from error
     if started_by_torchrun():  # the first process checks, for others may come when it has begun
-        return _trained(settings, folder, resume=False, monitor=monitor or Silent(), cache=cache)
+        return _trained(settings, folder, resume=False, monitor=monitor or Silent(), cache=cache, data=data)
     with new_folder(folder.path):
         folder.check_new()
         check_buildable(settings)
-        return _trained(settings, folder, resume=False, monitor=monitor or Silent(), cache=cache)
+        return _trained(settings, folder, resume=False, monitor=monitor or Silent(), cache=cache, data=data)
 
 
 def _trained(
-    settings: TrainSettings, folder: TrainFolder, *, resume: bool, monitor: Monitor, cache: Path | None
+    settings: TrainSettings,
+    folder: TrainFolder,
+    *,
+    resume: bool,
+    monitor: Monitor,
+    cache: Path | None,
+    data: CachedData | None,
 ) -> TrainingResult:
     """Train, in as many processes as are wanted, and say what came of it."""
-    arguments = (settings, folder.path, resume, monitor, cache)
+    launches = settings.devices > 1 and not started_by_torchrun()
     with _held(folder):
-        if settings.devices > 1 and not started_by_torchrun():
+        if launches and data is None:  # once for all processes, which get the monitor as it is before it is told
+            data = prepare_data(settings, cache or folder.cache, deepcopy(monitor).reading)
+        prepared = None if data is None else (data.folder, data.root)
+        arguments = (settings, folder.path, resume, monitor, cache, prepared)
+        if launches:
             values = [value for value in launch(_train_here, arguments, settings.devices) if value is not None]
         else:
             values = [_train_here(*arguments)]
@@ -165,9 +180,17 @@ def _held(folder: TrainFolder) -> Iterator[None]:
 
 
 def _train_here(
-    settings: TrainSettings, out: Path, resume: bool, monitor: Monitor, cache: Path | None
+    settings: TrainSettings,
+    out: Path,
+    resume: bool,
+    monitor: Monitor,
+    cache: Path | None,
+    prepared: tuple[Path, Path] | None,
 ) -> tuple[int, int, int, bool]:
-    """Train in this process; return finished steps, all steps, the signal that stopped it, whether it was scored."""
+    """Train in this process; return finished steps, all steps, the signal that stopped it, whether it was scored.
+
+    Where ``prepared`` is given, its cache and the folder of its files, the data is not looked at.
+    """
     device = choose_device(settings.device)
     with joined_processes(device.type) as processes:
         if started_by_torchrun() and settings.devices not in {1, processes.count}:
@@ -180,7 +203,7 @@ def _train_here(
             TrainFolder(out).check_new()
             make_folder(out)
         session = _Session(
-            settings, TrainFolder(out), device, processes, monitor if processes.is_first else Silent(), cache
+            settings, TrainFolder(out), device, processes, monitor if processes.is_first else Silent(), cache, prepared
         )
         return session.run(resume=resume)
 
@@ -196,6 +219,7 @@ class _Session:
         processes: Processes,
         monitor: Monitor,
         cache: Path | None,
+        prepared: tuple[Path, Path] | None,
     ) -> None:
         self.settings = settings
         self.folder = folder
@@ -205,12 +229,11 @@ class _Session:
         self.architecture = Architecture.parse(settings.architecture)
         self.metrics = [metric_factory(name) for name in settings.metrics]
         self.scored: list[Scored] = []
-        # The first process reads the data; the others then find it in the cache.
-        if not processes.is_first:
-            processes.wait()
-        self.data = prepare_data(settings, cache or folder.cache, monitor.reading)
+        if prepared is None:
+            self.data = prepare_together(settings, cache or folder.cache, monitor.reading, processes)
+        else:
+            self.data = open_cache(*prepared)
         if processes.is_first:
-            processes.wait()
             for note in data_notes(settings, self.data):
                 monitor.message(f"data: {note}")
 
@@ -247,7 +270,7 @@ class _Session:
             self.monitor.message(f"going on after step {trainer.step} of {trainer.steps}")
         if self.processes.is_first:
             if resume:
-                self.folder.move_data(self.settings.data)
+                self.folder.move_data(self.settings)
             else:
                 self.folder.write_settings(self.settings)
         stopped_by = self._train(trainer)

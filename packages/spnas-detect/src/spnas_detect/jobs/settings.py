@@ -59,9 +59,9 @@ class TrainSettings(DetectionSettings):
 
 MAY_CHANGE = frozenset(
     {
-        *("data", "device", "devices", "checkpoint_steps", "checkpoints_kept", "log_steps"),
+        *("data", "cache", "cache_limit", "device", "devices", "checkpoint_steps", "checkpoints_kept", "log_steps"),
         *("score_every", "score_split", "patience", "min_delta"),
     }
 )
 """What may differ when a training is resumed: nothing of it decides what the steps compute but for roundings. The data
-may lie elsewhere as long as it is the same."""
+may lie elsewhere, and be kept in another way, as long as it is the same."""

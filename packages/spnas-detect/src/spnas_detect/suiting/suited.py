@@ -9,14 +9,14 @@ from spnas_core.configuration import validate
 from spnas_core.encoding import Architecture
 from spnas_core.errors import SpnasError
 from spnas_core.networks import Backbone
-from spnas_core.plugins import registry
 from spnas_core.tasks import Suited
-from spnas_detect.data import ImageRecord, open_data
+from spnas_detect.data import ImageRecord
 from spnas_detect.data.survey import suggest
 from spnas_detect.detectors.description import read_description
 from spnas_detect.detectors.levels import read_stages, stage_names
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads.extra_levels import with_extra
+from spnas_detect.opening import opened
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.suiting.canvas import suitable_canvas
 from spnas_detect.suiting.heads import head_sizes, sample_numbers
@@ -152,14 +152,11 @@ def _choose(
         )
     if given.isdisjoint(ANCHORS):
         strides = with_extra(info, settings.detector.extra_levels).reduction()
-        _choose_anchors(choices, settings.detector, records, size, strides)
+        _choose_anchors(choices, settings, records, size, strides)
 
 
 def _training_images(settings: DetectionSettings) -> Sequence[ImageRecord]:
-    data = open_data(
-        settings.data, seed=settings.data_seed, readers=registry("datasets").items, **settings.data_options
-    )
-    return tuple(data.splits["train"])
+    return tuple(opened(settings).splits["train"])
 
 
 def _choose_sizes(
@@ -199,12 +196,13 @@ def _choose_numbers(
 
 def _choose_anchors(
     choices: _Choices,
-    detector: DetectorSettings,
+    settings: DetectionSettings,
     records: Sequence[ImageRecord],
     size: tuple[int, int],
     strides: Sequence[int],
 ) -> None:
-    advice = suggest(records, detector.anchor_scales, detector.aspect_ratios, size, strides)
+    scales, ratios = settings.detector.anchor_scales, settings.detector.aspect_ratios
+    advice = suggest(records, scales, ratios, size, strides, settings.orientation)
     if advice is None:
         return
     best, before = advice["suggested"], advice["default"]

@@ -1,7 +1,7 @@
 """Scoring a detector on a split."""
 
-from collections.abc import Callable, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -36,8 +36,8 @@ def score(
 
     Args:
         detector: also an ``nn.Module``; it is left in evaluation mode.
-        split: the images.
-        metrics: each is reset first.
+        split: the images; those of one canvas are detected on together.
+        metrics: each is reset first, and gets the images in their order.
         batch_size: images per forward pass.
         device: where the detector lives.
         precision: see ``TrainingSettings``.
@@ -50,38 +50,53 @@ def score(
     cast("nn.Module", detector).eval()
     for metric in metrics:
         metric.reset()
-    batches = [range(first, min(first + batch_size, len(split))) for first in range(0, len(split), batch_size)]
-    kept: list[tuple[int, _Scored]] = []
+    batches = list(batches_by_canvas(split, batch_size))
+    ends = list(accumulate(map(len, batches)))
+    found: dict[int, _Scored] = {}
+    taken = 0
     for number in range(processes.rank, len(batches), processes.count):
-        pixels = split.images(batches[number])  # first: a split that decodes while it is read knows the sizes then
-        sizes = torch.tensor([split.resized(i)[::-1] for i in batches[number]], dtype=torch.float32, device=device)
-        images = finish(pixels.to(device), sizes, channels_last=True)
+        indices = batches[number]
+        images = split.images(indices).to(device)  # first: a split that decodes while it is read knows the sizes then
+        sizes = torch.tensor([split.resized(i)[::-1] for i in indices], dtype=torch.float32, device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(precision, device)):
-            detections = detector.detect(images, sizes)
-        found = zip(batches[number], detections.images(), strict=True)
-        predictions = [to_original_pixels(split, i, one) for i, one in found]
-        scored: _Scored = predictions, [ground_truth(split, i) for i in batches[number]]
+            detections = detector.detect(finish(images, sizes, channels_last=True), sizes)
+        for index, one in zip(indices, detections.images(), strict=True):
+            found[index] = to_original_pixels(split, index, one), ground_truth(split, index)
         if processes.count == 1:
-            _take_in(metrics, scored)
-        else:
-            kept.append((number, scored))
-        tell(min((number + processes.count - processes.rank) * batch_size, len(split)), len(split))
+            taken += _take_in(metrics, found, range(taken, len(split)))
+        tell(ends[min(number + processes.count - processes.rank, len(batches)) - 1], len(split))
     if processes.count > 1:
-        everything = chain.from_iterable(processes.collect(kept))
-        for _, scored in sorted(everything, key=lambda one: one[0]):
-            _take_in(metrics, scored)
-    if not processes.is_first:
-        return {}
+        for others in processes.collect(found):
+            found |= others
+        if not processes.is_first:
+            return {}
+        _take_in(metrics, found, range(len(split)))
     return {name: value for metric in metrics for name, value in metric.evaluate().items()}
 
 
-_Scored = tuple[list[dict[str, Tensor]], list[dict[str, Values]]]
-"""Predictions and targets of a batch, as metrics take them."""
+_Scored = tuple[dict[str, Tensor], dict[str, Values]]
+"""Prediction and target of an image, as metrics take them."""
 
 
-def _take_in(metrics: Sequence[Metric], scored: _Scored) -> None:
+def _take_in(metrics: Sequence[Metric], found: dict[int, _Scored], wanted: range) -> int:
+    """Hand on the images that are next, as far as they are found; returns how many."""
+    ready = list(takewhile(found.__contains__, wanted))
+    scored = [found.pop(index) for index in ready]
     for metric in metrics:
-        metric.process(*scored)
+        metric.process([prediction for prediction, _ in scored], [target for _, target in scored])
+    return len(ready)
+
+
+def batches_by_canvas(split: CachedSplit, batch_size: int) -> Iterator[list[int]]:
+    """Cut a split into batches in its order, but each of one canvas; only the last of each canvas may be smaller."""
+    waiting: dict[bool, list[int]] = {False: [], True: []}
+    for index in range(len(split)):
+        side = split.is_transposed(index)
+        waiting[side].append(index)
+        if len(waiting[side]) == batch_size:
+            yield waiting[side]
+            waiting[side] = []
+    yield from filter(None, waiting.values())
 
 
 def to_original_pixels(split: CachedSplit, index: int, detections: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from spnas_core.commands.console import make_console
+from spnas_core.commands.parameters import cache_option
 from spnas_search.cli.reading import Reading
 from spnas_search.cli.searching import search_shown
 from spnas_search.run import resume_run
@@ -16,8 +17,9 @@ from spnas_search.run.reopening import extend_budget
 @click.option("--candidates", type=click.IntRange(1), help="Children in all.")
 @click.option("--epochs", type=click.IntRange(1), help="Epochs of training in all.")
 @click.option("--hours", type=click.FloatRange(0, min_open=True), help="Hours of evaluation in all.")
+@cache_option
 @click.option("--later", is_flag=True, help="Raise the budget alone; 'spnas run --resume' goes on.")
-def extend(run: Path, *, later: bool, **given: float | None) -> None:
+def extend(run: Path, *, cache: Path | None, later: bool, **given: float | None) -> None:
     """Raise the budget of the search in RUN, and go on with it.
 
     A search whose winner was tested already is over: start another one from it, with --from.
@@ -30,4 +32,4 @@ def extend(run: Path, *, later: bool, **given: float | None) -> None:
     if later:
         console.show(f"Go on with: spnas run --out {run} --resume")
     else:
-        search_shown(resume_run(run, Reading(console)), console)
+        search_shown(resume_run(run, Reading(console), cache=cache), console)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from spnas_core.commands.console import make_console
+from spnas_core.commands.parameters import cache_option
 from spnas_search.cli.reading import Reading
 from spnas_search.cli.searching import search_shown
 from spnas_search.run import resume_run
@@ -14,8 +15,9 @@ from spnas_search.run.reopening import retry_failed
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("numbers", metavar="[ID]...", type=click.IntRange(0), nargs=-1)
+@cache_option
 @click.option("--later", is_flag=True, help="Mark them alone; 'spnas run --resume' tries them.")
-def retry(run: Path, numbers: tuple[int, ...], *, later: bool) -> None:
+def retry(run: Path, numbers: tuple[int, ...], *, cache: Path | None, later: bool) -> None:
     """Evaluate failed candidates of RUN again, all or those of the IDs named, and go on with the search.
 
     \b
@@ -28,4 +30,4 @@ def retry(run: Path, numbers: tuple[int, ...], *, later: bool) -> None:
     if later:
         console.show(f"Go on with: spnas run --out {run} --resume")
     else:
-        search_shown(resume_run(run, Reading(console)), console)
+        search_shown(resume_run(run, Reading(console), cache=cache), console)

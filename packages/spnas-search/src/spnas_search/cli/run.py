@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from spnas_core.commands.console import make_console
+from spnas_core.commands.parameters import cache_option
 from spnas_core.configuration import read_assignment
 from spnas_core.errors import ConfigError
 from spnas_core.presets import find_preset
@@ -42,6 +43,7 @@ from spnas_search.starting_points import starting_point
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="One setting; may be repeated.")
 @click.option("--latency-device", metavar="DEVICE", help="Where space.max_latency is measured: cpu, cuda, cuda:1.")
 @click.option("--fresh", is_flag=True, help="Train the winner of a full search from fresh weights in the end.")
+@cache_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/STRATEGY]")
 @click.option("--resume", is_flag=True, help="Go on with the run, or the series, in --out.")
 @click.option("--accept-versions", is_flag=True, help="Go on although other versions of the packages are installed.")
@@ -53,6 +55,7 @@ def run(
     resume: bool,
     accept_versions: bool,
     seeds: int | None,
+    cache: Path | None,
     **given: Any,
 ) -> None:
     """Search a backbone with a STRATEGY (serial where none is named).
@@ -74,9 +77,9 @@ def run(
         _check_resuming(strategy, folder, given)
         resuming = {"data": given["data"], "accept_versions": accept_versions}
         if seeds is not None or RunFolder(folder).series.exists():
-            search_all(resume_series(folder, seeds), resuming, console)
+            search_all(resume_series(folder, seeds), resuming, cache, console)
         else:
-            search_shown(resume_run(folder, Reading(console), **resuming), console)
+            search_shown(resume_run(folder, Reading(console), cache=cache, **resuming), console)
         return
     if accept_versions:
         raise click.UsageError("--accept-versions goes with --resume: a new run begins with what is installed")
@@ -84,12 +87,12 @@ def run(
     settings = resolve(values)
     folder = out or Path("runs") / str(settings.strategy.model_dump()["name"])
     if seeds is None:
-        search_shown(start_run(folder, values, Reading(console)), console)
+        search_shown(start_run(folder, values, Reading(console), cache=cache), console)
     else:
         series = start_series(folder, values, seeds)
         for remark in series.remarks:
             console.show(remark)
-        search_all(series, {}, console)
+        search_all(series, {}, cache, console)
 
 
 def _check_resuming(strategy: str | None, folder: Path, given: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from spnas_core.commands.console import PlainConsole
@@ -17,10 +18,10 @@ from spnas_search.run import Run
 from spnas_search.series import Series
 
 
-def search_all(series: Series, resuming: Mapping[str, Any], console: PlainConsole) -> None:
+def search_all(series: Series, resuming: Mapping[str, Any], cache: Path | None, console: PlainConsole) -> None:
     """Run every search of a series to its end, and compare them."""
     found: list[Verdict | NoVerdict] = []
-    opened = series.open(Reading(console), **resuming)
+    opened = series.open(Reading(console), cache=cache, **resuming)
     for seed in series.seeds:
         console.rule(f"seed {seed}")
         found.append(search_shown(next(opened)[1], console, go_on=f"--out {series.folder}"))

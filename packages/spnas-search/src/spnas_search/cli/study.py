@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from spnas_core.commands.console import PlainConsole, make_console
+from spnas_core.commands.parameters import cache_option
 from spnas_core.commands.wording import duration, number
 from spnas_core.errors import ConfigError
 from spnas_core.presets import find_preset
@@ -44,6 +45,7 @@ def study() -> None:
 @click.option("--preset", metavar="NAME", help="Settings by name ('spnas presets' lists them); all others go on top.")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings, as of spnas run.")
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="One setting; may be repeated.")
+@cache_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the study.")
 @click.option("--codes", type=int, help="Architectures, the start among them; 3 or more.  [default: 12]")
 @click.option("--trainings", type=int, help="Independent trainings of each; 2 or more.  [default: 3]")
@@ -68,6 +70,7 @@ def signal(
     preset: str | None,
     config: Path | None,
     assignments: Sequence[str],
+    cache: Path | None,
     **given: Any,
 ) -> None:
     """Tell whether a score at these settings says anything of an architecture.
@@ -96,10 +99,10 @@ def signal(
         for name, is_given in (("--retry-failed", retry_failed), ("--accept-versions", accept_versions)):
             if is_given:
                 raise click.UsageError(f"{name} goes with --resume")
-        opened = start_signal_study(out, changes, _reading(console), chosen=chosen)
+        opened = start_signal_study(out, changes, _reading(console), chosen=chosen, cache=cache)
     else:
         opened = resume_signal_study(
-            out, _reading(console), chosen=chosen, changes=changes, accept_versions=accept_versions
+            out, _reading(console), chosen=chosen, changes=changes, accept_versions=accept_versions, cache=cache
         )
     _run(opened, console, retry_failed=retry_failed)
 

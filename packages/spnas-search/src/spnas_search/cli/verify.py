@@ -2,11 +2,13 @@
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
 from spnas_core.commands.console import make_console
 from spnas_core.commands.json_text import to_json
+from spnas_core.commands.parameters import cache_option
 from spnas_search.cli.reading import Reading
 from spnas_search.run.verification import verify_run
 from spnas_search.starting_points import split_reference
@@ -17,8 +19,9 @@ WORDS = {True: "holds", False: "DIFFERS", None: "unknown"}
 @click.command()
 @click.argument("run", metavar="RUN[:ID]")
 @click.option("--data", help="Where the data lies now.  [default: the run's]")
+@cache_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per part.")
-def verify(run: str, *, data: str | None, as_json: bool) -> None:
+def verify(run: str, *, data: str | None, cache: Path | None, as_json: bool) -> None:
     """Score the winner of a RUN again, and compare packages, code, weights and data with what it was scored with.
 
     The score may differ by twice the run's noise. Ends with exit code 1 where something differs.
@@ -28,7 +31,7 @@ def verify(run: str, *, data: str | None, as_json: bool) -> None:
     """
     folder, candidate = split_reference(run)
     console, differs = make_console(), False
-    for finding in verify_run(folder, candidate, Reading(make_console(stderr=True)), data=data):
+    for finding in verify_run(folder, candidate, Reading(make_console(stderr=True)), data=data, cache=cache):
         differs |= finding.holds is False
         if as_json:
             click.echo(to_json(asdict(finding)))

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from spnas_core.errors import ArchiveError, DataError
+from spnas_core.once import reading_once
 from spnas_core.tasks import data_fingerprint
 from spnas_search.archive import Archive, RunLock
 from spnas_search.run.folder import Prepare, RunFolder, begun
@@ -21,7 +23,7 @@ from spnas_search.run.run import Run
 from spnas_search.settings import ResolvedSettings, read_toml, resolve, set_value, suit, write_toml
 
 
-def start_run(folder: Path, values: Mapping[str, Any], prepare: Prepare) -> Run:
+def start_run(folder: Path, values: Mapping[str, Any], prepare: Prepare, *, cache: Path | None = None) -> Run:
     """Make a new run.
 
     What the configuration leaves open the task may choose, to suit its data. Everything is checked before the
@@ -31,6 +33,7 @@ def start_run(folder: Path, values: Mapping[str, Any], prepare: Prepare) -> Run:
         folder: new, or holding no trace of a run.
         values: the configuration.
         prepare: told how far reading the data is.
+        cache: folder of cached data, where several runs share one; inside ``folder`` by default.
 
     Raises:
         SpnasError: whatever is wrong, in one line.
@@ -38,18 +41,26 @@ def start_run(folder: Path, values: Mapping[str, Any], prepare: Prepare) -> Run:
     resolve(values)  # before the data is read for what they leave open
     files = RunFolder(folder)
     files.check_new()
-    values, remarks = suit(values)
-    settings = resolve(values)
     lock = RunLock(folder)
-    with begun(files, lock, files.check_new):
-        run = Run(files, settings, lock, prepare)
+    with reading_once(), ExitStack() as stack:
+        values, remarks = suit(values)
+        settings = resolve(values)
+        stack.enter_context(begun(files, lock, files.check_new))
+        run = Run(files, settings, lock, prepare, cache)
         run.remarks[:0] = remarks
         write_toml(settings.as_dict(), files.config)
         run.open_stores()
     return run
 
 
-def resume_run(folder: Path, prepare: Prepare, *, data: str | None = None, accept_versions: bool = False) -> Run:
+def resume_run(
+    folder: Path,
+    prepare: Prepare,
+    *,
+    data: str | None = None,
+    accept_versions: bool = False,
+    cache: Path | None = None,
+) -> Run:
     """Go on with a run.
 
     Args:
@@ -57,6 +68,7 @@ def resume_run(folder: Path, prepare: Prepare, *, data: str | None = None, accep
         prepare: told how far reading the data is.
         data: where its data lies now; its content must be what it was.
         accept_versions: whether other versions of the packages than those which it began with are taken.
+        cache: folder of cached data, where several runs share one; inside ``folder`` by default.
 
     Raises:
         ArchiveError: there is no run in the folder, another process holds it, or a part of it is missing.
@@ -68,13 +80,21 @@ def resume_run(folder: Path, prepare: Prepare, *, data: str | None = None, accep
     lock = RunLock(folder)
     lock.acquire()
     try:
-        return _resumed(files, lock, prepare, data, accept_versions=accept_versions)
+        return _resumed(files, lock, prepare, data, cache, accept_versions=accept_versions)
     except BaseException:
         lock.release()
         raise
 
 
-def _resumed(files: RunFolder, lock: RunLock, prepare: Prepare, data: str | None, *, accept_versions: bool) -> Run:
+def _resumed(
+    files: RunFolder,
+    lock: RunLock,
+    prepare: Prepare,
+    data: str | None,
+    cache: Path | None,
+    *,
+    accept_versions: bool,
+) -> Run:
     notes: list[str] = []
     if not files.config.exists():
         _restore_config(files)
@@ -92,7 +112,7 @@ def _resumed(files: RunFolder, lock: RunLock, prepare: Prepare, data: str | None
         _remove_archive(files)
         notes.append("the settings were changed before anything was evaluated: the run begins with these")
     try:
-        run = Run(files, settings, lock, prepare)
+        run = Run(files, settings, lock, prepare, cache)
     except DataError as error:
         raise DataError(f"{error}; if the data has moved, say where it lies now by --resume --data") from error
     run.open_stores()

@@ -47,7 +47,9 @@ class Run:
         remarks: what else a user should know of how the run was opened.
     """
 
-    def __init__(self, files: RunFolder, settings: ResolvedSettings, lock: RunLock, prepare: Prepare) -> None:
+    def __init__(
+        self, files: RunFolder, settings: ResolvedSettings, lock: RunLock, prepare: Prepare, cache: Path | None
+    ) -> None:
         self.files = files
         self.settings = settings
         self.remarks: list[str] = []
@@ -67,7 +69,7 @@ class Run:
             self.remarks.append(self._resources.remark)
         self.objective = _objective(self.task, settings.run.objective)
         self.tradeoffs = _tradeoffs(self.task, self.objective, settings.run.pareto)
-        self.notes = (*self.task.prepare(files.cache, prepare), *of_pretraining)
+        self.notes = (*self.task.prepare(cache or files.cache, prepare), *of_pretraining)
         self._start_rewrite: Rewrite | None = None
         self.archive: Archive
         self.weights: WeightStore

@@ -43,7 +43,9 @@ class Finding:
     holds: bool | None
 
 
-def verify_run(folder: Path, candidate: int | None, prepare: Prepare, *, data: str | None = None) -> Iterator[Finding]:
+def verify_run(
+    folder: Path, candidate: int | None, prepare: Prepare, *, data: str | None = None, cache: Path | None = None
+) -> Iterator[Finding]:
     """Look whether a run's winner can be trusted to be what its archive says.
 
     Nothing is written into the folder, but for images that are cached there already where they were cached.
@@ -53,6 +55,7 @@ def verify_run(folder: Path, candidate: int | None, prepare: Prepare, *, data: s
         candidate: to look at; None for the winner.
         prepare: told how far reading the data is.
         data: where the data lies now.
+        cache: folder of cached data; by default the run's own.
 
     Yields:
         What was looked at, in order: packages, code, weights, data, score. The score is measured wherever it can be.
@@ -74,9 +77,10 @@ def verify_run(folder: Path, candidate: int | None, prepare: Prepare, *, data: s
             set_value(values, "task.data", data)
         task_settings = resolve(values).task
         task: Task = registry("tasks").get(task_settings.model_dump()["name"]).build(task_settings)
+        place = files.cache if cache is None else cache
         with tempfile.TemporaryDirectory() as elsewhere:
             try:
-                task.prepare(files.cache if files.cache.is_dir() else Path(elsewhere), prepare)
+                task.prepare(place if place.is_dir() else Path(elsewhere), prepare)
             except SpnasError as error:
                 yield Finding("data", str(error), holds=False)
                 return

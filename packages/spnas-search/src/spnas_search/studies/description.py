@@ -15,7 +15,7 @@ from spnas_core.tasks import MetricSpec
 from spnas_search.run.identity import differences
 
 CONFIG = "study.toml"
-MAY_CHANGE = ("executor.", "alike_failures", "task.data")
+MAY_CHANGE = ("executor.", "alike_failures", "task.data", "task.cache", "task.cache_limit")
 """Settings, or tables of them, that may differ when a study goes on: they change no score."""
 
 

@@ -83,7 +83,7 @@ class SignalStudy:
 
 
 def start_signal_study(
-    folder: Path, values: Mapping[str, Any], prepare: Prepare, *, chosen: Mapping[str, Any]
+    folder: Path, values: Mapping[str, Any], prepare: Prepare, *, chosen: Mapping[str, Any], cache: Path | None = None
 ) -> SignalStudy:
     """Make a new signal study; nothing is trained yet.
 
@@ -93,6 +93,7 @@ def start_signal_study(
             ``executor``, ``alike_failures`` and ``task`` are heeded.
         prepare: told how far reading the data is.
         chosen: fields of ``SignalSettings``; without ``epochs`` the truth takes twice the warm start's.
+        cache: folder of cached data, where others share it; inside ``folder`` by default.
 
     Raises:
         SpnasError: whatever is wrong, in one line.
@@ -106,7 +107,7 @@ def start_signal_study(
     paths = _paths(settings, task.image_size, signal)
     plan = _plan(settings, paths, signal)
     own = _own(signal, paths)
-    study = start_study(folder, KIND, settings, task, prepare, own=own)
+    study = start_study(folder, KIND, settings, task, prepare, own=own, cache=cache)
     study.remarks[:0] = remarks
     return SignalStudy(study, plan)
 
@@ -118,6 +119,7 @@ def resume_signal_study(
     chosen: Mapping[str, Any],
     changes: Mapping[str, Any] | None = None,
     accept_versions: bool = False,
+    cache: Path | None = None,
 ) -> SignalStudy:
     """Go on with a signal study, or extend it; what is trained already stays as it is.
 
@@ -127,6 +129,7 @@ def resume_signal_study(
         chosen: fields of ``SignalSettings`` that are new, such as more codes; others stay. The split must stay.
         changes: settings that are given anew; see ``resume_study``.
         accept_versions: whether other versions of the packages are taken.
+        cache: folder of cached data, where others share it; inside ``folder`` by default.
 
     Raises:
         SpnasError: whatever is wrong, in one line.
@@ -144,7 +147,7 @@ def resume_signal_study(
     paths = known if len(known) >= signal.codes else _paths(settings, build_task(settings).image_size, signal, known)
     plan = _plan(settings, paths, signal)
     own = _own(signal, paths)
-    study = resume_study(folder, KIND, prepare, own=own, changes=changes, accept_versions=accept_versions)
+    study = resume_study(folder, KIND, prepare, own=own, changes=changes, accept_versions=accept_versions, cache=cache)
     return SignalStudy(study, plan)
 
 

@@ -100,6 +100,7 @@ def start_study(
     *,
     own: Mapping[str, Any],
     heeded: Sequence[str] = HEEDED,
+    cache: Path | None = None,
 ) -> Study:
     """Make a new study.
 
@@ -114,6 +115,7 @@ def start_study(
         prepare: told how far reading the data is.
         own: the study's own settings, plain values that TOML can say.
         heeded: keys of ``run.toml`` that the study heeds; others are not stored.
+        cache: folder of cached data, where others share it; inside ``folder`` by default.
 
     Raises:
         SpnasError: whatever is wrong, in one line.
@@ -121,7 +123,7 @@ def start_study(
     objective, resources = _objective(task, settings.run.objective), share_cores(settings.executor)
     lock, files = FolderLock(folder, f"the study in {folder}"), RunFolder(folder)
     with begun(files, lock, lambda: _check_new(folder), folder / CONFIG, folder / TRAININGS):
-        notes = task.prepare(files.cache, prepare)
+        notes = task.prepare(cache or files.cache, prepare)
         description = _describe(kind, own, settings, heeded, objective, task)
         description.write(folder)
         return Study(folder, settings, description, task, resources, notes, lock)
@@ -135,6 +137,7 @@ def resume_study(
     own: Mapping[str, Any] | None = None,
     changes: Mapping[str, Any] | None = None,
     accept_versions: bool = False,
+    cache: Path | None = None,
 ) -> Study:
     """Go on with a study.
 
@@ -146,6 +149,7 @@ def resume_study(
         changes: settings that are given anew, nested; what decides a score must be as it was, and so must the content
             of the data, wherever it lies now. Another objective is taken: all metrics are stored.
         accept_versions: whether other versions of the packages than those which it began with are taken.
+        cache: folder of cached data, where others share it; inside ``folder`` by default.
 
     Raises:
         ArchiveError: there is no such study in the folder, or another process holds it.
@@ -160,7 +164,7 @@ def resume_study(
         task, resources = build_task(settings), share_cores(settings.executor)
         objective = _objective(task, settings.run.objective or before.objective.name)
         try:
-            notes = task.prepare(RunFolder(folder).cache, prepare)
+            notes = task.prepare(cache or RunFolder(folder).cache, prepare)
         except DataError as error:
             raise DataError(f"{error}; if the data has moved, say where it lies now by --resume --data") from error
         now = _describe(kind, before.study if own is None else own, settings, tuple(before.settings), objective, task)

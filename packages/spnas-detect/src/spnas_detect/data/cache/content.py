@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spnas_detect.data._base import SPLITS
+from spnas_detect.data.canvases import Orientation
 from spnas_detect.data.fitting import FittedRecord
 
 _BYTES = 32
@@ -37,16 +38,21 @@ def pixel_digest(image: NDArray[np.uint8]) -> bytes:
 
 
 def content_digest(
-    classes: Sequence[str], image_size: tuple[int, int], splits: Mapping[str, Sequence[CachedImage]]
+    classes: Sequence[str],
+    image_size: tuple[int, int],
+    splits: Mapping[str, Sequence[CachedImage]],
+    orientation: Orientation = "fixed",
 ) -> str:
     """Digest classes, canvas, and of each image the split, name, pixels and annotations.
 
-    Nothing enters that depends on where the data lies, on the times of files, or on what finished first.
+    Nothing enters that depends on where the data lies, on the times of files, on the form of the cache, or on what
+    finished first.
 
     Args:
         classes: names of the labels 1…C.
         image_size: (width, height) of the canvas.
         splits: images in the order of the data set.
+        orientation: whether there is a transposed canvas, too.
 
     Returns:
         64 hexadecimal digits.
@@ -57,7 +63,8 @@ def content_digest(
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(part)
 
-    add(json.dumps([list(classes), list(image_size)]).encode())
+    of_canvas = [list(classes), list(image_size)]
+    add(json.dumps(of_canvas if orientation == "fixed" else [*of_canvas, orientation]).encode())
     for split in SPLITS:
         add(json.dumps([split, len(splits[split])]).encode())
         for image in splits[split]:

@@ -24,6 +24,7 @@ from spnas_core.errors import DataError
 
 INDEX = "cache.json"
 PIXELS = "images.npy"
+TRANSPOSED = "transposed.npy"
 
 _SUFFIX = ".tmp"
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -50,7 +51,7 @@ class PixelFile:
         self._file = path.open("x+b", buffering=0)
         try:
             self._start = self._write_header(count)
-            _reserve(self._file.fileno(), self._start + count * int(np.prod(self._shape)))
+            reserve(self._file.fileno(), self._start + count * int(np.prod(self._shape)))
         except BaseException:
             self._file.close()
             raise
@@ -64,7 +65,7 @@ class PixelFile:
         """
         canvas = np.zeros(self._shape, np.uint8)
         canvas[:, : pixels.shape[1], : pixels.shape[2]] = pixels.numpy()
-        self._write_at(self._start + index * canvas.nbytes, canvas.data.cast("B"))
+        write_at(self._file.fileno(), self._start + index * canvas.nbytes, canvas.data.cast("B"))
 
     def keep(self, indices: Sequence[int]) -> None:
         """Leave only some images, and move them together, once all have been written.
@@ -76,7 +77,7 @@ class PixelFile:
         for place, index in enumerate(indices):
             if place != index:
                 self._file.seek(self._start + index * size)
-                self._write_at(self._start + place * size, memoryview(self._read(size)))
+                write_at(self._file.fileno(), self._start + place * size, memoryview(self._read(size)))
         self._file.seek(0)
         self._write_header(len(indices))
         self._file.truncate(self._start + len(indices) * size)
@@ -86,11 +87,6 @@ class PixelFile:
         header = {"descr": "|u1", "fortran_order": False, "shape": (count, *self._shape)}
         np.lib.format.write_array_header_1_0(self._file, header)
         return self._file.tell()
-
-    def _write_at(self, position: int, rest: memoryview) -> None:
-        while rest:
-            written = os.pwrite(self._file.fileno(), rest, position)
-            rest, position = rest[written:], position + written
 
     def _read(self, size: int) -> bytearray:
         found = bytearray()
@@ -117,7 +113,18 @@ def pixel_bytes(count: int, image_size: tuple[int, int]) -> int:
     return count * 3 * image_size[0] * image_size[1]
 
 
-def _reserve(descriptor: int, size: int) -> None:
+def write_at(descriptor: int, position: int, rest: memoryview) -> None:
+    """Write all of something to a place in a file.
+
+    Raises:
+        OSError: it cannot be written, or not all of it.
+    """
+    while rest:
+        written = os.pwrite(descriptor, rest, position)
+        rest, position = rest[written:], position + written
+
+
+def reserve(descriptor: int, size: int) -> None:
     """Give a file its size, and its space on the disk.
 
     Raises:
@@ -137,6 +144,11 @@ def _reserve(descriptor: int, size: int) -> None:
     os.ftruncate(descriptor, size)
 
 
+def standing(folder: Path) -> Path:
+    """Return a folder, or the nearest one above it that exists."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
+
+
 def unwritable(folder: Path, needed: int, error: OSError) -> DataError:
     """Word why a cache cannot be written.
 
@@ -146,11 +158,13 @@ def unwritable(folder: Path, needed: int, error: OSError) -> DataError:
         error: that writing it has met.
     """
     if error.errno not in _NO_SPACE:
-        return DataError(f"cannot write the image cache into {folder}: {error.strerror or error}; choose another --out")
-    free = shutil.disk_usage(next(place for place in (folder, *folder.absolute().parents) if place.exists())).free
+        return DataError(
+            f"cannot write the image cache into {folder}: {error.strerror or error}; choose another --out or --cache"
+        )
+    free = shutil.disk_usage(standing(folder)).free
     return DataError(
         f"the image cache needs {needed:,} bytes in {folder}, where {free:,} are free ({error.strerror}): make room "
-        "there, or choose another --out"
+        "there, or choose another --out or --cache"
     )
 
 

@@ -1,4 +1,4 @@
-"""Caches as they are read: pixels by memory map, annotations in memory, shared by all workers."""
+"""Caches as they are read: pixels by memory map or decoded, annotations in memory, shared by all workers."""
 
 import json
 import zipfile
@@ -13,7 +13,10 @@ from torch import Tensor
 
 from spnas_core.errors import DataError, suggestion
 from spnas_detect.data._base import SPLITS, object_areas
-from spnas_detect.data.cache.files import INDEX, PIXELS
+from spnas_detect.data.cache.files import INDEX
+from spnas_detect.data.cache.modes import MODES, Mode
+from spnas_detect.data.cache.sources import DecodedPixels, EncodedPixels, PixelSource
+from spnas_detect.data.canvases import Orientation
 from spnas_detect.data.seen import SeenImages
 
 UNTAGGED = -1
@@ -21,40 +24,59 @@ UNTAGGED = -1
 
 ANNOTATIONS = "annotations.npz"
 
-_FIELDS = ("boxes", "labels", "ignore", "tags", "offsets", "sizes", "resized", "scales", "digests")
-_OF_FEW = ("own_boxes", "areas")
 _DAMAGES = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
 
 
 class CachedSplit:
-    """One split of a cache: pixels by memory map, annotations in memory.
+    """One split of a cache: pixels from the disk, annotations in memory.
 
     Boxes are float32[G, 4] of (x1, y1, x2, y2), in original pixels unless said otherwise.
+
+    Attributes:
+        names: what messages call the images.
+        canvas: (width, height) of the canvas in pixels.
     """
 
-    def __init__(self, folder: Path, split: str, names: Sequence[str], tags: Sequence[tuple[str, ...]] = ()) -> None:
+    def __init__(self, data: "CachedData", split: str, names: Sequence[str], tags: Sequence[tuple[str, ...]]) -> None:
+        folder = data.folder / split
         self.names: tuple[str, ...] = tuple(names)
+        self.canvas = data.image_size
         self._tags = tuple(tags)
-        self._folder = folder
-        self._split = split
-        self._pixels: NDArray[np.uint8] = np.load(folder / split / PIXELS, mmap_mode="r")
-        with np.load(folder / split / ANNOTATIONS) as stored:
-            present = (*_FIELDS, *(field for field in _OF_FEW if field in stored.files))
-            self._stored: dict[str, NDArray[Any]] = {field: stored[field] for field in present}
-        if len(self._pixels) != len(self.names) or len(self._stored["scales"]) != len(self.names):
-            raise ValueError(f"{split} holds {len(self._pixels)} images for {len(self.names)} names")
+        self._opened = data.folder, data.root, split
+        with np.load(folder / ANNOTATIONS) as stored:
+            self._stored: dict[str, NDArray[Any]] = dict(stored)
+        if len(self._stored["scales"]) != len(self.names):
+            raise ValueError(f"{split} holds {len(self._stored['scales'])} images for {len(self.names)} names")
         if self._stored["tags"].max(initial=UNTAGGED) >= len(self._tags):
             raise ValueError(f"{split} has tags that cache.json does not list")
+        self._pixels: PixelSource
+        if data.mode == "images":
+            self._pixels = DecodedPixels(folder, self._stored, data.image_size)
+        else:
+            self._pixels = EncodedPixels(
+                folder, self.names, self._stored, data.image_size, data.root, is_reduced=data.is_reduced
+            )
 
-    def __reduce__(self) -> tuple[Callable[[Path, str], "CachedSplit"], tuple[Path, str]]:
-        return _open_split, (self._folder, self._split)
+    def __reduce__(self) -> tuple[Callable[[Path, Path, str], "CachedSplit"], tuple[Path, Path, str]]:
+        return _open_split, self._opened
 
     def __len__(self) -> int:
         return len(self.names)
 
     def images(self, indices: Sequence[int] | NDArray[np.integer[Any]] | Tensor) -> Tensor:
-        """Copy images out of the cache as uint8[n, 3, H, W]."""
-        return torch.from_numpy(self._pixels[np.asarray(indices, np.int64)])
+        """Copy images out of the cache, or decode them, as uint8[n, 3, H, W].
+
+        Their canvas is the split's, or the transposed one where all of them have that; where only some do, it is the
+        square that holds both.
+
+        Raises:
+            DataError: an image is read from the data set's own file, and that is gone or another one.
+        """
+        return self._pixels.images(np.asarray(indices, np.int64))
+
+    def is_transposed(self, index: int) -> bool:
+        """Whether an image has the transposed canvas."""
+        return bool(self._stored["transposed"][index])
 
     def boxes(self, index: int) -> Tensor:
         """Return an image's boxes as float32[G, 4] in original pixels."""
@@ -123,18 +145,28 @@ class CachedData:
 
     Attributes:
         folder: where it lies.
+        root: folder that the data set's own files lie in.
+        mode: its form.
+        choice: why it has that form, where it was chosen and there is something to say.
         spec: of the data set that it was made from.
         classes: names of the labels 1…C.
         notes: those of the data set and of the resizing.
         image_size: (width, height) of the canvas.
+        orientation: whether there is a transposed one, too.
+        is_reduced: whether JPEGs are decoded at a part of their size, where that is enough.
         fingerprint: of the data set as it lies on the disk.
         content: digest of what training and scoring see: the same wherever the data lies.
         tests_on_validation: whether the test images are the validation images.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, root: Path | None = None) -> None:
         self.folder = folder
         stored = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        self.root = Path(stored["root"]) if root is None else root
+        self.mode: Mode = MODES[MODES.index(stored["mode"])]
+        self.choice: str = stored["choice"]
+        self.is_reduced: bool = stored["is_reduced"]
+        self.orientation: Orientation = "either" if stored["orientation"] == "either" else "fixed"
         self.spec: str = stored["spec"]
         self.classes: tuple[str, ...] = tuple(stored["classes"])
         self.notes: tuple[str, ...] = tuple(stored["notes"])
@@ -142,13 +174,13 @@ class CachedData:
         self.fingerprint: str = stored["fingerprint"]
         self.content: str = stored["content"]
         tags = [tuple(one) for one in stored["tags"]]
-        self._splits = {name: CachedSplit(folder, name, stored["names"][name], tags) for name in SPLITS}
+        self._splits = {name: CachedSplit(self, name, stored["names"][name], tags) for name in SPLITS}
         self.tests_on_validation: bool = stored["tests_on_validation"]
         if self.tests_on_validation:
             self._splits["test"] = self._splits["validation"]
 
-    def __reduce__(self) -> tuple[Callable[[Path], "CachedData"], tuple[Path]]:
-        return open_cache, (self.folder,)
+    def __reduce__(self) -> tuple[Callable[[Path, Path], "CachedData"], tuple[Path, Path]]:
+        return open_cache, (self.folder, self.root)
 
     def split(self, name: str) -> CachedSplit:
         """Return one split.
@@ -161,8 +193,12 @@ class CachedData:
         return self._splits[name]
 
 
-def open_cache(folder: Path) -> CachedData:
+def open_cache(folder: Path, root: Path | None = None) -> CachedData:
     """Open a complete cache.
+
+    Args:
+        folder: of the cache.
+        root: where the data set's files lie; None where they did when the cache was built.
 
     Raises:
         DataError: the folder is missing, incomplete or damaged.
@@ -170,10 +206,10 @@ def open_cache(folder: Path) -> CachedData:
     if not folder.is_dir():
         raise DataError(f"there is no image cache at {folder}")
     try:
-        return CachedData(folder)
+        return CachedData(folder, root)
     except _DAMAGES as error:
         raise DataError(f"the image cache {folder} is damaged: remove the folder ({error})") from None
 
 
-def _open_split(folder: Path, split: str) -> CachedSplit:
-    return open_cache(folder).split(split)
+def _open_split(folder: Path, root: Path, split: str) -> CachedSplit:
+    return open_cache(folder, root).split(split)

@@ -116,9 +116,7 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
         spec=f"coco:{path}",
         classes=classes,
         splits=records,
-        fingerprint=fingerprint(
-            ["coco", root.as_posix(), seed, counts, classes, chosen, layout.tests_on_validation], files
-        ),
+        fingerprint=fingerprint(["coco", seed, counts, classes, chosen, layout.tests_on_validation], files),
         notes=(
             *degenerate_note(dropped),
             *notes,

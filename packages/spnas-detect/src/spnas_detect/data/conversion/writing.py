@@ -20,7 +20,7 @@ from spnas_detect.data.conversion.naming import file_names
 from spnas_detect.data.decoding import drop_unreadable
 from spnas_detect.data.faults import UNREADABLE_IMAGE, FaultCollector, refuse
 from spnas_detect.data.fitting import PlacedRecord, place_boxes, place_record, read_pixels
-from spnas_detect.data.images import image_size, read_header, read_image
+from spnas_detect.data.images import ImageFile, image_size, read_header
 from spnas_detect.data.yolo.places import SUFFIXES
 
 _GENERATED = ".png"
@@ -145,16 +145,13 @@ def image_file(record: ImageRecord) -> Path | None:
     That is one that is read turned as EXIF notes it, or that notes nothing.
     """
     read = record.read
-    if not isinstance(read, partial) or read.func is not read_image or len(read.args) != 1:
+    if not isinstance(read, ImageFile):
         return None
-    if not read.keywords.keys() <= {"turned", "max_pixels"}:
-        return None
-    file = Path(read.args[0])
     try:
-        is_shown = bool(read.keywords.get("turned", True)) or read_header(file).orientation == 1
+        is_shown = read.turned or read_header(read.path).orientation == 1
     except DataError:  # which is among the faults once its size is read
         is_shown = True
-    return file if is_shown else None
+    return read.path if is_shown else None
 
 
 def _file_names(records: Sequence[ImageRecord], files: Sequence[Path | None]) -> list[str]:

@@ -33,10 +33,18 @@ def ordinary_size(path: Path) -> tuple[int, int] | None:
     return None
 
 
-def trailing_exif(path: Path) -> bytes | None:
-    """Return the EXIF data that a PNG has behind its pixels, where some tools write it, as Pillow keeps it."""
-    with path.open("rb") as file:
-        tail = _tail(file)
+def trailing_exif(path: Path, content: bytes | None = None) -> bytes | None:
+    """Return the EXIF data that a PNG has behind its pixels, where some tools write it, as Pillow keeps it.
+
+    Args:
+        path: of the file.
+        content: its bytes, where they were read before.
+    """
+    if content is None:
+        with path.open("rb") as file:
+            tail = _tail(file)
+    else:
+        tail = content[-_TAIL:]
     at = tail.rfind(b"eXIf")
     if at < 4:
         return None

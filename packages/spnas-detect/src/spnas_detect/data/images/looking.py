@@ -1,21 +1,17 @@
 """Looking at all image files of a data set before any is decoded: which are to be turned, and what notes should say."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from spnas_core.errors import DataError
 from spnas_detect.data.images.opening import ImageHeader, read_header
 from spnas_detect.data.images.options import ImageOptions
 from spnas_detect.data.images.orientation import Evidence, evidence, majority_turns, turned_size
 from spnas_detect.data.images.pixels import KINDS
-from spnas_detect.data.images.reading import read_image
+from spnas_detect.data.images.reading import ImageFile
 
 _CHUNK = 256  # files, for one thread at a time
 _MOST_THREADS = 8
@@ -54,9 +50,9 @@ class LookedAt:
             return turned if path in self.turned else header.size
         return annotated
 
-    def reader(self, path: Path) -> Callable[[], NDArray[np.uint8]]:
+    def reader(self, path: Path) -> ImageFile:
         """Return what decodes an image."""
-        return partial(read_image, path, turned=path in self.turned, max_pixels=self.options.max_pixels)
+        return ImageFile(path, turned=path in self.turned, max_pixels=self.options.max_pixels)
 
 
 def look_at(images: Iterable[tuple[Path, Size | None]], options: ImageOptions) -> LookedAt:

@@ -5,9 +5,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from spnas_core.errors import DataError
 from spnas_detect.data.images.headers import ordinary_size, trailing_exif
@@ -65,11 +66,11 @@ def turns_itself(image: Image.Image) -> bool:
     return image.format == "TIFF"
 
 
-def stored_orientation(image: Image.Image, path: Path) -> int:
+def stored_orientation(image: Image.Image, path: Path, content: bytes | None = None) -> int:
     """Return the orientation 1…8 that an opened image notes in EXIF or XMP; 1 where that is damaged, too."""
     try:
         if image.format == "PNG" and "exif" not in image.info:
-            trailing = trailing_exif(path)
+            trailing = trailing_exif(path, content)
             if trailing is not None:
                 image.info["exif"] = trailing
         # the method of PNG images would decode them, to look behind their pixels
@@ -84,19 +85,20 @@ def stored_orientation(image: Image.Image, path: Path) -> int:
 
 
 @contextmanager
-def opened(path: Path, max_pixels: int | None = None) -> Iterator[Image.Image]:
+def opened(path: Path, max_pixels: int | None = None, content: bytes | None = None) -> Iterator[Image.Image]:
     """Open an image file, and word whatever goes wrong until it is closed.
 
     Args:
         path: of the file.
         max_pixels: refuse more than these; None leaves that to whoever decodes.
+        content: the file's bytes, where they were read before.
 
     Raises:
         DataError: the file is missing, damaged, no image, or too large.
     """
     try:
         with unlimited():
-            image = Image.open(path)
+            image = Image.open(path if content is None else BytesIO(content))
         with image:
             if max_pixels is not None:
                 _check_pixels(path, image.size, max_pixels)
@@ -105,6 +107,8 @@ def opened(path: Path, max_pixels: int | None = None) -> Iterator[Image.Image]:
         raise
     except FileNotFoundError:
         raise DataError(f"image {path} does not exist") from None
+    except UnidentifiedImageError:  # which would name whatever stands in for the file
+        raise DataError(f"image {path} does not decode: cannot identify image file {str(path)!r}") from None
     except _DAMAGES as error:
         raise DataError(f"image {path} does not decode: {error}") from None
 

@@ -116,7 +116,7 @@ def read_voc(path: str | None, *, seed: int, options: Mapping[str, object]) -> D
         classes=classes,
         splits=records,
         fingerprint=fingerprint(
-            ["voc", root.as_posix(), seed, classes, difficult, chosen, layout.tests_on_validation]
+            ["voc", seed, classes, difficult, chosen, layout.tests_on_validation]
             + [(split, [item.name for item in items]) for split, items in splits.items()],
             files,
         ),

@@ -103,10 +103,9 @@ def read_yolo(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
             raise _no_box(description, everything, dropped)
     files = [file for item in everything for file in (item.pair.image, item.pair.labels) if file is not None]
     counts = [(split, len(splits[split])) for split in SPLITS]
-    unlabelled = [item.pair.image.as_posix() for item in everything if item.pair.labels is None]
+    unlabelled = [index for index, item in enumerate(everything) if item.pair.labels is None]
     records = {split: [_record(item, looked) for item in splits[split]] for split in SPLITS}
-    parts = ["yolo", place.as_posix(), seed, description.classes, counts, mixed, unlabelled, chosen]
-    parts += [tests_on_validation]
+    parts = ["yolo", seed, description.classes, counts, mixed, unlabelled, chosen, tests_on_validation]
     return DetectionData(
         spec=f"yolo:{path}",
         classes=description.classes,
