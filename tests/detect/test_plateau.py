@@ -76,7 +76,7 @@ def told(monkeypatch):
             asked.append(len(asked) + 1)
         return {"AP": SCORES[max(1, len(asked))]}
 
-    monkeypatch.setattr("spnas_detect.jobs.session.score", score)
+    monkeypatch.setattr("spnas_detect.jobs.part.score", score)
     return asked
 
 

@@ -7,14 +7,13 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from spnas_detect.data._base import SPLITS, ImageRecord
 from spnas_detect.data.checks import SPLIT_WORDS
 from spnas_detect.data.faults import Fault
-from spnas_detect.data.images import read_image
+from spnas_detect.data.images import ImageFile
 
 Same = Literal["file", "bytes", "pixels"]
 
@@ -105,9 +104,7 @@ def shared_files(splits: Mapping[str, Sequence[ImageRecord]]) -> list[str]:
 
 def image_file(record: ImageRecord) -> Path | None:
     """Return the file that a record is read from; None where that is none, or unknown."""
-    read = record.read
-    is_file = isinstance(read, partial) and read.func is read_image and len(read.args) == 1
-    return Path(read.args[0]) if is_file and isinstance(read, partial) else None
+    return record.read.path if isinstance(record.read, ImageFile) else None
 
 
 def _same(one: ImageRecord, other: ImageRecord) -> Same:
