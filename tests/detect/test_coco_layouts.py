@@ -324,4 +324,4 @@ def test_a_look_at_the_data_names_the_layout_and_every_repair(tmp_path):
 def test_repairs_are_among_the_notes_of_whoever_trains_on_the_data(tmp_path):
     data = load(roboflow(tmp_path / "data"))
     cache = build_cache(data, tmp_path / "cache", image_size=(50, 40))
-    assert cache.notes == ("categories without a box in any split, left out: 1, first 'pets'",)
+    assert cache.notes[0] == "categories without a box in any split, left out: 1, first 'pets'"

@@ -111,7 +111,7 @@ def test_every_reader_leaves_normalised_boxes_where_they_are_recognised(tmp_path
     with pytest.raises(DataError, match=r"training images of .* normalised to 0…1 do, first"):
         build_cache(data, tmp_path / "cache", image_size=(64, 64))
     found = find_faults(read_data(spec, seed=0, options={}), opens_images=False)
-    listed = [fault for fault in found if not fault.is_fatal]
+    listed = [fault for fault in found if fault.kind == "normalised boxes" and not fault.is_fatal]
     assert len(listed) == sum(len(split) for split in data.splits.values())
     result = CliRunner().invoke(commands, ["data", "check", spec, "--no-decode"])
     assert result.exit_code == 1

@@ -240,8 +240,8 @@ def test_a_stopped_training_says_how_to_go_on_and_does(tmp_path, trained):
     # The signal comes from within, so that the moment is certain.
     killing = MAIN.replace(
         "sys.argv[0]",
-        f"from spnas_detect.jobs import session; import torch; torch.set_num_threads({THREADS}); "
-        "step = session.Speedometer.measure; session.Speedometer.measure = lambda self, record: "
+        f"from spnas_detect.jobs import part; import torch; torch.set_num_threads({THREADS}); "
+        "step = part.Speedometer.measure; part.Speedometer.measure = lambda self, record: "
         "(record.step == 3 and os.kill(os.getpid(), signal.SIGTERM), step(self, record))[1]; sys.argv[0]",
     )
     command = [sys.executable, "-W", "error", "-c", killing, "train", "b@8_1-2", *map(str, options), "--out", stopped]
