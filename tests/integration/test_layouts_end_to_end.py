@@ -154,13 +154,10 @@ def yolo_bare(root):
     return "yolo"
 
 
-QUICK = (voc_folders, coco_folders, yolo_roboflow)
 LAYOUTS = (
-    *QUICK,
-    *(
-        pytest.param(write, marks=pytest.mark.slow)
-        for write in (voc, coco_official, coco_cvat, coco_label_studio, coco_fiftyone, yolo, yolo_darknet, yolo_bare)
-    ),
+    *(voc, voc_folders),
+    *(coco_official, coco_folders, coco_cvat, coco_label_studio, coco_fiftyone),
+    *(yolo, yolo_roboflow, yolo_darknet, yolo_bare),
 )
 
 
