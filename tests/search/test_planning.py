@@ -1,0 +1,104 @@
+"""What a search will take is counted as the search counts, and measured on the task."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+import spnas_search
+from spnas_core.errors import ConfigError, EvaluationError
+from spnas_core.tasks import Fidelity
+from spnas_search.cli.main import commands
+from spnas_search.planning import _Speed, plan_search
+
+NULL = {"task": {"name": "null"}, "executor": {"name": "inline"}, "noise_seeds": 2}
+FINAL = {"final": {"seeds": 2, "finalists": 2, "rescores": 1}}
+
+
+def silent(*_):
+    """Nobody is told how far reading is."""
+
+
+@pytest.mark.parametrize("strategy", ["serial", "random", "full"])
+def test_evaluations_are_those_of_a_search(tmp_path, strategy):
+    named = {"name": strategy} if strategy != "full" else {"name": "full", "serial_candidates": 4}
+    # As noisy as the search that the plan is made with, so that it takes the same decisions.
+    settings = {
+        **NULL,
+        **FINAL,
+        "task": {"name": "null", "noise": 0.01},
+        "strategy": named,
+        "budget": {"candidates": 6},
+    }
+    plan = plan_search(settings, silent)
+    with spnas_search.search(**settings, out=tmp_path / "run") as run:
+        counted = {}
+        for one in run.archive:
+            before = counted.get(one.phase, (0, 0))
+            counted[one.phase] = (before[0] + 1, before[1] + one.epochs)
+    found = {phase.name: (phase.evaluations, phase.epochs) for phase in plan.phases}
+    assert found == counted
+
+
+def test_time_is_the_tasks(tmp_path):
+    slow = {**NULL, "task": {"name": "null", "duration": 0.05}, "budget": {"candidates": 2}, "final": {"seeds": 0}}
+    plan = plan_search(slow, silent)
+    evaluations = sum(phase.evaluations for phase in plan.phases)
+    assert plan.seconds >= evaluations * 0.05
+    assert plan.seconds < evaluations * 0.5
+    assert plan.workers == 1
+    assert plan.memory > 2**27
+    assert plan.weights > 0
+
+
+def test_an_epochs_time_is_a_line_in_the_multiply_adds():
+    speed = _Speed(2.0, 1.0, 0.5)
+    assert speed.seconds(0, 100) == 2.0
+    assert speed.seconds(3, 4) == 2.0 + 3 * (1.0 + 0.5 * 4)
+
+
+def test_the_largest_network_of_the_search_is_probed_too(monkeypatch):
+    asked = []
+
+    def evaluated(task, request, report):
+        asked.append((str(request.rewrite.child), request.fidelity))
+        if request.weights is not None:
+            request.weights.write_bytes(b"0123456789")
+        return type("Outcome", (), {"evaluation": object(), "reason": ""})
+
+    monkeypatch.setattr("spnas_search.planning.evaluate", evaluated)
+    plan = plan_search({**NULL, "budget": {"candidates": 3}, "final": {"seeds": 0}}, silent)
+    codes = list(dict.fromkeys(code for code, _ in asked))
+    assert codes[0] == "b@8_11-21-21-21"
+    assert len(codes) == 2
+    assert Fidelity(1, share=1 / 64) in [fidelity for _, fidelity in asked]
+    assert asked[-1][1].share == 1.0  # nothing took long enough
+    assert plan.weights % 10 == 0
+
+
+def test_a_probe_that_fails_says_why():
+    broken = {**NULL, "task": {"name": "null", "behaviour": {"0": "diverge"}}}
+    with pytest.raises(EvaluationError, match="the probe of b@8_11-21-21-21 failed: the loss is NaN"):
+        plan_search(broken, silent)
+
+
+def test_a_wrong_setting_is_refused_before_anything_is_read():
+    with pytest.raises(ConfigError, match=r"budget\.candidats"):
+        plan_search({**NULL, "budget": {"candidats": 3}}, silent)
+
+
+def test_the_command_shows_it_and_prints_exact_numbers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = ["plan", "serial", "--set", "task.name=null", "--set", "executor.name=inline"]
+    given += ["--set", "budget.candidates=2", "--set", "final.seeds=0"]
+    shown = CliRunner().invoke(commands, given)
+    assert shown.exit_code == 0, shown.output
+    assert "time: 0:0" in shown.output
+    assert "disk: 0B of cached data" in shown.output.replace("  ", " ")
+    exact = json.loads(CliRunner().invoke(commands, [*given, "--json"]).stdout)
+    assert [phase["name"] for phase in exact["phases"]][:3] == ["start", "noise", "search"]
+    assert list(tmp_path.iterdir()) == []
+    hours = CliRunner().invoke(commands, [*given, "--set", "budget.hours=3"])
+    assert "its budget of 3 hours ends it at the latest" in hours.output
+    refused = CliRunner().invoke(commands, [*given, "--set", "budget.hours=soon"])
+    assert refused.exit_code == 2
