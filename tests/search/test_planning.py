@@ -76,6 +76,17 @@ def test_the_largest_network_of_the_search_is_probed_too(monkeypatch):
     assert plan.weights % 10 == 0
 
 
+def test_shares_that_make_no_batch_are_passed_over():
+    images = {"train": 40, "validation": 4, "test": 4, "image_size": 64, "max_size": 32}
+    detector = {"neck_channels": 8, "head_channels": 16, "rpn_proposals": 20, "rpn_samples": 8, "box_samples": 8}
+    task = {"name": "detection", "data_options": images, "image_size": [64, 64], "detector": detector}
+    settings = {"task": task, "executor": {"name": "inline"}, "start": "b@4_1-1", "budget": {"candidates": 1}}
+    space = {"min_blocks": 1, "min_stages": 1}
+    plan = plan_search({**settings, "space": space, "final": {"seeds": 0}}, silent)  # a 64th is less than an image
+    assert plan.cache > 40 * 3 * 64 * 64
+    assert plan.seconds > 0
+
+
 def test_a_probe_that_fails_says_why():
     broken = {**NULL, "task": {"name": "null", "behaviour": {"0": "diverge"}}}
     with pytest.raises(EvaluationError, match="the probe of b@8_11-21-21-21 failed: the loss is NaN"):

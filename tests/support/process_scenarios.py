@@ -78,7 +78,7 @@ def with_a_slow_disk(trainer, processes, folder):
         while not through.exists():
             if time.monotonic() > until:
                 raise EvaluationError("the other process waits for the disk")
-            time.sleep(0.01)
+            time.sleep(0.01)  # between two looks: another process has no event to wait for
         write(*arguments)
 
     checkpoint.write_tensors = slow

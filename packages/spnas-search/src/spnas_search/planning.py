@@ -13,7 +13,7 @@ import torch
 
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
-from spnas_core.errors import EvaluationError
+from spnas_core.errors import DataError, EvaluationError
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.plugins import registry
 from spnas_core.tasks import EvaluationRequest, Fidelity, Task
@@ -182,7 +182,12 @@ def _probed(
         rewrite, share = identity(architecture), FIRST_SHARE
         fixed = min(seconds(rewrite, Fidelity(0), weights) for _ in range(2))
         while True:
-            trained = seconds(rewrite, Fidelity(1, share=share)) - fixed
+            try:
+                trained = seconds(rewrite, Fidelity(1, share=share)) - fixed
+            except DataError:  # so few images make no batch
+                if share >= 1:
+                    raise
+                trained = 0.0
             if share >= 1 or trained >= LONG_ENOUGH:
                 return fixed, max(0.0, trained) / share
             share = min(1.0, share * GROWTH)
