@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> str:
 
 
 def _table(data: str, folder: Path, repetitions: int) -> str:
-    """Train both, seed by seed; what is finished in the folder is read back. Minutes are of what was not interrupted."""
+    """Train both, seed by seed, unless that is done; minutes are those of a training's last session."""
     settings, _ = suited_settings({**training_values(find_preset(PRESET)), "data": data})
     name = Path(data.partition(":")[2]).name
     values = settings.as_dict()
