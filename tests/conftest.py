@@ -11,9 +11,6 @@ import torch
 from hypothesis import settings
 from threads import THREADS
 
-from spnas_core.plugins import broken_plugins, reset_plugins
-from spnas_core.plugins.manager import DISABLE_VARIABLE
-
 settings.register_profile("spnas", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("spnas")
 
@@ -40,6 +37,10 @@ def bccd() -> Path:
 @pytest.fixture
 def install(tmp_path, monkeypatch):
     """Install a plugin: ``install(plugin, source)``; distribution ``spnas-<plugin>`` and module by default."""
+    # Here, since the emulation's environment has these tests' parent folder, and no spnas.
+    from spnas_core.plugins import broken_plugins, reset_plugins
+    from spnas_core.plugins.manager import DISABLE_VARIABLE
+
     monkeypatch.delenv(DISABLE_VARIABLE, raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     modules = []
