@@ -17,23 +17,26 @@ WIDTH = 88
 
 
 class Public(Directive):
-    """``.. public:: MODULE``: an entry for each name of the module's ``__all__``."""
+    """``.. public:: MODULE``: an entry for each name of its ``__all__`` that its package does not have, too."""
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """Hand each name to autodoc."""
         module = self.arguments[0]
-        lines = [line for name in import_module(module).__all__ for line in self._entry(module, name)]
+        package = module.partition(".")[0]
+        above = import_module(package).__all__ if package != module else ()
+        names = [name for name in import_module(module).__all__ if name not in above]
+        lines = [line for name in names for line in self._entry(module, name)]
         found = nodes.container()
         nested_parse_with_titles(self.state, StringList(lines, source=module), found)
         return found.children
 
     @staticmethod
     def _entry(module: str, name: str) -> list[str]:
-        if name.startswith("__"):
-            return []
         item = getattr(import_module(module), name)
+        if name.startswith("__") or isinstance(item, dict):  # whose docstring is that of all dicts
+            return []
         if inspect.isclass(item):
             kind = "autoexception" if issubclass(item, BaseException) else "autoclass"
             return [f".. {kind}:: {module}.{name}", "   :members:", ""]
