@@ -1,11 +1,10 @@
 """Our feature extractors answer as timm's do."""
 
 import pytest
+import timm
 import torch
 
 from spnas_core.interchange.timm import TimmFeatures
-
-timm = pytest.importorskip("timm", reason="timm is not installed")
 
 OURS = {"resnet50": "r_111-2111-211111-211", "resnet18": "b_11-21-21-21"}
 
