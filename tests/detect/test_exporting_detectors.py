@@ -39,7 +39,7 @@ def weights(tmp_path):
     """Write a detector that finds something everywhere: ``weights(name)``."""
 
     def write(name, **settings):
-        chosen = {"rpn_proposals": 20, "max_detections": 15, "sampling_ratio": 2, "score_threshold": 0.001, **settings}
+        chosen = {"rpn_proposals": 20, "max_detections": 15, "sampling_ratio": 1, "score_threshold": 0.001, **settings}
         settings = DetectorSettings(detector=name, neck_channels=8, head_channels=16, **chosen)
         module, _, _ = build_detector(identity(Architecture.parse(CODE)), 3, settings, {}, generator=drawn(1))
         with torch.no_grad():
