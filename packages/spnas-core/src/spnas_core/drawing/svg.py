@@ -30,7 +30,7 @@ class Drawing:
         )
         self._at = [self._root]
 
-    def add(self, tag: str, text: str = "", **attributes: object) -> ET.Element:
+    def add(self, tag: str, text: str = "", /, **attributes: object) -> ET.Element:
         """Add an element on top of what is there; returns it."""
         element = ET.SubElement(self._at[-1], tag, _named(attributes))
         if text:
@@ -66,7 +66,7 @@ class Drawing:
 
 def plain(number: float) -> str:
     """Write a coordinate: two digits at most, without trailing zeros."""
-    return f"{number:.2f}".rstrip("0").rstrip(".") if isinstance(number, float) else str(number)
+    return f"{number:.2f}".rstrip("0").rstrip(".")
 
 
 def _named(attributes: dict[str, object]) -> dict[str, str]:
