@@ -114,7 +114,7 @@ def _facts(view: RunView) -> Iterator[tuple[str, str]]:
 def _point(view: RunView, one: Candidate) -> Iterator[str]:
     """What is shown of a candidate, and searched by the filter."""
     archive = view.archive
-    yield f"{one.id}  {one.architecture}"
+    yield f"{one.id} {one.architecture}"
     place = archive.place(one)
     whence = origin(one) if one.parent is None else f"{one.kind} of {one.parent}, {origin(one)}"
     yield whence
