@@ -12,7 +12,7 @@ FONT = "Helvetica, Arial, sans-serif"
 class Drawing:
     """A drawing in pixels, the origin at its upper left corner.
 
-    An attribute's name takes ``_`` for ``-`` and ``class_`` for ``class``; numbers are written with two digits. Colours
+    An attribute's name takes ``_`` for ``-`` and ``class_`` for ``class``; numbers are written to a tenth. Colours
     are attributes, which any style sheet of a page may replace by class.
 
     Args:
@@ -65,8 +65,8 @@ class Drawing:
 
 
 def plain(number: float) -> str:
-    """Write a coordinate: two digits at most, without trailing zeros."""
-    return f"{number:.2f}".rstrip("0").rstrip(".")
+    """Write a coordinate: to a tenth of a pixel, without trailing zeros."""
+    return f"{number:.1f}".removesuffix(".0")
 
 
 def _named(attributes: dict[str, object]) -> dict[str, str]:

@@ -12,8 +12,8 @@ from spnas_core.drawing.svg import Drawing, plain
 from spnas_core.pages.parts import Text, shown
 from spnas_core.pages.scales import Scale, marks, scale_of
 
-WIDTH, HEIGHT = 820.0, 440.0
-LEFT, RIGHT, TOP, BOTTOM = 82.0, 16.0, 18.0, 74.0
+WIDTH, HEIGHT = 820.0, 424.0
+LEFT, RIGHT, TOP, BOTTOM = 82.0, 16.0, 18.0, 58.0
 """Room around the plot, in pixels: as much as the larger letters take that a narrow page gives it."""
 
 Style = Literal["plain", "strong", "start", "winner", "faint", "reference"]
@@ -85,7 +85,7 @@ def draw_chart(
     up = scale_of([other for _, other in corners], HEIGHT - BOTTOM, TOP)
     figure = Drawing(WIDTH, HEIGHT, label, class_="chart")
     _axes(figure, across, up, x_text, y_text)
-    figure.write(WIDTH - RIGHT, HEIGHT - 8, x, class_="title", text_anchor="end")
+    figure.write(WIDTH - RIGHT, HEIGHT - 6, x, class_="title", text_anchor="end")
     figure.write(LEFT + 8, TOP + 14, y, class_="title")
     for mark in drawn:
         _draw(figure, mark, across, up)
@@ -111,9 +111,11 @@ def _tick(place: int) -> str:
 
 def _draw(figure: Drawing, mark: Mark, across: Scale, up: Scale) -> None:
     if isinstance(mark, Dots):
+        figure.begin(class_=mark.style)
         for x, y, key in mark.points:
             keyed = {"data_key": key} if key else {}
-            figure.add("circle", cx=across(x), cy=up(y), r=3, class_=mark.style, **keyed)
+            figure.add("circle", cx=across(x), cy=up(y), r=3, **keyed)
+        figure.end()
     elif isinstance(mark, Line):
         if len(mark.points) > 1:
             figure.line([(across(x), up(y)) for x, y in mark.points], class_=mark.style)

@@ -77,7 +77,7 @@ def time(view: RunView) -> Iterator[Markup]:
             seconds = sum(spent[name])
             of_plan = (duration(foreseen.get(name)), _off(seconds, foreseen.get(name))) if planned else ()
             counted = (str(len(spent[name])), str(epochs[name]), duration(seconds))
-            rows.append(Row((PHASES[name], *counted, *of_plan, bar(seconds / total))))
+            rows.append(Row((name, *counted, *of_plan, bar(seconds / total))))
     yield table(columns, rows)
     yield paragraph(f"Evaluations took {duration(archive.elapsed)} by the clock, {duration(total)} of work in all.")
     if planned:

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from statistics import fmean
 
@@ -18,6 +18,9 @@ from spnas_search.reports.page.view import RunView
 
 MOST_RANKED = 15
 """Candidates whose lead is shown with its error."""
+
+MOST_DOTS = 2000
+"""Curves that end in a point of their own: at one age more of them lie on one another."""
 
 XY = tuple[float, float]
 
@@ -48,7 +51,7 @@ def curves(view: RunView) -> Iterator[Markup]:
         f"{archive.objective.name} by epochs of training",
         [
             Segments(pairs, "faint"),
-            Dots([(*points[-1], str(id_)) for id_, points in trained.items() if points and archive[id_].is_node]),
+            Dots(_ends(view, trained)),
             Line(reference, "reference"),
             Line(own, "strong"),
             Dots(
@@ -66,6 +69,12 @@ def curves(view: RunView) -> Iterator[Markup]:
             f"Scores that differ by their seed alone spread by {number(spread.deviation)} (standard deviation, "
             f"{spread.freedom} degrees of freedom)."
         )
+
+
+def _ends(view: RunView, trained: Mapping[int, Sequence[XY]]) -> list[tuple[float, float, str]]:
+    """Where each candidate's curve ends; none where there are too many to tell them apart."""
+    ends = [(*points[-1], str(id_)) for id_, points in trained.items() if points and view.archive[id_].is_node]
+    return ends if len(ends) <= MOST_DOTS else []
 
 
 def merits(view: RunView) -> Iterator[Markup]:
