@@ -234,3 +234,15 @@ def test_a_plan_that_was_left_is_compared(tmp_path):
     assert "1:00" in [row[4] for row in cells(found.one("table"))]
     (out / "planned.json").write_text("[]")
     assert "holds no plan" in read(out).one("p", class_="status").text
+
+
+def test_what_verify_has_kept_is_shown(finished, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    assert "verified" not in sections(read(out))
+    done("verify", out, "--keep")
+    rows_ = cells(sections(read(out))["verified"].one("table"))
+    assert [row[0] for row in rows_] == ["packages", "code", "weights", "data", "score"]
+    assert (rows_[2][1], rows_[4][1]) == ("holds", "holds")
+    (out / "verified.json").write_text('{"when": "now", "findings": [{"part": "x", "found": "y", "holds": 7}]}')
+    assert "verified.json holds no findings (holds is 7)" in read(out).one("p", class_="status").text

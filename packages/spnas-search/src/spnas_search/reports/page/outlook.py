@@ -16,6 +16,7 @@ from spnas_search.reports.closing import verdict_sentences, winner_sentences
 from spnas_search.reports.page.view import RunView
 from spnas_search.reports.verdicts import verdict_rows
 from spnas_search.run import RunFolder
+from spnas_search.run.verified import words
 
 _NAMED = 12
 """Failures of one reason that are named by number."""
@@ -91,6 +92,15 @@ def time(view: RunView) -> Iterator[Markup]:
 
 def _off(found: float, foreseen: float | None) -> str:
     return f"{found / foreseen - 1:+.0%}" if foreseen else ""
+
+
+def verified(view: RunView) -> Iterator[Markup]:
+    """What ``spnas verify`` has found, where it has left it."""
+    if view.verified is not None:
+        found = view.verified.findings
+        rows = [Row((one.part, words(one), one.found), is_marked=one.holds is False) for one in found]
+        yield table((Column("part"), Column(""), Column("found")), rows)
+        yield paragraph(f"By spnas verify --keep, {view.verified.when}.", kind="note")
 
 
 def again(view: RunView) -> Iterator[Markup]:

@@ -68,6 +68,7 @@ def _sections(view: RunView) -> Iterator[Section]:
         ("candidates", "Candidates", candidates.listing),
         ("failures", "Failures", outlook.failures),
         ("time", "Time", outlook.time),
+        ("verified", "Verified", outlook.verified),
         ("again", "Run it again", outlook.again),
     )
     for anchor, title, build in builders:

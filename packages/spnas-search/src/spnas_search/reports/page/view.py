@@ -1,11 +1,11 @@
 """What the report of a run is made from: the archive as it is now, and what else lies in the folder."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from spnas_core.errors import ArchiveError, SpnasError
 from spnas_core.tasks.protocols import SMALLEST_IMAGE
@@ -13,9 +13,11 @@ from spnas_search.archive import Archive, Candidate
 from spnas_search.planning_file import Planned, read_plan
 from spnas_search.run import RunFolder, read_archive
 from spnas_search.run.overview import State, state_of
+from spnas_search.run.verified import Verified, read_verified
 from spnas_search.settings import RunSettings
 from spnas_search.strategies import phase_names
 
+T = TypeVar("T")
 IMAGE_SIZE = (224, 224)
 """For costs where the task names no size."""
 
@@ -31,6 +33,7 @@ class RunView:
         state: of the run.
         chosen: candidate whose descent is told; None for the winner's.
         planned: what ``spnas plan`` has foreseen; None where nobody has asked it.
+        verified: what ``spnas verify`` has found; None where nobody has asked it.
         notes: what could not be read.
     """
 
@@ -40,6 +43,7 @@ class RunView:
     state: State
     chosen: Candidate | None = None
     planned: Planned | None = None
+    verified: Verified | None = None
     notes: tuple[str, ...] = field(default=())
 
     @cached_property
@@ -104,18 +108,23 @@ def read_view(folder: Path, number: int | None) -> RunView:
         if number is not None and number >= len(archive):
             raise ArchiveError(f"{folder} has {len(archive)} candidates: there is no candidate {number}")
         notes: list[str] = []
-        planned = None
-        try:
-            planned = read_plan(folder)
-        except SpnasError as error:
-            notes.append(str(error))
+
+        def tried(read: Callable[[Path], T]) -> T | None:
+            """Read what a report can do without."""
+            try:
+                return read(folder)
+            except SpnasError as error:
+                notes.append(str(error))
+                return None
+
         return RunView(
             folder,
             archive,
             json.loads(archive.recall("settings") or "{}"),
             state_of(folder, archive),
             None if number is None else archive[number],
-            planned,
+            tried(read_plan),
+            tried(read_verified),
             tuple(notes),
         )
 
