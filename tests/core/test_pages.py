@@ -169,6 +169,18 @@ def test_a_chart_has_its_points_in_their_places_and_leaves_out_what_is_undefined
     assert [one.text for one in chart.all("text", class_="tick")][:3] == ["1", "1.5", "2"]
 
 
+def test_notes_stand_beside_the_plot_and_never_on_one_another():
+    notes = [Note((1.0, value), str(value)) for value in (0.0, 0.001, 0.002, 1.0)]
+    chart = parse_page(draw_chart("it", [Line([(0.0, 0.0), (1.0, 1.0)]), *notes], x="x", y="y"))
+    written = {one.text: one.attributes for one in chart.all("text", class_="note")}
+    places = sorted(float(one["y"]) for one in written.values())
+    assert all(after - before >= 18 for before, after in pairwise(places))
+    assert [float(written[text]["y"]) for text in ("1.0", "0.002", "0.001", "0.0")] == places
+    ends = [float(one.attributes["d"].rpartition("L")[2].split()[0]) for one in chart.all("path", class_="grid")]
+    assert all(float(one["x"]) > max(ends) for one in written.values())
+    assert places[-1] < 440 - 50
+
+
 def test_a_chart_without_points_is_empty():
     assert not list(parse_page(draw_chart("it", [], x="x", y="y")).all("circle"))
 

@@ -131,7 +131,7 @@ def test_a_comparison_that_is_not_over_lists_what_is_finished(compared):
     finally:
         result.write_text(kept)
         scores.write_text(held)
-    assert "was stopped when 3 trainings were finished" in page.one("p", class_="status").text
+    assert "was stopped with 3 trainings finished: the same command" in page.one("p", class_="status").text
     assert [row[2] == "not finished" for row in cells(sections(page)["scores"].one("table"))] == [False] * 3 + [True]
 
 

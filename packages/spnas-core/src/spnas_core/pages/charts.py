@@ -12,9 +12,12 @@ from spnas_core.drawing.svg import Drawing, plain
 from spnas_core.pages.parts import Text, shown
 from spnas_core.pages.scales import Scale, marks, scale_of
 
-WIDTH, HEIGHT = 820.0, 424.0
-LEFT, RIGHT, TOP, BOTTOM = 82.0, 16.0, 18.0, 58.0
+WIDTH, HEIGHT = 820.0, 440.0
+LEFT, RIGHT, TOP, BOTTOM = 82.0, 16.0, 34.0, 58.0
 """Room around the plot, in pixels: as much as the larger letters take that a narrow page gives it."""
+
+NOTES, APART = 150.0, 18.0
+"""Room for notes to the right, in place of ``RIGHT``, and between one and the next below."""
 
 Style = Literal["plain", "strong", "start", "winner", "faint", "reference"]
 """How a mark looks: ``plain`` for the many, ``strong`` for the few that matter, ``start`` and ``winner`` for the two
@@ -49,7 +52,7 @@ class Segments:
 
 @dataclass(frozen=True)
 class Note:
-    """A word at a point."""
+    """A word beside the plot, for the line that ends at a point; words that would touch are moved apart."""
 
     at: XY
     text: str
@@ -81,14 +84,18 @@ def draw_chart(
     """
     drawn = [_finite(mark) for mark in marks_]
     corners = list(chain.from_iterable(map(_corners, drawn)))
-    across = scale_of([one for one, _ in corners], LEFT, WIDTH - RIGHT)
+    notes = [mark for mark in drawn if isinstance(mark, Note)]
+    right = WIDTH - (NOTES if notes else RIGHT)
+    across = scale_of([one for one, _ in corners], LEFT, right)
     up = scale_of([other for _, other in corners], HEIGHT - BOTTOM, TOP)
     figure = Drawing(WIDTH, HEIGHT, label, class_="chart")
     _axes(figure, across, up, x_text, y_text)
-    figure.write(WIDTH - RIGHT, HEIGHT - 6, x, class_="title", text_anchor="end")
-    figure.write(LEFT + 8, TOP + 14, y, class_="title")
+    figure.write(right, HEIGHT - 6, x, class_="title", text_anchor="end")
+    figure.write(0, TOP - 12, y, class_="title")
     for mark in drawn:
         _draw(figure, mark, across, up)
+    for place, note in _apart([(up(note.at[1]), note) for note in notes]):
+        figure.write(right + 8, place + 4, note.text, class_="note")
     below = Markup("<figcaption>{}</figcaption>").format(shown(caption)) if caption else Markup("")
     return Markup("<figure>{}{}</figure>").format(Markup(figure.text()), below)  # noqa: S704 - made by the XML writer
 
@@ -97,11 +104,11 @@ def _axes(
     figure: Drawing, across: Scale, up: Scale, x_text: Callable[[float], str], y_text: Callable[[float], str]
 ) -> None:
     for place, number in enumerate(marks(up.low, up.high)):
-        figure.line([(LEFT, up(number)), (WIDTH - RIGHT, up(number))], class_="grid")
+        figure.line([(LEFT, up(number)), (across.end, up(number))], class_="grid")
         figure.write(LEFT - 8, up(number) + 4, y_text(number), class_=_tick(place), text_anchor="end")
     for place, number in enumerate(marks(across.low, across.high, 8)):
         figure.write(across(number), HEIGHT - BOTTOM + 24, x_text(number), class_=_tick(place), text_anchor="middle")
-    figure.line([(LEFT, HEIGHT - BOTTOM), (WIDTH - RIGHT, HEIGHT - BOTTOM)], class_="axis")
+    figure.line([(LEFT, HEIGHT - BOTTOM), (across.end, HEIGHT - BOTTOM)], class_="axis")
 
 
 def _tick(place: int) -> str:
@@ -124,10 +131,18 @@ def _draw(figure: Drawing, mark: Mark, across: Scale, up: Scale) -> None:
             f"M{plain(across(a))} {plain(up(b))}L{plain(across(c))} {plain(up(d))}" for (a, b), (c, d) in mark.pairs
         ]
         figure.add("path", d="".join(parts), fill="none", class_=mark.style)
-    else:
-        x, y = across(mark.at[0]), up(mark.at[1])
-        anchor = "end" if x > (LEFT + WIDTH) / 2 else "start"
-        figure.write(x + (-8 if anchor == "end" else 8), y - 8, mark.text, class_="note", text_anchor=anchor)
+
+
+def _apart(notes: Sequence[tuple[float, Note]]) -> list[tuple[float, Note]]:
+    """Move notes down where they would touch the one above, and up again from below the axis."""
+    moved: list[tuple[float, Note]] = []
+    for place, note in sorted(notes, key=lambda one: one[0]):
+        moved.append((max(place, moved[-1][0] + APART) if moved else place, note))
+    lowest = HEIGHT - BOTTOM
+    for at in range(len(moved) - 1, -1, -1):
+        moved[at] = (min(moved[at][0], lowest), moved[at][1])
+        lowest = moved[at][0] - APART
+    return moved
 
 
 def _finite(mark: Mark) -> Mark:

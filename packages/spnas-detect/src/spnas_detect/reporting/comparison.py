@@ -88,12 +88,13 @@ def report_comparison(reference: str) -> Report | None:
         raise ConfigError(f"{folder / PLAN} holds no plan of a comparison: restore it")
     is_going = any(is_held(one.path) for one in view.trainings.values())
     finished = sum(one.scores.is_file() for one in view.trainings.values())
+    trainings = f"{finished} training{'' if finished == 1 else 's'}"
     if view.result:
-        status = f"The comparison is over: {finished} trainings, scored on {view.result['split']} images."
+        status = f"The comparison is over: {trainings}, scored on {view.result['split']} images."
     elif is_going:
-        status = f"The comparison is going on: {finished} trainings are finished."
+        status = f"The comparison is going on: {trainings} finished so far."
     else:
-        status = f"The comparison was stopped when {finished} trainings were finished; the same command goes on."
+        status = f"The comparison was stopped with {trainings} finished: the same command goes on."
     try:
         sections = (
             ("scores", "Scores", list(_scores(view))),

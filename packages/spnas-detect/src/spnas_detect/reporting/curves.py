@@ -36,7 +36,7 @@ def loss_chart(scalars: Scalars) -> Iterator[Markup]:
     notes = [Note(points[-1], name.removeprefix(LOSSES).replace("_", " ")) for name, points in parts.items() if points]
     yield draw_chart(
         "loss by step",
-        [*(Line(points, "plain") for points in parts.values()), Line(whole), *_apart(notes), Note(whole[-1], LOSS)],
+        [*(Line(points, "plain") for points in parts.values()), Line(whole), *notes, Note(whole[-1], LOSS)],
         x="step",
         y="loss",
         caption="Blue: the loss; grey: its parts.",
@@ -49,14 +49,3 @@ def score_chart(scalars: Scalars, metric: str) -> Iterator[Markup]:
     if points:
         marks: list[Mark] = [Line(points), Dots([(*point, "") for point in points], "strong")]
         yield draw_chart(f"{metric} by step", marks, x="step", y=f"{metric} on validation images")
-
-
-def _apart(notes: Sequence[Note]) -> list[Note]:
-    """Leave out notes that would be written over another one."""
-    values = [note.at[1] for note in notes]
-    room = 0.05 * (max(values, default=0.0) - min(values, default=0.0)) or 0.05
-    kept: list[Note] = []
-    for note in sorted(notes, key=lambda note: note.at[1]):
-        if not kept or note.at[1] - kept[-1].at[1] > room:
-            kept.append(note)
-    return kept

@@ -33,12 +33,14 @@ def report(reference: str, *, out: Path | None, watch: bool, every: float) -> No
     Example: spnas report runs/serial --watch
     Example: spnas report trainings/voc --out voc.html
     """
-    console = make_console()
+    console, was_quiet = make_console(), True
     with stopping_like_ctrl_c():
         try:
             while True:
                 found = report_on(reference)
-                goes_on = watch and found.is_going
+                # Between two trainings of a comparison nobody is at work for a moment.
+                goes_on = watch and (found.is_going or not was_quiet)
+                was_quiet = not found.is_going
                 file = out or found.folder / FILE
                 written = f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
                 page = render_page(found, written=written, reload_seconds=every if goes_on else None)

@@ -80,9 +80,10 @@ def _sections(view: RunView) -> Iterator[Section]:
 def _status(view: RunView) -> Iterator[str]:
     archive = view.archive
     ended = sum(child.status != "proposed" for child in archive.of_kind("child"))
-    far = f"{ended} children and {duration(archive.elapsed)} of evaluation"
+    far = f"{ended} {'child' if ended == 1 else 'children'} and {duration(archive.elapsed)} of evaluation"
     if view.state == "running":
-        yield f"The search is going on: {far} so far, {len(archive.pending())} evaluations under way."
+        waiting = len(archive.pending())
+        yield f"The search is going on: {far} so far, {waiting} evaluation{'' if waiting == 1 else 's'} under way."
     elif view.state == "ended":
         yield f"The search is over after {far}: {archive.recall(ENDED)}."
     elif not len(archive):
