@@ -76,6 +76,14 @@ def test_a_training_that_is_not_over_says_where_it_stands(training):
 def test_what_was_altered_is_named_in_one_line(training, tmp_path):
     training.scores.write_text("[]")
     assert f"{training.scores} holds no scores" in refused("report", training.path)
+    training.scores.unlink()
+    (training.path / "scalars.jsonl").write_bytes(b'{"step": "4"}\n')
+    assert read(training.path).one("p", class_="status").text == "The training was stopped at step 4."
+    (training.path / "scalars.jsonl").write_bytes(b"\xff\n")
+    assert f"{training.path / 'scalars.jsonl'} cannot be read" in refused("report", training.path)
+    (training.path / "scalars.jsonl").unlink()
+    training.config.write_text("detector = 3")
+    assert "spnas train" in sections(read(training.path))["again"].text
     (tmp_path / "plan.json").write_text("{}")
     assert "holds no plan of a comparison" in refused("report", tmp_path)
 
@@ -96,6 +104,8 @@ def compared(tmp_path_factory):
 
 
 def test_a_comparison_shows_scores_differences_and_curves(compared):
+    (compared / "9-1").mkdir(exist_ok=True)
+    (compared / "9-1" / "train.toml").touch()  # somebody else's
     page, result = read(compared), json.loads((compared / "compare.json").read_text())
     found = sections(page)
     assert page.one("p", class_="status").text == "The comparison is over: 4 trainings, scored on test images."

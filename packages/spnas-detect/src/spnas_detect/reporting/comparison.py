@@ -33,9 +33,8 @@ from spnas_core.pages import (
 from spnas_detect.jobs.comparison import PLAN, RESULT
 from spnas_detect.jobs.folder import TrainFolder
 from spnas_detect.reporting.again import assignments
-from spnas_detect.reporting.curves import LOSS, curve
+from spnas_detect.reporting.curves import LOSS, curve, read_curves
 from spnas_detect.reporting.training import read_scored
-from spnas_detect.training.scalars import read_scalars
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,8 @@ class _View:
         found = {}
         for path in self.folder.glob("*-*"):
             place, _, seed = path.name.partition("-")
-            if place.isdecimal() and seed.isdecimal() and TrainFolder(path).config.is_file():
+            is_one = place.isdecimal() and seed.isdecimal() and 1 <= int(place) <= len(self.settings)
+            if is_one and TrainFolder(path).config.is_file():
                 found[int(place), int(seed)] = TrainFolder(path)
         return dict(sorted(found.items()))
 
@@ -196,7 +196,7 @@ def _interval(interval_: Mapping[str, Any], *, signed: bool = False) -> str:
 
 
 def _curves(view: _View) -> Iterator[Markup]:
-    lines = {key: curve(read_scalars(one.path), LOSS) for key, one in view.trainings.items()}
+    lines = {key: curve(read_curves(one.path), LOSS) for key, one in view.trainings.items()}
     if not any(lines.values()):
         yield paragraph("No step is noted yet.", kind="note")
         return

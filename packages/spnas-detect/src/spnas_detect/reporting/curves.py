@@ -1,13 +1,16 @@
 """Losses and scores of a training as it went, from its ``scalars.jsonl``."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from markupsafe import Markup
 
+from spnas_core.errors import ConfigError
 from spnas_core.pages import Dots, Line, Note, draw_chart, paragraph
 from spnas_core.pages.charts import Mark
+from spnas_detect.training.scalars import FILE, read_scalars
 
 LOSS, LOSSES, VALIDATION = "loss", "loss_", "validation/"
 MOST_POINTS = 400
@@ -15,6 +18,19 @@ MOST_POINTS = 400
 
 Scalars = Sequence[Mapping[str, Any]]
 XY = tuple[float, float]
+
+
+def read_curves(folder: Path) -> Scalars:
+    """Return the lines of a training's folder, each with its ``step``, a number.
+
+    Raises:
+        ConfigError: the file was altered.
+    """
+    try:
+        lines = read_scalars(folder)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder / FILE} cannot be read ({error}): restore it, or remove it") from error
+    return [{**line, "step": float(line["step"])} for line in lines]
 
 
 def curve(scalars: Scalars, name: str) -> list[XY]:

@@ -19,8 +19,7 @@ from spnas_core.lock import is_held
 from spnas_core.pages import Report, Row, Section, command, details, drawing, facts, paragraph, table
 from spnas_detect.commands.scores import score_rows
 from spnas_detect.jobs.folder import TrainFolder
-from spnas_detect.reporting.curves import loss_chart, score_chart
-from spnas_detect.training.scalars import read_scalars
+from spnas_detect.reporting.curves import Scalars, loss_chart, read_curves, score_chart
 
 
 def report_training(reference: str) -> Report | None:
@@ -33,7 +32,7 @@ def report_training(reference: str) -> Report | None:
     if not folder.config.is_file():
         return None
     settings, scored = read_toml(folder.config), read_scored(folder)
-    scalars, is_going = read_scalars(folder.path), is_held(folder.path)
+    scalars, is_going = read_curves(folder.path), is_held(folder.path)
     scores = scored.get("scores", {})
     main = next(iter(scores), "AP")
     sections = (
@@ -69,7 +68,7 @@ def read_scored(folder: TrainFolder) -> Mapping[str, Any]:
         raise ConfigError(f"{folder.scores} holds no scores ({error}): restore it, or train again") from error
 
 
-def _status(scored: Mapping[str, Any], scalars: list[dict[str, Any]], *, is_going: bool) -> str:
+def _status(scored: Mapping[str, Any], scalars: Scalars, *, is_going: bool) -> str:
     step = f"step {scalars[-1]['step']:.0f}" if scalars else "its first steps"
     if scored:
         return f"The training is over, and scored on {scored['split']} images."
@@ -104,7 +103,8 @@ def _network(settings: Mapping[str, Any]) -> Iterator[Markup]:
         yield paragraph(str(error), kind="note")
         return
     yield drawing(figure, f"{amount(cost.activation_bytes)}B of activations")
-    detector = settings.get("detector", {})
+    found = settings.get("detector")
+    detector = found if isinstance(found, dict) else {}
     chosen = ("detector", "neck", "neck_channels", "head_channels", "anchor_scales", "aspect_ratios")
     yield facts([(name.replace("_", " "), str(detector[name])) for name in chosen if name in detector])
 
