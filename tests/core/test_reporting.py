@@ -2,7 +2,7 @@
 
 import pytest
 
-from spnas_core.errors import ConfigError
+from spnas_core.errors import ConfigError, DataError
 from spnas_core.pages import report_on
 from spnas_core.plugins import broken_plugins
 
@@ -35,6 +35,31 @@ def spnas_report(reference):
 def spnas_report_sections(folder):
     return "<b>sections</b>"
 """
+REFUSES = """
+from spnas_core import hookimpl
+from spnas_core.errors import DataError
+
+@hookimpl
+def spnas_report(reference):
+    if reference == "theirs":
+        raise DataError("theirs is damaged: restore it")
+
+@hookimpl
+def spnas_report_sections(folder):
+    raise DataError("no notes")
+"""
+
+
+def test_a_report_may_be_refused_and_a_section_takes_nothing_down(install):
+    from spnas_core.plugins import reset_plugins
+
+    install("reports", REPORTS)
+    install("refuses", REFUSES)
+    with pytest.raises(DataError, match="theirs is damaged"):
+        report_on("theirs")
+    assert [one.anchor for one in report_on("mine").sections] == ["one"]
+    assert [one.reason for one in broken_plugins()] == ["DataError: no notes"]
+    reset_plugins()
 
 
 def test_sections_of_others_are_added_and_no_anchor_stands_twice(install):

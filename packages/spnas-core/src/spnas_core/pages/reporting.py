@@ -20,7 +20,8 @@ def report_on(reference: str) -> Report:
         SpnasError: a plugin knows it, and it cannot be read.
     """
     report: Report | None = next(
-        (found for found in answers("spnas_report", Report, reference=reference) if found is not None), None
+        (found for found in answers("spnas_report", Report, may_refuse=True, reference=reference) if found is not None),
+        None,
     )
     if report is None:
         raise ConfigError(

@@ -31,7 +31,7 @@ def notify(event: str, **facts: Any) -> list[BrokenPlugin]:
     return failed
 
 
-def answers(question: str, *kinds: type, **facts: Any) -> Iterator[Any]:
+def answers(question: str, *kinds: type, may_refuse: bool = False, **facts: Any) -> Iterator[Any]:
     """Ask every plugin, whoever was registered last first, as pluggy does.
 
     Where one that is not built in fails or answers something of another kind, it is reported among the broken ones.
@@ -39,23 +39,22 @@ def answers(question: str, *kinds: type, **facts: Any) -> Iterator[Any]:
     Args:
         question: name of a hook.
         kinds: of an answer; None is one, too.
+        may_refuse: whether an answer may be that the user has to mend something.
         facts: arguments of the hook.
 
     Yields:
         The answers; whoever has heard enough stops listening.
 
     Raises:
-        SpnasError: an answer is that the user has to mend something.
+        SpnasError: that answer.
     """
     for implementation in reversed(getattr(plugin_manager().hook, question).get_hookimpls()):
         name = implementation.plugin_name
         try:
             answer = implementation.function(**{key: facts[key] for key in implementation.argnames})
             _check_kind(question, answer, kinds)
-        except SpnasError:
-            raise
         except Exception as error:
-            if plugin_origins().get(name) in BUILT_IN:
+            if plugin_origins().get(name) in BUILT_IN or (may_refuse and isinstance(error, SpnasError)):
                 raise
             report_broken(name, error)
             continue
