@@ -214,6 +214,7 @@ def search_with(session: nox.Session, dist: Path, empty: Path) -> None:
             session.run("bin/spnas", *command.split(), external=True)
         null = ("--set", "task.name=null", "--set", "budget.candidates=4")
         session.run("bin/spnas", "run", "serial", *null, "--out", "run", external=True)
+        session.run("bin/spnas", "report", "run", external=True)
         session.run("bin/python", "-I", "-c", ALONE, external=True)
 
 

@@ -27,6 +27,7 @@ NAMES = (
     "recovery",
     "warmup",
     "ranking",
+    "report",
     "latency",
     "sectors",
     "loader",

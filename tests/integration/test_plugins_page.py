@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from spnas_core import Architecture, build_backbone, hookspecs
+from spnas_core.errors import ConfigError
 from spnas_core.morphisms import identity
 from spnas_core.plugins import broken_plugins, notify, plugin_manager, registry
 from spnas_core.testing import check_plugin
@@ -144,6 +145,29 @@ def test_the_reference_is_resolved(plugin):
     hook = plugin_manager().hook.spnas_resolve_candidate
     assert hook(reference="ours:best").architecture == "b@8_11-21-21-21"
     assert hook(reference="nowhere") is None
+
+
+def test_the_folder_is_reported_on(plugin, tmp_path):
+    from spnas_core.pages import render_page, report_on
+
+    plugin("spnas_report")
+    (tmp_path / "dots.csv").write_text("<one>,1,2\ntwo,3,4\n")
+    found = report_on(str(tmp_path))
+    assert found.status == "2 dots."
+    assert "<td>&lt;one&gt;</td>" in render_page(found, written="now")
+
+
+def test_the_sections_are_added(plugin, tmp_path):
+    from spnas_core.pages import report_on
+
+    plugin("spnas_report_sections")
+    with pytest.raises(ConfigError, match="nothing to report on"):
+        report_on(str(tmp_path))
+    (tmp_path / "run.toml").touch()
+    assert [one.anchor for one in report_on(str(tmp_path)).sections] == []
+    (tmp_path / "notes.txt").write_text("mind the <gap>")
+    (notes,) = report_on(str(tmp_path)).sections
+    assert notes.body == '<p class="">mind the &lt;gap&gt;</p>'
 
 
 def test_the_listener_hears_a_run(plugin, capsys):

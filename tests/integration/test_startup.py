@@ -59,9 +59,9 @@ def test_completing_a_command_imports_no_torch():
     assert "candidates" in output
 
 
-@pytest.mark.parametrize("command", ["show", "candidates", "presets"])
+@pytest.mark.parametrize("command", ["show", "candidates", "presets", "report"])
 def test_what_needs_no_images_imports_nothing_that_reads_them(command, run):
-    arguments = {"show": ["b@8_11-21"], "candidates": [run], "presets": []}[command]
+    arguments = {"show": ["b@8_11-21"], "candidates": [run], "presets": [], "report": [run]}[command]
     found, output = imported([command, *arguments], (*IMAGES, *SCIPY))
     assert found == []
     assert output.strip()

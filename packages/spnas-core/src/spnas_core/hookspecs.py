@@ -13,6 +13,7 @@ strategies, … come in through the same hooks.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pluggy
@@ -115,6 +116,20 @@ def spnas_resolve_candidate(reference: str) -> Any:
     Commands that take trained weights ask here, since they know no archive. None where ``reference`` names no run: the
     next plugin is asked. A run that lacks the candidate is an ArchiveError.
     """
+
+
+@hookspec(firstresult=True)
+def spnas_report(reference: str) -> Any:
+    """Report on a folder: a ``spnas_core.pages.Report``, from which ``spnas report`` makes its page.
+
+    None where ``reference`` names no folder that the plugin knows: the next plugin is asked. One that it knows and
+    cannot read is a SpnasError that says so.
+    """
+
+
+@hookspec
+def spnas_report_sections(folder: Path) -> Any:
+    """Add to the report of a folder, whoever reports on it: a list of ``spnas_core.pages.Section``, or None."""
 
 
 @hookspec

@@ -1,6 +1,11 @@
 """What spnas-detect registers: data sets, necks, detectors, metrics, the detection task, and its commands."""
 
+from typing import TYPE_CHECKING
+
 from spnas_core.hookspecs import Register, hookimpl
+
+if TYPE_CHECKING:
+    from spnas_core.pages import Report
 
 
 @hookimpl
@@ -96,3 +101,11 @@ def spnas_register_commands(register: Register) -> None:
         ("data", "data:data_group", "Look at data sets, and write them in other layouts."),
     ):
         register(name, LazyCommand(name, f"spnas_detect.commands.{target}", summary))
+
+
+@hookimpl
+def spnas_report(reference: str) -> "Report | None":
+    """The report of a training, or of a comparison."""
+    from spnas_detect.reporting import report_comparison, report_training
+
+    return report_training(reference) or report_comparison(reference)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from spnas_core.hookspecs import Register, hookimpl
 
 if TYPE_CHECKING:
+    from spnas_core.pages import Report
     from spnas_core.tasks import ResolvedCandidate
 
 
@@ -102,3 +103,11 @@ def spnas_resolve_candidate(reference: str) -> "ResolvedCandidate | None":
     from spnas_search.starting_points import resolve_candidate
 
     return resolve_candidate(reference)
+
+
+@hookimpl
+def spnas_report(reference: str) -> "Report | None":
+    """The report of a run."""
+    from spnas_search.reports.page import report_run
+
+    return report_run(reference)

@@ -1,6 +1,6 @@
 """The contract of an exporter."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,15 @@ TOLERANCE = 1e-4
 """By how much an exported network's outputs may differ, relative to the largest of each; float32, other kernels."""
 
 
+def largest_difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
+    """Compare outputs number by number: the largest difference, relative to the largest magnitude of each output."""
+    worst = 0.0
+    for here, there in zip(expected, found, strict=True):
+        if here.numel():
+            worst = max(worst, float((here - there).abs().max() / here.abs().max().clamp(min=1e-12)))
+    return worst
+
+
 @dataclass(frozen=True, eq=False)
 class Exportable:
     """A network and what it takes and gives.
@@ -24,6 +33,7 @@ class Exportable:
         outputs: names of what it gives, in order.
         title: what it is, for the head of a file.
         facts: what else whoever loads it should know, as plain values.
+        compare: how far what an exported network gives is from what the module gives; called with both.
     """
 
     module: nn.Module
@@ -31,6 +41,7 @@ class Exportable:
     outputs: tuple[str, ...]
     title: str
     facts: Mapping[str, object] = field(default_factory=dict)
+    compare: Callable[[Sequence[Tensor], Sequence[Tensor]], float] = largest_difference
 
     def expected(self) -> tuple[Tensor, ...]:
         """Compute the outputs of the example."""
@@ -42,18 +53,17 @@ class Exportable:
         """Compare what an exported network gives for the example.
 
         Returns:
-            The largest difference, relative to the largest magnitude of each output.
+            The difference, by ``compare``.
 
         Raises:
             ExportError: it is above ``TOLERANCE``, or shapes differ.
         """
-        worst = 0.0
-        for name, here, there in zip(self.outputs, self.expected(), (one.detach() for one in found), strict=True):
+        expected = self.expected()
+        found = tuple(one.detach() for one in found)
+        for name, here, there in zip(self.outputs, expected, found, strict=True):
             if here.shape != there.shape:
                 raise ExportError(f"{what} gives {name} of {tuple(there.shape)} and not {tuple(here.shape)}")
-            if here.numel():
-                difference = (here - there).abs().max() / here.abs().max().clamp(min=1e-12)
-                worst = max(worst, float(difference))
+        worst = self.compare(expected, found)
         if not worst <= TOLERANCE:
             raise ExportError(f"the outputs of {what} differ by {worst:.1e}, more than {TOLERANCE:g}")
         return worst

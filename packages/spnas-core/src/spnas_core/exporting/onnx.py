@@ -1,8 +1,10 @@
 """ONNX, checked by onnxruntime."""
 
+import json
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +17,7 @@ OPSET = 18
 
 
 def export_onnx(network: Exportable, folder: Path, name: str) -> tuple[Path, ...]:
-    """Write ``NAME.onnx``: input ``images``, any number of them, outputs by their names.
+    """Write ``NAME.onnx``: input ``images``, any number of them, outputs by their names, facts in its metadata.
 
     Raises:
         ExportError: onnx, onnxscript or onnxruntime are not installed, an operator has no counterpart there, or
@@ -34,18 +36,18 @@ def export_onnx(network: Exportable, folder: Path, name: str) -> tuple[Path, ...
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of deprecations between torch and its exporter, which no user can act on
         try:
-            torch.onnx.export(
+            program: Any = torch.onnx.export(
                 network.module,
                 (example,),
-                path,
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=["images"],
                 output_names=list(network.outputs),
                 dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}},
-                external_data=False,
                 verbose=False,
             )
+            program.model.metadata_props.update({key: json.dumps(value) for key, value in network.facts.items()})
+            program.save(path, external_data=False)
         except Exception as error:
             path.unlink(missing_ok=True)
             raise ExportError(f"{network.title} cannot be written as ONNX: {_reason(error)}") from error

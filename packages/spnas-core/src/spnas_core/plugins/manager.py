@@ -93,9 +93,11 @@ def broken_plugins() -> list[BrokenPlugin]:
 
 
 def report_broken(plugin: str, error: Exception) -> None:
-    """Note that a plugin failed while it registered its items."""
+    """Note that a plugin failed while it registered its items, or when it was asked something."""
     loaded = _load()
-    loaded.broken.append(BrokenPlugin(plugin, loaded.origins.get(plugin, "?"), _reason(error)))
+    broken = BrokenPlugin(plugin, loaded.origins.get(plugin, "?"), _reason(error))
+    if broken not in loaded.broken:
+        loaded.broken.append(broken)
 
 
 def _reason(error: Exception) -> str:

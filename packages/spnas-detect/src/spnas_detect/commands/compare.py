@@ -9,6 +9,7 @@ from rich.table import Table
 
 from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.json_text import to_json
+from spnas_core.commands.log_json import JsonLog
 from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import amount, number
 from spnas_core.configuration import validate
@@ -37,7 +38,14 @@ CHOSEN = ("image_size", "detector")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("comparison"), show_default=True, help="Folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
 def compare(
-    references: tuple[str, ...], *, seeds: int, out: Path, cache: Path | None, as_json: bool, **given: Any
+    references: tuple[str, ...],
+    *,
+    seeds: int,
+    out: Path,
+    cache: Path | None,
+    as_json: bool,
+    log_json: JsonLog | None,
+    **given: Any,
 ) -> None:
     """Train architectures alike, several seeds each, and compare their scores on test images.
 
@@ -48,7 +56,7 @@ def compare(
     Example: spnas compare b@16_11-21-21-21 b@16_11-2-1212-1 --data voc:VOCdevkit/VOC2007 --seeds 5 --out comparison
     Example: spnas compare runs/serial:7 b@16_11-21-21-21 --fresh --epochs 24
     """
-    progress = TrainProgress(stderr=as_json)
+    progress = TrainProgress(stderr=as_json, log=log_json)
     try:
         with reading_once():
             settings, remarks = compared_settings(references, given, out)
@@ -60,6 +68,8 @@ def compare(
     if isinstance(result, TrainingResult):
         progress.message(f"Stopped in {result.folder}. Go on by the same command.")
         sys.exit(SIGNAL_CODE + result.stopped_by)
+    if log_json is not None:
+        log_json.event("finished", folder=out, **result.as_dict())
     if as_json:
         click.echo(to_json(result.as_dict()))
         return

@@ -1,17 +1,21 @@
 """``spnas export``: a network for other frameworks."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import click
 import torch
+from torch import nn
 
 from spnas_core.commands.console import make_console
 from spnas_core.commands.parameters import IMAGE_SIZE
 from spnas_core.encoding import Architecture
-from spnas_core.errors import CodeError
-from spnas_core.exporting import exportable_backbone, exporter_plugin
-from spnas_core.networks import Backbone, build_backbone
+from spnas_core.errors import CodeError, ExportError
+from spnas_core.exporting import Exportable, exportable_backbone, exporter_plugin
+from spnas_core.networks import build_backbone
+from spnas_detect.detectors import DetectorDescription
 from spnas_detect.detectors.loading import load_detector
+from spnas_detect.exporting import exportable_detector, noise, photograph
 from spnas_detect.inference.sources import find_weights
 
 CANVAS = (224, 224)
@@ -24,44 +28,99 @@ CANVAS = (224, 224)
     "--to", "form", default="onnx", show_default=True, help="Registered format: onnx, torch-export, source, …."
 )
 @click.option(
+    "--part",
+    type=click.Choice(["backbone", "detector"]),
+    default="backbone",
+    show_default=True,
+    help="The backbone alone, or all from images to boxes.",
+)
+@click.option(
     "--image", type=IMAGE_SIZE, help="Width and height of the images.  [default: the weights' canvas, or 224x224]"
 )
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images of the example.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("exported"), show_default=True, help="Folder.")
-def export(reference: str, *, form: str, image: tuple[int, int] | None, batch: int, out: Path) -> None:
+@click.option(
+    "--example", type=click.Path(path_type=Path), help="An image that a detector is compared on.  [default: noise]"
+)
+def export(
+    reference: str,
+    *,
+    form: str,
+    part: str,
+    image: tuple[int, int] | None,
+    batch: int,
+    out: Path,
+    example: Path | None,
+) -> None:
     """Write a network for other frameworks: ONNX, torch.export, or plain source.
 
-    It is the backbone of a run's best candidate, of a weights file, or of a CODE, whose weights are fresh. What was
-    written is loaded again and compared. Images are normalised by ImageNet's means and deviations, as in training.
+    It is that of a run's best candidate, of a weights file, or of a CODE, whose weights are fresh and which has a
+    backbone alone. What was written is loaded again and compared, on noise or on an image. Images are normalised by
+    ImageNet's means and deviations, as in training. A detector gives boxes, scores and labels, as many rows as its
+    settings say, and how many of them count.
 
     \b
     Example: spnas export runs/mine --to onnx
+    Example: spnas export trainings/voc --part detector --to onnx
     Example: spnas export trainings/voc/weights.safetensors --to source --out backbone
     Example: spnas export r_111-2111-211111-211 --to torch-export --image 640x480
     """
     plugin = exporter_plugin(form)
-    backbone, canvas = _backbone(reference)
-    network = exportable_backbone(backbone, image or canvas, batch)
+    if example is not None and part != "detector":
+        raise click.UsageError("--example is for --part detector: a backbone is compared on noise")
+    network = _detector(reference, image, batch, example) if part == "detector" else _backbone(reference, image, batch)
     out.mkdir(parents=True, exist_ok=True)
     console = make_console()
-    for file in plugin.export(network, out, "backbone"):
+    for file in plugin.export(network, out, part):
         console.show(f"{file}: {file.stat().st_size:,} bytes")
-    stages = backbone.feature_info.stages
-    levels = ", ".join(f"{stage.name} ({stage.channels} channels, /{stage.reduction})" for stage in stages)
     _, _, height, width = network.images.shape
-    console.show(f"{network.title}: takes images [N, 3, {height}, {width}], gives {levels}")
+    console.show(f"{network.title}: takes images [N, 3, {height}, {width}], gives {_described(network)}")
+    if part == "detector" and not int(network.expected()[-1].sum()):
+        console.show("warning: nothing is detected on the example, so no box was compared: name an image by --example")
 
 
-def _backbone(reference: str) -> tuple[Backbone, tuple[int, int]]:
-    """Return a backbone and the (width, height) of its images."""
-    if not Path(reference.rpartition(":")[0] or reference).exists() and not Path(reference).exists():
-        try:
-            architecture = Architecture.parse(reference)
-        except CodeError:
-            if "/" not in reference and "." not in reference:
-                raise
-        else:
-            return build_backbone(architecture, generator=torch.Generator().manual_seed(0)), CANVAS
+def _described(network: Exportable) -> str:
+    levels = network.facts.get("levels")
+    if isinstance(levels, dict):
+        return ", ".join(f"{name} ({one['channels']} channels, /{one['reduction']})" for name, one in levels.items())
+    return ", ".join(
+        f"{name} [N{''.join(f', {side}' for side in one.shape[1:])}]"
+        for name, one in zip(network.outputs, network.expected(), strict=True)
+    )
+
+
+def _backbone(reference: str, image: tuple[int, int] | None, batch: int) -> Exportable:
+    code = _code(reference)
+    if code is None:
+        detector, description = _loaded(reference)
+        backbone, canvas = detector.backbone, description.image_size
+    else:
+        backbone, canvas = build_backbone(code, generator=torch.Generator().manual_seed(0)), CANVAS
+    return exportable_backbone(backbone, image or canvas, batch)
+
+
+def _detector(reference: str, image: tuple[int, int] | None, batch: int, example: Path | None) -> Exportable:
+    code = _code(reference)
+    if code is not None:
+        raise ExportError(f"the code {code} is of a backbone alone: name a run or a file of trained weights")
+    detector, description = _loaded(reference)
+    canvas = image or description.image_size
+    images = noise(canvas, batch) if example is None else photograph(example, canvas, batch)
+    return exportable_detector(detector, description, images)
+
+
+def _code(reference: str) -> Architecture | None:
+    """Read a reference as a code; None where it is the name of something that exists, or has a path's form."""
+    if Path(reference.rpartition(":")[0] or reference).exists() or Path(reference).exists():
+        return None
+    try:
+        return Architecture.parse(reference)
+    except CodeError:
+        if "/" not in reference and "." not in reference:
+            raise
+        return None
+
+
+def _loaded(reference: str) -> tuple[Any, DetectorDescription]:
     detector, description = load_detector(find_weights(reference).path, "cpu")
-    detector.backbone.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    return detector.backbone, description.image_size
+    return cast("nn.Module", detector).to(memory_format=torch.contiguous_format), description  # type: ignore[call-overload]

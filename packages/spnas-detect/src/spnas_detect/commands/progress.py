@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
 
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from spnas_core.commands.console import PlainConsole, make_console
+from spnas_core.commands.log_json import JsonLog
 from spnas_core.commands.wording import duration
 from spnas_detect.jobs import Speed
 from spnas_detect.training import StepRecord
@@ -15,6 +18,7 @@ from spnas_detect.training.memory import gibibytes
 
 BAR_WIDTH = 32
 LINE_SECONDS = 15.0
+LOG_SECONDS = 1.0
 
 
 class TrainProgress:
@@ -22,17 +26,20 @@ class TrainProgress:
 
     Args:
         stderr: leaves standard output to others.
+        log: takes everything for machines; steps once a second.
     """
 
-    def __init__(self, *, stderr: bool = False) -> None:
-        self._stderr = stderr
+    def __init__(self, *, stderr: bool = False, log: JsonLog | None = None) -> None:
+        self._stderr = stderr or (log is not None and log.is_standard_output)
+        self.log = log
+        self._logged = float("-inf")
         self._console: PlainConsole | None = None
         self._live: Live | None = None
         self._written = float("-inf")
 
-    def __reduce__(self) -> tuple[Callable[..., "TrainProgress"], tuple[()], dict[str, bool]]:
+    def __reduce__(self) -> tuple[Callable[..., "TrainProgress"], tuple[()], dict[str, Any]]:
         """Pickle as one that has not been told anything yet."""
-        return TrainProgress, (), {"_stderr": self._stderr}
+        return TrainProgress, (), {"_stderr": self._stderr, "log": self.log}
 
     @property
     def console(self) -> PlainConsole:
@@ -43,17 +50,25 @@ class TrainProgress:
 
     def message(self, text: str) -> None:
         """Print it, above the live line if there is one."""
+        if self.log is not None:
+            self.log.event("message", text=text)
+        self._show(text)
+
+    def _show(self, text: str) -> None:
         self.console.show(text)
 
     def reading(self, what: str, done: int, total: int) -> None:
         """Overwrite one line in a terminal; print one at the end elsewhere."""
+        if self.log is not None and done == total:
+            self.log.event("read", what=what, total=total)
         if self.console.is_terminal:
             self.console.print(f"{what}: {done}/{total}", end="\n" if done == total else "\r")
         elif done == total:
-            self.message(f"{what}: {total} done")
+            self._show(f"{what}: {total} done")
 
     def step(self, record: StepRecord, speed: Speed) -> None:
         """Redraw, or print a line every now and then."""
+        self._log_step(record, speed)
         if self.console.is_terminal:
             if self._live is None:
                 self._live = Live(console=self.console, refresh_per_second=4, transient=True)
@@ -63,7 +78,13 @@ class TrainProgress:
         now = time.monotonic()
         if now - self._written >= LINE_SECONDS or record.step == record.steps:
             self._written = now
-            self.message(_line(record, speed))
+            self._show(_line(record, speed))
+
+    def _log_step(self, record: StepRecord, speed: Speed) -> None:
+        now = time.monotonic()
+        if self.log is not None and (now - self._logged >= LOG_SECONDS or record.step == record.steps):
+            self._logged = now
+            self.log.event("step", **asdict(record), loss=record.loss, **asdict(speed))
 
     def close(self) -> None:
         """Take the live line away."""

@@ -17,11 +17,19 @@ def score_table(scores: Mapping[str, float]) -> Table:
     Args:
         scores: by name; ``AP50/dog`` is the AP50 of the class ``dog``. NaN is shown as a dash.
     """
+    columns, rows = score_rows(scores)
+    table = make_table(columns)
+    for place, row in enumerate(rows):
+        table.add_row(*row, end_section=place == 0 and len(rows) > 1)
+    return table
+
+
+def score_rows(scores: Mapping[str, float]) -> tuple[tuple[Column, ...], list[tuple[str, ...]]]:
+    """Return the columns and rows of ``score_table``, wherever they are shown."""
     metrics = list(dict.fromkeys(name.partition("/")[0] for name in scores))
     classes = list(dict.fromkeys(name.partition("/")[2] for name in scores if "/" in name))
-    table = make_table((Column("class"), *numbers(*metrics)))
-    table.add_row(ALL, *(number(scores.get(metric)) for metric in metrics), end_section=bool(classes))
+    rows = [(ALL, *(number(scores.get(metric)) for metric in metrics))]
     for name in classes:
-        cells = (scores.get(f"{metric}/{name}") if f"{metric}/{name}" in scores else "" for metric in metrics)
-        table.add_row(name, *(cell if isinstance(cell, str) else number(cell) for cell in cells))
-    return table
+        keys = (f"{metric}/{name}" for metric in metrics)
+        rows.append((name, *(number(scores[key]) if key in scores else "" for key in keys)))
+    return (Column("class"), *numbers(*metrics)), rows

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from spnas_core.commands.log_json import JsonLog, log_json_option
 from spnas_core.commands.parameters import IMAGE_SIZE, cache_option
 from spnas_core.configuration import validate
 from spnas_core.errors import EvaluationError, SpnasError
@@ -56,6 +57,7 @@ SHARED_OPTIONS = (
     ),
     click.option("--metric", "metrics", multiple=True, help="Registered metric; may be repeated.  [default: coco]"),
     cache_option,
+    log_json_option,
     click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings, as in train.toml."),
     click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="One setting; may be repeated."),
 )
@@ -76,7 +78,15 @@ def training_options(command: _Command) -> _Command:
 @click.option("--validation", "split", flag_value="validation", help="Score on validation images at the end.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the training.  [default: trainings/CODE]")
 @click.option("--resume", is_flag=True, help="Go on with the training in --out.")
-def train_command(reference: str | None, *, out: Path | None, resume: bool, cache: Path | None, **given: Any) -> None:
+def train_command(
+    reference: str | None,
+    *,
+    out: Path | None,
+    resume: bool,
+    cache: Path | None,
+    log_json: JsonLog | None,
+    **given: Any,
+) -> None:
     """Train a detector on the backbone CODE, or on a candidate of a search and from its weights.
 
     Of a RUN the best candidate is taken, or the one named by ID; its data set, detector and training settings are the
@@ -91,12 +101,19 @@ def train_command(reference: str | None, *, out: Path | None, resume: bool, cach
     if resume and out is None:
         raise click.UsageError("--resume needs the folder of the training: --out DIR")
     with reading_once():
-        _train(reference, out, given, resume=resume, cache=cache)
+        _train(reference, out, given, TrainProgress(log=log_json), resume=resume, cache=cache)
 
 
-def _train(reference: str | None, out: Path | None, given: dict[str, Any], *, resume: bool, cache: Path | None) -> None:
+def _train(
+    reference: str | None,
+    out: Path | None,
+    given: dict[str, Any],
+    progress: TrainProgress,
+    *,
+    resume: bool,
+    cache: Path | None,
+) -> None:
     """Train, and show what came of it."""
-    progress = TrainProgress()
     if resume and out is not None:
         if given["preset"] is not None:
             raise click.UsageError("--resume takes its settings from the training: leave out --preset")
@@ -114,6 +131,8 @@ def _train(reference: str | None, out: Path | None, given: dict[str, Any], *, re
         sys.exit(SIGNAL_CODE + result.stopped_by)
     if result.scores:
         report(result, settings, progress)
+    if progress.log is not None:
+        progress.log.event("finished", folder=folder, split=result.split, scores=result.scores)
 
 
 def _new_settings(values: dict[str, Any], out: Path | None, progress: TrainProgress) -> tuple[TrainSettings, Path]:

@@ -194,7 +194,7 @@ def _fit(
     sides: NDArray[Any], scales: Sequence[float], ratios: Sequence[float], strides: Sequence[int]
 ) -> dict[str, Any]:
     iou = best_iou(sides, scales, ratios, strides)
-    shares = {"iou50": float((iou >= 0.5).mean()), "iou70": float((iou >= 0.7).mean())}
+    shares = {"iou": float(iou.mean()), "iou50": float((iou >= 0.5).mean()), "iou70": float((iou >= 0.7).mean())}
     positions = {"per_position": len(scales) * len(ratios)}
     return {"anchor_scales": list(scales), "aspect_ratios": list(ratios), **positions, **shares}
 

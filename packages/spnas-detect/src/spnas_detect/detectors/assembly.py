@@ -37,7 +37,7 @@ def canvas_shape(images: Tensor) -> Shape:
 
 def canvas_sizes(images: Tensor) -> Tensor:
     """float32[N, 2] of (H, W): images that fill their canvas."""
-    return torch.tensor(images.shape[-2:], dtype=torch.float32, device=images.device).expand(len(images), 2)
+    return torch.tensor(images.shape[-2:], dtype=torch.float32, device=images.device).expand(images.shape[0], 2)
 
 
 def pyramid_anchors(info: FeatureInfo, settings: DetectorSettings) -> Anchors:

@@ -49,7 +49,7 @@ def decode(deltas: Tensor, references: Tensor, weights: Weights) -> Tensor:
 
 def clip(boxes: Tensor, sizes: Tensor) -> Tensor:
     """Clip Tensor[N, …, 4] to float32[N, 2] of (height, width)."""
-    limits = sizes.flip(-1).repeat(1, 2).reshape(len(sizes), *[1] * (boxes.dim() - 2), 4)
+    limits = sizes.flip(-1).repeat(1, 2).reshape(sizes.shape[0], *[1] * (boxes.dim() - 2), 4)
     return torch.minimum(boxes.clamp(min=0), limits)
 
 

@@ -62,7 +62,7 @@ class Tower(nn.Module):
         """Predict float32[N, A, values] for the anchors of all levels."""
         last = self.get_submodule(self.last)
         levels = [last(self.conv(level)) for level in features]
-        rows = [level.permute(0, 2, 3, 1).reshape(len(level), -1, values) for level in levels]
+        rows = [level.permute(0, 2, 3, 1).reshape(level.shape[0], -1, values) for level in levels]
         return torch.cat(rows, dim=1).float()
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from spnas_core.networks import FeatureInfo
-from spnas_kernels import roi_align_fpn
+from spnas_detect.heads.operators import operators
 
 
 class PyramidPooler:
@@ -30,7 +30,7 @@ class PyramidPooler:
         """Pool float32[N, S, 4]: Tensor[N·S, C, output_size, output_size] in the features' dtype."""
         images, count = boxes.shape[:2]
         owners = torch.arange(images, device=boxes.device, dtype=boxes.dtype)[:, None, None].expand(-1, count, 1)
-        return roi_align_fpn(
+        return operators().pool(
             features[: len(self.scales)],
             torch.cat([owners, boxes], dim=-1).reshape(-1, 5),
             self.output_size,

@@ -170,4 +170,4 @@ class ProposalNetwork(nn.Module):
 
 def _rows(deltas: Tensor) -> Tensor:
     """Turn Tensor[N, 4·a, H, W] into Tensor[N, H·W·a, 4]."""
-    return deltas.permute(0, 2, 3, 1).reshape(len(deltas), -1, 4)
+    return deltas.permute(0, 2, 3, 1).reshape(deltas.shape[0], -1, 4)

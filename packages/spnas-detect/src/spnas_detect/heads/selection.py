@@ -5,7 +5,7 @@ from torch import Tensor
 
 from spnas_detect.heads.boxes import is_at_least, take
 from spnas_detect.heads.detections import Detections
-from spnas_kernels import nms_grouped_padded
+from spnas_detect.heads.operators import operators
 
 
 def suppress(
@@ -27,7 +27,7 @@ def suppress(
         int64[N, K], indices into B, best first and 0 in padding; and int64[N], how many there are.
     """
     is_fit = is_fit & scores.isfinite() & boxes.isfinite().all(-1)
-    keep, counts = nms_grouped_padded(
+    keep, counts = operators().suppress(
         boxes.nan_to_num(0.0, 0.0, 0.0), torch.where(is_fit, scores, -torch.inf), groups, iou_threshold, most
     )
     return keep.clamp(min=0), counts

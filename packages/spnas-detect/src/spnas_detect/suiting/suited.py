@@ -208,8 +208,8 @@ def _choose_anchors(
     best, before = advice["suggested"], advice["default"]
     choices.choose(
         {name: best[name] for name in ("anchor_scales", "aspect_ratios")},
-        f"one of them has an IoU of 0.7 with {best['iou70']:.0%} of the boxes, of the demonstration's anchors "
-        f"{before['iou70']:.0%}",
+        f"the best of them has an IoU of {best['iou']:.2f} with a box on average, of the demonstration's anchors "
+        f"{before['iou']:.2f}",
     )
 
 

@@ -15,9 +15,10 @@ from spnas_core.plugins import broken_plugins, registry
 SUMMARIES = {
     "run": "Search a backbone with a STRATEGY (serial where none is named).",
     "plan": "Say what a search will take: time, disk and memory, measured on a short probe.",
-    "show": "Draw the network of an architecture CODE and count what it costs.",
+    "show": "Draw the network of an architecture CODE, or of a run's candidate, and count what it costs.",
     "candidates": "List the candidates of a RUN folder; a search may be going on in it.",
     "runs": "List all runs in and below FOLDER (runs where none is named): their state, and the best of each.",
+    "report": "Write a page about a run, a training or a comparison: one file, which works offline.",
     "extend": "Raise the budget of the search in RUN, and go on with it.",
     "retry": "Evaluate failed candidates of RUN again, all or those of the IDs named, and go on with the search.",
     "verify": "Score the winner of a RUN again, and compare packages, code, weights and data.",

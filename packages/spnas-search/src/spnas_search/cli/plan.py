@@ -18,17 +18,20 @@ from spnas_core.errors import EvaluationError, SpnasError
 from spnas_search.cli.assembling import assembled, search_options
 from spnas_search.cli.reading import Reading
 from spnas_search.planning import Plan, plan_search
+from spnas_search.planning_file import write_plan
 
 
 @click.command()
 @click.argument("strategy", required=False)
 @search_options
 @cache_option
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run to be: its report compares the plan.")
 @click.option("--json", "as_json", is_flag=True, help="Exact numbers, as JSON.")
-def plan(strategy: str | None, *, cache: Path | None, as_json: bool, **given: Any) -> None:
+def plan(strategy: str | None, *, cache: Path | None, out: Path | None, as_json: bool, **given: Any) -> None:
     """Say what a search will take: time, disk and memory, measured on a short probe.
 
-    It takes the options of 'spnas run'. What the search will evaluate is counted with made-up scores.
+    It takes the options of 'spnas run'. What the search will evaluate is counted with made-up scores. With the folder
+    of the run that is planned, the plan is left there, and 'spnas report' says how far off it was.
 
     \b
     Example: spnas plan serial
@@ -40,6 +43,8 @@ def plan(strategy: str | None, *, cache: Path | None, as_json: bool, **given: An
         found = plan_search(values, Reading(console), cache=cache)
     except EvaluationError as error:
         raise SpnasError(str(error)) from error
+    if out is not None:
+        write_plan(found, out)
     if as_json:
         click.echo(to_json(asdict(found), indent=2))
         return

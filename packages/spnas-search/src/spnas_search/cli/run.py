@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from spnas_core.commands.console import make_console
+from spnas_core.commands.log_json import JsonLog, log_json_option
 from spnas_core.commands.parameters import cache_option
 from spnas_core.errors import ConfigError
 from spnas_search.cli.assembling import assembled, search_options
@@ -25,6 +26,7 @@ from spnas_search.settings import read_toml, resolve
 @click.option("--resume", is_flag=True, help="Go on with the run, or the series, in --out.")
 @click.option("--accept-versions", is_flag=True, help="Go on although other versions of the packages are installed.")
 @click.option("--seeds", type=click.IntRange(1), help="Repeat the whole search with that many seeds, then compare.")
+@log_json_option
 def run(
     strategy: str | None,
     *,
@@ -33,6 +35,7 @@ def run(
     accept_versions: bool,
     seeds: int | None,
     cache: Path | None,
+    log_json: JsonLog | None,
     **given: Any,
 ) -> None:
     """Search a backbone with a STRATEGY (serial where none is named).
@@ -48,15 +51,15 @@ def run(
     Example: spnas run parallel --from runs/voc --out runs/voc-rows
     Example: spnas run full --data voc:VOCdevkit/VOC2007
     """
-    console = make_console()
+    console = make_console(stderr=log_json is not None and log_json.is_standard_output)
     if resume:
         folder = out or Path("runs") / (strategy or "serial")
         _check_resuming(strategy, folder, given)
         resuming = {"data": given["data"], "accept_versions": accept_versions}
         if seeds is not None or RunFolder(folder).series.exists():
-            search_all(resume_series(folder, seeds), resuming, cache, console)
+            search_all(resume_series(folder, seeds), resuming, cache, console, log_json)
         else:
-            search_shown(resume_run(folder, Reading(console), cache=cache, **resuming), console)
+            search_shown(resume_run(folder, Reading(console), cache=cache, **resuming), console, log=log_json)
         return
     if accept_versions:
         raise click.UsageError("--accept-versions goes with --resume: a new run begins with what is installed")
@@ -64,12 +67,12 @@ def run(
     settings = resolve(values)
     folder = out or Path("runs") / str(settings.strategy.model_dump()["name"])
     if seeds is None:
-        search_shown(start_run(folder, values, Reading(console), cache=cache), console)
+        search_shown(start_run(folder, values, Reading(console), cache=cache), console, log=log_json)
     else:
         series = start_series(folder, values, seeds)
         for remark in series.remarks:
             console.show(remark)
-        search_all(series, {}, cache, console)
+        search_all(series, {}, cache, console, log_json)
 
 
 def _check_resuming(strategy: str | None, folder: Path, given: Mapping[str, Any]) -> None:

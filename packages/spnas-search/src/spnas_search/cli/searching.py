@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from spnas_core.commands.console import PlainConsole
+from spnas_core.commands.log_json import JsonLog
 from spnas_search.cli.reading import Reading
 from spnas_search.cli.stopping import INTERRUPTED, stopping_like_ctrl_c
 from spnas_search.driver import NoVerdict, Verdict, outcome, run_search
+from spnas_search.monitors import Monitor
+from spnas_search.monitors.json_lines import Both, JsonLines, verdict_json
 from spnas_search.monitors.lines import Lines
 from spnas_search.monitors.live import LiveView
 from spnas_search.monitors.state import SearchState
@@ -18,25 +21,34 @@ from spnas_search.run import Run
 from spnas_search.series import Series
 
 
-def search_all(series: Series, resuming: Mapping[str, Any], cache: Path | None, console: PlainConsole) -> None:
+def search_all(
+    series: Series,
+    resuming: Mapping[str, Any],
+    cache: Path | None,
+    console: PlainConsole,
+    log: JsonLog | None = None,
+) -> None:
     """Run every search of a series to its end, and compare them."""
     found: list[Verdict | NoVerdict] = []
     opened = series.open(Reading(console), cache=cache, **resuming)
     for seed in series.seeds:
         console.rule(f"seed {seed}")
-        found.append(search_shown(next(opened)[1], console, go_on=f"--out {series.folder}"))
+        found.append(search_shown(next(opened)[1], console, f"--out {series.folder}", log))
     console.rule(f"{series.count} searches")
     for part in SeedsSummary(found).parts():
         console.show(part)
 
 
-def search_shown(run: Run, console: PlainConsole, go_on: str | None = None) -> Verdict | NoVerdict:
+def search_shown(
+    run: Run, console: PlainConsole, go_on: str | None = None, log: JsonLog | None = None
+) -> Verdict | NoVerdict:
     """Run a search to its end, show it, and return the verdict, or why there is none.
 
     Args:
         run: that was opened; it is closed in the end.
         console: to show it on.
         go_on: options by which a search that was stopped goes on; by default those of the run.
+        log: takes every event for machines.
     """
     with run:
         strategy = run.settings.strategy.model_dump()["name"]
@@ -46,18 +58,30 @@ def search_shown(run: Run, console: PlainConsole, go_on: str | None = None) -> V
             console.show(remark)
         for note in run.notes:
             console.show(f"data: {note}")
+        if log is not None:
+            settings = {"strategy": strategy, "start": start, "objective": objective, "seed": run.settings.run.seed}
+            log.event("run_started", folder=run.folder, **settings, remarks=run.remarks, notes=run.notes)
         state = SearchState(run.settings.run, run.archive)
         try:
             with stopping_like_ctrl_c():
                 if console.is_terminal:
                     with LiveView(state, console) as view:
-                        run_search(run, view)
+                        run_search(run, _logged(view, run, log))
                 else:
-                    run_search(run, Lines(state, console.show))
+                    run_search(run, _logged(Lines(state, console.show), run, log))
         except KeyboardInterrupt as stop:
             where = go_on or f"--out {run.folder}"
             console.show(f"Stopped. Nothing finished is lost; go on with: spnas run {where} --resume")
+            if log is not None:
+                log.event("run_stopped", folder=run.folder)
             sys.exit(stop.args[0] if stop.args else INTERRUPTED)
         for part in summary(run):
             console.show(part)
-        return outcome(run.archive, run.settings.run)
+        found = outcome(run.archive, run.settings.run)
+        if log is not None:
+            log.event("run_finished", folder=run.folder, **verdict_json(found))
+        return found
+
+
+def _logged(monitor: Monitor, run: Run, log: JsonLog | None) -> Monitor:
+    return monitor if log is None else Both(JsonLines(log, run.archive), monitor)

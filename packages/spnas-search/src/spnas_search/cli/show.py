@@ -1,6 +1,7 @@
 """``spnas show``: a network, drawn stage by stage."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,23 +13,31 @@ from spnas_core.commands.json_text import to_json
 from spnas_core.commands.parameters import IMAGE_SIZE
 from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import amount
+from spnas_core.commands.writing import write_result
 from spnas_core.cost import backbone_cost, row_costs
+from spnas_core.drawing import draw_network
 from spnas_core.encoding import Architecture
+from spnas_core.plugins import plugin_manager
 
 BAR_WIDTH = 30
 
 
 @click.command()
-@click.argument("code")
+@click.argument("code", metavar="CODE|RUN[:ID]")
 @click.option("--image", type=IMAGE_SIZE, default="224x224", show_default=True, help="Input size in pixels.")
+@click.option("--svg", type=click.Path(path_type=Path), help="File to draw the network into, as a figure for a paper.")
 @click.option("--json", "as_json", is_flag=True, help="Exact numbers, as JSON.")
-def show(code: str, image: tuple[int, int], *, as_json: bool) -> None:
-    """Draw the network of an architecture CODE and count what it costs.
+def show(code: str, image: tuple[int, int], *, svg: Path | None, as_json: bool) -> None:
+    """Draw the network of an architecture CODE, or of a run's candidate, and count what it costs.
 
     \b
     Example: spnas show r_111-2111-211111-211 --image 1216x800
+    Example: spnas show runs/serial --svg winner.svg
     """
-    architecture = Architecture.parse(code)
+    candidate = plugin_manager().hook.spnas_resolve_candidate(reference=code)
+    architecture = Architecture.parse(code if candidate is None else candidate.architecture)
+    if svg is not None:
+        write_result(svg, draw_network(architecture, image), "--svg")
     if as_json:
         click.echo(to_json(_counts(architecture, image), indent=2))
         return

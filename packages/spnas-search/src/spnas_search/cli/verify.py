@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -11,17 +12,17 @@ from spnas_core.commands.json_text import to_json
 from spnas_core.commands.parameters import cache_option
 from spnas_search.cli.reading import Reading
 from spnas_search.run.verification import verify_run
+from spnas_search.run.verified import Verified, words, write_verified
 from spnas_search.starting_points import split_reference
-
-WORDS = {True: "holds", False: "DIFFERS", None: "unknown"}
 
 
 @click.command()
 @click.argument("run", metavar="RUN[:ID]")
 @click.option("--data", help="Where the data lies now.  [default: the run's]")
 @cache_option
+@click.option("--keep", is_flag=True, help="Leave what was found in the run's folder: its report shows it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per part.")
-def verify(run: str, *, data: str | None, cache: Path | None, as_json: bool) -> None:
+def verify(run: str, *, data: str | None, cache: Path | None, keep: bool, as_json: bool) -> None:
     """Score the winner of a RUN again, and compare packages, code, weights and data with what it was scored with.
 
     The score may differ by twice the run's noise. Ends with exit code 1 where something differs.
@@ -30,12 +31,14 @@ def verify(run: str, *, data: str | None, cache: Path | None, as_json: bool) -> 
     Example: spnas verify runs/serial
     """
     folder, candidate = split_reference(run)
-    console, differs = make_console(), False
+    console, findings = make_console(), []
     for finding in verify_run(folder, candidate, Reading(make_console(stderr=True)), data=data, cache=cache):
-        differs |= finding.holds is False
+        findings.append(finding)
         if as_json:
             click.echo(to_json(asdict(finding)))
         else:
-            console.show(f"{finding.part}: {WORDS[finding.holds]}: {finding.found}")
-    if differs:
+            console.show(f"{finding.part}: {words(finding)}: {finding.found}")
+    if keep:
+        write_verified(Verified(f"{datetime.now().astimezone():%Y-%m-%d %H:%M}", tuple(findings)), folder)
+    if any(finding.holds is False for finding in findings):
         sys.exit(1)

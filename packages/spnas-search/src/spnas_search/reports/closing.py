@@ -9,7 +9,7 @@ from rich.console import RenderableType
 
 from spnas_search.archive import Archive, Candidate
 from spnas_search.driver.rounds import why_ended
-from spnas_search.driver.verdict import Column, Verdict, outcome
+from spnas_search.driver.verdict import Column, NoVerdict, Verdict, outcome
 from spnas_search.monitors.wording import duration, number
 from spnas_search.reports.tables import pareto_table
 from spnas_search.reports.verdicts import verdict_tables
@@ -37,25 +37,40 @@ def summary(run: Run) -> Iterator[RenderableType]:
     yield pareto_table(archive)
     if without := unranked(archive):
         yield without
-    yield from _screen(archive)
-    yield from _finalists(archive)
+    yield from screen_sentences(archive)
+    yield from finalist_sentences(archive)
     found = outcome(archive, settings)
     if isinstance(found, Verdict):
         yield from verdict_tables(found, archive.objective.name, phase_names(settings.strategy))
-        for column in found.columns:
-            yield sentence(column, archive.objective.name)
-        if found.searched is not None:
-            of_start, of_winner = map(number, found.searched)
-            yield (
-                f"The weights that the search has left, on {found.tested_on}: winner {of_winner}, start {of_start} "
-                f"{archive.objective.name}; that is what the search saw of these weights, not the architectures' merit."
-            )
-        if found.missing:
-            yield f"The verdict is incomplete: {'; '.join(found.missing)}."
-    else:
-        yield found.reason
+    yield from verdict_sentences(archive, found)
+    yield from winner_sentences(archive)
     winner = archive.winner or archive.start
     trained = archive.trained_winner or archive.trained(winner)
+    weights = f"weights/{trained.id}.safetensors (the winner's weights)"
+    yield f"Everything is in {run.folder}: run.toml, archive.db, {weights}."
+    yield f"Next: spnas show {winner.architecture}   or   spnas candidates {run.folder} --pareto"
+
+
+def verdict_sentences(archive: Archive, found: Verdict | NoVerdict) -> Iterator[str]:
+    """Say what the trainings of a verdict show, and what they lack; or why there is none."""
+    if isinstance(found, NoVerdict):
+        yield found.reason
+        return
+    for column in found.columns:
+        yield sentence(column, archive.objective.name)
+    if found.searched is not None:
+        of_start, of_winner = map(number, found.searched)
+        yield (
+            f"The weights that the search has left, on {found.tested_on}: winner {of_winner}, start {of_start} "
+            f"{archive.objective.name}; that is what the search saw of these weights, not the architectures' merit."
+        )
+    if found.missing:
+        yield f"The verdict is incomplete: {'; '.join(found.missing)}."
+
+
+def winner_sentences(archive: Archive) -> Iterator[str]:
+    """Say how the winner was trained for use, where it was, and what its rows add."""
+    trained = archive.trained_winner or archive.trained(archive.winner or archive.start)
     if trained.kind == "trained":
         whence = "from fresh weights" if trained.parent is None else "from the weights that the search has left"
         score = number(trained.metrics[archive.objective.name])
@@ -64,9 +79,6 @@ def summary(run: Run) -> Iterator[RenderableType]:
             f"{score} {archive.objective.name} on {archive.test_images}."
         )
     yield from _fusions(trained)
-    weights = f"weights/{trained.id}.safetensors (the winner's weights)"
-    yield f"Everything is in {run.folder}: run.toml, archive.db, {weights}."
-    yield f"Next: spnas show {winner.architecture}   or   spnas candidates {run.folder} --pareto"
 
 
 def _fusions(winner: Candidate) -> Iterator[str]:
@@ -77,7 +89,7 @@ def _fusions(winner: Candidate) -> Iterator[str]:
         yield f"How much the winner's rows add (mean scale of their fusions' norms, 0 before training): {shown}."
 
 
-def _screen(archive: Archive) -> Iterator[str]:
+def screen_sentences(archive: Archive) -> Iterator[str]:
     """Say how well the screen has ranked the children that it let through, by their scores at equal age."""
     chosen = [
         child
@@ -107,7 +119,7 @@ def _comparable(child: Candidate) -> tuple[object, ...]:
     return child.age, child.fidelity.image_size, child.fidelity.share
 
 
-def _finalists(archive: Archive) -> Iterator[str]:
+def finalist_sentences(archive: Archive) -> Iterator[str]:
     """Say what scoring the finalists again has changed."""
     finalists, winner = archive.finalists, archive.winner
     if not finalists or winner is None:

@@ -18,12 +18,16 @@ def candidate_lines(archive: Archive, candidates: Iterable[Candidate]) -> Iterat
     Leads, with their standard errors, are improvements over the start, so positive is better whatever the objective is;
     merits are in its own direction. ``=`` marks what is as good as the best as far as can be told.
     """
-    columns = (
+    return format_columns(candidate_columns(archive), (candidate_cells(archive, candidate) for candidate in candidates))
+
+
+def candidate_columns(archive: Archive) -> tuple[Column, ...]:
+    """What is listed of candidates; see ``candidate_lines``."""
+    return (
         *(*numbers("id"), Column("kind"), *numbers("parent"), Column("architecture"), Column("morphisms")),
         *numbers("inherited", archive.objective.name, "gain", "lead", "merit", "mult-adds", "params", "age", "time"),
         Column("status"),
     )
-    return format_columns(columns, (_cells(archive, candidate) for candidate in candidates))
 
 
 def split_lines(archive: Archive, candidates: Iterable[Candidate]) -> Iterator[str]:
@@ -33,7 +37,8 @@ def split_lines(archive: Archive, candidates: Iterable[Candidate]) -> Iterator[s
         yield f"Scores of {' and '.join(tested)} are of the {archive.test_images}."
 
 
-def _cells(archive: Archive, candidate: Candidate) -> tuple[str, ...]:
+def candidate_cells(archive: Archive, candidate: Candidate) -> tuple[str, ...]:
+    """Return a cell for each of ``candidate_columns``."""
     percent, metrics, cost = candidate.receipt.get("inherited_percent"), candidate.metrics, candidate.cost
     place = archive.place(candidate)
     return (
@@ -45,7 +50,7 @@ def _cells(archive: Archive, candidate: Candidate) -> tuple[str, ...]:
         f"{percent:.1f} %" if isinstance(percent, float) else "",
         number(metrics.get(archive.objective.name)),
         number(archive.gain(candidate), signed=True),
-        _lead(place),
+        lead_of(place),
         number(in_own_direction(archive, None if place is None else place.merit)),
         amount(cost.get("multiply_adds")),
         amount(cost.get("parameters")),
@@ -55,7 +60,7 @@ def _cells(archive: Archive, candidate: Candidate) -> tuple[str, ...]:
     )
 
 
-def _lead(place: Place | None) -> str:
+def lead_of(place: Place | None) -> str:
     """Show a lead with its standard error, and ``=`` where the candidate and the best are tied."""
     return number(None) if place is None else with_error(place.lead, place.error) + (" =" if place.is_tied else "")
 
@@ -104,22 +109,35 @@ def candidate_json(archive: Archive, candidate: Candidate) -> dict[str, object]:
 
 def pareto_table(archive: Archive) -> Table:
     """The candidates that no other beats in merit and what is weighed against it, cheapest first."""
-    others = [one for one in archive.tradeoffs if one.name not in {"multiply_adds", "parameters"}]
-    shown = numbers("merit", "lead", "mult-adds", "params", *(one.name for one in others))
-    columns = *numbers("id"), Column("architecture"), *shown
     weighed = ", ".join(one.name.replace("_", "-") for one in archive.tradeoffs)
-    table = make_table(columns, title=f"Pareto front: merit against {weighed}")
+    table = make_table(pareto_columns(archive), title=f"Pareto front: merit against {weighed}")
     for candidate in archive.pareto():
-        table.add_row(
-            str(candidate.id),
-            str(candidate.architecture),
-            number(merit_of(archive, candidate)),
-            _lead(archive.place(candidate)),
-            amount(candidate.cost.get("multiply_adds")),
-            amount(candidate.cost.get("parameters")),
-            *(_weighed(archive, candidate, one) for one in others),
-        )
+        table.add_row(*pareto_cells(archive, candidate))
     return table
+
+
+def pareto_columns(archive: Archive) -> tuple[Column, ...]:
+    """What is listed of the Pareto front."""
+    shown = numbers("merit", "lead", "mult-adds", "params", *(one.name for one in _others(archive)))
+    return *numbers("id"), Column("architecture"), *shown
+
+
+def pareto_cells(archive: Archive, candidate: Candidate) -> tuple[str, ...]:
+    """Return a cell for each of ``pareto_columns``."""
+    return (
+        str(candidate.id),
+        str(candidate.architecture),
+        number(merit_of(archive, candidate)),
+        lead_of(archive.place(candidate)),
+        amount(candidate.cost.get("multiply_adds")),
+        amount(candidate.cost.get("parameters")),
+        *(_weighed(archive, candidate, one) for one in _others(archive)),
+    )
+
+
+def _others(archive: Archive) -> list[Tradeoff]:
+    """What is weighed beside the costs that are listed anyway."""
+    return [one for one in archive.tradeoffs if one.name not in {"multiply_adds", "parameters"}]
 
 
 def _weighed(archive: Archive, candidate: Candidate, tradeoff: Tradeoff) -> str:

@@ -1,6 +1,7 @@
 """Tables of a verdict: what was trained alike, side by side."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 from rich.table import Table
@@ -15,6 +16,21 @@ from spnas_search.monitors.wording import amount, number
 from spnas_search.statistics import Interval
 
 
+@dataclass(frozen=True)
+class Trainings:
+    """What was trained alike, as a table.
+
+    Attributes:
+        title: how, and what it was tested on.
+        columns: of the table.
+        rows: a cell per column each.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
 def verdict_tables(verdict: Verdict, objective: str, phases: Sequence[str] = ("winner",)) -> Iterator[Table]:
     """Winner beside start, and what stands between, trained and tested alike: a table per way of training.
 
@@ -23,11 +39,20 @@ def verdict_tables(verdict: Verdict, objective: str, phases: Sequence[str] = ("w
         objective: its metric.
         phases: names of the search's strategies.
     """
+    for trained in verdict_rows(verdict, objective, phases):
+        table = make_table(trained.columns, title=trained.title)
+        for row in trained.rows:
+            table.add_row(*row)
+        yield table
+
+
+def verdict_rows(verdict: Verdict, objective: str, phases: Sequence[str] = ("winner",)) -> Iterator[Trainings]:
+    """The same, wherever it is shown; see ``verdict_tables``."""
     for column in verdict.columns:
-        yield _column_table(verdict, column, objective, phases)
+        yield _trainings(verdict, column, objective, phases)
 
 
-def _column_table(verdict: Verdict, column: Trained, objective: str, phases: Sequence[str]) -> Table:
+def _trainings(verdict: Verdict, column: Trained, objective: str, phases: Sequence[str]) -> Trainings:
     counts = sorted({len(column.start), len(column.winner)})
     often = f"{counts[0]} times" if len(counts) == 1 else f"{counts[0]} and {counts[1]} times"
     how = "trained from scratch" if not column.paired else "trained on from fresh warm starts"
@@ -36,17 +61,11 @@ def _column_table(verdict: Verdict, column: Trained, objective: str, phases: Seq
     rows = [("start", verdict.start, column.start)]
     rows += [(_milestone(verdict, candidate, phases), candidate, scores) for candidate, scores in found]
     names = "Winner and start" if not column.between else "What the search has found, step by step"
-    table = make_table(
-        (
-            Column(""),
-            Column("architecture"),
-            *numbers(objective, "gain", "95 % interval", "per training", "mult-adds", "params"),
-        ),
-        title=f"{names}, {how} for {column.epochs} epochs, {often}, on {verdict.tested_on}",
-    )
+    shown = numbers(objective, "gain", "95 % interval", "per training", "mult-adds", "params")
+    cells = []
     for name, candidate, scores in rows:
         gain = column.gain_of(scores) if candidate is not verdict.start else None
-        table.add_row(
+        row = (
             name,
             str(candidate.architecture),
             number(fmean(scores)),
@@ -56,7 +75,9 @@ def _column_table(verdict: Verdict, column: Trained, objective: str, phases: Seq
             amount(candidate.cost.get("multiply_adds")) + _ratio(candidate, verdict.start),
             amount(candidate.cost.get("parameters")),
         )
-    return table
+        cells.append(row)
+    title = f"{names}, {how} for {column.epochs} epochs, {often}, on {verdict.tested_on}"
+    return Trainings(title, (Column(""), Column("architecture"), *shown), tuple(cells))
 
 
 def _milestone(verdict: Verdict, candidate: Candidate, phases: Sequence[str]) -> str:

@@ -83,7 +83,7 @@ def _overview(folder: Path, archive: Archive) -> Overview:
     merit = None if winner is None else archive.merit(winner)
     return Overview(
         folder,
-        _state(folder, archive, ended),
+        state_of(folder, archive),
         str(settings.get("strategy", {}).get("name", "")),
         str(settings.get("task", {}).get("data", "")),
         sum(child.status != "proposed" for child in archive.of_kind("child")),
@@ -97,7 +97,9 @@ def _overview(folder: Path, archive: Archive) -> Overview:
     )
 
 
-def _state(folder: Path, archive: Archive, ended: str | None) -> State:
+def state_of(folder: Path, archive: Archive) -> State:
+    """Say whether a run goes on, was stopped, or has come to its end."""
     if is_held(folder):
         return "running"
+    ended = archive.recall(ENDED)
     return "ended" if ended is not None and not archive.pending() else "stopped"

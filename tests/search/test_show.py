@@ -1,0 +1,23 @@
+"""A network as a figure, by the command."""
+
+from xml.etree import ElementTree as ET
+
+from commands import NULL, budget, done, refused, rows
+
+
+def label(file):
+    return ET.parse(file).getroot().get("aria-label")
+
+
+def test_show_draws_a_figure_of_a_code_and_of_a_candidate(tmp_path):
+    figure, run = tmp_path / "figure.svg", tmp_path / "run"
+    done("show", "b@8_11-21", "--image", "64x64", "--svg", figure)
+    assert label(figure) == "network b@8_11-21"
+    done("run", "serial", *NULL, *budget(2), "--out", run)
+    done("show", f"{run}:6", "--svg", figure)
+    assert label(figure) == f"network {rows(run)[6]['architecture']}"
+    assert "there is no candidate 99" in refused("show", f"{run}:99")
+    nowhere = tmp_path / "nowhere" / "figure.svg"
+    assert refused("show", "b_11", "--svg", nowhere) == (
+        f"error: {nowhere} cannot be written: No such file or directory; name another file by --svg"
+    )
