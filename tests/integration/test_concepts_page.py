@@ -3,7 +3,8 @@
 import re
 
 import pytest
-from documents import read
+from commands import done
+from documents import ROOT, blocks, read, typed
 
 from spnas_core import Architecture
 from spnas_core.morphisms import morphism, morphisms
@@ -33,3 +34,15 @@ def test_promises_are_those_of_the_morphisms():
         assert promise == (0.0 if name == "add-stage" else float(words))
     for name in ("swap", "narrow"):
         assert all(one.promise is None for one in morphism(name).options(START))
+
+
+DRAWINGS = [
+    one.words[1:] for block in blocks("docs/concepts.md") if block.language == "console" for one in typed(block)
+]
+
+
+@pytest.mark.parametrize("words", [words for words in DRAWINGS if "--svg" in words], ids=lambda words: words[-1])
+def test_pictures_are_what_the_commands_draw(words, tmp_path):
+    picture = words[-1]
+    done(*words[:-1], tmp_path / picture)
+    assert (ROOT / "docs" / "images" / picture).read_text() == (tmp_path / picture).read_text()

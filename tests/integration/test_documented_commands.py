@@ -31,7 +31,11 @@ ELSEWHERE = {
 }
 """Commands that are not typed here, by their first words, and who sees to them."""
 
-PYTHON_ELSEWHERE = {"docs/plugins.md": "test_plugins_page.py", "docs/metrics.md": "../detect/test_lamr.py"}
+PYTHON_ELSEWHERE = {
+    "docs/interop.md": "test_interop_page.py",
+    "docs/metrics.md": "../detect/test_lamr.py",
+    "docs/plugins.md": "test_plugins_page.py",
+}
 LONG = {"run", "plan", "train", "compare", "study signal", "extend", "export"}
 SESSIONS = set(re.findall(r"^@nox\.session\ndef (\w+)", (ROOT / "noxfile.py").read_text(), re.MULTILINE))
 
@@ -88,6 +92,7 @@ def test_a_block_is_of_a_language_that_is_tested(block):
 
 @pytest.mark.parametrize("page", sorted({block.page for block in BLOCKS if block.language == "console"}))
 def test_commands_of_a_page_typed_one_after_the_other_do_what_is_shown(page, place, stock, install, monkeypatch):
+    stock.put_trainings(read(page), place)
     for block in blocks(page):
         for one in typed(block) if block.language == "console" else ():
             if sees_to(one.text):
