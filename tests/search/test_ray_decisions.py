@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import re
+from pathlib import Path
 
 import pytest
 
@@ -111,3 +113,16 @@ def test_what_killed_runs_have_left_on_a_node_goes_when_the_next_one_comes(tmp_p
         assert {path.name for path in folder.run.iterdir()} == {"weights", "lock"}
     finally:
         os.close(held)
+
+
+def test_the_page_on_clusters_has_every_setting_with_its_default():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "cluster.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", page, re.MULTILINE))
+    fields = {name: field.default for name, field in settings.RaySettings.model_fields.items() if name != "name"}
+    assert rows.pop("node_folder") == "`/tmp/spnas-UID`"
+    assert fields.pop("node_folder") is None
+    said = {"none": None}
+    assert {name: said.get(text, text.strip("`")) for name, text in rows.items()} == {
+        name: default if default is None else f"{default:g}" if isinstance(default, float) else str(default)
+        for name, default in fields.items()
+    }
