@@ -3,7 +3,8 @@
 ``cuda`` compiles them for CUDA, ``emulate`` runs what it compiles on the CPU, ``gpu`` builds, tests and times it where
 there is a card, ``resources`` prints what it costs there; ``torches`` tests one build under the oldest and the newest
 torch, ``sanitize`` feeds hostile input under sanitizers, ``aarch64`` runs inner loops on another kind of processor.
-``processors`` runs the tests as other machines would, ``wheels`` builds what is published and uses it.
+``processors`` runs the tests as other machines would, ``wheels`` builds what is published and uses it, ``docs`` makes a
+site of the documentation.
 """
 
 import os
@@ -20,7 +21,7 @@ nox.options.reuse_existing_virtualenvs = True
 
 ROOT = Path(__file__).parent
 PACKAGES = ["csrc", *(f"packages/spnas-{name}" for name in ("core", "detect", "search"))]
-CODE = ["csrc", "packages", "tests", "benchmarks", "examples", "noxfile.py"]
+CODE = ["csrc", "packages", "tests", "benchmarks", "examples", "docs/conf.py", "docs/making", "noxfile.py"]
 
 
 def install(session: nox.Session) -> None:
@@ -106,6 +107,16 @@ def types(session: nox.Session) -> None:
     """Check types with mypy, strictly."""
     install(session)
     session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Make a site of docs/ in site/, the reference from docstrings and ``--help``; warnings are errors."""
+    install(session)
+    session.install("-r", "requirements-docs.txt")
+    shutil.rmtree(ROOT / "site", ignore_errors=True)
+    session.run("python", "-m", "sphinx", "--fail-on-warning", "-q", "docs", "site", *session.posargs)
+    session.log(f"open {ROOT / 'site' / 'index.html'}")
 
 
 @nox.session

@@ -97,7 +97,7 @@ class Backbone(nn.Module):
         return features
 
     def fusion_scales(self) -> dict[str, float]:
-        """Return the mean |γ| of each fusion's norm, by its unit: how much a row adds, 0 at first."""
+        """Return the mean ``|γ|`` of each fusion's norm, by its unit: how much a row adds, 0 at first."""
         return {
             str(Unit("fusion", (stage, row))): float(fusion.bn.weight.detach().abs().mean())
             for stage, row, fusion in self._fusions()

@@ -1,4 +1,4 @@
-"""The example of docs/search.md, computed."""
+"""The example of docs/method.md, computed."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 
 from spnas_search.ranking import PredictedMerit, Scores
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "search.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "method.md"
 
 
 def test_the_example_by_hand_is_what_the_rule_computes(monkeypatch):
