@@ -25,13 +25,18 @@ ELSEWHERE = {
     "source": "enters it",
     "python3 -m pip install": "nox -s wheels installs, in an empty environment",
     "pip install": "the same",
+    "ray": "tests/search/test_ray.py",
     "pytest": "tests/integration/test_example_plugin.py",
     "echo": "tests/integration/test_completion.py",
     "_SPNAS_COMPLETE=fish_source": "tests/integration/test_completion.py",
 }
 """Commands that are not typed here, by their first words, and who sees to them."""
 
-PYTHON_ELSEWHERE = {"docs/plugins.md": "test_plugins_page.py", "docs/metrics.md": "../detect/test_lamr.py"}
+PYTHON_ELSEWHERE = {
+    "docs/plugins.md": "test_plugins_page.py",
+    "docs/interop.md": "test_interop_page.py",
+    "docs/metrics.md": "../detect/test_lamr.py",
+}
 LONG = {"run", "plan", "train", "compare", "study signal", "extend", "export"}
 SESSIONS = set(re.findall(r"^@nox\.session\ndef (\w+)", (ROOT / "noxfile.py").read_text(), re.MULTILINE))
 

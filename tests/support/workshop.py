@@ -18,6 +18,7 @@ TINY = {"neck_channels": 8, "head_channels": 16, "rpn_proposals": 20, "rpn_sampl
 LINKS = {"PATH/TO/VOC": "voc", "PATH/TO/BCCD": "voc", "NEW/PLACE": "voc", "PATH/TO/COCO": "coco", "COCO": "coco"}
 WEIGHTS = ("resnet50.pth", "resnext50_32x4d.pth", "fasterrcnn.pth")
 RUNS = ("mine", "serial", "first")
+TRAININGS = ("street",)
 
 
 class Begun(Exception):  # noqa: N818 - nothing is wrong
@@ -53,6 +54,9 @@ class Stock:
         (place / "rcnn.toml").write_text(settings[0], encoding="utf-8")
         for name in RUNS:
             shutil.copytree(self.folder / "run", place / "runs" / name)
+        for name in TRAININGS:
+            shutil.copytree(self.folder / "training", place / "trainings" / name)
+        (place / "street.jpg").symlink_to(next((self.folder / "voc" / "JPEGImages").iterdir()))
 
     def made_small(self, words: list[str]) -> list[str]:
         """Name the child that there is, and take one process where several are shown."""
@@ -107,4 +111,5 @@ def stop_at_work(stock: Stock, patch: pytest.MonkeyPatch) -> None:
     patch.setattr("spnas_search.cli.extend.extend_budget", begin(None, 0, None))
     patch.setattr("spnas_detect.commands.train.train", begin("training", 0, 1))
     patch.setattr("spnas_detect.commands.compare.run_comparison", begin(None, 0, None))
-    patch.setattr("spnas_detect.commands.export.exportable_backbone", begin(None, 0, None))
+    for part in ("exportable_backbone", "exportable_detector"):
+        patch.setattr(f"spnas_detect.commands.export.{part}", begin(None, 0, None))
