@@ -33,6 +33,8 @@ NAMES = (
     "loader",
     "startup",
     "scaling",
+    "cluster",
+    "many_workers",
 )
 WHERE_NAMED = ("photographs", "rows", "gpu")  # they need --data, --run, or a GPU
 DOCS = Path(__file__).resolve().parent.parent / "docs"

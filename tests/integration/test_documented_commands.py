@@ -25,6 +25,7 @@ ELSEWHERE = {
     "source": "enters it",
     "python3 -m pip install": "nox -s wheels installs, in an empty environment",
     "pip install": "the same",
+    "ray": "tests/search/test_ray.py",
     "pytest": "tests/integration/test_example_plugin.py",
     "echo": "tests/integration/test_completion.py",
     "_SPNAS_COMPLETE=fish_source": "tests/integration/test_completion.py",
@@ -32,9 +33,9 @@ ELSEWHERE = {
 """Commands that are not typed here, by their first words, and who sees to them."""
 
 PYTHON_ELSEWHERE = {
+    "docs/plugins.md": "test_plugins_page.py",
     "docs/interop.md": "test_interop_page.py",
     "docs/metrics.md": "../detect/test_lamr.py",
-    "docs/plugins.md": "test_plugins_page.py",
 }
 LONG = {"run", "plan", "train", "compare", "study signal", "extend", "export"}
 SESSIONS = set(re.findall(r"^@nox\.session\ndef (\w+)", (ROOT / "noxfile.py").read_text(), re.MULTILINE))
@@ -92,7 +93,6 @@ def test_a_block_is_of_a_language_that_is_tested(block):
 
 @pytest.mark.parametrize("page", sorted({block.page for block in BLOCKS if block.language == "console"}))
 def test_commands_of_a_page_typed_one_after_the_other_do_what_is_shown(page, place, stock, install, monkeypatch):
-    stock.put_trainings(read(page), place)
     for block in blocks(page):
         for one in typed(block) if block.language == "console" else ():
             if sees_to(one.text):

@@ -19,7 +19,7 @@ from spnas_search.cli.main import commands
 
 IMAGES = ("torchvision", "PIL", "spnas_detect.data", "spnas_detect.task", "pycocotools", "hotcoco", "matplotlib")
 SCIPY = ("scipy.stats",)
-QUICK = ("torch", "numpy", "pydantic", "rich", "scipy", *IMAGES)
+QUICK = ("torch", "numpy", "pydantic", "ray", "rich", "scipy", *IMAGES)
 COMPLETION = {"_SPNAS_COMPLETE": "bash_complete", "COMP_WORDS": "spnas ca", "COMP_CWORD": "1"}
 LAZY = (spnas_core, spnas_detect, spnas_search, spnas_search.reports)
 

@@ -1,11 +1,13 @@
 """Tasks that worker processes unpickle: those import what lies here, and no test module."""
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from waiting import wait_until
 
+from spnas_core.errors import DataError
 from spnas_core.tasks import Evaluation
 from spnas_search.testing import NullTask
 
@@ -20,3 +22,25 @@ class Devices(NullTask):
         (self.meeting / str(request.candidate)).touch()
         assert wait_until(lambda: len(list(self.meeting.iterdir())) >= 3)
         return Evaluation({"device": float(os.environ["CUDA_VISIBLE_DEVICES"])}, {})
+
+
+@dataclass(frozen=True)
+class PreparedElsewhere(NullTask):
+    """Has been prepared on another machine; takes a while to be prepared here, and says so."""
+
+    place: Path | None = None
+    fails: bool = False
+    fingerprint: str = "the same"
+
+    def is_prepared_here(self):
+        return self.place is not None
+
+    def prepare(self, cache, report):
+        if self.fails:
+            raise DataError("no images")
+        with (cache / "prepared").open("a") as file:
+            file.write("once\n")
+        time.sleep(0.3)
+        object.__setattr__(self, "place", cache)
+        report("images", 1, 1)
+        return ()

@@ -1,6 +1,5 @@
 """A folder in which the documentation's commands can be typed: what they name is there, and small."""
 
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ LINKS = {"PATH/TO/VOC": "voc", "PATH/TO/BCCD": "voc", "NEW/PLACE": "voc", "PATH/
 WEIGHTS = ("resnet50.pth", "resnext50_32x4d.pth", "fasterrcnn.pth")
 FEW = {"train": 8, "validation": 4, "test": 4}
 RUNS = ("mine", "serial", "first")
+TRAININGS = ("street",)
 
 
 class Begun(Exception):  # noqa: N818 - nothing is wrong
@@ -48,7 +48,6 @@ class Stock:
             (place / link).parent.mkdir(exist_ok=True)
             (place / link).symlink_to(self.folder / target)
         shutil.copytree(self.folder / "voc" / "JPEGImages", place / "photos")
-        shutil.copy(next((place / "photos").iterdir()), place / "street.jpg")
         (place / "examples").symlink_to(ROOT / "examples")
         for name in WEIGHTS:
             (place / name).touch()
@@ -56,18 +55,15 @@ class Stock:
         (place / "rcnn.toml").write_text(settings[0], encoding="utf-8")
         for name in RUNS:
             shutil.copytree(self.folder / "run", place / "runs" / name)
+        for name in TRAININGS:
+            shutil.copytree(self.folder / "training", place / "trainings" / name)
+        (place / "street.jpg").symlink_to(next((self.folder / "voc" / "JPEGImages").iterdir()))
 
     def made_small(self, words: list[str]) -> list[str]:
         """Name the child that there is, take one process where several are shown, and few generated images."""
         few = [f"--data-option={split}={count}" for split, count in FEW.items()] if "convert" in words else []
         one = [word.replace("runs/mine:7", f"runs/mine:{self.child}") for word in words]
         return ["1" if before == "--devices" else word for before, word in zip(["", *one], one, strict=False)] + few
-
-    def put_trainings(self, page: str, place: Path) -> None:
-        """Put the trainings that a page names before it has one trained."""
-        for name in set(re.findall(r"trainings/(\w+)", page)):
-            if not page[: page.index(f"trainings/{name}")].endswith("--out "):
-                self.put("training", place / "trainings" / name)
 
     def put(self, name: str, place: Path) -> None:
         """Put a finished search or training where a command would have made one."""
@@ -117,5 +113,5 @@ def stop_at_work(stock: Stock, patch: pytest.MonkeyPatch) -> None:
     patch.setattr("spnas_search.cli.extend.extend_budget", begin(None, 0, None))
     patch.setattr("spnas_detect.commands.train.train", begin("training", 0, 1))
     patch.setattr("spnas_detect.commands.compare.run_comparison", begin(None, 0, None))
-    for part in ("backbone", "detector"):
-        patch.setattr(f"spnas_detect.commands.export.exportable_{part}", begin(None, 0, None))
+    for part in ("exportable_backbone", "exportable_detector"):
+        patch.setattr(f"spnas_detect.commands.export.{part}", begin(None, 0, None))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
-from spnas_core.errors import ConfigError, EvaluationError
+from spnas_core.errors import ConfigError, DataError, EvaluationError
 from spnas_core.inheritance import Receipt, calibrate_pass_through, materialise, output_change
 from spnas_core.interchange.initial_weights import InitialWeights
 from spnas_core.morphisms import Rewrite, identity
@@ -105,6 +105,16 @@ class DetectionTask:
         self._cache, self._root, self._content = cached.folder, cached.root, cached.content
         self._tests_on_validation = cached.tests_on_validation
         return data_notes(self.settings, cached)
+
+    def is_prepared_here(self) -> bool:
+        """Whether the cache lies on this machine, too, with the content that ``prepare`` has seen."""
+        if self._cache is None:
+            return False
+        try:
+            cached = open_cache(self._cache, self._root)
+        except DataError:
+            return False
+        return cached.content == self._content and (cached.mode != "none" or cached.root.is_dir())
 
     def check_pretraining(self) -> tuple[str, ...]:
         """Find what a backbone would be reignited on; no image is decoded.

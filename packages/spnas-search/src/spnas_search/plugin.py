@@ -78,14 +78,18 @@ def spnas_register_presets(register: Register) -> None:
 
 @hookimpl
 def spnas_register_executors(register: Register) -> None:
-    """In this process, or in worker processes."""
+    """In this process, in worker processes, or on a cluster."""
     from spnas_search.executors import ExecutorPlugin
     from spnas_search.executors.inline import InlineExecutor
     from spnas_search.executors.processes import ProcessExecutor
+    from spnas_search.executors.ray.executor import RayExecutor
+    from spnas_search.executors.ray.settings import RaySettings, ray_slots, why_untestable
 
     inline = ExecutorPlugin("in this process, one after the other", InlineExecutor, most_workers=1, can_time_out=False)
     register("inline", inline)
     register("processes", ExecutorPlugin("in worker processes of this machine", ProcessExecutor))
+    on_nodes = "on the nodes of a Ray cluster (extra ray)"
+    register("ray", ExecutorPlugin(on_nodes, RayExecutor, RaySettings, slots=ray_slots, untestable=why_untestable))
 
 
 @hookimpl

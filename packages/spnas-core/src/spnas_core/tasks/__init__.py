@@ -16,6 +16,7 @@ from spnas_core.tasks.protocols import (
     check_pretraining,
     check_start,
     data_fingerprint,
+    is_prepared_here,
     pretrains,
     test_images,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "check_pretraining",
     "check_start",
     "data_fingerprint",
+    "is_prepared_here",
     "pretrains",
     "test_images",
 ]

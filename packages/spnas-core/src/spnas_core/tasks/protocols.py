@@ -236,6 +236,19 @@ def data_fingerprint(task: Task) -> str:
     return str(getattr(task, "fingerprint", ""))
 
 
+def is_prepared_here(task: Task) -> bool:
+    """Whether a prepared task finds what ``prepare`` has made, on whichever machine this process runs.
+
+    A task that keeps files has a method ``is_prepared_here``. Where it says no, an executor whose workers are elsewhere
+    calls ``prepare`` there, once per machine.
+
+    Returns:
+        True where the task has no such method.
+    """
+    check = getattr(task, "is_prepared_here", None)
+    return True if check is None else bool(check())
+
+
 def test_images(task: Task) -> str:
     """Return what results call the images of a prepared task's split ``test``.
 

@@ -115,6 +115,10 @@ class ExecutorPlugin:
         settings: pydantic model of the ``[executor]`` table, derived from ``ExecutorSettings``.
         most_workers: evaluations at a time that it can do; None for no bound.
         can_time_out: whether it can end an evaluation; settings with a time-out are refused otherwise.
+        slots: says how many evaluations run at a time and with how many threads each, called as
+            ``slots(settings, side_by_side)`` before any data is read, the second being how many there are, or None; it
+            may refuse by a ConfigError. None shares this machine's cores.
+        untestable: says why its suite cannot run here; None where it always can.
     """
 
     summary: str
@@ -122,3 +126,5 @@ class ExecutorPlugin:
     settings: type[ExecutorSettings] = ExecutorSettings
     most_workers: int | None = None
     can_time_out: bool = True
+    slots: Callable[[Any, int | None], tuple[int, int]] | None = None
+    untestable: Callable[[], str | None] | None = None

@@ -6,13 +6,14 @@ from collections import deque
 from collections.abc import Iterator
 from multiprocessing.connection import wait
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from spnas_core.errors import ConfigError, SpnasError
+from spnas_core.errors import ConfigError
 from spnas_core.tasks import EvaluationRequest, Report, Task
 from spnas_search.executors._base import CANCELLED, Outcome
 from spnas_search.executors.devices import visible_devices
 from spnas_search.executors.evaluation import reason_of
+from spnas_search.executors.mistakes import same_mistake
 from spnas_search.executors.settings import ExecutorSettings
 from spnas_search.executors.worker_process import WorkerProcess
 
@@ -198,7 +199,7 @@ class ProcessExecutor:
             case "progress":
                 self._report(payload)
             case "mistake":
-                raise _same_mistake(*payload)
+                raise same_mistake(*payload)
             case _:
                 worker.request = None
                 self._answers.append(payload)
@@ -231,11 +232,3 @@ class ProcessExecutor:
         self._answers.clear()
         while self._staff:
             self._staff.pop().kill()
-
-
-def _same_mistake(kind: type[Any], message: str) -> SpnasError:
-    try:
-        error = kind(message)
-    except TypeError:  # a type of a plugin whose constructor takes something else
-        return SpnasError(message)
-    return error if isinstance(error, SpnasError) else SpnasError(message)

@@ -41,6 +41,9 @@ def share_cores(settings: ExecutorSettings, side_by_side: int | None = None) -> 
     import torch
 
     plugin = executor_plugin(settings.name)
+    if plugin.slots is not None:
+        workers, threads = plugin.slots(settings, side_by_side)
+        return Resources(workers, workers * threads)
     cores = len(os.sched_getaffinity(0)) if settings.cores == "auto" else settings.cores
     devices = torch.cuda.device_count()
     if settings.timeout is not None and not plugin.can_time_out:

@@ -16,7 +16,6 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection
-from typing import Any
 
 import torch
 
@@ -25,6 +24,7 @@ from spnas_core.tasks import EvaluationRequest, Progress, Task
 from spnas_search.executors._base import Outcome
 from spnas_search.executors.devices import take_device
 from spnas_search.executors.evaluation import evaluate, reason_of
+from spnas_search.executors.mistakes import sendable_mistake
 
 _PR_SET_PDEATHSIG = 1
 _WATCH_SECONDS = 1.0
@@ -84,7 +84,7 @@ def _answer(task: Task, request: EvaluationRequest, send: Send) -> tuple[str, ob
     try:
         outcome = evaluate(task, request, report)
     except SpnasError as error:
-        return "mistake", _sendable_mistake(error)
+        return "mistake", sendable_mistake(error)
     # After an unexpected failure a CUDA context may be beyond repair: later candidates must not pay for it.
     spoilt = outcome.trace and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     return "retired" if spoilt else "outcome", _sendable(outcome)
@@ -97,15 +97,6 @@ def _sendable(outcome: Outcome) -> Outcome:
         reason = f"the result cannot be sent: {reason_of(error)}"
         return replace(outcome, evaluation=None, reason=reason, trace=traceback.format_exc())
     return outcome
-
-
-def _sendable_mistake(error: SpnasError) -> tuple[type[Any], str]:
-    kind = type(error)
-    try:
-        pickle.dumps(kind)
-    except Exception:  # noqa: BLE001 - a type made inside a function
-        kind = SpnasError
-    return kind, str(error)
 
 
 def _die_with(parent: int) -> None:

@@ -24,9 +24,11 @@ def executor_suite(name: str, item: ExecutorPlugin) -> ExecutorContract:
     """Return the suite over an executor with its default settings.
 
     Raises:
-        NoSuiteError: it cannot do without settings.
+        NoSuiteError: it cannot do without settings, or lacks something here.
     """
     _check_defaults(f"the executor {name!r}", item, ExecutorContract)
+    if item.untestable is not None and (why := item.untestable()) is not None:
+        raise NoSuiteError(why)
     suite = ExecutorContract()
     suite.plugin = item
     return suite

@@ -1,0 +1,193 @@
+"""What gives out first with 500 workers: the real driver, with an executor whose workers exist on a clock only."""
+
+import argparse
+import heapq
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, Self
+
+import numpy as np
+
+from spnas_core.tasks import EvaluationRequest, Report, Task
+from spnas_search.archive import Archive, Candidate, WeightStore
+from spnas_search.driver import loop
+from spnas_search.executors import Outcome
+from spnas_search.executors.evaluation import evaluate
+from spnas_search.monitors import Silent
+from spnas_search.run import start_run
+
+TITLE = "500 workers: what gives out first"
+PAGE = "scaling.md"
+WORKERS, ROUNDS = 500, 3
+MINUTES = (1, 10)
+SPREAD = 0.25
+WEIGHTS_MB, FILES = 100, 5
+
+
+class Simulated:
+    """Workers on a made-up clock, which runs on while the driver works: what the driver takes, they wait for.
+
+    An evaluation is the null task's, computed in no time; its duration is drawn, log-normal around ``seconds``.
+    """
+
+    workers = WORKERS
+
+    def __init__(self, task: Task, report: Report, seconds: float) -> None:
+        self._task, self._report, self._seconds = task, report, seconds
+        self._rng = np.random.default_rng(0)
+        self._running: list[tuple[float, int, EvaluationRequest]] = []
+        self._waiting: list[EvaluationRequest] = []
+        self.now = 0.0
+        self.busy = 0.0
+        self.driver = 0.0
+        self._since = time.perf_counter()
+
+    def submit(self, request: EvaluationRequest) -> None:
+        """Start it, or let it wait for a worker."""
+        self._waiting.append(request)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Yield what ends next on the clock."""
+        while self._waiting or self._running:
+            self._tick()
+            while self._waiting and len(self._running) < WORKERS:
+                request = self._waiting.pop(0)
+                takes = self._seconds * float(np.exp(SPREAD * self._rng.standard_normal()))
+                self.busy += takes
+                heapq.heappush(self._running, (self.now + takes, request.candidate, request))
+            ends, _, request = heapq.heappop(self._running)
+            self.now = max(self.now, ends)
+            outcome = evaluate(self._task, request, self._report)
+            self._since = time.perf_counter()  # the evaluation is not the driver's
+            yield outcome
+
+    def _tick(self) -> None:
+        spent = time.perf_counter() - self._since
+        self.driver += spent
+        self.now += spent
+        self._since = time.perf_counter()
+
+    def cancel(self, candidate: int) -> bool:
+        """Nothing is cancelled here."""
+        return False
+
+    def __enter__(self) -> Self:
+        self._since = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tick()
+
+
+class Children(Silent):
+    """Notes where the executor stands when the first round of children begins: before, few workers have work."""
+
+    def __init__(self) -> None:
+        self.executor: Simulated | None = None
+        self.before: tuple[float, float] | None = None
+
+    def round_started(self, phase: str, candidates: Sequence[Candidate]) -> None:
+        """Note it once."""
+        if phase == "search" and self.before is None and self.executor is not None:
+            self.before = self.executor.now, self.executor.busy
+
+    def share(self) -> float:
+        """Return the share of the time in which a worker computes, of the rounds of children."""
+        assert self.executor is not None
+        assert self.before is not None
+        now, busy = self.before
+        return (self.executor.busy - busy) / (WORKERS * (self.executor.now - now))
+
+
+def _timed(spent: Counter[str], name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    def timed(*arguments: Any, **options: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return call(*arguments, **options)
+        finally:
+            spent[name] += time.perf_counter() - began  # type: ignore[assignment]
+
+    return timed
+
+
+PARTS = (
+    (loop, "next_round", "deciding a round: ranking and proposals"),
+    (Archive, "commit_round", "committing a round"),
+    (WeightStore, "commit", "naming a weights file of a few bytes"),
+    (Archive, "finish", "committing a result"),
+    (loop, "needed_weights", "finding the weights that are needed"),
+    (WeightStore, "keep_only", "removing the others"),
+)
+
+
+def _search(folder: Path, seconds: float) -> tuple[Children, Counter[str], int]:
+    """Search with 500 made-up workers."""
+    values: dict[str, object] = {
+        "task": {"name": "null", "noise": 0.01},
+        "inherit": "warm-start",
+        "budget": {"candidates": ROUNDS * WORKERS},
+        "final": {"seeds": 0, "rescores": 0},
+        "space": {"max_multiply_adds": "20x", "max_stages": 9},
+        "executor": {"name": "inline"},
+        "strategy": {"name": "serial", "round": WORKERS, "n_stuck": 10 * ROUNDS * WORKERS},
+    }
+    spent: Counter[str] = Counter()
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in PARTS]
+    children = Children()
+    with start_run(folder, values, lambda *_: None) as run:
+
+        def make_executor(report: Report) -> Simulated:
+            children.executor = Simulated(run.task, report, seconds)
+            return children.executor
+
+        run.make_executor = make_executor  # type: ignore[method-assign, assignment]
+        for owner, name, part in PARTS:
+            setattr(owner, name, _timed(spent, part, getattr(owner, name)))
+        try:
+            loop.run_search(run, children)
+        finally:
+            for owner, name, call in before:
+                setattr(owner, name, call)
+        return children, spent, len(run.archive)
+
+
+def _seconds_of_a_file(folder: Path) -> float:
+    """Return what it takes to write, hash and name a weights file of usual size."""
+    store, content = WeightStore(folder), np.random.default_rng(0).bytes(WEIGHTS_MB * 10**6)
+    times = []
+    for number in range(FILES):
+        began = time.perf_counter()
+        path = store.temporary(number)
+        path.write_bytes(content)
+        store.commit(path, number)
+        times.append(time.perf_counter() - began)
+    return median(times)
+
+
+def run(_: argparse.Namespace) -> str:
+    """Search, and return the driver's account."""
+    with tempfile.TemporaryDirectory() as name:
+        file = _seconds_of_a_file(Path(name) / "files")
+        found = [(minutes, *_search(Path(name) / str(minutes), 60 * minutes)) for minutes in MINUTES]
+    _, children, spent, count = found[0]
+    assert children.executor is not None
+    parts = {part: 1000 * spent[part] / count for _, _, part in PARTS}
+    parts["everything else"] = 1000 * children.executor.driver / count - sum(parts.values())
+    parts[f"writing and hashing {WEIGHTS_MB} MB of weights"] = 1000 * file
+    each = sum(parts.values()) / 1000
+    lines = ["| the driver, per candidate | ms |", "|---|---|"]
+    lines += [f"| {part} | {milliseconds:.1f} |" for part, milliseconds in parts.items()]
+    lines += [f"| together, one after the other | **{1000 * each:.0f}** |", ""]
+    lines += ["| an evaluation takes | workers that keep the driver busy | 500 workers compute for |", "|---|---|---|"]
+    for minutes, simulated, _, _ in found:
+        lines.append(f"| {minutes} min | {60 * minutes / each:,.0f} | {100 * simulated.share():.0f} % of the time |")
+    what = (
+        f"A search of {count:,} evaluations in rounds of {WORKERS} children, its archive on this machine's disk. The "
+        f"durations are log-normal, σ = {SPREAD:g}. The last column is of the rounds of children, without the weights' "
+        "bytes: what is missing is waiting for the slowest of a round."
+    )
+    return "\n".join([what, "", *lines])
