@@ -3,9 +3,10 @@
 import re
 
 import pytest
-from documents import read
+from documents import ROOT, read
 
 from spnas_core import Architecture
+from spnas_core.drawing import draw_network
 from spnas_core.morphisms import morphism, morphisms
 
 PAGE = read("docs/concepts.md")
@@ -33,3 +34,9 @@ def test_promises_are_those_of_the_morphisms():
         assert promise == (0.0 if name == "add-stage" else float(words))
     for name in ("swap", "narrow"):
         assert all(one.promise is None for one in morphism(name).options(START))
+
+
+def test_the_figure_is_what_the_command_draws():
+    code, file = re.search(r"^\$ spnas show (\S+) --svg (\S+)$", PAGE, re.MULTILINE).groups()
+    figure = (ROOT / "docs" / "images" / file).read_text(encoding="utf-8")
+    assert figure == draw_network(Architecture.parse(code), (224, 224))
