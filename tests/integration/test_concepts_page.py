@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from commands import done
-from documents import ROOT, blocks, read, typed
+from documents import ROOT, read
 
 from spnas_core import Architecture
+from spnas_core.drawing import draw_network
 from spnas_core.morphisms import morphism, morphisms
 
 PAGE = read("docs/concepts.md")
@@ -36,13 +36,8 @@ def test_promises_are_those_of_the_morphisms():
         assert all(one.promise is None for one in morphism(name).options(START))
 
 
-DRAWINGS = [
-    one.words[1:] for block in blocks("docs/concepts.md") if block.language == "console" for one in typed(block)
-]
-
-
-@pytest.mark.parametrize("words", [words for words in DRAWINGS if "--svg" in words], ids=lambda words: words[-1])
-def test_pictures_are_what_the_commands_draw(words, tmp_path):
-    picture = words[-1]
-    done(*words[:-1], tmp_path / picture)
-    assert (ROOT / "docs" / "images" / picture).read_text() == (tmp_path / picture).read_text()
+@pytest.mark.parametrize(("code", "file"), re.findall(r"^\$ spnas show (\S+) --svg (\S+)$", PAGE, re.MULTILINE))
+def test_a_figure_is_what_the_command_draws(code, file):
+    figure = (ROOT / "docs" / "images" / file).read_text(encoding="utf-8")
+    assert figure == draw_network(Architecture.parse(code), (224, 224))
+    assert f"(images/{file})" in PAGE
