@@ -56,12 +56,12 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests, a process per core; ``-- --slow`` adds the longer proofs, other options go to pytest.
 
-    A file's tests run in one process, with one thread each.
+    Each runs with one thread; whoever is done first takes over what others have still to run.
     """
     install(session)
     arguments = [argument for argument in session.posargs if argument != "--slow"]
     marker = [] if "--slow" in session.posargs else ["-m", "not slow"]
-    session.run("pytest", "-n", str(cores()), "--dist", "loadfile", *marker, *arguments)
+    session.run("pytest", "-n", str(cores()), "--dist", "worksteal", *marker, *arguments)
 
 
 PROCESSORS = {

@@ -1,6 +1,7 @@
 """A Ray cluster of two nodes on this machine, for the tests of one module."""
 
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ def ray_cluster(*cores: int) -> Iterator[tuple[Any, list[Any]]]:
         import ray
         from ray.cluster_utils import Cluster
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # tasks of the tests lie where pytest looks
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         cluster = Cluster(initialize_head=True, head_node_args={**LEAN, "num_cpus": cores[0]})
@@ -32,3 +35,7 @@ def ray_cluster(*cores: int) -> Iterator[tuple[Any, list[Any]]]:
         finally:
             ray.shutdown()
             cluster.shutdown()
+            if before is None:
+                del os.environ["PYTHONPATH"]
+            else:
+                os.environ["PYTHONPATH"] = before

@@ -8,6 +8,7 @@ from typing import Any, TextIO
 
 import click
 
+from spnas_core.commands.console import make_console
 from spnas_core.commands.json_text import to_json
 from spnas_core.errors import ConfigError
 
@@ -50,7 +51,8 @@ class JsonLog:
             self._open().write(to_json({"time": now, "event": name, **values}) + "\n")
         except OSError as error:
             self._given_up = True
-            click.echo(f"warning: --log-json: {self.target} can no longer be written: {error.strerror}", err=True)
+            text = f"warning: --log-json: {self.target} can no longer be written: {error.strerror}"
+            make_console(stderr=True).show(text)
 
     def close(self) -> None:
         """Close the file; another event opens it again."""

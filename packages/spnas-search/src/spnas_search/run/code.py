@@ -12,14 +12,18 @@ PACKAGES = ("spnas_core", "spnas_detect", "spnas_kernels", "spnas_search")
 PATTERNS = ("*.py", "*.so")
 
 
-@cache
 def installed_code() -> dict[str, str]:
     """Return a digest of the Python files and native libraries of our packages and of every plugin's.
 
-    Versions do not tell code apart that somebody is changing; this does, wherever it lies.
+    Versions do not tell code apart that somebody is changing; this does, wherever it lies. A process reads each once.
     """
     plugins = {str(getattr(plugin, "__name__", "")).partition(".")[0] for plugin in plugin_manager().get_plugins()}
-    return {package: found for package in sorted({*PACKAGES, *plugins} - {""}) if (found := code_digest(package))}
+    return {package: found for package in sorted({*PACKAGES, *plugins} - {""}) if (found := _digest_once(package))}
+
+
+@cache
+def _digest_once(package: str) -> str:
+    return code_digest(package)
 
 
 def code_digest(package: str) -> str:
