@@ -12,12 +12,18 @@ INTERRUPTED = SIGNAL_CODE + signal.SIGINT
 @contextmanager
 def stopping_like_ctrl_c() -> Iterator[None]:
     """Let SIGTERM raise KeyboardInterrupt as Ctrl-C does; its argument is then the exit code."""
+    fired: list[int] = []
 
     def stop(number: int, _frame: object) -> None:
+        fired.append(SIGNAL_CODE + number)
         raise KeyboardInterrupt(SIGNAL_CODE + number)
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
+    except KeyboardInterrupt as error:
+        if fired and not error.args:  # a library that was waiting says that it was interrupted, and not by what
+            raise KeyboardInterrupt(*fired) from error
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
