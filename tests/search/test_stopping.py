@@ -12,12 +12,16 @@ def terminated():
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def waits_badly():
+    try:
+        terminated()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt from None
+
+
 def test_a_library_that_says_only_that_it_was_interrupted_does_not_hide_by_what():
     with pytest.raises(KeyboardInterrupt) as stop, stopping_like_ctrl_c():
-        try:
-            terminated()
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt from None
+        waits_badly()
     assert stop.value.args == (128 + signal.SIGTERM,)
 
 
