@@ -1,5 +1,6 @@
 """``spnas show``: a network, drawn stage by stage."""
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import amount
 from spnas_core.commands.writing import write_result
 from spnas_core.cost import backbone_cost, row_costs
-from spnas_core.drawing import draw_network
 from spnas_core.encoding import Architecture
+from spnas_core.errors import CodeError
 from spnas_core.plugins import plugin_manager
 
 BAR_WIDTH = 30
@@ -34,9 +35,10 @@ def show(code: str, image: tuple[int, int], *, svg: Path | None, as_json: bool) 
     Example: spnas show r_111-2111-211111-211 --image 1216x800
     Example: spnas show runs/serial --svg winner.svg
     """
-    candidate = plugin_manager().hook.spnas_resolve_candidate(reference=code)
-    architecture = Architecture.parse(code if candidate is None else candidate.architecture)
+    architecture = _architecture(code)
     if svg is not None:
+        from spnas_core.drawing import draw_network
+
         write_result(svg, draw_network(architecture, image), "--svg")
     if as_json:
         click.echo(to_json(_counts(architecture, image), indent=2))
@@ -44,6 +46,15 @@ def show(code: str, image: tuple[int, int], *, svg: Path | None, as_json: bool) 
     console = make_console()
     for part in stage_drawing(architecture, image):
         console.show(part)
+
+
+def _architecture(reference: str) -> Architecture:
+    """Read a code, or find the candidate that is meant; nothing that knows runs is imported for a code."""
+    if not Path(reference).exists():
+        with suppress(CodeError):
+            return Architecture.parse(reference)
+    candidate = plugin_manager().hook.spnas_resolve_candidate(reference=reference)
+    return Architecture.parse(reference if candidate is None else candidate.architecture)
 
 
 def _counts(architecture: Architecture, image: tuple[int, int]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from spnas_core.errors import DataError, suggestion
 from spnas_detect.data._base import SPLITS, object_areas
 from spnas_detect.data.cache.files import INDEX
 from spnas_detect.data.cache.modes import MODES, Mode
-from spnas_detect.data.cache.sources import DecodedPixels, EncodedPixels, PixelSource
+from spnas_detect.data.cache.sources import PARSING, DecodedPixels, EncodedPixels, PixelSource
 from spnas_detect.data.canvases import Orientation
 from spnas_detect.data.seen import SeenImages
 
@@ -43,7 +43,7 @@ class CachedSplit:
         self.canvas = data.image_size
         self._tags = tuple(tags)
         self._opened = data.folder, data.root, split
-        with np.load(folder / ANNOTATIONS) as stored:
+        with PARSING, np.load(folder / ANNOTATIONS) as stored:
             self._stored: dict[str, NDArray[Any]] = dict(stored)
         if len(self._stored["scales"]) != len(self.names):
             raise ValueError(f"{split} holds {len(self._stored['scales'])} images for {len(self.names)} names")

@@ -5,6 +5,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +23,16 @@ from spnas_detect.data.images import ImageFile
 
 Stored = Mapping[str, NDArray[Any]]
 """Arrays with a row per image."""
+
+PARSING = Lock()
+"""Held while NumPy reads a header: it does so by Python's parser, which threads can break in Python 3.11
+(python/cpython#106905)."""
+
+
+def _mapped(file: Path) -> NDArray[np.uint8]:
+    with PARSING:
+        mapped: NDArray[np.uint8] = np.load(file, mmap_mode="r")
+    return mapped
 
 
 class PixelSource(Protocol):
@@ -45,9 +56,9 @@ class DecodedPixels:
 
     def __init__(self, folder: Path, stored: Stored, image_size: Size) -> None:
         self._rows, self._transposed, self._size = stored["rows"], stored["transposed"], image_size
-        self._pixels: dict[bool, NDArray[np.uint8]] = {False: np.load(folder / PIXELS, mmap_mode="r")}
+        self._pixels: dict[bool, NDArray[np.uint8]] = {False: _mapped(folder / PIXELS)}
         if (folder / TRANSPOSED).exists():
-            self._pixels[True] = np.load(folder / TRANSPOSED, mmap_mode="r")
+            self._pixels[True] = _mapped(folder / TRANSPOSED)
         for side in (False, True):
             held, wanted = len(self._pixels.get(side, ())), int((self._transposed == side).sum())
             if held != wanted:
