@@ -28,7 +28,14 @@ MINUTES, USUAL = (1, 10, 60), 10
 SPREAD = 0.25
 WEIGHTS_MB, FILES = 100, 5
 WIDE = "`serial`, `pool` 250 and `max_mutations` 4"
-STRATEGIES = {"`serial` as it is": {}, WIDE: {"pool": 250, "max_mutations": 4}}
+ASYNCHRONOUS = f"{WIDE}, `--asynchronous`"
+POOL: dict[str, object] = {"pool": 250, "max_mutations": 4}
+SEARCHES: dict[str, tuple[dict[str, object], bool]] = {
+    "`serial` as it is": ({}, False),
+    WIDE: (POOL, False),
+    "`serial` as it is, `--asynchronous`": ({}, True),
+    ASYNCHRONOUS: (POOL, True),
+}
 
 
 class Simulated:
@@ -121,6 +128,7 @@ def _timed(spent: Counter[str], name: str, call: Callable[..., Any]) -> Callable
 
 PARTS = (
     (loop, "next_round", "deciding a round: ranking and proposals"),
+    (loop, "next_beside", "the same, for whoever is free"),
     (Archive, "commit_round", "committing a round"),
     (WeightStore, "commit", "naming a weights file of a few bytes"),
     (Archive, "finish", "committing a result"),
@@ -129,11 +137,14 @@ PARTS = (
 )
 
 
-def _search(folder: Path, strategy: dict[str, object]) -> tuple[Children, Counter[str], int, int]:
+def _search(
+    folder: Path, strategy: dict[str, object], *, asynchronous: bool
+) -> tuple[Children, Counter[str], int, int]:
     """Search with 500 made-up workers."""
     values: dict[str, object] = {
         "task": {"name": "null", "noise": 0.01},
         "inherit": "warm-start",
+        "asynchronous": asynchronous,
         "budget": {"candidates": CHILDREN},
         "final": {"seeds": 0, "rescores": 0},
         "space": {"max_multiply_adds": "20x", "max_stages": 9},
@@ -181,31 +192,43 @@ def run(_: argparse.Namespace) -> str:
     """Search, and return the driver's account."""
     with tempfile.TemporaryDirectory() as name:
         hashing, writing = _seconds_of_a_file(Path(name) / "files")
-        found = {what: _search(Path(name) / str(len(what)), strategy) for what, strategy in STRATEGIES.items()}
-    children, spent, count, _ = found[WIDE]
-    assert children.executor is not None
-    parts = {part: 1000 * spent[part] / count for _, _, part in PARTS}
-    parts["everything else"] = 1000 * children.executor.driver / count - sum(parts.values())
-    loop_alone = sum(parts.values()) / 1000
-    parts[f"hashing {WEIGHTS_MB} MB of weights"] = 1000 * hashing
-    parts[f"writing {WEIGHTS_MB} MB of weights to the disk"] = 1000 * writing
-    each = sum(parts.values()) / 1000
-    lines = ["| the driver, per candidate | ms |", "|---|---|"]
-    lines += [f"| {part} | {milliseconds:.1f} |" for part, milliseconds in parts.items()]
-    lines += [f"| together, one after the other | **{1000 * each:.0f}** |", ""]
-    lines += ["| an evaluation takes | workers that keep the driver busy | without weights |", "|---|---|---|"]
+        found = {
+            what: _search(Path(name) / str(number), strategy, asynchronous=asynchronous)
+            for number, (what, (strategy, asynchronous)) in enumerate(SEARCHES.items())
+        }
+    files = {
+        f"hashing {WEIGHTS_MB} MB of weights": 1000 * hashing,
+        f"writing {WEIGHTS_MB} MB of weights to the disk": 1000 * writing,
+    }
+    accounts = {what: {**_account(*found[what][:3]), **files} for what in (WIDE, ASYNCHRONOUS)}
+    lines = ["| the driver, milliseconds per candidate | by rounds | `--asynchronous` |", "|---|---|---|"]
     lines += [
-        f"| {minutes} min | {60 * minutes / each:,.0f} | {60 * minutes / loop_alone:,.0f} |" for minutes in MINUTES
+        f"| {part} | {' | '.join(f'{account[part]:.1f}' for account in accounts.values())} |" for part in accounts[WIDE]
+    ]
+    together = [sum(account.values()) for account in accounts.values()]
+    lines += [f"| together, one after the other | {' | '.join(f'**{each:.0f}**' for each in together)} |", ""]
+    lines += ["| an evaluation takes | workers that keep the driver busy | without weights |", "|---|---|---|"]
+    each, alone = together[0], together[0] - sum(files.values())
+    lines += [
+        f"| {minutes} min | {60_000 * minutes / each:,.0f} | {60_000 * minutes / alone:,.0f} |" for minutes in MINUTES
     ]
     lines += ["", f"| {WORKERS} workers, evaluations of {USUAL} min | children in a round | workers compute for |"]
     lines.append("|---|---|---|")
-    lines += [
-        f"| {what} | {CHILDREN / rounds:.0f} | {100 * simulated.share():.0f} % of the time |"
-        for what, (simulated, _, _, rounds) in found.items()
-    ]
+    for what, (children, _, _, rounds) in found.items():
+        size = "–" if SEARCHES[what][1] else f"{CHILDREN / rounds:.0f}"
+        lines.append(f"| {what} | {size} | {100 * children.share():.0f} % of the time |")
     what = (
-        f"Searches of {CHILDREN:,} children in rounds of {WORKERS}, by the real driver with workers that exist on a "
-        f"clock only; its archive is on this machine's disk. Durations are log-normal, σ = {SPREAD:g}. The account is "
-        "of the last search. Workers that have no child, or wait for the slowest of a round, do not compute."
+        f"Searches of {CHILDREN:,} children in rounds of {WORKERS} or without rounds, by the real driver with workers "
+        f"that exist on a clock only; its archive is on this machine's disk. Durations are log-normal, σ = {SPREAD:g}. "
+        f"The accounts are of the searches with {WIDE}; workers that keep the driver busy are those of a search by "
+        "rounds. Workers that have no child, or wait for the slowest of a round or for the last children of a search, "
+        "do not compute."
     )
     return "\n".join([what, "", *lines])
+
+
+def _account(children: Children, spent: Counter[str], count: int) -> dict[str, float]:
+    """Return the driver's milliseconds per candidate, part by part."""
+    assert children.executor is not None
+    parts = {part: 1000 * spent[part] / count for _, _, part in PARTS}
+    return {**parts, "everything else": 1000 * children.executor.driver / count - sum(parts.values())}

@@ -118,8 +118,8 @@ def plan_search(values: Mapping[str, Any], prepare: Prepare, *, cache: Path | No
         before = _bytes(folder)
         task.prepare(folder, prepare)
         preparation = time.monotonic() - began
-        foreseen, kept, most_in_a_round = _foreseen(suited, task, Path(name) / "run")
-        resources = share_cores(settings.executor, most_in_a_round)
+        foreseen, kept, side_by_side = _foreseen(suited, task, Path(name) / "run")
+        resources = share_cores(settings.executor, side_by_side)
         speed, weights = _probed(task, settings, foreseen, resources.threads, Path(name))
         phases = tuple(_phases(foreseen, speed, task))
         return Plan(
@@ -135,8 +135,8 @@ def plan_search(values: Mapping[str, Any], prepare: Prepare, *, cache: Path | No
         )
 
 
-def _foreseen(values: Mapping[str, Any], task: Task, out: Path) -> tuple[list[Candidate], int, int]:
-    """Search with made-up scores; return all evaluations, how many weights were kept at most, and the round's size."""
+def _foreseen(values: Mapping[str, Any], task: Task, out: Path) -> tuple[list[Candidate], int, int | None]:
+    """Search with made-up scores; return all evaluations, how many weights were kept at most, and ``side_by_side``."""
     budget = {key: bound for key, bound in values.get("budget", {}).items() if key != "hours"}
     space = {key: bound for key, bound in values.get("space", {}).items() if "latency" not in key}
     null = {"name": "null", "noise": 0.01, "image_size": list(task.image_size)}
@@ -146,7 +146,7 @@ def _foreseen(values: Mapping[str, Any], task: Task, out: Path) -> tuple[list[Ca
     with start_run(out, {**plain, **other}, lambda *_: None) as run:
         most.folder = run.files.weights
         run_search(run, most)
-        return list(run.archive), most.files, run.round_size
+        return list(run.archive), most.files, run.side_by_side
 
 
 class _Most(Silent):

@@ -37,6 +37,11 @@ OPTIONS = (
     click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings."),
     click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="One setting; may be repeated."),
     click.option("--latency-device", metavar="DEVICE", help="Where space.max_latency is measured: cpu, cuda, cuda:1."),
+    click.option(
+        "--asynchronous",
+        is_flag=True,
+        help="Propose a child whenever a worker is free, instead of rounds; the same seed may then search otherwise.",
+    ),
     click.option("--fresh", is_flag=True, help="Train the winner of a full search from fresh weights in the end."),
 )
 """Of every command that begins a search, or looks ahead to one."""
@@ -61,6 +66,7 @@ def assembled(
     config: Path | None,
     assignments: Sequence[str],
     latency_device: str | None,
+    asynchronous: bool,
     fresh: bool,
 ) -> dict[str, Any]:
     """Put the configuration together: a preset's, a file's, the options' and those of ``--set``; the later ones win.
@@ -75,6 +81,8 @@ def assembled(
     for key, value in {**named, "space.latency_device": latency_device}.items():
         if value is not None:
             set_value(values, key, value)
+    if asynchronous:
+        set_value(values, "asynchronous", True)
     if fresh:
         set_value(values, "final.train_fresh", True)
     for assignment in data_options:

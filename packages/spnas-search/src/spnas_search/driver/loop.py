@@ -12,9 +12,9 @@ from spnas_core.tasks import Evaluation, EvaluationRequest
 from spnas_search.archive import Candidate
 from spnas_search.archive.intake import plain_evaluation
 from spnas_search.driver.failures import TRIES, beyond_hope, failing_alike
-from spnas_search.driver.rounds import ENDING, next_round, why_ended
+from spnas_search.driver.rounds import ENDING, next_beside, next_round, why_ended
 from spnas_search.driver.weights import needed_weights
-from spnas_search.executors import Executor, Outcome, evaluate_all
+from spnas_search.executors import Executor, Outcome, evaluate_all, places
 from spnas_search.monitors import Monitor
 from spnas_search.run import ENDED, Run
 from spnas_search.run.latency import LATENCY
@@ -98,11 +98,14 @@ def _check_start(run: Run) -> None:
 def _evaluate(
     run: Run, executor: Executor, candidates: Sequence[Candidate], monitor: Monitor, listeners: _Listeners
 ) -> None:
+    """Evaluate candidates, and in an asynchronous search what begins beside them."""
     for candidate in candidates:
         if candidate.source is not None:
             _restore_weights(run, executor, run.archive[candidate.source], monitor)
+    requests = [_request(run, candidate) for candidate in candidates]
+    beside = _Beside(run, executor, monitor)
     since = time.monotonic()
-    for outcome in evaluate_all(executor, [_request(run, candidate) for candidate in candidates]):
+    for outcome in evaluate_all(executor, requests, beside.requests):
         now = time.monotonic()
         ended = _record(run, outcome, now - since)
         since = now
@@ -112,6 +115,40 @@ def _evaluate(
         listeners.tell("spnas_candidate_finished", run=run, candidate=ended)
         if ended.status == "failed":
             _stop_if_all_fail_alike(run, outcome)
+
+
+class _Beside:
+    """What an asynchronous search begins while other evaluations are under way: nothing in a search by rounds."""
+
+    def __init__(self, run: Run, executor: Executor, monitor: Monitor) -> None:
+        self._run = run
+        self._executor = executor
+        self._monitor = monitor
+        self._waits = not run.settings.run.asynchronous
+
+    def requests(self) -> list[EvaluationRequest]:
+        """Decide and commit until every worker has work.
+
+        A child whose parent's weights are damaged stays proposed, and no other begins: when all have ended, the loop
+        makes these weights again before it goes on.
+        """
+        run, found = self._run, list[EvaluationRequest]()
+        if self._waits:
+            return found
+        _stop_if_beyond_hope(run)
+        run.weights.keep_only(needed_weights(run))
+        most, settings = places(self._executor), run.settings.run
+        while (free := most - len(run.archive.pending())) > 0 and not self._waits:
+            decided = next_beside(run.archive, settings, run.strategy, free, out_of_time=run.out_of_time())
+            if decided is None:
+                break
+            threads = run.threads(self._executor)
+            candidates = run.archive.commit_round(decided.proposals, threads=threads, phase=decided.phase)
+            self._monitor.round_started(decided.phase, candidates)
+            ready = [one for one in candidates if one.source is None or _has_weights(run, run.archive[one.source])]
+            found += [_request(run, candidate) for candidate in ready]
+            self._waits = len(ready) < len(candidates)
+        return found
 
 
 def _request(run: Run, candidate: Candidate) -> EvaluationRequest:
@@ -189,6 +226,10 @@ def _stop_if_beyond_hope(run: Run) -> None:
     )
 
 
+def _has_weights(run: Run, candidate: Candidate) -> bool:
+    return candidate.checksum is not None and run.weights.verify(candidate.id, candidate.checksum)
+
+
 def _restore_weights(run: Run, executor: Executor, candidate: Candidate, monitor: Monitor) -> None:
     """See to it that a candidate's weights can be inherited.
 
@@ -197,7 +238,7 @@ def _restore_weights(run: Run, executor: Executor, candidate: Candidate, monitor
     Raises:
         SearchStoppedError: that failed.
     """
-    if candidate.checksum is not None and run.weights.verify(candidate.id, candidate.checksum):
+    if _has_weights(run, candidate):
         return
     if candidate.source is not None:
         _restore_weights(run, executor, run.archive[candidate.source], monitor)

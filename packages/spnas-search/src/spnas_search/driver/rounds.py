@@ -76,6 +76,35 @@ def next_round(
     return _ending(archive, settings, strategy)
 
 
+def next_beside(
+    archive: Archive, settings: RunSettings, strategy: CheckedStrategy, free: int, *, out_of_time: bool = False
+) -> Round | None:
+    """Decide what may begin while evaluations of the search are under way, in an asynchronous one.
+
+    Only children, and what judges them, begin beside others. All else waits until everything has ended, and is decided
+    by ``next_round``: the warm start, the noise, the end, and a strategy that follows another. While a candidate is
+    reignited nothing begins, since the next children are to descend from it.
+
+    Args:
+        archive: some of its candidates are under way.
+        settings: of the run.
+        strategy: proposes children.
+        free: workers without work; children are no more than that.
+        out_of_time: whether no further children may begin.
+
+    Returns:
+        Evaluations; None where nothing may begin before something has ended.
+    """
+    pending = archive.pending()
+    if archive.phase != "search" or free < 1 or any(one.kind == "reignition" for one in pending):
+        return None
+    if why_over(archive, settings, strategy, out_of_time=out_of_time) is not None:
+        return None  # not for good: the children under way may turn out to be progress
+    children = _children(archive, settings, strategy, most=free)
+    follows = any(one.kind in OFFSPRING and one.strategy != archive.strategy for one in children)
+    return None if follows or not children else Round("search", children)
+
+
 def _ending(archive: Archive, settings: RunSettings, strategy: CheckedStrategy) -> Round | None:
     """Decide what comes when no more children do; None where nothing does."""
     if archive.phase not in {"verdict", "training"} and (finalists := finalist_proposals(archive, settings)):
@@ -119,11 +148,13 @@ def _missing_noise(archive: Archive, settings: RunSettings, epochs: int) -> int:
     return settings.noise_seeds - sum(math.isfinite(archive.score(control)) for control in controls)
 
 
-def _children(archive: Archive, settings: RunSettings, strategy: CheckedStrategy) -> tuple[Proposal, ...]:
-    """A round of children, each behind the controls that are needed to judge it."""
+def _children(
+    archive: Archive, settings: RunSettings, strategy: CheckedStrategy, *, most: int | None = None
+) -> tuple[Proposal, ...]:
+    """A round of children, or at most so many, each behind the controls that are needed to judge it."""
     rng = np.random.default_rng([settings.seed, len(archive)])
     left = None if settings.budget.children is None else settings.budget.children - archive.children
-    children = strategy.propose(archive, rng)[:left]
+    children = strategy.propose(archive, rng)[:left][:most]
     if not children:
         return ()
     proposals = [*_owed(archive), *rung_proposals(archive, settings.rungs)]
@@ -158,7 +189,7 @@ def _within(proposals: Sequence[Proposal], epochs: float) -> tuple[Proposal, ...
 
 def _add_controls(archive: Archive, proposals: list[Proposal], children: Sequence[Proposal]) -> None:
     """Add the controls that the parents of a round of children still lack."""
-    controlled = {(owed.parent, owed.fidelity) for owed in proposals}
+    controlled = {(owed.parent, owed.fidelity) for owed in proposals} | _controls_under_way(archive)
     for child in children:
         parent = child.parent or 0
         if (parent, child.fidelity) not in controlled and archive.control_score(parent, child.fidelity) is None:
@@ -179,7 +210,17 @@ def _owed(archive: Archive) -> list[Proposal]:
         for child in (*archive.of_kind("child"), *archive.of_kind("reignition"))
         if child.parent is not None and math.isfinite(archive.score(child))
     )
-    return [_control(archive, *group) for group in groups if archive.control_score(*group) is None]
+    under_way = _controls_under_way(archive)
+    return [
+        _control(archive, *group)
+        for group in groups
+        if group not in under_way and archive.control_score(*group) is None
+    ]
+
+
+def _controls_under_way(archive: Archive) -> set[tuple[int | None, Fidelity]]:
+    """Parents and fidelities of controls without a result yet, which only an asynchronous search meets."""
+    return {(one.parent, one.fidelity) for one in archive.pending() if one.kind == "control"}
 
 
 def _ageing(archive: Archive, proposals: Sequence[Proposal], children: Sequence[Proposal]) -> list[Proposal]:
@@ -196,7 +237,7 @@ def _ageing(archive: Archive, proposals: Sequence[Proposal], children: Sequence[
                 continue
             begin = oldest
         wanted[begin.id, child.fidelity] = None
-    under_way = {(one.parent, one.fidelity) for one in proposals}
+    under_way = {(one.parent, one.fidelity) for one in proposals} | _controls_under_way(archive)
     return [
         _control(archive, *group)
         for group in wanted

@@ -1,5 +1,6 @@
 """Which weights a search keeps."""
 
+from spnas_search.archive import Archive
 from spnas_search.driver.verdict_rounds import needed_for_end, oldest_start
 from spnas_search.run import Run
 
@@ -16,8 +17,16 @@ def needed_weights(run: Run) -> frozenset[int]:
     kept.update(candidate.id for candidate in archive.best(1))
     kept.update(candidate.id for candidate in archive.pareto())
     kept.update(candidate.source for candidate in archive.pending() if candidate.source is not None)
+    kept.update(_not_yet_judged(archive))
     kept.add(oldest_start(archive).id)
     if (trained := archive.trained_winner) is not None:
         kept.add(trained.id)
     kept.update(candidate.id for candidate in archive.likely(LIKELY))
     return frozenset({*kept, *(archive.trained(archive[number]).id for number in kept)})
+
+
+def _not_yet_judged(archive: Archive) -> frozenset[int]:
+    """Children that have ended before the controls which say how good they are: those of an asynchronous search."""
+    groups = {(one.parent, one.fidelity) for one in archive.pending() if one.kind == "control"}
+    offspring = (*archive.of_kind("child"), *archive.of_kind("reignition")) if groups else ()
+    return frozenset(one.id for one in offspring if (one.parent, one.fidelity) in groups)

@@ -45,6 +45,8 @@ class Executor(Protocol):
 
     The files that a request names are of this machine. An executor whose workers are elsewhere brings them there and
     back: an outcome comes only once the weights that its evaluation has written lie where the request wants them.
+
+    One whose ``workers`` are no more than a bound has an attribute ``places``, too: how many can run as things are now.
     """
 
     @property
@@ -82,19 +84,41 @@ class Executor(Protocol):
     ) -> None: ...
 
 
-def evaluate_all(executor: Executor, requests: Sequence[EvaluationRequest]) -> Generator[Outcome, None, None]:
+def places(executor: Executor) -> int:
+    """Return how many evaluations can run at the same time as things are now, which an asynchronous search fills."""
+    found: int = getattr(executor, "places", executor.workers)
+    return found
+
+
+def evaluate_all(
+    executor: Executor,
+    requests: Sequence[EvaluationRequest],
+    further: Callable[[], Sequence[EvaluationRequest]] = tuple,
+) -> Generator[Outcome, None, None]:
     """Submit all requests and yield their outcomes as they come; closing the iterator early cancels the rest.
+
+    Args:
+        executor: evaluates.
+        requests: to begin with.
+        further: is asked for more, once these are submitted and whenever an outcome was dealt with.
 
     Raises:
         SpnasError: an evaluation met a user's mistake.
     """
-    waiting = {request.candidate for request in requests}
-    for request in requests:
-        executor.submit(request)
+    waiting: set[int] = set()
+
+    def submit(some: Sequence[EvaluationRequest]) -> None:
+        for request in some:
+            executor.submit(request)
+            waiting.add(request.candidate)
+
+    submit(requests)
+    submit(further())
     try:
         for outcome in executor.outcomes():
             waiting.discard(outcome.request.candidate)
             yield outcome
+            submit(further())
     except GeneratorExit:
         cancelled = [executor.cancel(candidate) for candidate in waiting]
         if any(cancelled):

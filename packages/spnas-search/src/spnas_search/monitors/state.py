@@ -45,11 +45,11 @@ class SearchState:
         return sum(candidate.status != "proposed" for candidate in self.archive.of_kind("child"))
 
     def round_started(self, phase: str, candidates: Sequence[Candidate]) -> None:
-        """Take in a new round."""
+        """Take in a new round; of an asynchronous search, what begins beside others."""
         if phase == "search" and self.phase != "search":
             self._began, self._children_before = time.monotonic(), self.finished_children
         self.phase = phase
-        self.running = {candidate.id: (candidate, None) for candidate in candidates}
+        self.running.update((candidate.id, (candidate, None)) for candidate in candidates)
 
     def progress(self, progress: Progress) -> None:
         """Take in how far an evaluation is."""

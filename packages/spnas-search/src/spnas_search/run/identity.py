@@ -16,9 +16,9 @@ from spnas_core.plugins import plugin_origins
 from spnas_search.archive import Archive
 from spnas_search.archive.weights import file_checksum
 
-MAY_CHANGE = ("budget.", "executor.", "alike_failures", "task.data", "task.cache", "task.cache_limit")
-"""Settings, or tables of them, that a resumed run may have changed: when it ends, where it computes, where its data
-lies and how it is kept, as long as the data's content is the same."""
+MAY_CHANGE = ("budget.", "executor.", "asynchronous", "alike_failures", "task.data", "task.cache", "task.cache_limit")
+"""Settings, or tables of them, that a resumed run may have changed: when it ends, where it computes, whether in rounds,
+where its data lies and how it is kept, as long as the data's content is the same."""
 
 ENDED = "ended"
 """The fact that says why the search ended, once its finalists are scored again or its verdict has begun."""

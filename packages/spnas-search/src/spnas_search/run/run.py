@@ -64,7 +64,7 @@ class Run:
         self.space = counted if self.latency is None else replace(counted, bounds=(self.latency,))
         self.strategy = _strategy(settings, self.space)
         of_pretraining = self._check_settings()
-        self._resources = share_cores(settings.executor, self.round_size)
+        self._resources = share_cores(settings.executor, self.side_by_side)
         if self._resources.remark:
             self.remarks.append(self._resources.remark)
         self.objective = _objective(self.task, settings.run.objective)
@@ -157,6 +157,11 @@ class Run:
         return self.strategy.round_size
 
     @property
+    def side_by_side(self) -> int | None:
+        """How many evaluations of the search there are at a time; None where there are as many as workers."""
+        return None if self.settings.run.asynchronous else self.round_size
+
+    @property
     def control_epochs(self) -> int:
         """Epochs of the controls that measure the noise."""
         return self.strategy.control_epochs
@@ -205,6 +210,11 @@ class Run:
             raise ConfigError(
                 "final.train_fresh (--fresh) trains the winner from fresh weights, and this search does not train it: "
                 "say for how many epochs by final.train_epochs, or leave it out"
+            )
+        if settings.asynchronous and self.strategy.by_rounds:
+            raise ConfigError(
+                f"the strategy {self.strategy.name!r} compares whole rounds, and asynchronous = true (--asynchronous) "
+                "has none: leave that out, or choose another strategy"
             )
         least = settings.least_epochs(self.control_epochs)
         if epochs is not None and epochs < least:

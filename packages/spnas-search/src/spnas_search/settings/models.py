@@ -166,6 +166,9 @@ class RunSettings(_Table):
         budget: when the search ends.
         final: how it is brought to its verdict.
         rungs: further training of promising children.
+        asynchronous: whether a child is proposed whenever a worker is free, from whatever has ended by then, instead of
+            round by round: no worker waits for the slowest of a round, and what is searched depends on which
+            evaluation ends first.
         space: bounds of the search.
         executor: the table of the executor, where evaluations run.
         strategy: the strategy's own table.
@@ -186,6 +189,7 @@ class RunSettings(_Table):
     budget: BudgetSettings = BudgetSettings()
     final: FinalSettings = FinalSettings()
     rungs: RungSettings = RungSettings()
+    asynchronous: bool = False
     space: SpaceSettings = SpaceSettings()
     executor: dict[str, Any] = Field(default_factory=lambda: {"name": "processes"})
     strategy: dict[str, Any] = Field(default_factory=lambda: {"name": "serial"})

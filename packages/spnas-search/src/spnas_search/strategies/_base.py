@@ -27,7 +27,8 @@ class Strategy(Protocol):
         """Propose the next round of children.
 
         Args:
-            archive: all candidates so far; everything of earlier rounds has ended.
+            archive: all candidates so far; everything of earlier rounds has ended. In an asynchronous search some are
+                under way (``proposed``): known to ``archive.contains``, and no parents yet.
             rng: seeded by the run's seed and the number of candidates so far; the only source of chance.
 
         Returns:
@@ -35,7 +36,8 @@ class Strategy(Protocol):
             scored on validation images; fewer than a full round where no more can be found, none where the strategy is
             exhausted. Or one of kind ``reignition``: the identity rewrite of a candidate, with a ``Pretraining``; a
             strategy that proposes such says so by a true attribute ``reignites``. A true attribute ``trains_winner``
-            has the search end with the training of its winner, unless the settings say.
+            has the search end with the training of its winner, unless the settings say. A true attribute
+            ``by_rounds`` says that it compares whole rounds, so that it cannot propose one child after the other.
         """
 
     def stuck(self, archive: Archive) -> str | None:

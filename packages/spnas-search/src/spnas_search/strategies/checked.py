@@ -80,6 +80,11 @@ class CheckedStrategy:
         """Whether the strategy may propose reignitions, as it says by an attribute of this name."""
         return bool(getattr(self.wrapped, "reignites", False))
 
+    @property
+    def by_rounds(self) -> bool:
+        """Whether the strategy goes by whole rounds, as it says by an attribute of this name."""
+        return bool(getattr(self.wrapped, "by_rounds", False))
+
     def stuck(self, archive: Archive) -> str | None:
         """Say why going on makes no sense, or None; see ``Strategy``.
 

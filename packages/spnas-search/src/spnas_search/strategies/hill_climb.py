@@ -58,6 +58,8 @@ class HillClimb:
         ConfigError: all odds are zero.
     """
 
+    by_rounds = True
+
     def __init__(self, settings: HillClimbSettings, space: SearchSpace) -> None:
         self.settings = settings
         self.space = space

@@ -64,6 +64,11 @@ class Phases:
         """Whether one of them may reignite."""
         return any(getattr(phase.strategy, "reignites", False) for phase in self.phases)
 
+    @property
+    def by_rounds(self) -> bool:
+        """Whether one of them goes by whole rounds."""
+        return any(getattr(phase.strategy, "by_rounds", False) for phase in self.phases)
+
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
         """Let the present strategy propose, or the next one that has something to propose."""
         for number in range(self.current(archive), len(self.phases)):

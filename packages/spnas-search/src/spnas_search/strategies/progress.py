@@ -13,12 +13,12 @@ def why_stuck(archive: Archive, children: int, alpha: float) -> str | None:
     any effect one passes with a probability of at most ``alpha``.
 
     Args:
-        archive: of the search; everything in it has ended. Only the present strategy's children since the last
-            reignition count.
+        archive: of the search. Only the present strategy's children since the last reignition count, and of these
+            the ones that have ended.
         children: in a row.
         alpha: error rate.
     """
-    last = archive.recent_children[-children:]
+    last = [child for child in archive.recent_children if child.status != "proposed"][-children:]
     if len(last) < children or any(is_progress(archive, child, children, alpha) for child in last):
         return None
     return (

@@ -70,6 +70,18 @@ class StrategyContract:
             assert self._made().stuck(reopened) == self._made().stuck(archive)
             assert self._made().may_use(reopened) == self._made().may_use(archive)
 
+    def test_proposals_hold_beside_children_that_are_under_way(self) -> None:
+        """An asynchronous search asks before all have ended; a strategy that goes ``by_rounds`` is spared."""
+        strategy = self._checked()
+        if strategy.by_rounds:
+            return
+        with self._filled() as archive:
+            for number in range(3):
+                proposals = strategy.propose(archive, np.random.default_rng([number, len(archive)]))
+                archive.commit_round(proposals[:1], threads=1)
+            strategy.stuck(archive)
+            strategy.may_use(archive)
+
     def test_parents_are_among_those_whose_weights_are_kept(self) -> None:
         """What may not be used any more is removed, so nothing may inherit from it."""
         with self._filled() as archive:

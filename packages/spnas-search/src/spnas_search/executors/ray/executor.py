@@ -18,7 +18,7 @@ from spnas_search.executors._base import CANCELLED, Outcome
 from spnas_search.executors.evaluation import reason_of
 from spnas_search.executors.mistakes import same_mistake
 from spnas_search.executors.ray.cluster import Cluster
-from spnas_search.executors.ray.losses import Loss, elsewhere, failure, too_small
+from spnas_search.executors.ray.losses import Loss, elsewhere, failure, room, too_small
 from spnas_search.executors.ray.mailbox import Mail
 from spnas_search.executors.ray.node import Answer, Began, Order
 from spnas_search.executors.ray.node_task import TaskOrder
@@ -153,6 +153,12 @@ class RayExecutor:
             pass  # the cluster is gone, and with it what ran there
         finally:
             connection.cluster.close()
+
+    @property
+    def places(self) -> int:
+        """How many evaluations the nodes that are alive have room for: 1 or more, and no more than ``workers``."""
+        connection = self._entered()
+        return max(1, min(self.workers, room(connection.cluster.nodes(), connection.wanted)))
 
     def submit(self, request: EvaluationRequest) -> None:
         """Hand a request to Ray, or let it wait; see ``Executor``.

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+_ROUNDING = 1e-6  # three times a third of a GPU is one
+
 
 @dataclass(frozen=True)
 class Node:
@@ -21,6 +23,11 @@ class Node:
     def holds(self, wanted: Mapping[str, float]) -> bool:
         """Whether an evaluation that wants so much could ever run there."""
         return all(self.resources.get(name, 0.0) >= amount for name, amount in wanted.items())
+
+    def room(self, wanted: Mapping[str, float]) -> int:
+        """How many evaluations that want so much each it has room for."""
+        shares = [self.resources.get(name, 0.0) / amount for name, amount in wanted.items() if amount > 0]
+        return int(min(shares, default=0.0) + _ROUNDING)
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,11 @@ def elsewhere(nodes: Sequence[Node], losses: Sequence[Loss], wanted: Mapping[str
     """
     avoided = {loss.node for loss in losses}
     return next((node.id for node in nodes if node.id not in avoided and node.holds(wanted)), None)
+
+
+def room(nodes: Sequence[Node], wanted: Mapping[str, float]) -> int:
+    """How many evaluations the nodes have room for, at the same time."""
+    return sum(node.room(wanted) for node in nodes)
 
 
 def too_small(nodes: Sequence[Node], wanted: Mapping[str, float]) -> str | None:
