@@ -39,6 +39,8 @@ class Annealing:
     The parent of the last round is the network that was current then, so nothing needs to be remembered.
     """
 
+    by_rounds = True  # so ``--asynchronous`` is refused
+
     def __init__(self, settings: AnnealingSettings, space: SearchSpace) -> None:
         self.settings = settings
         self._mutator = Mutator(settings, space)
