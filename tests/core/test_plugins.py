@@ -272,6 +272,7 @@ BUILT_INS = {
     "strategies": ("search", {"serial", "random"}),
     "executors": ("search", {"inline", "processes"}),
     "datasets": ("detect", {"shapes", "voc", "coco"}),
+    "backbones": ("detect", {"timm", "torchvision"}),
     "necks": ("detect", {"fpn", "pafpn", "bifpn", "nas-fpn"}),
     "detectors": ("detect", {"faster-rcnn"}),
 }

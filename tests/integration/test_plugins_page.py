@@ -61,7 +61,7 @@ def plugin(install, tmp_path):
     return installed
 
 
-@pytest.mark.parametrize("noun", ["blocks", "morphisms", "strategies", "tasks", "executors", "datasets"])
+@pytest.mark.parametrize("noun", ["blocks", "backbones", "morphisms", "strategies", "tasks", "executors", "datasets"])
 def test_what_has_a_suite_keeps_it(plugin, noun):
     plugin(f"spnas_register_{noun}")
     (checked,) = check_plugin("page")

@@ -37,6 +37,14 @@ def spnas_register_stems(register: Register) -> None:
 
 
 @hookspec
+def spnas_register_backbones(register: Register) -> None:
+    """Add sources of networks by name, ``NAME:…`` in place of a code; an item is a ``BackboneProvider``.
+
+    See ``spnas_core.backbones``.
+    """
+
+
+@hookspec
 def spnas_register_morphisms(register: Register) -> None:
     """Add rewrites of architectures; an item is a ``spnas_core.morphisms.Morphism``."""
 

@@ -18,6 +18,16 @@ def spnas_register_datasets(register: Register) -> None:
 
 
 @hookimpl
+def spnas_register_backbones(register: Register) -> None:
+    """Networks of timm and torchvision."""
+    from spnas_detect.backbones.timm import TIMM
+    from spnas_detect.backbones.torchvision import TORCHVISION
+
+    register("timm", TIMM)
+    register("torchvision", TORCHVISION)
+
+
+@hookimpl
 def spnas_register_necks(register: Register) -> None:
     """The feature pyramid network, and those of PANet, EfficientDet and NAS-FPN."""
     from spnas_detect.necks import FPN, NASFPN, PAFPN, BiFPN

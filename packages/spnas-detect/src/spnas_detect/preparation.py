@@ -7,7 +7,7 @@ from typing import cast
 
 import torch
 
-from spnas_core.encoding import Architecture
+from spnas_core.backbones import AnyNetwork
 from spnas_detect.data import (
     CachedData,
     ClassificationData,
@@ -216,7 +216,7 @@ def train_loader(
 
 
 def describe_detector(
-    architecture: Architecture,
+    architecture: AnyNetwork,
     data: CachedData,
     settings: DetectionSettings,
     device: torch.device,

@@ -8,11 +8,15 @@ in Dollár et al., "Fast and Accurate Model Scaling" (2021), here in bytes of fl
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from spnas_core.blocks import PROJECTION, ConvLayer
 from spnas_core.encoding import Architecture
 from spnas_core.networks.layout import stage_placements
 from spnas_core.stems import stem_spec
+
+if TYPE_CHECKING:
+    from spnas_core.backbones import AnyNetwork, FixedNetwork
 
 BYTES_PER_ACTIVATION = 4
 NORM_PARAMETERS_PER_CHANNEL = 2
@@ -23,7 +27,7 @@ class StageCost:
     """Cost of the stem or of one stage, its rows and fusions included, for one image.
 
     Attributes:
-        name: ``stem``, ``s1``, ….
+        name: ``stem``, ``s1``, …; ``trunk`` for the whole of a network that is no code.
         blocks: residual blocks of the main path; 0 for the stem.
         rows: extra rows beside it.
         channels: channels that leave.
@@ -120,12 +124,15 @@ class _Counter:
 
 
 @lru_cache(maxsize=4096)
-def backbone_cost(architecture: Architecture, width: int, height: int) -> Cost:
+def backbone_cost(architecture: "AnyNetwork", width: int, height: int) -> Cost:
     """Count an architecture, rows included, for one image of ``width`` × ``height`` pixels.
 
     A row costs what its stage costs, and its fusion besides; where rows share the main path's weights, only one fusion
-    of each stage adds parameters.
+    of each stage adds parameters. A network that is no code is counted while it runs on the meta device: its
+    convolutions and matrix products, in one piece.
     """
+    if not isinstance(architecture, Architecture):
+        return _counted(architecture, width, height)
     counter = _Counter(width, height)
     stem = stem_spec(architecture.stem)
     counter.add(stem.layers(architecture.base))
@@ -142,6 +149,16 @@ def backbone_cost(architecture: Architecture, width: int, height: int) -> Cost:
                 counter.add([stage.fusion], is_stored=row == 1 or not architecture.shares_rows)
         stages.append(counter.stage(f"s{stage.number}", stage.out_channels, len(stage.blocks), stage.rows))
     return Cost(tuple(stages))
+
+
+def _counted(network: "FixedNetwork", width: int, height: int) -> Cost:
+    from spnas_core.backbones.counting import counted
+
+    parameters, multiply_adds, elements = counted(network, width, height)
+    last = network.feature_info.stages[-1]
+    size = -(-width // last.reduction), -(-height // last.reduction)
+    activations = elements * BYTES_PER_ACTIVATION
+    return Cost((StageCost("trunk", 0, 0, last.channels, *size, parameters, multiply_adds, activations),))
 
 
 def row_costs(architecture: Architecture, width: int, height: int) -> tuple[Cost, ...]:

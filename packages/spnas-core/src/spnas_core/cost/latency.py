@@ -4,13 +4,16 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from spnas_core.backbones import AnyNetwork
 
 NORMAL_95 = 1.96
 
@@ -57,12 +60,12 @@ def latency_device(name: str) -> torch.device:
 
 
 def measure_latency(
-    architecture: Architecture,
+    architecture: "AnyNetwork",
     width: int,
     height: int,
     *,
     device: torch.device | str = "cpu",
-    beside: tuple[Architecture, float] | None = None,
+    beside: "tuple[AnyNetwork, float] | None" = None,
     warmup: int = 5,
     runs: int = 60,
     threads: int | None = None,
@@ -74,7 +77,7 @@ def measure_latency(
     codes is the same in another measurement (Kendall's τ 0.95 and more), without a reference it is not (0.7).
 
     Args:
-        architecture: the code.
+        architecture: the code, or another network.
         width: of the image, in pixels.
         height: of the image, in pixels.
         device: on which; on a GPU each run is waited for.
@@ -102,15 +105,15 @@ def measure_latency(
 
 
 def _times(
-    codes: Sequence[Architecture], size: tuple[int, int], device: torch.device, turns: int
+    codes: "Sequence[AnyNetwork]", size: tuple[int, int], device: torch.device, turns: int
 ) -> NDArray[np.float64]:
     """Run backbones in turn; float64[turns, codes], in seconds."""
-    from spnas_core.networks import build_backbone
+    from spnas_core.backbones import fresh_network
 
     image = torch.zeros(1, 3, size[1], size[0], device=device).to(memory_format=torch.channels_last)
     backbones = []
     for code in codes:
-        backbone = build_backbone(code, generator=torch.Generator().manual_seed(0)).eval()
+        backbone = fresh_network(code, seed=0).eval()
         backbones.append(backbone.to(device, memory_format=torch.channels_last))  # type: ignore[call-overload]
     with torch.inference_mode():
         return np.array([[_timed(backbone, image) for backbone in backbones] for _ in range(turns)])

@@ -67,6 +67,11 @@ class Architecture:
         """The stages joined by ``-``."""
         return "-".join(self.stages)
 
+    @property
+    def stage_count(self) -> int:
+        """How many stages there are."""
+        return len(self.stages)
+
     @cached_property
     def digits(self) -> str:
         """All blocks in one string, stage borders left out; position = block index."""

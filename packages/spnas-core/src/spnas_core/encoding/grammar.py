@@ -19,6 +19,11 @@ def parse_architecture(text: str) -> Architecture:
 
     head, *codes = text.strip().split("_")
     match = _HEAD.fullmatch(head)
+    if ":" in text:
+        raise CodeError(
+            f"{text!r} is no architecture code: networks by name can be trained and compared (spnas train, spnas "
+            "compare), and a search rewrites codes alone"
+        )
     if match is None or not 1 <= len(codes) <= 2:
         raise CodeError(f"{text!r} is no architecture code: write {SYNTAX}, for example b_11-21-21-21")
     base = DEFAULT_BASE

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from spnas_core.backbones import AnyBackbone
 from spnas_core.exporting._base import Exportable
-from spnas_core.networks import Backbone
 
 
 class Levels(nn.Module):
@@ -14,7 +14,7 @@ class Levels(nn.Module):
         backbone: whose levels they are.
     """
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: AnyBackbone) -> None:
         super().__init__()
         self.backbone = backbone
 
@@ -23,7 +23,7 @@ class Levels(nn.Module):
         return tuple(self.backbone(images).values())
 
 
-def exportable_backbone(backbone: Backbone, image_size: tuple[int, int], batch: int = 1) -> Exportable:
+def exportable_backbone(backbone: AnyBackbone, image_size: tuple[int, int], batch: int = 1) -> Exportable:
     """Return a backbone as exporters take it.
 
     Args:

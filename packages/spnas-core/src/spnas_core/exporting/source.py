@@ -36,6 +36,11 @@ def export_source(network: Exportable, folder: Path, name: str) -> tuple[Path, .
     if not isinstance(network.module, Levels):
         raise ExportError(f"{network.title} cannot be written as source: that is for backbones alone")
     backbone = network.module.backbone
+    if not isinstance(backbone, Backbone):
+        raise ExportError(
+            f"{network.title} cannot be written as source, since its code is another library's: take onnx or "
+            "torch-export"
+        )
     _check_plain(backbone)
     module = name.replace("-", "_")
     code, weights = folder / f"{module}.py", folder / f"{module}.safetensors"

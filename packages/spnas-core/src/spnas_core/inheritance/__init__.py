@@ -6,7 +6,14 @@ from spnas_core.inheritance.copying import WeightCopier, copy_weights_
 from spnas_core.inheritance.initialisation import Init, fill_
 from spnas_core.inheritance.materialisation import fill_module, materialise
 from spnas_core.inheritance.measurement import output_change
-from spnas_core.inheritance.plan import InheritancePlan, TensorCopy, TensorFill, fresh_plan, plan_inheritance
+from spnas_core.inheritance.plan import (
+    InheritancePlan,
+    TensorCopy,
+    TensorFill,
+    fresh_plan,
+    plan_by_name,
+    plan_inheritance,
+)
 from spnas_core.inheritance.receipt import Receipt, write_receipt
 
 __all__ = [
@@ -27,6 +34,7 @@ __all__ = [
     "materialise",
     "norm_scales",
     "output_change",
+    "plan_by_name",
     "plan_inheritance",
     "write_receipt",
 ]

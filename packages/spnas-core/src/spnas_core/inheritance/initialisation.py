@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-InitKind = Literal["zeros", "ones", "dirac", "he-normal", "xavier-uniform", "normal", "constant"]
+InitKind = Literal["zeros", "ones", "dirac", "he-normal", "xavier-uniform", "normal", "constant", "own"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Init:
     Attributes:
         kind: ``he-normal`` is He et al. 2015 with fan out and ReLU gain; ``xavier-uniform`` is the uniform form with
             variance 1 / fan in that Caffe2 used for FPN and fully connected layers; ``dirac`` makes a convolution pass
-            its input through.
+            its input through; ``own`` are the values that another library has made, which ``fill_module`` is given.
         std: standard deviation of ``normal``.
         value: of ``constant``.
     """
@@ -31,6 +31,7 @@ ONES = Init("ones")
 DIRAC = Init("dirac")
 HE_NORMAL = Init("he-normal")
 XAVIER_UNIFORM = Init("xavier-uniform")
+OWN = Init("own")
 
 
 @torch.no_grad()

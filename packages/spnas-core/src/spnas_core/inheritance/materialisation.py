@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from spnas_core.inheritance.channels import ChannelMaps, norm_scales
 from spnas_core.inheritance.copying import WeightCopier, copy_weights_
 from spnas_core.inheritance.initialisation import fill_
-from spnas_core.inheritance.plan import InheritancePlan, plan_inheritance, tensor_shapes
+from spnas_core.inheritance.plan import InheritancePlan, TensorFill, plan_inheritance, tensor_shapes
 from spnas_core.inheritance.receipt import Receipt, write_receipt
 from spnas_core.morphisms import Rewrite
 from spnas_core.networks.backbone import Backbone
@@ -22,6 +22,7 @@ def fill_module(
     generator: torch.Generator | None = None,
     device: torch.device | str = "cpu",
     copier: WeightCopier = copy_weights_,
+    own: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Allocate a meta module's tensors and write them as the plan says.
 
@@ -32,6 +33,7 @@ def fill_module(
         generator: source of random first values.
         device: where the weights shall live.
         copier: what executes the copies.
+        own: by name, the values of fills whose kind is ``own``, and of buffers that no file keeps.
 
     Raises:
         ValueError: a tensor of the module that the plan does not name.
@@ -40,11 +42,11 @@ def fill_module(
     unnamed = state.keys() - {copy.target for copy in plan.copies} - {fill.target for fill in plan.fills}
     if unnamed:
         raise ValueError(f"the plan leaves {len(unnamed)} tensors without values, {min(unnamed)!r} among them")
+    for name, values in (own or {}).items():
+        if name not in state:
+            module.get_buffer(name).copy_(values)
     for fill in plan.fills:
-        if fill.route is None:
-            fill_(state[fill.target], fill.init, generator)
-        else:
-            state[fill.target].copy_(fill.route.pass_through(state[fill.target]))
+        _fill(state[fill.target], fill, generator, own or {})
     destinations, sources = [], []
     for copy in plan.copies:
         destination, source = state[copy.target], tensors[copy.source]
@@ -60,6 +62,15 @@ def fill_module(
         destinations.append(destination)
         sources.append(source)
     copier(destinations, sources)
+
+
+def _fill(tensor: Tensor, fill: TensorFill, generator: torch.Generator | None, own: Mapping[str, Tensor]) -> None:
+    if fill.init.kind == "own":
+        tensor.copy_(own[fill.target])
+    elif fill.route is None:
+        fill_(tensor, fill.init, generator)
+    else:
+        tensor.copy_(fill.route.pass_through(tensor))
 
 
 def _allocate(module: nn.Module, device: torch.device) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from torch import nn
 
 from spnas_core.blocks import PROJECTION, block_spec
 from spnas_core.inheritance.channels import ChannelMaps, Route
-from spnas_core.inheritance.initialisation import DIRAC, HE_NORMAL, ONES, ZEROS, Init
+from spnas_core.inheritance.initialisation import DIRAC, HE_NORMAL, ONES, OWN, ZEROS, Init
 from spnas_core.morphisms import Rewrite
 from spnas_core.networks.layout import block_placements
 from spnas_core.networks.units import Unit, split_name
@@ -139,6 +139,14 @@ def plan_inheritance(
     used = {copy.source for copy in copies}
     dropped = tuple(name for name in parent_shapes if name not in used)
     return InheritancePlan(copies, fills, dropped, planner.pass_through_norms(fills))
+
+
+def plan_by_name(child_shapes: Shapes, parent_shapes: Shapes) -> InheritancePlan:
+    """Plan a network that cannot be rewritten: same names of the same shape are copied, the rest has its own values."""
+    copies = tuple(TensorCopy(name, name) for name, shape in child_shapes.items() if parent_shapes.get(name) == shape)
+    known = {copy.target for copy in copies}
+    fills = tuple(TensorFill(name, OWN) for name in child_shapes if name not in known)
+    return InheritancePlan(copies, fills, tuple(name for name in parent_shapes if name not in known))
 
 
 class _Planner:

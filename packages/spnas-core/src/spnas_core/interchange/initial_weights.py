@@ -11,12 +11,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from spnas_core.backbones import AnyNetwork, FixedNetwork, Unchanged, blank_network, read_network, unchanged
 from spnas_core.encoding import Architecture
 from spnas_core.errors import CodeError, WeightsError
 from spnas_core.interchange.torchvision import from_torchvision, torchvision_architecture
 from spnas_core.interchange.torchvision_detectors import from_torchvision_detector, is_detector, without_eps
 from spnas_core.morphisms import Rewrite, align
-from spnas_core.networks import Backbone
 
 BACKBONE = "backbone."
 
@@ -51,7 +51,7 @@ class InitialWeights:
             (from 0) that its neck reads, and what of it was ``left_out``.
     """
 
-    architecture: Architecture
+    architecture: AnyNetwork
     tensors: dict[str, Tensor]
     said: Mapping[str, Any] = field(default_factory=dict)
 
@@ -59,25 +59,30 @@ class InitialWeights:
         """Return the metadata of a safetensors file that says the same of itself."""
         return {DESCRIPTION: json.dumps({**self.said, "architecture": str(self.architecture)}, sort_keys=True)}
 
-    def rewrite(self, child: Architecture) -> Rewrite:
-        """What an architecture inherits from them: see ``align``.
+    def rewrite(self, child: AnyNetwork) -> Rewrite | Unchanged:
+        """What an architecture inherits from them: see ``align``; a network that is no code continues itself alone.
 
         Raises:
-            WeightsError: its block type or stem differs.
+            WeightsError: its block type or stem differs, or one of the two is no code.
         """
+        if not isinstance(self.architecture, Architecture) or not isinstance(child, Architecture):
+            if self.architecture != child:
+                raise WeightsError(f"the weights to start from are of {self.architecture}: {child} cannot continue it")
+            return unchanged(child)
         try:
             return align(self.architecture, child)
         except CodeError as error:
             raise WeightsError(f"the weights to start from are of {self.architecture}: {error}") from None
 
 
-def read_initial_weights(source: str, architecture: Architecture) -> InitialWeights:
+def read_initial_weights(source: str, architecture: AnyNetwork) -> InitialWeights:
     """Read weights from outside, of an architecture or of one near it.
 
     Args:
         source: ``torchvision:FILE`` (a ``state_dict`` saved by torch: of a ResNet or ResNeXt, or of a Faster R-CNN or
-            RetinaNet with FPN on one), ``torchvision-backbone:FILE`` (the same, its backbone alone) or
-            ``FILE.safetensors`` (a detector's weights or a backbone's alone).
+            RetinaNet with FPN on one), ``torchvision-backbone:FILE`` (the same, its backbone alone),
+            ``FILE.safetensors`` (a detector's weights or a backbone's alone), or, for a network that is no code,
+            ``PROVIDER:FILE`` (the whole network's as its library saves it).
         architecture: that is to start with them. Which one the file is of is told by its tensors (torchvision) or by
             what it says of itself; where it says nothing it must be this one.
 
@@ -85,7 +90,11 @@ def read_initial_weights(source: str, architecture: Architecture) -> InitialWeig
         WeightsError: the file cannot be read, is not what it says, or its network has another block type or stem.
     """
     kind, colon, path = source.partition(":")
-    if colon and kind in {TORCHVISION, TORCHVISION_BACKBONE}:
+    if isinstance(architecture, FixedNetwork) and colon and kind == architecture.provider:
+        found = _from_provider(source, Path(path), architecture)
+    elif isinstance(architecture, FixedNetwork) and not source.endswith(".safetensors"):
+        raise WeightsError(f"init {source!r} must be {architecture.provider}:FILE or FILE.safetensors")
+    elif colon and kind in {TORCHVISION, TORCHVISION_BACKBONE}:
         found = _from_torchvision(source, Path(path))
     elif source.endswith(".safetensors"):
         tensors, own, said = _read_safetensors(Path(source))
@@ -97,6 +106,19 @@ def read_initial_weights(source: str, architecture: Architecture) -> InitialWeig
     _check_fits(source, found.architecture, found.tensors)
     found.rewrite(architecture)
     return found
+
+
+def _from_provider(source: str, path: Path, network: FixedNetwork) -> InitialWeights:
+    """Read the whole network's weights as its library saves them."""
+    read = network.source.read
+    if read is None:
+        raise WeightsError(f"{network.provider} cannot read weights: start with FILE.safetensors, or fresh ones")
+    state = _read_safetensors(path)[0] if path.suffix == ".safetensors" else _read_torch(path)
+    try:
+        tensors = read(network.name, state)
+    except WeightsError as error:
+        raise WeightsError(f"{source}: {error}") from None
+    return InitialWeights(network, {BACKBONE + name: tensor for name, tensor in tensors.items()})
 
 
 def _from_torchvision(source: str, path: Path) -> InitialWeights:
@@ -142,7 +164,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Architecture | None, dict[str, Any]]:
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], AnyNetwork | None, dict[str, Any]]:
     """Read the tensors, the architecture that the file says it is of, and what else it says."""
     try:
         with safe_open(path, "pt") as file:
@@ -156,13 +178,13 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Architecture | Non
         if text is None:
             return tensors, None, {}
         said = dict(json.loads(text))
-        return tensors, Architecture.parse(str(said.pop("architecture"))), said
+        return tensors, read_network(str(said.pop("architecture"))), said
     except (ValueError, KeyError, TypeError) as error:  # a CodeError is a ValueError
         raise WeightsError(f"what {path} says of itself cannot be read: {error}") from error
 
 
-def _check_fits(source: str, architecture: Architecture, tensors: dict[str, Tensor]) -> None:
-    expected = Backbone(architecture).state_dict()
+def _check_fits(source: str, architecture: AnyNetwork, tensors: dict[str, Tensor]) -> None:
+    expected = blank_network(architecture).state_dict()
     differing = [
         f"{name} ({'missing' if found is None else tuple(found.shape)} instead of {tuple(tensor.shape)})"
         for name, tensor in expected.items()

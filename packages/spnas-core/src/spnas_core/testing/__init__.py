@@ -6,6 +6,7 @@ The suites need nothing; the hypothesis strategies ``architectures``, ``serial_a
 
 from typing import TYPE_CHECKING, Any
 
+from spnas_core.testing.backbone_contract import BackboneContract
 from spnas_core.testing.checking import Broken, Checked, NoSuiteError, check_plugin
 from spnas_core.testing.contracts import BlockContract, MorphismContract
 from spnas_core.testing.drawing import random_architecture, random_images, uneven_backbone
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from spnas_core.testing.codes import architectures, parallel_architectures, serial_architectures
 
 __all__ = [
+    "BackboneContract",
     "BlockContract",
     "Broken",
     "Checked",

@@ -1,10 +1,12 @@
 """The suites of this package over an item that was registered, for ``spnas plugins check``."""
 
+from spnas_core.backbones import BackboneProvider
 from spnas_core.blocks import BlockSpec
 from spnas_core.configuration import validate
 from spnas_core.errors import ConfigError
 from spnas_core.morphisms import Morphism
 from spnas_core.tasks import Task, TaskPlugin
+from spnas_core.testing.backbone_contract import BackboneContract
 from spnas_core.testing.checking import NoSuiteError
 from spnas_core.testing.contracts import BlockContract, MorphismContract
 from spnas_core.testing.task_contract import TaskContract
@@ -23,6 +25,19 @@ def morphism_suite(name: str, item: Morphism) -> MorphismContract:
     del name
     suite = MorphismContract()
     suite.morphism = item
+    return suite
+
+
+def backbone_suite(name: str, item: BackboneProvider) -> BackboneContract:
+    """Return the suite over a source of networks.
+
+    Raises:
+        NoSuiteError: its library is not installed.
+    """
+    if hint := item.missing():
+        raise NoSuiteError(f"the backbones of {name!r} need a library that is not installed: {hint}")
+    suite = BackboneContract()
+    suite.provider = name
     return suite
 
 

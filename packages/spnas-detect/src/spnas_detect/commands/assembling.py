@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from spnas_core.backbones import read_network
 from spnas_core.configuration import read_toml, set_key, set_value, validate
-from spnas_core.encoding import Architecture
 from spnas_core.errors import CodeError, ConfigError
 from spnas_core.plugins import plugin_manager
 from spnas_core.presets import find_preset, laid_over
@@ -96,7 +96,7 @@ def referred(reference: str, *, fresh: bool) -> dict[str, Any]:
     candidate = plugin_manager().hook.spnas_resolve_candidate(reference=reference)
     if candidate is None:
         try:
-            return {"architecture": str(Architecture.parse(reference))}
+            return {"architecture": str(read_network(reference))}
         except CodeError as error:
             if "/" in reference or Path(reference.rpartition(":")[0] or reference).exists():
                 raise ConfigError(f"{reference!r} is no run of a search, and no architecture code: {error}") from error

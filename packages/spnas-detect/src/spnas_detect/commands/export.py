@@ -7,12 +7,11 @@ import click
 import torch
 from torch import nn
 
+from spnas_core.backbones import AnyNetwork, fresh_network, read_network
 from spnas_core.commands.console import make_console
 from spnas_core.commands.parameters import IMAGE_SIZE
-from spnas_core.encoding import Architecture
 from spnas_core.errors import CodeError, ExportError
 from spnas_core.exporting import Exportable, exportable_backbone, exporter_plugin
-from spnas_core.networks import build_backbone
 from spnas_detect.detectors import DetectorDescription
 from spnas_detect.detectors.loading import load_detector
 from spnas_detect.exporting import exportable_detector, noise, photograph
@@ -95,7 +94,7 @@ def _backbone(reference: str, image: tuple[int, int] | None, batch: int) -> Expo
         detector, description = _loaded(reference)
         backbone, canvas = detector.backbone, description.image_size
     else:
-        backbone, canvas = build_backbone(code, generator=torch.Generator().manual_seed(0)), CANVAS
+        backbone, canvas = fresh_network(code, seed=0), CANVAS
     return exportable_backbone(backbone, image or canvas, batch)
 
 
@@ -109,12 +108,12 @@ def _detector(reference: str, image: tuple[int, int] | None, batch: int, example
     return exportable_detector(detector, description, images)
 
 
-def _code(reference: str) -> Architecture | None:
-    """Read a reference as a code; None where it is the name of something that exists, or has a path's form."""
+def _code(reference: str) -> AnyNetwork | None:
+    """Read a reference as a code or a network's name; None where something of that name exists, or it is a path."""
     if Path(reference.rpartition(":")[0] or reference).exists() or Path(reference).exists():
         return None
     try:
-        return Architecture.parse(reference)
+        return read_network(reference)
     except CodeError:
         if "/" not in reference and "." not in reference:
             raise

@@ -6,8 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from spnas_core.backbones import AnyBackbone
 from spnas_core.inheritance import Init
-from spnas_core.networks import Backbone
 from spnas_core.plugins import registry
 from spnas_detect.data.targets import Targets
 from spnas_detect.detectors.settings import DetectorSettings
@@ -22,7 +22,7 @@ class Detector(Protocol):
     tell which by a method ``class_rows(name)``, which returns ``ClassRows`` or None: then classes inherit by name.
     """
 
-    backbone: Backbone
+    backbone: AnyBackbone
     neck: Neck
 
     def losses(
@@ -48,7 +48,7 @@ class Detector(Protocol):
         """Say how a new tensor of the heads starts."""
 
 
-DetectorFactory = Callable[[Backbone, nn.Module, int, DetectorSettings], nn.Module]
+DetectorFactory = Callable[[AnyBackbone, nn.Module, int, DetectorSettings], nn.Module]
 """Makes a detector from (backbone, neck, number of classes, settings); parameters may be on the meta device."""
 
 

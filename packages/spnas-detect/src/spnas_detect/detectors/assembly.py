@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from spnas_core.backbones import AnyBackbone
 from spnas_core.inheritance import Init
-from spnas_core.networks import Backbone, FeatureInfo
+from spnas_core.networks import FeatureInfo
 from spnas_detect.detectors.classes import ClassRows
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads import Anchors, ProposalNetwork, PyramidPooler
@@ -16,7 +17,7 @@ from spnas_detect.heads.losses import BoxObjective
 CANDIDATES_PER_PROPOSAL = 5
 
 
-def pyramid(backbone: Backbone, neck: nn.Module, images: Tensor, extra: ExtraLevels | None = None) -> list[Tensor]:
+def pyramid(backbone: AnyBackbone, neck: nn.Module, images: Tensor, extra: ExtraLevels | None = None) -> list[Tensor]:
     """Compute the neck's levels of Tensor[N, 3, H, W], and the extra ones, finest first."""
     features = backbone(images)
     last = next(reversed(features.values()))  # the neck may add to the dict

@@ -6,6 +6,8 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from spnas_core.backbones import Unchanged, blank_network
+from spnas_core.backbones.fixed import fresh_values
 from spnas_core.inheritance import (
     ChannelMap,
     ChannelMaps,
@@ -16,12 +18,12 @@ from spnas_core.inheritance import (
     TensorFill,
     fill_module,
     norm_scales,
+    plan_by_name,
     plan_inheritance,
     write_receipt,
 )
 from spnas_core.inheritance.plan import Shapes, tensor_shapes
 from spnas_core.morphisms import Rewrite
-from spnas_core.networks import Backbone
 from spnas_detect.detectors._base import Detector, detector_factory
 from spnas_detect.detectors.classes import ClassMap
 from spnas_detect.detectors.levels import known_stages, read_stages, stage_names
@@ -34,7 +36,7 @@ Named = TypeVar("Named")
 
 
 def build_detector(
-    rewrite: Rewrite,
+    rewrite: Rewrite | Unchanged,
     classes: int,
     settings: DetectorSettings,
     parent_tensors: Mapping[str, Tensor],
@@ -49,10 +51,11 @@ def build_detector(
 
     Backbone tensors inherit through the origins of their units, a neck's laterals follow their features and the
     channels of these, everything else inherits by name. Where shapes differ otherwise the overlapping part is copied; a
-    neck of another kind than the parent's starts anew.
+    neck of another kind than the parent's starts anew. A network that is no code inherits by name, too, and what starts
+    anew in it has the first values that its library gives it.
 
     Args:
-        rewrite: parent, child and block map.
+        rewrite: parent, child and block map; or a network that cannot be rewritten.
         classes: number of classes, background not counted.
         settings: of neck and heads.
         parent_tensors: the parent detector's tensors by name; what is missing starts anew.
@@ -71,15 +74,19 @@ def build_detector(
     stages = read_stages(settings.levels, rewrite.child)
     if parent_stages is None:
         parent_stages = known_stages(settings.levels, rewrite.parent)
-    backbone = Backbone(rewrite.child, stage_names(stages))
+    backbone = blank_network(rewrite.child, stage_names(stages))
     with torch.device("meta"):
         neck = neck_factory(settings.neck)(backbone.feature_info, settings.neck_channels, settings.neck_repeats)
         module = detector_factory(settings.detector)(backbone, neck, classes, settings)
     parent_shapes = {name: tensor.shape for name, tensor in parent_tensors.items()}
-    maps = detector_maps(rewrite, seed, parent_tensors)
+    maps, own = None, None
+    if isinstance(rewrite, Unchanged):
+        own = {BACKBONE + name: tensor for name, tensor in fresh_values(rewrite.child, generator).items()}
+    else:
+        maps = detector_maps(rewrite, seed, parent_tensors)
     levels = LevelMap(rewrite, stages, tuple(parent_stages))
     plan = plan_detector(levels, cast("Detector", module), tensor_shapes(module), parent_shapes, maps, class_map)
-    fill_module(module, plan, parent_tensors, generator=generator, device=device)
+    fill_module(module, plan, parent_tensors, generator=generator, device=device, own=own)
     return module, plan, write_receipt(module, plan)
 
 
@@ -93,13 +100,16 @@ def plan_detector(
     detector: Detector,
     child_shapes: Shapes,
     parent_shapes: Shapes,
-    maps: ChannelMaps,
+    maps: ChannelMaps | None,
     class_map: ClassMap | None = None,
 ) -> InheritancePlan:
     """Plan the inheritance of a whole detector."""
-    backbone_plan = plan_inheritance(
-        levels.rewrite, _under(BACKBONE, child_shapes), _under(BACKBONE, parent_shapes), maps
-    ).prefixed(BACKBONE)
+    of_child, of_parent = _under(BACKBONE, child_shapes), _under(BACKBONE, parent_shapes)
+    if isinstance(levels.rewrite, Unchanged):
+        backbone_plan = plan_by_name(of_child, of_parent)
+    else:
+        backbone_plan = plan_inheritance(levels.rewrite, of_child, of_parent, maps)
+    backbone_plan = backbone_plan.prefixed(BACKBONE)
     copies: list[TensorCopy] = []
     fills: list[TensorFill] = []
     for name, shape in child_shapes.items():
@@ -148,14 +158,14 @@ def _neck_copy(
     neck: Neck,
     levels: LevelMap,
     parent_shapes: Shapes,
-    maps: ChannelMaps,
+    maps: ChannelMaps | None,
 ) -> TensorCopy | None:
     """A neck's tensor from where the neck says; what reads a stage follows the channels of that stage."""
     name = prefix + inner
     sources = [prefix + source for source in neck.source_names(inner, levels)]
     copy = _best_copy(name, shape, sources, parent_shapes)
     level = neck.reads(inner)
-    if copy is None or not copy.overlap or level is None:
+    if copy is None or not copy.overlap or level is None or maps is None:
         return copy
     stage = levels.child[level]
     for source in sources:

@@ -8,8 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from spnas_core.backbones import AnyBackbone
 from spnas_core.inheritance import Init
-from spnas_core.networks import Backbone
 from spnas_detect.data.targets import Targets
 from spnas_detect.detectors.assembly import (
     box_objective,
@@ -54,7 +54,7 @@ class CascadeRCNN(nn.Module):
         settings: sizes and thresholds.
     """
 
-    def __init__(self, backbone: Backbone, neck: nn.Module, classes: int, settings: DetectorSettings) -> None:
+    def __init__(self, backbone: AnyBackbone, neck: nn.Module, classes: int, settings: DetectorSettings) -> None:
         super().__init__()
         self.backbone = backbone
         self.neck = neck

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
-from spnas_core.encoding import Architecture
+from spnas_core.backbones import read_network
 from spnas_core.errors import SpnasError, WeightsError
 from spnas_detect.data.canvases import Orientation
 from spnas_detect.detectors.settings import DetectorSettings
@@ -26,7 +26,7 @@ class DetectorDescription:
     """Everything about a trained detector that its tensors do not say.
 
     Attributes:
-        architecture: code of its backbone.
+        architecture: code of its backbone, or ``PROVIDER:NAME``.
         classes: names of the labels 1…C.
         detector: its neck and heads.
         image_size: (width, height) in pixels of the canvas that it was trained on.
@@ -78,7 +78,7 @@ class DetectorDescription:
         architecture, classes, size = (metadata[name] for name in ("architecture", "classes", "image_size"))
         norm, orientation = metadata.get("norm", "batch"), metadata.get("orientation", "fixed")
         try:
-            Architecture.parse(str(architecture))
+            read_network(str(architecture))
             detector = DetectorSettings.model_validate(metadata["detector"])
         except ValidationError as error:
             first = error.errors()[0]

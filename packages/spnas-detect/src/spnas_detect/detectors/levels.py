@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from spnas_core.encoding import Architecture
+from spnas_core.backbones import AnyNetwork
 from spnas_core.errors import ConfigError
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads.extra_levels import COUNTS
 
 
-def check_levels(settings: DetectorSettings, architecture: Architecture) -> None:
+def check_levels(settings: DetectorSettings, architecture: AnyNetwork) -> None:
     """Refuse levels that a detector on an architecture would not have.
 
     Raises:
@@ -23,7 +23,7 @@ def check_levels(settings: DetectorSettings, architecture: Architecture) -> None
         )
 
 
-def read_stages(levels: Sequence[str] | None, architecture: Architecture) -> tuple[int, ...]:
+def read_stages(levels: Sequence[str] | None, architecture: AnyNetwork) -> tuple[int, ...]:
     """Return the stages, from 0, that a neck reads of an architecture, the finest first.
 
     Args:
@@ -36,7 +36,7 @@ def read_stages(levels: Sequence[str] | None, architecture: Architecture) -> tup
 
     Example: ("s2", "s3+") reads (1, 2) of three stages and (1, 2, 3, 4) of five.
     """
-    count = len(architecture.stages)
+    count = architecture.stage_count
     if levels is not None and _number(levels[-1]) >= count:
         name = levels[-1].removesuffix("+")
         raise ConfigError(
@@ -45,9 +45,9 @@ def read_stages(levels: Sequence[str] | None, architecture: Architecture) -> tup
     return known_stages(levels, architecture)
 
 
-def known_stages(levels: Sequence[str] | None, architecture: Architecture) -> tuple[int, ...]:
+def known_stages(levels: Sequence[str] | None, architecture: AnyNetwork) -> tuple[int, ...]:
     """Return those of the stages that ``read_stages`` would that an architecture has: a parent may have fewer."""
-    count = len(architecture.stages)
+    count = architecture.stage_count
     if levels is None:
         return tuple(range(count))
     found = [_number(name) for name in levels]

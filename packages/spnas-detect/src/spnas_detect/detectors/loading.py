@@ -6,9 +6,8 @@ from typing import cast, get_args
 import torch
 from torch import Tensor
 
-from spnas_core.encoding import Architecture
+from spnas_core.backbones import read_network, unchanged
 from spnas_core.errors import WeightsError, suggestion
-from spnas_core.morphisms import identity
 from spnas_detect.detectors._base import Detector
 from spnas_detect.detectors.building import build_detector
 from spnas_detect.detectors.description import DetectorDescription, read_description
@@ -41,7 +40,7 @@ def load_detector(path: Path | str, device: torch.device | str = "auto") -> tupl
     tensors = {name: _full_precision(tensor) for name, tensor in load_weights(path).items()}
     # What the file has is copied and never initialised; what differs is found below.
     module, _, _ = build_detector(
-        identity(Architecture.parse(description.architecture)),
+        unchanged(read_network(description.architecture)),
         len(description.classes),
         description.detector,
         tensors,

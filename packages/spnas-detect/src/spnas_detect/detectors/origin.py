@@ -10,7 +10,7 @@ from typing import Any, TypeGuard, TypeVar
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from spnas_core.encoding import Architecture
+from spnas_core.backbones import AnyNetwork, read_network
 from spnas_core.errors import WeightsError
 from spnas_detect.detectors.classes import ClassMap, match_classes
 from spnas_detect.detectors.description import METADATA_KEY
@@ -80,7 +80,7 @@ class Origin:
             )
 
 
-def origin_of(said: Mapping[str, Any], architecture: Architecture) -> Origin:
+def origin_of(said: Mapping[str, Any], architecture: AnyNetwork) -> Origin:
     """Read what a weights file says of itself beside its architecture; nonsense says nothing.
 
     Args:
@@ -107,7 +107,7 @@ def read_origin(path: Path) -> Origin:
     try:
         with safe_open(path, framework="pt") as file:
             said = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
-        return origin_of(said, Architecture.parse(str(said["architecture"])))
+        return origin_of(said, read_network(str(said["architecture"])))
     except (SafetensorError, OSError, ValueError, KeyError, TypeError):
         return Origin()
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from spnas_core.encoding import Architecture
+from spnas_core.backbones import read_network
 from spnas_core.errors import ConfigError
 from spnas_detect.detectors import build_detector, detector_factory
 from spnas_detect.detectors.levels import check_levels
@@ -20,7 +20,7 @@ def check_settings(settings: TrainSettings) -> None:
     Raises:
         SpnasError: the first mistake.
     """
-    architecture = Architecture.parse(settings.architecture)
+    architecture = read_network(settings.architecture)
     check_levels(settings.detector, architecture)
     check_freeze_at(settings.training.freeze_at, architecture, inherits=settings.init is not None)
     detector_factory(settings.detector.detector)
@@ -46,7 +46,7 @@ def check_buildable(settings: TrainSettings) -> None:
     Raises:
         SpnasError: what does not fit, or cannot be read.
     """
-    architecture = Architecture.parse(settings.architecture)
+    architecture = read_network(settings.architecture)
     found = inherited(settings, architecture)
     build_detector(
         found.rewrite,

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spnas_core.backbones import read_network
 from spnas_core.commands.json_text import to_json
 from spnas_core.cost import backbone_cost
 from spnas_core.durable import write_durably
-from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_detect.data import CachedData
 from spnas_detect.folders import explained_writing
@@ -148,7 +148,7 @@ def begun_with(out: Path) -> dict[str, Any]:
 
 
 def _compared(settings: TrainSettings, scores: list[float], first: list[float]) -> Compared:
-    cost = backbone_cost(Architecture.parse(settings.architecture), *settings.image_size)
+    cost = backbone_cost(read_network(settings.architecture), *settings.image_size)
     difference = None
     if scores is not first:
         difference = mean_interval([here - there for here, there in zip(scores, first, strict=True)])

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from spnas_core.backbones import read_network
 from spnas_core.configuration import validate
-from spnas_core.encoding import Architecture
 from spnas_detect.jobs.checks import check_settings
 from spnas_detect.jobs.settings import TrainSettings
 from spnas_detect.settings import DetectionSettings
@@ -26,5 +26,5 @@ def suited_settings(values: Mapping[str, Any]) -> tuple[TrainSettings, tuple[str
     settings = validate(TrainSettings, values)
     check_settings(settings)
     table = {name: value for name, value in values.items() if name in DetectionSettings.model_fields}
-    found = suited(table, Architecture.parse(settings.architecture), settings.init)
+    found = suited(table, read_network(settings.architecture), settings.init)
     return validate(TrainSettings, {**values, **found.values}), found.remarks

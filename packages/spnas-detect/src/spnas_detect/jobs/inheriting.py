@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from spnas_core.encoding import Architecture
+from spnas_core.backbones import AnyNetwork, Unchanged, unchanged
 from spnas_core.interchange.initial_weights import read_initial_weights
-from spnas_core.morphisms import Rewrite, identity
+from spnas_core.morphisms import Rewrite
 from spnas_detect.detectors.origin import Origin, origin_of
 from spnas_detect.jobs.settings import TrainSettings
 
@@ -21,19 +21,19 @@ class Inherited:
         origin: what else is known of them.
     """
 
-    rewrite: Rewrite
+    rewrite: Rewrite | Unchanged
     tensors: dict[str, Tensor]
     origin: Origin
 
 
-def inherited(settings: TrainSettings, architecture: Architecture) -> Inherited:
+def inherited(settings: TrainSettings, architecture: AnyNetwork) -> Inherited:
     """Read the weights that the settings name; nothing where they name none.
 
     Raises:
         WeightsError: they cannot be read, are of another block type or stem, or of a detector of other sizes.
     """
     if settings.init is None:
-        return Inherited(identity(architecture), {}, Origin())
+        return Inherited(unchanged(architecture), {}, Origin())
     found = read_initial_weights(settings.init, architecture)
     origin = origin_of(found.said, found.architecture)
     origin.check(found.tensors, settings.detector)

@@ -10,8 +10,8 @@ from typing import cast
 import torch
 from torch import nn
 
+from spnas_core.backbones import read_network
 from spnas_core.durable import replace_durably
-from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_detect.data import open_cache
 from spnas_detect.data._base import split_title
@@ -101,7 +101,7 @@ class Part:
         self.device = device
         self.processes = processes
         self.monitor = monitor
-        self.architecture = Architecture.parse(settings.architecture)
+        self.architecture = read_network(settings.architecture)
         self.metrics = [metric_factory(name) for name in settings.metrics]
         self.scored: list[Scored] = []
         if prepared is None:

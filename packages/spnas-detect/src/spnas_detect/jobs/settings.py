@@ -1,5 +1,6 @@
 """Settings of a whole training: ``train.toml``."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, Field
@@ -7,20 +8,19 @@ from pydantic import AfterValidator, Field
 from spnas_core.configuration import without_none
 from spnas_detect.settings import DetectionSettings, absolute_path, absolute_source
 
-_TORCHVISION = ("torchvision:", "torchvision-backbone:")
-
 
 def _absolute_weights(text: str) -> str:
-    return absolute_source(text) if text.startswith(_TORCHVISION) else absolute_path(text)
+    return absolute_path(text) if Path(text).exists() else absolute_source(text)
 
 
 class TrainSettings(DetectionSettings):
     """What is trained, on what, and how: everything that a task has, and what only a training of its own needs.
 
     Attributes:
-        architecture: code of the backbone.
+        architecture: code of the backbone, or another network, such as ``timm:hrnet_w18``.
         init: weights to start from: ``torchvision:FILE`` (a ResNet's, or a detector's with FPN on one),
-            ``torchvision-backbone:FILE`` (of the detector the backbone alone) or ``FILE.safetensors``; None for fresh
+            ``torchvision-backbone:FILE`` (of the detector the backbone alone) or ``FILE.safetensors``; for a network by
+            name ``timm:FILE`` or ``torchvision:FILE`` (the whole network's, as its library saves it); None for fresh
             ones. A file that exists gets its absolute path.
         epochs: to train.
         seed: of everything random.

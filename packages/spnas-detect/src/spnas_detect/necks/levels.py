@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from spnas_core.backbones import Unchanged
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite
 
@@ -20,14 +21,14 @@ class LevelMap:
         parent: likewise, of the parent.
     """
 
-    rewrite: Rewrite
+    rewrite: Rewrite | Unchanged
     child: tuple[int, ...]
     parent: tuple[int, ...]
 
     @classmethod
-    def of_all_stages(cls, rewrite: Rewrite) -> "LevelMap":
+    def of_all_stages(cls, rewrite: Rewrite | Unchanged) -> "LevelMap":
         """Of necks that read every stage."""
-        return cls(rewrite, tuple(range(len(rewrite.child.stages))), tuple(range(len(rewrite.parent.stages))))
+        return cls(rewrite, tuple(range(rewrite.child.stage_count)), tuple(range(rewrite.parent.stage_count)))
 
     def nearest(self, level: int) -> int:
         """The parent's level (from 0) of the same stage as a child's, or of the nearest stage, of two the coarser.
@@ -45,7 +46,7 @@ class LevelMap:
         return [nearest] if source is None else list(dict.fromkeys((self.parent.index(source), nearest)))
 
 
-def source_stages(rewrite: Rewrite, among: Collection[int] | None = None) -> tuple[int | None, ...]:
+def source_stages(rewrite: Rewrite | Unchanged, among: Collection[int] | None = None) -> tuple[int | None, ...]:
     """Find, per child stage, the parent stage (both from 0) whose output lives in the same channels.
 
     Shortcuts carry channels unchanged through a run of ``1`` blocks, so all outputs between two doublings speak one
@@ -59,6 +60,9 @@ def source_stages(rewrite: Rewrite, among: Collection[int] | None = None) -> tup
         rewrite: from parent to child.
         among: the parent's stages that are considered; None for all.
     """
+    if isinstance(rewrite, Unchanged):
+        stages = range(rewrite.child.stage_count)
+        return tuple(stage if among is None or stage in among else None for stage in stages)
     parent_runs = _runs(rewrite.parent)
     ends = _stage_ends(rewrite.parent)
     found: list[int | None] = []

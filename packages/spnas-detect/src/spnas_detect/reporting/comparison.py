@@ -11,6 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from spnas_core.backbones import read_network
 from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.wording import UNDEFINED, amount, number
 from spnas_core.drawing import draw_network
@@ -210,7 +211,9 @@ def _networks(view: _View) -> Iterator[Markup]:
     figures = []
     for one in view.settings:
         width, height = one.get("image_size") or (224, 224)
-        figures.append(drawing(draw_network(Architecture.parse(one["architecture"]), (width, height))))
+        architecture = read_network(one["architecture"])
+        if isinstance(architecture, Architecture):
+            figures.append(drawing(draw_network(architecture, (width, height))))
     yield side_by_side(*figures)
 
 

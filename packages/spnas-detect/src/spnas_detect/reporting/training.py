@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from spnas_core.backbones import read_network
 from spnas_core.commands.wording import amount, duration, number
 from spnas_core.configuration import read_toml
 from spnas_core.cost import backbone_cost
@@ -96,13 +97,18 @@ def _network(settings: Mapping[str, Any]) -> Iterator[Markup]:
     size = settings.get("image_size")
     width, height = size if isinstance(size, list) and len(size) == 2 else (224, 224)
     try:
-        architecture = Architecture.parse(str(settings.get("architecture", "")))
+        architecture = read_network(str(settings.get("architecture", "")))
         cost = backbone_cost(architecture, width, height)
-        figure = draw_network(architecture, (width, height))
+        figure = draw_network(architecture, (width, height)) if isinstance(architecture, Architecture) else None
     except (SpnasError, TypeError, ValueError) as error:
         yield paragraph(str(error), kind="note")
         return
-    yield drawing(figure, f"{amount(cost.activation_bytes)}B of activations")
+    activations = f"{amount(cost.activation_bytes)}B of activations"
+    if figure is None:
+        counts = f"{amount(cost.parameters)} parameters, {amount(cost.multiply_adds)} multiply-adds"
+        yield paragraph(f"{architecture}: {counts}, {activations}")
+    else:
+        yield drawing(figure, activations)
     found = settings.get("detector")
     detector = found if isinstance(found, dict) else {}
     chosen = ("detector", "neck", "neck_channels", "head_channels", "anchor_scales", "aspect_ratios")

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spnas_core.backbones import AnyNetwork, blank_network
 from spnas_core.configuration import validate
-from spnas_core.encoding import Architecture
 from spnas_core.errors import SpnasError
-from spnas_core.networks import Backbone
 from spnas_core.tasks import Suited
 from spnas_detect.data import ImageRecord
 from spnas_detect.data.survey import suggest
@@ -64,7 +63,7 @@ class _Choices:
         self.remarks.append(f"chosen: {said}: {why}")
 
 
-def suited(values: Mapping[str, Any], start: Architecture, init: str | None, prefix: str = "") -> Suited:
+def suited(values: Mapping[str, Any], start: AnyNetwork, init: str | None, prefix: str = "") -> Suited:
     """Complete the table of a detection task, so that no photographs get the demonstration's canvas and heads.
 
     Generated ``shapes`` keep the models' defaults, which are made for them. For other data the canvas, the anchors, the
@@ -129,11 +128,11 @@ def _choose(
     settings: DetectionSettings,
     given: frozenset[str],
     values: Mapping[str, Any],
-    start: Architecture,
+    start: AnyNetwork,
     init: str | None,
 ) -> None:
     stages = stage_names(read_stages(settings.detector.levels, start))
-    info = Backbone(start, stages).feature_info
+    info = blank_network(start, stages).feature_info
     if settings.detector.detector == "retinanet":
         given |= BOX_HEAD
     records = _training_images(settings)
@@ -159,9 +158,7 @@ def _training_images(settings: DetectionSettings) -> Sequence[ImageRecord]:
     return tuple(opened(settings).splits["train"])
 
 
-def _choose_sizes(
-    choices: _Choices, given: frozenset[str], channels: int, start: Architecture, init: str | None
-) -> None:
+def _choose_sizes(choices: _Choices, given: frozenset[str], channels: int, start: AnyNetwork, init: str | None) -> None:
     known = _sizes_of(init)
     chosen, why = known or head_sizes(channels), f"{start} has {channels} channels in its widest stage"
     if known:

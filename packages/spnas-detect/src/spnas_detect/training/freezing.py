@@ -5,10 +5,10 @@ from typing import cast
 
 from torch import nn
 
+from spnas_core.backbones import AnyBackbone, AnyNetwork
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.inheritance import InheritancePlan
-from spnas_core.networks import Backbone
 from spnas_detect.training.norms import FrozenNorm, NormKind, convert_norms
 
 STATISTICS = ("running_mean", "running_var")
@@ -57,8 +57,9 @@ def freeze_inherited(detector: nn.Module, plan: InheritancePlan, norm: NormKind,
         What is frozen.
     """
     inherited = {copy.target for copy in plan.copies if not copy.is_partial}
-    backbone = cast("Backbone", detector.backbone)
-    first = _first_parts(backbone.architecture, freeze_at or 0)
+    backbone = cast("AnyBackbone", detector.backbone)
+    architecture = backbone.architecture
+    first = _first_parts(architecture, freeze_at or 0) if isinstance(architecture, Architecture) else ()
     layers = {name for name, layer in detector.named_modules() if isinstance(layer, nn.BatchNorm2d)}
     known = {name for name in layers if all(f"{name}.{leaf}" in inherited for leaf in STATISTICS)}
     norms = known if norm == "frozen" else {name for name in known if f"{name}.".startswith(first)}
@@ -83,13 +84,18 @@ def freeze(detector: nn.Module, norm: NormKind, frozen: Frozen) -> Frozen:
     return Frozen.of(detector)
 
 
-def check_freeze_at(freeze_at: int | None, architecture: Architecture, *, inherits: bool) -> None:
+def check_freeze_at(freeze_at: int | None, architecture: AnyNetwork, *, inherits: bool) -> None:
     """Refuse to freeze what is not there.
 
     Raises:
         ConfigError: more stages than the architecture has, or fresh weights.
     """
-    stages = len(architecture.stages)
+    if freeze_at and not isinstance(architecture, Architecture):
+        raise ConfigError(
+            f"training.freeze_at is {freeze_at}, and nothing says which tensors of {architecture} are of which stage: "
+            "set it to 0"
+        )
+    stages = architecture.stage_count
     if freeze_at is not None and freeze_at > stages + 1:
         raise ConfigError(
             f"training.freeze_at is {freeze_at}, and {architecture} has {stages} stages: at most {stages + 1} (the "
@@ -110,8 +116,10 @@ def _first_parts(architecture: Architecture, freeze_at: int) -> tuple[str, ...]:
     return ("backbone.stem.", *_parts_of(architecture, stages))
 
 
-def _unused_parts(backbone: Backbone) -> tuple[str, ...]:
+def _unused_parts(backbone: AnyBackbone) -> tuple[str, ...]:
     """Prefixes of the names of what stands behind the last stage that is read."""
+    if not isinstance(backbone.architecture, Architecture):
+        return ()
     last = int(backbone.feature_info.names()[-1].removeprefix("s"))
     return _parts_of(backbone.architecture, range(last + 1, len(backbone.architecture.stages) + 1))
 

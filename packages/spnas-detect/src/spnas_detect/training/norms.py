@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, distributed, nn
 
+from spnas_core.errors import ConfigError
 from spnas_core.networks import Statistics
 
 NormKind = Literal["batch", "sync", "group", "frozen"]
@@ -124,6 +125,19 @@ def _take_over(new: nn.Module, old: nn.Module) -> None:
 CONVERSIONS: dict[str, Callable[[nn.BatchNorm2d], nn.Module]] = {"sync": _sync, "group": _group, "frozen": _frozen}
 
 
+def check_convertible(norm: nn.BatchNorm2d, kind: str) -> None:
+    """Refuse a layer that does more than to normalise, such as timm's norms with an activation in them.
+
+    Raises:
+        ConfigError: its type, and what to do.
+    """
+    if type(norm).forward not in {nn.BatchNorm2d.forward, FrozenNorm.forward, SyncNorm.forward}:
+        raise ConfigError(
+            f"training.norm is {kind!r}, and the backbone has a {type(norm).__name__}, which does more than to "
+            "normalise: set it to 'batch'"
+        )
+
+
 def convert_norms(module: nn.Module, norm: NormKind, *, frozen: Collection[str] | None = None) -> nn.Module:
     """Replace every batch norm inside a module; what has no batch norm, such as a head of its own, stays.
 
@@ -138,6 +152,9 @@ def convert_norms(module: nn.Module, norm: NormKind, *, frozen: Collection[str] 
 
     Returns:
         The module.
+
+    Raises:
+        ConfigError: a layer cannot be replaced; see ``check_convertible``.
     """
     if norm == "batch" and not frozen:
         return module
@@ -146,6 +163,7 @@ def convert_norms(module: nn.Module, norm: NormKind, *, frozen: Collection[str] 
             if isinstance(child, nn.BatchNorm2d):
                 kind = _kind_of(f"{path}.{name}" if path else name, norm, frozen)
                 if kind != "batch":
+                    check_convertible(child, kind)
                     setattr(owner, name, CONVERSIONS[kind](child))
             elif isinstance(child, Statistics) and norm not in {"batch", "sync"}:
                 setattr(owner, name, Statistics(nn.Identity()))

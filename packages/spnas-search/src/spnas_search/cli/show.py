@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
@@ -17,8 +17,11 @@ from spnas_core.commands.wording import amount
 from spnas_core.commands.writing import write_result
 from spnas_core.cost import backbone_cost, row_costs
 from spnas_core.encoding import Architecture
-from spnas_core.errors import CodeError
+from spnas_core.errors import CodeError, ConfigError
 from spnas_core.plugins import plugin_manager
+
+if TYPE_CHECKING:
+    from spnas_core.backbones import AnyNetwork
 
 BAR_WIDTH = 30
 
@@ -31,11 +34,16 @@ BAR_WIDTH = 30
 def show(code: str, image: tuple[int, int], *, svg: Path | None, as_json: bool) -> None:
     """Draw the network of an architecture CODE, or of a run's candidate, and count what it costs.
 
+    A network by name, such as timm:hrnet_w18, is counted, and not drawn; 'spnas backbones' has these.
+
     \b
     Example: spnas show r_111-2111-211111-211 --image 1216x800
     Example: spnas show runs/serial --svg winner.svg
     """
     architecture = _architecture(code)
+    if not isinstance(architecture, Architecture):
+        _show_named(architecture, image, is_drawn=svg is not None, as_json=as_json)
+        return
     if svg is not None:
         from spnas_core.drawing import draw_network
 
@@ -48,13 +56,27 @@ def show(code: str, image: tuple[int, int], *, svg: Path | None, as_json: bool) 
         console.show(part)
 
 
-def _architecture(reference: str) -> Architecture:
+def _show_named(network: "AnyNetwork", image: tuple[int, int], *, is_drawn: bool, as_json: bool) -> None:
+    """Count a network that is no code."""
+    from spnas_search.cli.backbones import list_networks
+
+    if is_drawn:
+        raise ConfigError(f"{network} is no code, and only these are drawn: leave out --svg")
+    list_networks([str(network)], image, as_json=as_json)
+
+
+def _architecture(reference: str) -> "AnyNetwork":
     """Read a code, or find the candidate that is meant; nothing that knows runs is imported for a code."""
     if not Path(reference).exists():
         with suppress(CodeError):
             return Architecture.parse(reference)
     candidate = plugin_manager().hook.spnas_resolve_candidate(reference=reference)
-    return Architecture.parse(reference if candidate is None else candidate.architecture)
+    text = reference if candidate is None else candidate.architecture
+    if ":" not in text:
+        return Architecture.parse(text)
+    from spnas_core.backbones import read_network
+
+    return read_network(text)
 
 
 def _counts(architecture: Architecture, image: tuple[int, int]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Weights that a search starts from, brought into the form that candidates inherit from."""
 
 from pathlib import Path
+from typing import cast
 
 from safetensors.torch import save_file
 
@@ -30,4 +31,4 @@ def import_weights(source: str, architecture: Architecture, target: Path) -> Non
 
 def initial_rewrite(file: Path, architecture: Architecture) -> Rewrite:
     """Say how the start inherits what ``import_weights`` has written; the identity where that is its own."""
-    return read_initial_weights(str(file), architecture).rewrite(architecture)
+    return cast("Rewrite", read_initial_weights(str(file), architecture).rewrite(architecture))

@@ -1,0 +1,18 @@
+"""Backbones that are no code: networks of other libraries and of plugins, by name, with their own weights' names."""
+
+from spnas_core.backbones._base import BackboneProvider
+from spnas_core.backbones.fixed import AnyBackbone, FixedBackbone, blank_network, fresh_network
+from spnas_core.backbones.network import AnyNetwork, FixedNetwork, Unchanged, read_network, unchanged
+
+__all__ = [
+    "AnyBackbone",
+    "AnyNetwork",
+    "BackboneProvider",
+    "FixedBackbone",
+    "FixedNetwork",
+    "Unchanged",
+    "blank_network",
+    "fresh_network",
+    "read_network",
+    "unchanged",
+]

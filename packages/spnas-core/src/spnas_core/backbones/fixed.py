@@ -1,0 +1,135 @@
+"""The module of a fixed network: levels by name, of the sizes that detectors expect."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from spnas_core.backbones._base import LevelInfo
+from spnas_core.backbones.network import AnyNetwork, FixedNetwork
+from spnas_core.encoding import Architecture
+from spnas_core.errors import CodeError, suggestion
+from spnas_core.networks.backbone import Backbone
+from spnas_core.networks.features import FeatureInfo, StageInfo
+
+FINEST = 4
+"""Input pixels per feature pixel of ``s1``."""
+
+
+class FixedBackbone(nn.Module):
+    """A network by name, as a backbone.
+
+    Many networks round sizes their own way where an image is no multiple of their coarsest reduction; some cannot take
+    it at all. So images are padded by zeros, right and below, to such a multiple, and every level is cut to
+    ceil(H / r) × ceil(W / r), as those of a code are.
+
+    Args:
+        network: which one.
+        out_stages: names of the stages to return; all by default.
+
+    Attributes:
+        architecture: the network.
+        feature_info: channels and reduction of the returned stages.
+        trunk: the provider's module.
+
+    Raises:
+        CodeError: it has no such stage, or its levels make no pyramid.
+    """
+
+    def __init__(self, network: FixedNetwork, out_stages: Sequence[str] | None = None) -> None:
+        super().__init__()
+        self.architecture = network
+        self.trunk = network.source.build(network.name)
+        info = cast("LevelInfo", self.trunk.feature_info)
+        self._places = _places(network, info.reduction())
+        self._coarsest = max(info.reduction())
+        stages = [
+            StageInfo(f"s{number}", info.channels()[place], info.reduction()[place])
+            for number, place in enumerate(self._places, 1)
+        ]
+        names = [stage.name for stage in stages]
+        for name in out_stages or ():
+            if name not in names:
+                raise CodeError(f"{network} has no stage {name!r}{suggestion(name, names)}")
+        self.feature_info = FeatureInfo([one for one in stages if out_stages is None or one.name in out_stages])
+
+    def forward(self, images: Tensor) -> "OrderedDict[str, Tensor]":
+        """Map Tensor[N, 3, H, W] to ``{"s1": Tensor[N, C1, ceil(H/4), ceil(W/4)], …}``, finest first."""
+        height, width = images.shape[-2:]
+        padded = pad(images, (0, -width % self._coarsest, 0, -height % self._coarsest))
+        levels = self.trunk(padded)
+        features: OrderedDict[str, Tensor] = OrderedDict()
+        for stage in self.feature_info.stages:
+            level = levels[self._places[int(stage.name.removeprefix("s")) - 1]]
+            features[stage.name] = level[
+                ..., : math.ceil(height / stage.reduction), : math.ceil(width / stage.reduction)
+            ]
+        return features
+
+
+AnyBackbone = Backbone | FixedBackbone
+"""A module that maps images to features by stage, and says what they are."""
+
+
+def _places(network: FixedNetwork, reductions: Sequence[int]) -> tuple[int, ...]:
+    """Return the places of the levels at 4, 8, 16, …; of several at one reduction the last."""
+    last = {reduction: place for place, reduction in enumerate(reductions) if reduction >= FINEST}
+    wanted = [FINEST << number for number in range(len(last))]
+    if not last or sorted(last) != wanted:
+        have = ", ".join(map(str, sorted(set(reductions))))
+        raise CodeError(
+            f"{network} has features at {have} pixels: a pyramid needs them at 4, 8, … without a gap; choose a network "
+            "that has these"
+        )
+    return tuple(last[reduction] for reduction in wanted)
+
+
+def blank_network(network: AnyNetwork, out_stages: Sequence[str] | None = None) -> AnyBackbone:
+    """Build any network on the meta device, as a backbone without values; see ``fresh_values``.
+
+    Raises:
+        CodeError: it has no such stage.
+    """
+    if isinstance(network, Architecture):
+        return Backbone(network, out_stages)
+    try:
+        with torch.device("meta"):
+            return FixedBackbone(network, out_stages)
+    except (NotImplementedError, RuntimeError):  # some look at values while they are built
+        return FixedBackbone(network, out_stages).to("meta")
+
+
+def fresh_network(network: AnyNetwork, *, seed: int, out_stages: Sequence[str] | None = None) -> AnyBackbone:
+    """Build any network with fresh weights: a code's as ``build_backbone``, another's as its library has them.
+
+    Args:
+        network: which one.
+        seed: of its first values.
+        out_stages: names of the stages to return; all by default.
+
+    Raises:
+        CodeError: it has no such stage.
+    """
+    if isinstance(network, Architecture):
+        from spnas_core.networks import build_backbone
+
+        return build_backbone(network, out_stages=out_stages, generator=torch.Generator().manual_seed(seed))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return FixedBackbone(network, out_stages)
+
+
+def fresh_values(network: FixedNetwork, generator: torch.Generator) -> Mapping[str, Tensor]:
+    """Return first values of all parameters and buffers by name, those that no file keeps included.
+
+    Args:
+        network: which one.
+        generator: gives the seed.
+    """
+    seed = int(torch.randint(2**31, (), generator=generator))
+    module = fresh_network(network, seed=seed)
+    return {name: tensor.detach() for name, tensor in (*module.named_parameters(), *module.named_buffers())}

@@ -1,0 +1,112 @@
+"""The value that a backbone's text stands for: a code, or a network by name."""
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import cast
+
+from spnas_core.backbones._base import BackboneProvider
+from spnas_core.encoding import Architecture
+from spnas_core.errors import CodeError, PluginError, suggestion
+from spnas_core.morphisms import Rewrite, Step, identity
+from spnas_core.networks.features import FeatureInfo
+from spnas_core.plugins import registry
+
+
+@dataclass(frozen=True)
+class FixedNetwork:
+    """A network of another library, or of a plugin, that cannot be rewritten.
+
+    Attributes:
+        provider: that it comes from, as the plugins register it.
+        name: by which the provider knows it.
+
+    Raises:
+        CodeError: nobody provides it; the nearest name that is known.
+    """
+
+    provider: str
+    name: str
+
+    def __post_init__(self) -> None:
+        source = self.source
+        if hint := source.missing():
+            raise CodeError(f"{self} needs a library that is not installed: {hint}")
+        names = source.names()
+        if self.name not in names:
+            near = suggestion(self.name, names)
+            near = near if "did you mean" in near else f"; spnas backbones '{self.provider}:*' lists what there is"
+            raise CodeError(f"{self.provider} has no network {self.name!r}{near}")
+
+    def __str__(self) -> str:
+        return f"{self.provider}:{self.name}"
+
+    @property
+    def source(self) -> BackboneProvider:
+        """Who provides it.
+
+        Raises:
+            CodeError: nobody is registered under that name.
+        """
+        try:
+            return cast("BackboneProvider", registry("backbones").get(self.provider))
+        except PluginError:
+            known = suggestion(self.provider, registry("backbones").items)
+            raise CodeError(f"{self}: nobody provides backbones as {self.provider!r}{known}") from None
+
+    @cached_property
+    def feature_info(self) -> FeatureInfo:
+        """Channels and reductions of all its stages, ``s1`` at 4 input pixels per feature pixel, ``s2`` at 8, ….
+
+        Raises:
+            CodeError: there is none at 4, or one between two others is missing.
+        """
+        from spnas_core.backbones.fixed import blank_network
+
+        return blank_network(self).feature_info
+
+    @property
+    def stage_count(self) -> int:
+        """How many stages a detector may read."""
+        return len(self.feature_info.stages)
+
+
+AnyNetwork = Architecture | FixedNetwork
+"""What the text of a backbone stands for."""
+
+
+@lru_cache(maxsize=256)
+def read_network(text: str) -> AnyNetwork:
+    """Read the text of a backbone: ``PROVIDER:NAME``, such as ``timm:hrnet_w18``, or an architecture's code.
+
+    Raises:
+        CodeError: it is neither, or nobody provides it.
+    """
+    provider, colon, name = text.strip().partition(":")
+    return FixedNetwork(provider, name) if colon else Architecture.parse(text)
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """What ``Rewrite`` is to codes, for a network that cannot be rewritten: it continues itself, by names.
+
+    Attributes:
+        network: parent and child.
+    """
+
+    network: FixedNetwork
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def parent(self) -> FixedNetwork:
+        """The network."""
+        return self.network
+
+    @property
+    def child(self) -> FixedNetwork:
+        """The network."""
+        return self.network
+
+
+def unchanged(network: AnyNetwork) -> Rewrite | Unchanged:
+    """Return the rewrite of any network that changes nothing."""
+    return identity(network) if isinstance(network, Architecture) else Unchanged(network)

@@ -1,0 +1,1 @@
+"""Networks of timm and torchvision as backbones by name."""

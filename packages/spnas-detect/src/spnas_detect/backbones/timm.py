@@ -1,0 +1,116 @@
+"""timm's networks: ``timm:NAME``, for the names of ``timm.list_models()`` that give features.
+
+Without timm there is no such backbone: ``pip install 'spnas-detect[timm]'``.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+from torch import Tensor, nn
+
+from spnas_core.backbones import BackboneProvider
+from spnas_core.errors import CodeError, WeightsError
+
+INSTALL = "python3 -m pip install 'spnas-detect[timm]'"
+
+RAW = ("hrnet",)
+"""Families whose detectors read the raw branches, and not what the classifier makes of them (Sun et al. 2019,
+HRNetV2p)."""
+
+
+class Trunk(nn.Module):
+    """A feature extractor of timm.
+
+    Args:
+        body: as ``timm.create_model(…, features_only=True)`` makes it.
+    """
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+        self.feature_info = body.feature_info
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Map Tensor[N, 3, H, W] to a list of features, finest first."""
+        features: list[Tensor] = self.body(images)
+        return features
+
+
+@cache
+def names() -> Sequence[str]:
+    """All of timm's names."""
+    import timm
+
+    return tuple(timm.list_models())
+
+
+def build(name: str) -> nn.Module:
+    """Make the feature extractor of a name, with timm's first values.
+
+    Raises:
+        CodeError: the network has no features at several sizes, channels first.
+    """
+    return Trunk(_created(name))
+
+
+def _created(name: str, **options: Any) -> nn.Module:
+    import timm
+
+    if name.startswith(RAW):
+        options["feature_location"] = ""
+    try:
+        body: nn.Module = timm.create_model(name, features_only=True, **options)
+    except NotImplementedError:  # of the meta device, not of the network
+        raise
+    except (RuntimeError, AttributeError, AssertionError, TypeError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CodeError(f"timm:{name} gives no features: {reason}") from error
+    return body
+
+
+def read(name: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Turn the whole network's tensors into those of its feature extractor.
+
+    Raises:
+        WeightsError: they are of another network; the first five tensors that differ.
+    """
+    import timm
+
+    whole = timm.create_model(name)
+    check_same(f"timm:{name}", whole.state_dict(), state)
+    whole.load_state_dict(dict(state))
+    body = _created(name)
+    sources = {_flat(key): tensor for key, tensor in whole.state_dict().items()}
+    return {f"trunk.body.{key}": sources[_flat(key)] for key in body.state_dict()}
+
+
+def _flat(name: str) -> str:
+    """Extractors take stages out of their lists: ``blocks.0.1.conv.weight`` is ``blocks_0.1.conv.weight`` there."""
+    return name.replace(".", "_")
+
+
+def check_same(what: str, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """Refuse the tensors of another network.
+
+    Raises:
+        WeightsError: the first five that are missing, of another shape, or too many.
+    """
+    differing = [
+        f"{name} ({'missing' if name not in found else tuple(found[name].shape)} instead of {tuple(tensor.shape)})"
+        for name, tensor in expected.items()
+        if name not in found or found[name].shape != tensor.shape
+    ]
+    differing += [f"{name} (not in this network)" for name in found if name not in expected]
+    if differing:
+        shown = "; ".join(differing[:5])
+        raise WeightsError(f"the weights are not those of {what}: {len(differing)} tensors differ, first {shown}")
+
+
+def missing() -> str | None:
+    """Say how timm is installed; None where it is."""
+    return None if find_spec("timm") else INSTALL
+
+
+TIMM = BackboneProvider("the networks of timm (extra spnas-detect[timm])", names, build, read, missing)
