@@ -14,7 +14,7 @@ from torchvision.ops import FeaturePyramidNetwork
 
 from spnas_core.networks import FeatureInfo
 from spnas_core.networks.features import StageInfo
-from spnas_detect.necks import FPN, NASFPN, PAFPN, BiFPN
+from spnas_detect.necks import FPN, HRFPN, NASFPN, PAFPN, BiFPN
 from spnas_detect.necks.bifpn import Node
 from spnas_detect.necks.nas_fpn import nas_fpn_cell
 
@@ -70,6 +70,20 @@ class Reference:
             smaller = self.convolve(f"reducing.{i}", n[i - 1], stride).clamp(min=0)
             n.append(self.convolve(f"fusing.{i}", smaller + p[i]).clamp(min=0))
         return n
+
+    def hrfpn(self, features):
+        """All stages at the finest size, joined, one 1×1 convolution; means of windows; a 3×3 convolution each."""
+        size = features[0].shape[-2:]
+        large = [functional.interpolate(x, size, mode="bilinear", align_corners=False) for x in features]
+        weight = torch.cat([self.w[f"gathering.{i}.conv.weight"] for i in range(len(features))], 1)
+        joined = torch.einsum("oi,nihw->nohw", weight[:, :, 0, 0], torch.cat(large, 1)) + self.w["shift"][:, None, None]
+        levels = []
+        for i, reduction in enumerate(self.reductions):
+            factor = reduction // self.reductions[0]
+            rows = [rows.mean(2, keepdim=True) for rows in joined.split(factor, 2)]
+            cells = torch.cat(rows, 2).split(factor, 3)
+            levels.append(self.convolve(f"smoothing.{i}", torch.cat([cell.mean(3, keepdim=True) for cell in cells], 3)))
+        return levels
 
     def bifpn(self, features):
         levels = [
@@ -166,7 +180,7 @@ NAS_FPN_CELLS = {
         "out4 @ 4 = out3 GP out5",
     ],
 }  # fmt: skip
-NECKS = {"fpn": FPN, "pafpn": PAFPN, "bifpn": BiFPN, "nas_fpn": NASFPN}
+NECKS = {"fpn": FPN, "pafpn": PAFPN, "bifpn": BiFPN, "nas_fpn": NASFPN, "hrfpn": HRFPN}
 STACKED = {"bifpn", "nas_fpn"}
 
 

@@ -28,6 +28,7 @@ LATERALS = {
     "pafpn": "pyramid.inner_blocks.{}.0.weight",
     "bifpn": "laterals.{}.conv.weight",
     "nas-fpn": "entries.{}.conv.weight",
+    "hrfpn": "gathering.{}.conv.weight",
 }
 START = Architecture.parse("b@4_11-21-21")
 
@@ -315,11 +316,19 @@ def test_repeats_stack_cells(name, repeats):
     assert cells[0] == repeats * cells[1] > 0
 
 
-@pytest.mark.parametrize("name", ["fpn", "pafpn"])
+@pytest.mark.parametrize("name", ["fpn", "pafpn", "hrfpn"])
 def test_a_neck_that_does_not_stack_says_so(name):
     assert neck_tensors(build(name, neck_repeats=1)[0]).keys() == neck_tensors(build(name)[0]).keys()
     with pytest.raises(ConfigError, match=f"neck '{name}' is not stacked, and neck_repeats is 3: leave it out"):
         build(name, neck_repeats=3)
+
+
+def test_hrnets_neck_has_the_published_number_of_parameters():
+    """Of HRNet-W18 at 256 channels, where a fifth level has a 3×3 convolution, too: 3,019,776."""
+    info = FeatureInfo([StageInfo(f"s{i + 1}", 18 * 2**i, 4 * 2**i) for i in range(4)])
+    with torch.device("meta"):
+        neck = neck_factory("hrfpn")(info, 256)
+    assert sum(parameter.numel() for parameter in neck.parameters()) + 9 * 256**2 + 256 == 3_019_776
 
 
 def test_repeats_follow_the_channels_as_published():
@@ -348,7 +357,7 @@ def test_the_costs_in_the_documentation_are_those_of_the_necks():
         for line in text.splitlines()
         if line[-3:] in {"M |", "G |"}
     ]
-    assert [row[3] for row in rows] == 2 * ["fpn", "pafpn", "bifpn", "nas-fpn"]
+    assert [row[3] for row in rows] == 2 * ["fpn", "pafpn", "bifpn", "nas-fpn", "hrfpn"]
     for code, size, channels, name, cells, parameters, multiply_adds in rows:
         if code:
             backbone = Backbone(Architecture.parse(code))

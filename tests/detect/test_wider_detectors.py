@@ -43,7 +43,7 @@ def child_of(parent, rewrite: Rewrite, neck: str = "fpn"):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("neck", ["fpn", "pafpn", "bifpn", "nas-fpn"])
+@pytest.mark.parametrize("neck", ["fpn", "pafpn", "bifpn", "nas-fpn", "hrfpn"])
 @pytest.mark.parametrize(
     "rewrite",
     [
@@ -68,7 +68,7 @@ def test_a_widened_detector_computes_what_its_parent_computes(rewrite, neck):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("neck", ["fpn", "pafpn", "bifpn", "nas-fpn"])
+@pytest.mark.parametrize("neck", ["fpn", "pafpn", "bifpn", "nas-fpn", "hrfpn"])
 def test_laterals_of_a_narrowed_detector_keep_the_channels_that_stay(neck):
     rewrite = Narrow().move(START, 2, 3)
     parent = trained(START, neck)

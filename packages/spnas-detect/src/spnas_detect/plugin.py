@@ -29,13 +29,14 @@ def spnas_register_backbones(register: Register) -> None:
 
 @hookimpl
 def spnas_register_necks(register: Register) -> None:
-    """The feature pyramid network, and those of PANet, EfficientDet and NAS-FPN."""
-    from spnas_detect.necks import FPN, NASFPN, PAFPN, BiFPN
+    """The feature pyramid network, and those of PANet, EfficientDet, NAS-FPN and HRNet."""
+    from spnas_detect.necks import FPN, HRFPN, NASFPN, PAFPN, BiFPN
 
     register("fpn", FPN)
     register("pafpn", PAFPN)
     register("bifpn", BiFPN)
     register("nas-fpn", NASFPN)
+    register("hrfpn", HRFPN)
 
 
 @hookimpl
