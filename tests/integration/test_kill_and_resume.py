@@ -15,7 +15,7 @@ from spnas_search.run import read_archive
 NULL = [
     *("--set", "task.name=null"),
     *("--set", "task.noise=0.02"),
-    *("--set", "budget.candidates=30"),
+    *("--set", "budget.candidates=12"),
     *("--set", "executor.workers=2"),
     *("--set", "executor.cores=2"),
 ]
@@ -93,14 +93,14 @@ def seconds_of(out: Path, settings: list[str]) -> float:
 
 
 @pytest.mark.parametrize("seed", [0])
-def test_a_search_killed_ten_times_ends_as_an_undisturbed_one(tmp_path, seed):
+def test_a_search_killed_five_times_ends_as_an_undisturbed_one(tmp_path, seed):
     settings = ["--set", f"seed={seed}", *NULL, "--set", "task.duration=0.3"]
     whole = seconds_of(tmp_path / "undisturbed", settings)
     rng = random.Random(seed)
     # Start-up takes a few seconds, in which there is nothing to lose: most moments lie behind it.
-    moments = [rng.uniform(0.2 * whole, 0.6 * whole) for _ in range(10)]
+    moments = [rng.uniform(0.2 * whole, 0.6 * whole) for _ in range(5)]
     killed = kill_at_random(tmp_path / "killed", settings, moments)
-    assert killed >= 3
+    assert killed >= 2
     if (tmp_path / "killed" / "run.toml").exists():
         finish(tmp_path / "killed", "--resume")
     else:

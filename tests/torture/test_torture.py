@@ -29,7 +29,7 @@ from voc_folder import write_voc
 from spnas_core.plugins import plugin_manager, registry
 from spnas_search.cli.main import commands
 
-SHORT, SHORT_PHASES, LONG, TWENTY = 18, 4, 150, 20
+SHORT, SHORT_PHASES, LONG, TWENTY = 8, 2, 150, 20
 SEEDS = {
     "workers": range(2000, 2016),
     "detection": range(3000, 3017),
@@ -132,7 +132,7 @@ def acts_on(tmp_path, kind: str):
     return REAL + mounting
 
 
-def test_twenty_acts(tmp_path, undisturbed):
+def test_a_dozen_acts(tmp_path, undisturbed):
     for seed in range(SHORT):
         suffer(tmp_path, undisturbed, seed, acts_on(tmp_path, "inline"), "inline")
     for seed in range(SHORT_PHASES):

@@ -46,7 +46,8 @@ def list_networks(names: list[str], image: tuple[int, int], *, as_json: bool) ->
         write_lines(to_json(row) for row in _rows(names, image))
     elif len(names) > COUNTED:
         write_lines(names)
-        click.echo(f"{len(names)} networks; of {COUNTED} or fewer the cost is counted, too: say more of them", err=True)
+        more = f"{len(names)} networks; of {COUNTED} or fewer the cost is counted, too: say more of them"
+        make_console(stderr=True).show(more)
     else:
         _show(names, image)
 

@@ -24,7 +24,7 @@ SUMMARIES = {
     "verify": "Score the winner of a RUN again, and compare packages, code, weights and data.",
     "doctor": "Look at versions, devices, kernels, plugins and space, and say what to do.",
     "study": "Find out what a score is worth before searching by it.",
-    "backbones": "List the backbones that have names, and what they cost.",
+    "backbones": "List backbones by name.",
     "presets": "List presets: what each is for, and on which machine.",
     "plugins": "List everything that plugins have registered.",
 }
