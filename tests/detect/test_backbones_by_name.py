@@ -9,6 +9,7 @@ from commands import done, refused
 from safetensors.torch import load_file
 
 from spnas_core.backbones import read_network, unchanged
+from spnas_core.backbones.composite import in_every_copy
 from spnas_core.cost import backbone_cost
 from spnas_detect.detectors import DetectorSettings, build_detector, read_description
 from spnas_detect.detectors.loading import load_detector
@@ -160,3 +161,35 @@ def test_show_counts_a_name_and_draws_none(tmp_path):
 
 def test_no_search_begins_with_a_name(tmp_path):
     assert "a search rewrites codes alone" in refused("run", "serial", "--start", NAME, "--out", tmp_path / "run")
+
+
+def test_copies_of_a_trained_backbone_begin_as_what_it_was(tmp_path):
+    done("train", "b@8_1-21", *SETTINGS, "--out", tmp_path / "one")
+    weights = tmp_path / "one" / "weights.safetensors"
+    said = done("train", "cb2(b@8_1-21)", *SETTINGS, "--init", weights, "--out", tmp_path / "two")
+    assert "weights of " in said
+    assert read_description(tmp_path / "two" / "weights.safetensors").architecture == "cb2(b@8_1-21)"
+    on = ("--init", tmp_path / "two" / "weights.safetensors", "--out")
+    assert "100.0 % inherited" in done("train", "cb2(b@8_1-21)", *SETTINGS, *on, tmp_path / "on")
+    other = refused("train", "cb3(b@8_1-21)", *SETTINGS, *on, tmp_path / "no")
+    assert "is of cb2(b@8_1-21): cb3(b@8_1-21) continues b@8_1-21, or itself" in other
+    assert "is of b@8_1-21: cb2(b@8_11-21) continues" in refused(
+        "train", "cb2(b@8_11-21)", *SETTINGS, "--init", weights, "--out", tmp_path / "no"
+    )
+
+
+def test_a_composition_preserves_a_detectors_function():
+    plain = built("b@8_1-21")[0]
+    with torch.no_grad():
+        for name, tensor in plain.state_dict().items():
+            if name.endswith(("bn1.bias", "running_mean")):
+                tensor.add_(0.1)
+    network = read_network("cb2(b@8_1-21)")
+    tensors = in_every_copy(network, dict(plain.state_dict()), "backbone.")
+    composed, _, receipt = built(str(network), tensors)
+    images = torch.randn(2, 3, 64, 80, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before, after = plain.eval().detect(images), composed.eval().detect(images)
+    assert torch.equal(before.boxes, after.boxes)
+    assert torch.equal(before.scores, after.scores)
+    assert receipt.new == 8 * 8 + 2 * 8 + 16 * 8 + 2 * 8

@@ -1,13 +1,16 @@
 """Backbones that are no code: networks of other libraries and of plugins, by name, with their own weights' names."""
 
 from spnas_core.backbones._base import BackboneProvider
+from spnas_core.backbones.composite import CompositeBackbone
 from spnas_core.backbones.fixed import AnyBackbone, FixedBackbone, blank_network, fresh_network
-from spnas_core.backbones.network import AnyNetwork, FixedNetwork, Unchanged, read_network, unchanged
+from spnas_core.backbones.network import AnyNetwork, CompositeNetwork, FixedNetwork, Unchanged, read_network, unchanged
 
 __all__ = [
     "AnyBackbone",
     "AnyNetwork",
     "BackboneProvider",
+    "CompositeBackbone",
+    "CompositeNetwork",
     "FixedBackbone",
     "FixedNetwork",
     "Unchanged",

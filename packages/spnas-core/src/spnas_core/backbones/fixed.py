@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from spnas_core.backbones._base import LevelInfo
-from spnas_core.backbones.network import AnyNetwork, FixedNetwork
+from spnas_core.backbones.composite import CompositeBackbone
+from spnas_core.backbones.network import AnyNetwork, CompositeNetwork, FixedNetwork
 from spnas_core.encoding import Architecture
 from spnas_core.errors import CodeError, suggestion
 from spnas_core.networks.backbone import Backbone
@@ -71,10 +72,6 @@ class FixedBackbone(nn.Module):
         return features
 
 
-AnyBackbone = Backbone | FixedBackbone
-"""A module that maps images to features by stage, and says what they are."""
-
-
 def _places(network: FixedNetwork, reductions: Sequence[int]) -> tuple[int, ...]:
     """Return the places of the levels at 4, 8, 16, …; of several at one reduction the last."""
     last = {reduction: place for place, reduction in enumerate(reductions) if reduction >= FINEST}
@@ -88,6 +85,10 @@ def _places(network: FixedNetwork, reductions: Sequence[int]) -> tuple[int, ...]
     return tuple(last[reduction] for reduction in wanted)
 
 
+AnyBackbone = Backbone | FixedBackbone | CompositeBackbone
+"""A module that maps images to features by stage, and says what they are."""
+
+
 def blank_network(network: AnyNetwork, out_stages: Sequence[str] | None = None) -> AnyBackbone:
     """Build any network on the meta device, as a backbone without values; see ``fresh_values``.
 
@@ -96,6 +97,8 @@ def blank_network(network: AnyNetwork, out_stages: Sequence[str] | None = None) 
     """
     if isinstance(network, Architecture):
         return Backbone(network, out_stages)
+    if isinstance(network, CompositeNetwork):
+        return CompositeBackbone(network, out_stages)
     try:
         with torch.device("meta"):
             return FixedBackbone(network, out_stages)
@@ -120,10 +123,14 @@ def fresh_network(network: AnyNetwork, *, seed: int, out_stages: Sequence[str] |
         return build_backbone(network, out_stages=out_stages, generator=torch.Generator().manual_seed(seed))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return FixedBackbone(network, out_stages)
+        if isinstance(network, FixedNetwork):
+            return FixedBackbone(network, out_stages)
+        composite = CompositeBackbone(network, out_stages)
+        composite.fill()
+        return composite
 
 
-def fresh_values(network: FixedNetwork, generator: torch.Generator) -> Mapping[str, Tensor]:
+def fresh_values(network: FixedNetwork | CompositeNetwork, generator: torch.Generator) -> Mapping[str, Tensor]:
     """Return first values of all parameters and buffers by name, those that no file keeps included.
 
     Args:

@@ -1,5 +1,6 @@
-"""The value that a backbone's text stands for: a code, or a network by name."""
+"""The value that a backbone's text stands for: a code, a network by name, or copies of a code."""
 
+import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import cast
@@ -70,18 +71,66 @@ class FixedNetwork:
         return len(self.feature_info.stages)
 
 
-AnyNetwork = Architecture | FixedNetwork
+@dataclass(frozen=True)
+class CompositeNetwork:
+    """Several copies of a code's network, each helping the next: CBNet.
+
+    Liu et al., "CBNet: A Novel Composite Backbone Network Architecture for Object Detection", AAAI 2020; adjacent
+    higher-level composition.
+
+    Attributes:
+        inner: the network of each copy.
+        copies: how many, 1 or more.
+
+    Raises:
+        CodeError: no copy.
+    """
+
+    inner: Architecture
+    copies: int
+
+    def __post_init__(self) -> None:
+        if self.copies < 1:
+            raise CodeError(f"{self} has {self.copies} copies: it must have 1 or more")
+
+    def __str__(self) -> str:
+        return f"cb{self.copies}({self.inner})"
+
+    @property
+    def stage_count(self) -> int:
+        """How many stages a detector may read."""
+        return self.inner.stage_count
+
+    @property
+    def feature_info(self) -> FeatureInfo:
+        """Channels and reductions of its stages: those of one copy."""
+        from spnas_core.networks import Backbone
+
+        return Backbone(self.inner).feature_info
+
+
+AnyNetwork = Architecture | FixedNetwork | CompositeNetwork
 """What the text of a backbone stands for."""
+
+_COMPOSITE = re.compile(r"cb(?P<copies>\d+)\((?P<inner>.*)\)")
 
 
 @lru_cache(maxsize=256)
 def read_network(text: str) -> AnyNetwork:
-    """Read the text of a backbone: ``PROVIDER:NAME``, such as ``timm:hrnet_w18``, or an architecture's code.
+    """Read the text of a backbone: ``timm:hrnet_w18``, ``cb2(b_11-21-21-21)``, or an architecture's code.
 
     Raises:
-        CodeError: it is neither, or nobody provides it.
+        CodeError: it is none of these, nobody provides it, or something else than a code is to be composed.
     """
-    provider, colon, name = text.strip().partition(":")
+    text = text.strip()
+    if match := _COMPOSITE.fullmatch(text):
+        inner = read_network(match["inner"])
+        if not isinstance(inner, Architecture):
+            raise CodeError(f"{text!r} composes {inner}: only codes can be composed, such as cb2(b_11-21-21-21)")
+        return CompositeNetwork(inner, int(match["copies"]))
+    if text.startswith("cb") and "(" in text:
+        raise CodeError(f"{text!r} is no backbone: copies that help one another are written cb2(b_11-21-21-21)")
+    provider, colon, name = text.partition(":")
     return FixedNetwork(provider, name) if colon else Architecture.parse(text)
 
 
@@ -93,16 +142,16 @@ class Unchanged:
         network: parent and child.
     """
 
-    network: FixedNetwork
+    network: FixedNetwork | CompositeNetwork
     steps: tuple[Step, ...] = ()
 
     @property
-    def parent(self) -> FixedNetwork:
+    def parent(self) -> FixedNetwork | CompositeNetwork:
         """The network."""
         return self.network
 
     @property
-    def child(self) -> FixedNetwork:
+    def child(self) -> FixedNetwork | CompositeNetwork:
         """The network."""
         return self.network
 

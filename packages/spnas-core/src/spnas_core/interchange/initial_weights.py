@@ -11,7 +11,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from spnas_core.backbones import AnyNetwork, FixedNetwork, Unchanged, blank_network, read_network, unchanged
+from spnas_core.backbones import (
+    AnyNetwork,
+    CompositeNetwork,
+    FixedNetwork,
+    Unchanged,
+    blank_network,
+    read_network,
+    unchanged,
+)
+from spnas_core.backbones.composite import in_every_copy
 from spnas_core.encoding import Architecture
 from spnas_core.errors import CodeError, WeightsError
 from spnas_core.interchange.torchvision import from_torchvision, torchvision_architecture
@@ -90,6 +99,8 @@ def read_initial_weights(source: str, architecture: AnyNetwork) -> InitialWeight
         WeightsError: the file cannot be read, is not what it says, or its network has another block type or stem.
     """
     kind, colon, path = source.partition(":")
+    if isinstance(architecture, CompositeNetwork):
+        return _for_every_copy(source, architecture)
     if isinstance(architecture, FixedNetwork) and colon and kind == architecture.provider:
         found = _from_provider(source, Path(path), architecture)
     elif isinstance(architecture, FixedNetwork) and not source.endswith(".safetensors"):
@@ -106,6 +117,25 @@ def read_initial_weights(source: str, architecture: AnyNetwork) -> InitialWeight
     _check_fits(source, found.architecture, found.tensors)
     found.rewrite(architecture)
     return found
+
+
+def _for_every_copy(source: str, network: CompositeNetwork) -> InitialWeights:
+    """Read the weights of a composite network, or of what each of its copies is.
+
+    Raises:
+        WeightsError: they are of something else.
+    """
+    if source.endswith(".safetensors"):
+        tensors, own, said = _read_safetensors(Path(source))
+        if own == network:
+            _check_fits(source, network, tensors)
+            return InitialWeights(network, tensors, said)
+        if isinstance(own, CompositeNetwork):
+            raise WeightsError(f"{source} is of {own}: {network} continues {network.inner}, or itself")
+    inner = read_initial_weights(source, network.inner)
+    if inner.architecture != network.inner:
+        raise WeightsError(f"{source} is of {inner.architecture}: {network} continues {network.inner}, or itself")
+    return InitialWeights(network, in_every_copy(network, inner.tensors, BACKBONE), inner.said)
 
 
 def _from_provider(source: str, path: Path, network: FixedNetwork) -> InitialWeights:

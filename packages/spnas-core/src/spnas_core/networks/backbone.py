@@ -82,15 +82,21 @@ class Backbone(nn.Module):
                 fusions[str(row)] = Statistics(fusions["1"]) if shares and row > 1 else Fusion(stage.fusion)
         self.rows[str(stage.number)], self.fusions[str(stage.number)] = rows, fusions
 
-    def forward(self, images: Tensor) -> "OrderedDict[str, Tensor]":
+    def forward(self, images: Tensor, added: Sequence[Tensor] = ()) -> "OrderedDict[str, Tensor]":
         """Compute the features of Tensor[N, 3, H, W].
+
+        Args:
+            images: the images.
+            added: per stage, what is added to its input, brought to its size by nearest neighbours; nothing by default.
 
         Returns:
             ``{"s1": Tensor[N, C1, ceil(H/4), ceil(W/4)], "s2": Tensor[N, C2, ceil(H/8), …], …}``, finest first.
         """
         features: OrderedDict[str, Tensor] = OrderedDict()
         outputs = [self.stem(images)]  # of the previous stage: main path, row 1, row 2, …
-        for stage in self._stages[: self._computed]:
+        for place, stage in enumerate(self._stages[: self._computed]):
+            if added:
+                outputs[0] = outputs[0] + resized(added[place], outputs[0])
             outputs = self._run_stage(stage, outputs)
             if f"s{stage.number}" in self._returned:
                 features[f"s{stage.number}"] = outputs[0]

@@ -72,7 +72,7 @@ def _architecture(reference: str) -> "AnyNetwork":
             return Architecture.parse(reference)
     candidate = plugin_manager().hook.spnas_resolve_candidate(reference=reference)
     text = reference if candidate is None else candidate.architecture
-    if ":" not in text:
+    if ":" not in text and not text.startswith("cb"):
         return Architecture.parse(text)
     from spnas_core.backbones import read_network
 
