@@ -21,6 +21,8 @@ from spnas_search.executors.ray.losses import Node, room
 from spnas_search.monitors import Silent
 from spnas_search.run import resume_run, start_run
 from spnas_search.strategies import CheckedStrategy, Serial, SerialSettings
+from spnas_search.strategies.one_by_one import one_by_one
+from spnas_search.strategies.phases import FullSettings, PhasesSettings
 from spnas_search.strategies.progress import why_stuck
 
 WORKERS, CHILDREN = 4, 24
@@ -267,6 +269,14 @@ def test_deciding_changes_nothing_and_sees_only_what_has_ended(drive):
     assert len(set(children)) == 3
     assert next_beside(archive, settings, strategy, 0) is None
     assert next_beside(archive, settings, strategy, 1, out_of_time=True) is None
+
+
+def test_strategies_inside_others_propose_one_by_one_too():
+    assert one_by_one(SerialSettings(round=7, pool=3)) == SerialSettings(round=1, pool=3)
+    whole = one_by_one(FullSettings(serial={"round": 5}, parallel={"round": 3, "epochs": 9}))
+    assert (whole.serial.round, whole.parallel.round, whole.parallel.epochs) == (1, 1, 9)
+    tables = one_by_one(PhasesSettings(phases=({"name": "serial", "round": 4}, {"name": "parallel", "epochs": 2})))
+    assert tables.phases == ({"name": "serial", "round": 1}, {"name": "parallel", "epochs": 2, "round": 1})
 
 
 def test_who_is_under_way_has_not_failed_to_be_progress(drive):

@@ -25,6 +25,7 @@ from spnas_search.run.latency import LATENCY, latency_bound, latency_meter
 from spnas_search.screens import ScreenedStrategy, screen_plugin
 from spnas_search.settings import ResolvedSettings
 from spnas_search.strategies import CheckedStrategy, strategy_plugin
+from spnas_search.strategies.one_by_one import one_by_one
 
 COSTS = ("parameters", "multiply_adds", "activation_bytes", LATENCY)
 """What can be weighed against the objective, beside metrics."""
@@ -248,7 +249,8 @@ class Run:
 def _strategy(settings: ResolvedSettings, space: SearchSpace) -> CheckedStrategy:
     """Build the strategy, and the screen that chooses among its children where there is one."""
     name = settings.strategy.model_dump()["name"]
-    strategy = strategy_plugin(name).build(settings.strategy, space)
+    table = one_by_one(settings.strategy) if settings.run.asynchronous else settings.strategy
+    strategy = strategy_plugin(name).build(table, space)
     if settings.screen is None:
         return CheckedStrategy(name, strategy, space)
     values = settings.screen.model_dump()

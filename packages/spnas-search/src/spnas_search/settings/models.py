@@ -167,8 +167,8 @@ class RunSettings(_Table):
         final: how it is brought to its verdict.
         rungs: further training of promising children.
         asynchronous: whether a child is proposed whenever a worker is free, from whatever has ended by then, instead of
-            round by round: no worker waits for the slowest of a round, and what is searched depends on which
-            evaluation ends first.
+            round by round: no worker waits for the slowest of a round, what is searched depends on which evaluation
+            ends first, and ``strategy.round`` is not heeded.
         space: bounds of the search.
         executor: the table of the executor, where evaluations run.
         strategy: the strategy's own table.
