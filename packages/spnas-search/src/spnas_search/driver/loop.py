@@ -133,7 +133,7 @@ class _Beside:
         makes these weights again before it goes on.
         """
         run, found = self._run, list[EvaluationRequest]()
-        if self._waits:
+        if self._waits or run.archive.phase != "search":
             return found
         _stop_if_beyond_hope(run)
         run.weights.keep_only(needed_weights(run))
