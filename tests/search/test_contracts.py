@@ -34,6 +34,24 @@ class TestPhases(StrategyContract):
     settings = {"phases": PHASES}
 
 
+class TestEvolutionByPairs(StrategyContract):
+    plugin = strategy_plugin("evolution")
+    settings = {"population": 4, "round": 2}
+    rounds = 8
+
+
+class TestEvolutionWithoutDeath(StrategyContract):
+    plugin = strategy_plugin("evolution")
+    settings = {"population": 4, "survival": "all"}
+    rounds = 6
+
+
+class TestGenerations(StrategyContract):
+    plugin = strategy_plugin("generations")
+    settings = {"generation": 6, "mutants": 2, "crossings": 3, "best": 3, "round": 4}
+    rounds = 8
+
+
 class TestRandom(StrategyContract):
     plugin = strategy_plugin("random")
 

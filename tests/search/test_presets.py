@@ -23,6 +23,7 @@ TOP = 'summary = "for tests"\nmachine = "any"\n'
 PRESETS = [
     *("demo", "small", "r50-1x", "r50-3x", "retinanet-r50-1x", "scratch-6x"),
     *("paper-voc", "paper-coco", "paper-ecp"),
+    *("regularized", "large-scale", "hierarchical", "detnas"),
 ]
 
 

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 def spnas_register_strategies(register: Register) -> None:
     """Both phases, the whole of them, and the baselines of comparisons."""
     from spnas_search.strategies import (
+        Evolution,
+        EvolutionSettings,
         FullSettings,
+        Generations,
+        GenerationsSettings,
         HillClimb,
         HillClimbSettings,
         Parallel,
@@ -36,8 +40,12 @@ def spnas_register_strategies(register: Register) -> None:
         "random",
         StrategyPlugin("draw from the whole space, whatever was found; the baseline", RandomSettings, RandomSearch),
     )
-    evolution = "mutate winners of tournaments among the youngest, of whom the oldest dies"
-    register("regularized-evolution", StrategyPlugin(evolution, RegularizedEvolutionSettings, RegularizedEvolution))
+    aging = "mutate winners of tournaments among the youngest, of whom the oldest dies"
+    register("regularized-evolution", StrategyPlugin(aging, RegularizedEvolutionSettings, RegularizedEvolution))
+    pairs = "mutate winners of tournaments; the loser of a pair leaves the population, or nobody does"
+    register("evolution", StrategyPlugin(pairs, EvolutionSettings, Evolution))
+    bred = "generations of mutants and crossings of the best ever, and some at random"
+    register("generations", StrategyPlugin(bred, GenerationsSettings, Generations))
     register("full", StrategyPlugin("serial with reignition, then parallel: the whole of SP-NAS", FullSettings, full))
     register("phases", StrategyPlugin("any strategies, one after the other", PhasesSettings, any_phases))
     register("hill-climb", StrategyPlugin("mutate one network until a child is better", HillClimbSettings, HillClimb))

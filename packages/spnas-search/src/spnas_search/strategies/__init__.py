@@ -2,6 +2,8 @@
 
 from spnas_search.strategies._base import Strategy, StrategyPlugin, strategy_plugin
 from spnas_search.strategies.checked import CheckedStrategy
+from spnas_search.strategies.evolution import Evolution, EvolutionSettings
+from spnas_search.strategies.generations import Generations, GenerationsSettings
 from spnas_search.strategies.hill_climb import HillClimb, HillClimbSettings
 from spnas_search.strategies.parallel import Parallel, ParallelSettings, row_odds
 from spnas_search.strategies.phases import FullSettings, Phases, PhasesSettings, any_phases, full, phase_names
@@ -14,7 +16,11 @@ from spnas_search.strategies.serial import Serial, SerialSettings
 
 __all__ = [
     "CheckedStrategy",
+    "Evolution",
+    "EvolutionSettings",
     "FullSettings",
+    "Generations",
+    "GenerationsSettings",
     "HillClimb",
     "HillClimbSettings",
     "Parallel",

@@ -1,0 +1,157 @@
+"""Evolution by tournaments: who is drawn, and who leaves the population.
+
+- ``survival = "loser"``: two are drawn, the better one is the parent, the worse one leaves; Real et al., "Large-Scale
+  Evolution of Image Classifiers", ICML 2017.
+- ``survival = "all"``: nobody leaves; Liu et al., "Hierarchical Representations for Efficient Architecture Search",
+  ICLR 2018, with tournaments of 5 % of the population.
+- ``survival = "youngest"``: the oldest leaves; that is ``regularized-evolution``, see there.
+
+The papers' own spaces of cells and motifs are replaced by the serial space, and their mutations by morphisms.
+"""
+
+import math
+from itertools import groupby
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from spnas_core.space import SearchSpace
+from spnas_core.tasks import Fidelity
+from spnas_search.archive import Archive, Candidate, Proposal
+from spnas_search.strategies.mutation import MutationSettings, Mutator
+from spnas_search.strategies.sampling import draw_samples
+
+PAIR = 2
+
+
+class EvolutionSettings(MutationSettings):
+    """The ``[strategy]`` table of an evolution; see ``MutationSettings`` for the rest of it.
+
+    Attributes:
+        name: the strategy's name.
+        population: P, members above which losers leave, or that are drawn at first; the papers have 1000 (``loser``)
+            and 200 (``all``).
+        survival: who leaves when a child comes and there are as many: ``loser``, the worse one of the pair that was
+            drawn; the oldest, so that the ``youngest`` stay; or nobody, where ``all`` do.
+        share: of the population, that a tournament draws where nobody leaves or the oldest does; two at least. A pair
+            where the loser leaves.
+        initial: the first so many children are drawn from the whole space; None for as many as the population; 0 lets
+            all descend from the start step by step.
+        max_redraws: tries to find a new architecture inside the space before the strategy says that it is exhausted.
+    """
+
+    name: Literal["evolution"] = "evolution"
+    population: int = Field(10, ge=2)
+    survival: Literal["loser", "all", "youngest"] = "loser"
+    share: float = Field(0.05, gt=0, le=1)
+    initial: int | None = Field(None, ge=0)
+    max_redraws: int = Field(2000, ge=1)
+
+
+class Evolution:
+    """Mutates the winners of tournaments.
+
+    Members are candidates with a finite score; the start is the first of them. Scores are compared as they are, as in
+    the papers, where all networks are trained alike: see ``RegularizedEvolution`` for what that means where children
+    inherit.
+
+    Who has lost is stored nowhere: which pair was drawn for the n-th child follows from the run's seed and n, so that
+    the population follows from the archive. Where the loser leaves, whole rounds are compared.
+
+    Example: a population of three, members 0 (score 0.5), 1 (0.7) and 2 (0.6). The pair (0, 2) is drawn: 2 is mutated,
+    and 0 leaves. With the child, 3, there are three members again: 1, 2 and 3.
+
+    Args:
+        settings: the ``[strategy]`` table.
+        space: bounds of the search.
+
+    Raises:
+        PluginError: the odds name an unknown morphism.
+        ConfigError: all odds are zero.
+    """
+
+    def __init__(self, settings: EvolutionSettings, space: SearchSpace) -> None:
+        self.settings = settings
+        self.space = space
+        self._mutator = Mutator(settings, space)
+        self._initial = settings.population if settings.initial is None else settings.initial
+
+    @property
+    def by_rounds(self) -> bool:
+        """Whether it cannot propose one child after the other."""
+        return self.settings.survival == "loser"
+
+    def population(self, archive: Archive) -> list[Candidate]:
+        """The candidates that may become parents, oldest first."""
+        members = [archive.start] if _is_scored(archive, archive.start) else []
+        children = archive.of_kind("child")
+        for _, group in groupby(enumerate(children), key=lambda found: found[1].round):
+            born = list(group)
+            if self.settings.survival == "loser":
+                for coming, (place, _) in enumerate(born):
+                    self._fight(members, archive, place, coming)
+            members += [child for _, child in born if _is_scored(archive, child)]
+        if self.settings.survival == "youngest":
+            return members[-self.settings.population :]
+        return members
+
+    def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
+        """Draw the initial children from the space, all others from tournaments."""
+        settings, members = self.settings, self.population(archive)
+        wanted = min(settings.round, max(0, self._initial - archive.children))
+        samples = draw_samples(wanted, archive, self.space, settings.max_redraws, rng)
+        drawn = [(archive.start, rewrite) for rewrite in samples]
+        for coming in range(len(samples), settings.round):
+            parent = self._parent(members, archive, coming, rng)
+            if parent is None:
+                break
+            taken = [rewrite.child for _, rewrite in drawn]
+            found = self._mutator.children(1, lambda parent=parent: parent, archive, rng, taken=taken)  # type: ignore[misc]
+            if not found:
+                break
+            drawn += found
+        return [Proposal("child", parent.id, rewrite, Fidelity(settings.epochs)) for parent, rewrite in drawn]
+
+    def stuck(self, archive: Archive) -> str | None:
+        """Never: the population turns over, or grows."""
+        return None
+
+    def may_use(self, archive: Archive) -> frozenset[int]:
+        """The population; and the start while children begin with it."""
+        initial = archive.children < self._initial and archive.start.status == "done"
+        return frozenset([*(one.id for one in self.population(archive)), *([archive.start.id] if initial else [])])
+
+    def _parent(
+        self, members: list[Candidate], archive: Archive, coming: int, rng: np.random.Generator
+    ) -> Candidate | None:
+        """The winner of a tournament, behind so many children of this round; who loses a pair may leave the list."""
+        if not members:
+            return None
+        if self.settings.survival == "loser":
+            return self._fight(members, archive, archive.children + coming, coming)
+        count = max(PAIR, math.ceil(self.settings.share * len(members)))
+        places: list[int] = rng.choice(len(members), min(count, len(members)), replace=False).tolist()
+        return max((members[one] for one in sorted(places)), key=archive.score)
+
+    def _fight(self, members: list[Candidate], archive: Archive, place: int, coming: int) -> Candidate | None:
+        """Draw the pair for the n-th child, and return the winner; initial children have no pair.
+
+        The loser is removed, unless there are fewer members than there may be, those that are coming included.
+        """
+        if place < self._initial or not members:
+            return None
+        if len(members) < PAIR:
+            return members[0]
+        rng = np.random.default_rng([archive.run_seed, place])
+        pair: list[int] = rng.choice(len(members), PAIR, replace=False).tolist()
+        one, other = sorted(pair)
+        loses = one if archive.score(members[other]) > archive.score(members[one]) else other
+        winner = members[one + other - loses]
+        if len(members) + coming >= self.settings.population:
+            del members[loses]
+        return winner
+
+
+def _is_scored(archive: Archive, candidate: Candidate) -> bool:
+    return candidate.status == "done" and math.isfinite(archive.score(candidate))
