@@ -53,11 +53,16 @@ def spnas_register_strategies(register: Register) -> None:
 
 @hookimpl
 def spnas_register_screens(register: Register) -> None:
-    """The ranking model, extended to children that do not exist yet."""
+    """The ranking model, extended to children that do not exist yet; and two that look at the codes."""
     from spnas_search.screens import ScreenPlugin
+    from spnas_search.screens.entropy import EntropyScreen, EntropyScreenSettings
+    from spnas_search.screens.partial_order import PartialOrderScreen, PartialOrderScreenSettings
     from spnas_search.screens.prediction import PredictionScreen, PredictionScreenSettings
 
     register("prediction", ScreenPlugin("what the ranking model predicts", PredictionScreenSettings, PredictionScreen))
+    register("entropy", ScreenPlugin("the entropy of untrained features", EntropyScreenSettings, EntropyScreen))
+    pruning = "leave out what a trained network rules out"
+    register("partial-order", ScreenPlugin(pruning, PartialOrderScreenSettings, PartialOrderScreen))
 
 
 @hookimpl
