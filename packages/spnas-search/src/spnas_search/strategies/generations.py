@@ -6,7 +6,7 @@ by the serial space.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -69,9 +69,7 @@ class Generations:
     def parents(self, archive: Archive) -> list[Candidate]:
         """The best of all generations before the present one, best first, the older first among equals."""
         size = self.settings.generation
-        before = archive.of_kind("child")[: archive.children // size * size]
-        scored = [one for one in (archive.start, *before) if one.status == "done" and math.isfinite(archive.score(one))]
-        return sorted(scored, key=lambda one: (-archive.score(one), one.id))[: self.settings.best]
+        return self._best(archive, archive.of_kind("child")[: archive.children // size * size])
 
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
         """Draw the next children of the present generation; a round does not reach into the next one."""
@@ -93,14 +91,15 @@ class Generations:
 
     def may_use(self, archive: Archive) -> frozenset[int]:
         """The parents of this generation and of the next, and the start, which random codes begin with."""
-        scored = [
-            one
-            for one in (archive.start, *archive.of_kind("child"))
-            if one.status == "done" and math.isfinite(archive.score(one))
-        ]
-        following = sorted(scored, key=lambda one: (-archive.score(one), one.id))[: self.settings.best]
+        following = self._best(archive, archive.of_kind("child"))
         start = [archive.start] if archive.start.status == "done" else []
         return frozenset(one.id for one in (*self.parents(archive), *following, *start))
+
+    def _best(self, archive: Archive, children: Sequence[Candidate]) -> list[Candidate]:
+        scored = [
+            one for one in (archive.start, *children) if one.status == "done" and math.isfinite(archive.score(one))
+        ]
+        return sorted(scored, key=lambda one: (-archive.score(one), one.id))[: self.settings.best]
 
     def _child(
         self,
