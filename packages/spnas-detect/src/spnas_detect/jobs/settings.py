@@ -10,7 +10,9 @@ from spnas_detect.settings import DetectionSettings, absolute_path, absolute_sou
 
 
 def _absolute_weights(text: str) -> str:
-    return absolute_path(text) if Path(text).exists() else absolute_source(text)
+    kind, colon, _ = text.partition(":")
+    names_source = bool(colon) and kind.replace("-", "").isalnum() and not Path(text).exists()
+    return absolute_source(text) if names_source else absolute_path(text)
 
 
 class TrainSettings(DetectionSettings):
