@@ -13,7 +13,8 @@ from spnas_detect.jobs import TrainSettings
 from spnas_detect.jobs.inheriting import inherited
 
 CODE = "r_111-2111-211111-211"
-SIZES = [(224, 373), pytest.param((800, 1333), marks=pytest.mark.slow)]
+FULL = (800, 1333)
+SIZES = [(224, 373), pytest.param(FULL, marks=pytest.mark.slow)]
 BATCH = 2
 
 
@@ -48,7 +49,7 @@ def canvas_of(theirs, images, targets=None):
 
 @pytest.mark.parametrize("size", SIZES)
 @torch.no_grad()
-def test_the_same_detections_on_twenty_images_of_both_orientations(model, size):
+def test_the_same_detections_on_images_of_both_orientations(model, size):
     name, theirs, path = model
     theirs.eval().transform.min_size, theirs.transform.max_size = (size[0],), size[1]
     ours, plan, receipt = loaded(path, **SETTINGS[name])
@@ -57,7 +58,7 @@ def test_the_same_detections_on_twenty_images_of_both_orientations(model, size):
     ours.eval()
     found, expected = [], []
     shares = take_their_proposals(ours, theirs) if hasattr(ours, "rpn") else None
-    images = pictures(20, size[0])
+    images = pictures(20 if size == FULL else 6, size[0])
     for first in range(0, len(images), BATCH):
         batch = images[first : first + BATCH]
         expected += theirs(batch)
@@ -72,7 +73,7 @@ def test_the_same_detections_on_twenty_images_of_both_orientations(model, size):
         assert sum(share == 1 for share in shares) >= len(images) // 2
     # RetinaNet has 6 000 detections, three of which near-ties of suppression have exchanged at full size.
     compared = assert_same_detections(found, expected, ours.settings, most_undecided=10)
-    assert compared.shared > 1000
+    assert compared.shared > 50 * len(images)
 
 
 @pytest.mark.parametrize("size", SIZES)
