@@ -53,6 +53,12 @@ class TestContract(ExecutorContract):
     plugin = executor_plugin("ray")
 
 
+def test_there_are_as_many_places_as_the_nodes_have_room_for_and_no_more_than_workers(tmp_path):
+    for workers, cpus, places in ((100, 1, 4), (3, 1, 3), (100, 2, 2), (100, 3, 1)):
+        with executor(tmp_path, workers=workers, cpus=cpus) as ray:
+            assert ray.places == places
+
+
 def test_weights_travel_and_nothing_stays_on_the_node(tmp_path):
     told = []
     with executor(tmp_path, report=told.append) as ray:
