@@ -11,6 +11,7 @@ from spnas_core import Architecture
 from spnas_core.morphisms import align
 from spnas_core.presets import find_preset
 from spnas_core.space import SearchSpace
+from spnas_search.run import start_run
 from spnas_search.settings import resolve, search_values
 from spnas_search.strategies import (
     Evolution,
@@ -217,6 +218,26 @@ def test_presets_have_the_published_numbers(preset, values):
     settings = resolve(search_values(find_preset(preset)))
     assert values.items() <= settings.strategy.model_dump().items()
     assert settings.run.budget.candidates >= 1000
+
+
+@pytest.mark.parametrize(
+    ("table", "enough"),
+    [
+        ({"name": "evolution", "population": 9}, 18),
+        ({"name": "evolution", "population": 9, "initial": 0}, 0),
+        ({"name": "regularized-evolution"}, 20),
+        ({"name": "generations", "generation": 30}, 60),
+        ({"name": "serial"}, 0),
+    ],
+)
+def test_a_budget_that_is_too_small_for_it_is_warned_of(tmp_path, table, enough):
+    values = {"task": {"name": "null"}, "executor": {"name": "inline"}, "strategy": table}
+    for children in {max(1, enough - 1), max(1, enough)}:
+        given = {**values, "budget": {"candidates": children}}
+        with start_run(tmp_path / str(children), given, lambda *_: None) as run:
+            said = [one for one in run.remarks if "more than a random search" in one]
+            assert bool(said) == (children < enough)
+            assert all(f"the budget has {children} candidates" in one and f"from {enough} on" in one for one in said)
 
 
 HIDDEN = (4, 6, 5, 4)

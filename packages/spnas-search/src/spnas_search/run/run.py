@@ -65,6 +65,8 @@ class Run:
         self.space = counted if self.latency is None else replace(counted, bounds=(self.latency,))
         self.strategy = _strategy(settings, self.space)
         of_pretraining = self._check_settings()
+        if warning := self._too_few():
+            self.remarks.append(warning)
         self._resources = share_cores(settings.executor, self.side_by_side)
         if self._resources.remark:
             self.remarks.append(self._resources.remark)
@@ -229,6 +231,17 @@ class Run:
             weights = None if settings.init is None else read_initial_weights(settings.init, start)
             self.remarks += check_start(self.task, start, weights)
         return self._check_reignition() if self.strategy.reignites else ()
+
+    def _too_few(self) -> str:
+        """Warn of a budget that is too small for the strategy to be more than a random search."""
+        children, enough = self.settings.run.budget.children, self.strategy.meaningful_from
+        if children is None or children >= enough:
+            return ""
+        name = self.strategy.name
+        return (
+            f"warning: the budget has {children} candidates, and with these settings the strategy {name!r} is more than a "
+            f"random search from {enough} on: raise budget.candidates, or make its population smaller"
+        )
 
     def _check_reignition(self) -> tuple[str, ...]:
         """Refuse reignitions that cannot happen."""

@@ -37,7 +37,8 @@ class Strategy(Protocol):
             exhausted. Or one of kind ``reignition``: the identity rewrite of a candidate, with a ``Pretraining``; a
             strategy that proposes such says so by a true attribute ``reignites``. A true attribute ``trains_winner``
             has the search end with the training of its winner, unless the settings say. A true attribute
-            ``by_rounds`` says that it compares whole rounds, so that it cannot propose one child after the other.
+            ``by_rounds`` says that it compares whole rounds, so that it cannot propose one child after the other, and a
+            number ``meaningful_from`` from how many children on it is more than a random search; fewer are warned of.
         """
 
     def stuck(self, archive: Archive) -> str | None:

@@ -81,6 +81,19 @@ class CheckedStrategy:
         return bool(getattr(self.wrapped, "reignites", False))
 
     @property
+    def meaningful_from(self) -> int:
+        """Children from which on a search says something of the strategy, as an attribute of this name has it; 0 else.
+
+        Raises:
+            PluginError: it is no whole number.
+        """
+        value = getattr(self.wrapped, "meaningful_from", 0)
+        try:
+            return whole(value, "meaningful_from")
+        except ArchiveError as error:
+            raise PluginError(f"{self._who} has meaningful_from = {value!r}: it must be a whole number") from error
+
+    @property
     def by_rounds(self) -> bool:
         """Whether the strategy goes by whole rounds, as it says by an attribute of this name."""
         return bool(getattr(self.wrapped, "by_rounds", False))

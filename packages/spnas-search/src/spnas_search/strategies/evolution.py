@@ -42,7 +42,7 @@ class EvolutionSettings(MutationSettings):
     """
 
     name: Literal["evolution"] = "evolution"
-    population: int = Field(10, ge=2)
+    population: int = Field(8, ge=2)
     survival: Literal["loser", "all", "youngest"] = "loser"
     share: float = Field(0.05, gt=0, le=1)
     initial: int | None = Field(None, ge=0)
@@ -76,6 +76,11 @@ class Evolution:
         self.space = space
         self._mutator = Mutator(settings, space)
         self._initial = settings.population if settings.initial is None else settings.initial
+
+    @property
+    def meaningful_from(self) -> int:
+        """As many children of tournaments as were drawn before."""
+        return 2 * self._initial
 
     @property
     def by_rounds(self) -> bool:

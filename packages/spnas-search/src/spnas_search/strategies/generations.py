@@ -38,9 +38,9 @@ class GenerationsSettings(MutationSettings):
     """
 
     name: Literal["generations"] = "generations"
-    generation: int = Field(10, ge=1)
-    mutants: int = Field(4, ge=0)
-    crossings: int = Field(4, ge=0)
+    generation: int = Field(8, ge=1)
+    mutants: int = Field(3, ge=0)
+    crossings: int = Field(3, ge=0)
     best: int = Field(4, ge=1)
     max_redraws: int = Field(2000, ge=1)
 
@@ -65,6 +65,11 @@ class Generations:
         self.settings = settings
         self.space = space
         self._mutator = Mutator(settings, space)
+
+    @property
+    def meaningful_from(self) -> int:
+        """A generation of the best, behind the first one, which is random."""
+        return 2 * self.settings.generation
 
     def parents(self, archive: Archive) -> list[Candidate]:
         """The best of all generations before the present one, best first, the older first among equals."""

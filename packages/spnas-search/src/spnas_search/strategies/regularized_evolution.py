@@ -66,6 +66,11 @@ class RegularizedEvolution:
         self._mutator = Mutator(settings, space)
         self._initial = settings.population if settings.initial is None else settings.initial
 
+    @property
+    def meaningful_from(self) -> int:
+        """As many children of tournaments as were drawn before."""
+        return 2 * self._initial
+
     def population(self, archive: Archive) -> tuple[Candidate, ...]:
         """The candidates that may become parents, oldest first."""
         scored = [
