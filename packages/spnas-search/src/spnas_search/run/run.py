@@ -239,8 +239,8 @@ class Run:
             return ""
         name = self.strategy.name
         return (
-            f"warning: the budget has {children} candidates, and with these settings the strategy {name!r} is more than a "
-            f"random search from {enough} on: raise budget.candidates, or make its population smaller"
+            f"warning: the budget has {children} candidates, and with these settings the strategy {name!r} is more "
+            f"than a random search from {enough} on: raise budget.candidates, or make its population smaller"
         )
 
     def _check_reignition(self) -> tuple[str, ...]:
