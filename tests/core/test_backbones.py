@@ -17,7 +17,7 @@ from spnas_core.backbones import (
     read_network,
     unchanged,
 )
-from spnas_core.backbones.fixed import fresh_values
+from spnas_core.backbones.building import fresh_values
 from spnas_core.cost import backbone_cost, measure_latency
 from spnas_core.errors import CodeError
 from spnas_core.inheritance import fill_module, plan_by_name, write_receipt
@@ -193,3 +193,15 @@ def test_a_code_is_built_as_ever():
     expected = build_backbone(code, generator=torch.Generator().manual_seed(3)).state_dict()
     found = fresh_network(code, seed=3).state_dict()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_what_needs_memory_to_be_built_is_built_with_it_and_what_cannot_be_says_why(monkeypatch):
+    def looks(name):
+        if float(torch.ones(1)) != 1 or name == "fine":  # a value, which the meta device does not have
+            raise KeyError("no such thing")
+        return Rounding(name)
+
+    monkeypatch.setitem(registry("backbones").items, "own", BackboneProvider("of a test", lambda: tuple(LEVELS), looks))
+    assert blank_network(read_network("own:plain")).feature_info.channels() == [8, 16]
+    with pytest.raises(CodeError, match="own:fine gives no features: KeyError: 'no such thing'"):
+        blank_network(read_network("own:fine"))

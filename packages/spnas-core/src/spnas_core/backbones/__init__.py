@@ -1,8 +1,9 @@
-"""Backbones that are no code: networks of other libraries and of plugins, by name, with their own weights' names."""
+"""Backbones that are no code: networks of other libraries and of plugins by name, and copies that help one another."""
 
 from spnas_core.backbones._base import BackboneProvider
+from spnas_core.backbones.building import AnyBackbone, blank_network, fresh_network
 from spnas_core.backbones.composite import CompositeBackbone
-from spnas_core.backbones.fixed import AnyBackbone, FixedBackbone, blank_network, fresh_network
+from spnas_core.backbones.fixed import FixedBackbone
 from spnas_core.backbones.network import AnyNetwork, CompositeNetwork, FixedNetwork, Unchanged, read_network, unchanged
 
 __all__ = [

@@ -68,9 +68,9 @@ class CompositeBackbone(nn.Module):
             features = backbone(images, [connect(level) for connect, level in connected])
         return OrderedDict((stage.name, features[stage.name]) for stage in self.feature_info.stages)
 
-    def fill(self) -> None:
-        """Give it first values, from torch's global generator."""
-        fill_module(self, fresh_plan(self, _initial), {})
+    def fill(self, generator: torch.Generator) -> None:
+        """Give it first values."""
+        fill_module(self, fresh_plan(self, _initial), {}, generator=generator)
 
 
 def _initial(name: str, shape: Sequence[int]) -> Init:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from spnas_core.backbones.fixed import blank_network
+from spnas_core.backbones.building import blank_network
 from spnas_core.backbones.network import CompositeNetwork, FixedNetwork
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -10,11 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from spnas_core.backbones._base import LevelInfo
-from spnas_core.backbones.composite import CompositeBackbone
-from spnas_core.backbones.network import AnyNetwork, CompositeNetwork, FixedNetwork
-from spnas_core.encoding import Architecture
-from spnas_core.errors import CodeError, suggestion
-from spnas_core.networks.backbone import Backbone
+from spnas_core.backbones.network import FixedNetwork
+from spnas_core.errors import CodeError, SpnasError, suggestion
 from spnas_core.networks.features import FeatureInfo, StageInfo
 
 FINEST = 4
@@ -38,13 +35,13 @@ class FixedBackbone(nn.Module):
         trunk: the provider's module.
 
     Raises:
-        CodeError: it has no such stage, or its levels make no pyramid.
+        CodeError: it has no such stage, its levels make no pyramid, or its library cannot build it.
     """
 
     def __init__(self, network: FixedNetwork, out_stages: Sequence[str] | None = None) -> None:
         super().__init__()
         self.architecture = network
-        self.trunk = network.source.build(network.name)
+        self.trunk = _trunk(network)
         info = cast("LevelInfo", self.trunk.feature_info)
         self._places = _places(network, info.reduction())
         self._coarsest = max(info.reduction())
@@ -72,6 +69,19 @@ class FixedBackbone(nn.Module):
         return features
 
 
+def _trunk(network: FixedNetwork) -> nn.Module:
+    """Have the provider build it; a RuntimeError on the meta device is left to whoever can try it with memory."""
+    try:
+        return network.source.build(network.name)
+    except SpnasError:
+        raise
+    except Exception as error:  # whatever the library says
+        if isinstance(error, RuntimeError) and torch.get_default_device().type == "meta":
+            raise
+        reason = " ".join(str(error).split())
+        raise CodeError(f"{network} gives no features: {type(error).__name__}: {reason}") from error
+
+
 def _places(network: FixedNetwork, reductions: Sequence[int]) -> tuple[int, ...]:
     """Return the places of the levels at 4, 8, 16, …; of several at one reduction the last."""
     last = {reduction: place for place, reduction in enumerate(reductions) if reduction >= FINEST}
@@ -83,60 +93,3 @@ def _places(network: FixedNetwork, reductions: Sequence[int]) -> tuple[int, ...]
             "that has these"
         )
     return tuple(last[reduction] for reduction in wanted)
-
-
-AnyBackbone = Backbone | FixedBackbone | CompositeBackbone
-"""A module that maps images to features by stage, and says what they are."""
-
-
-def blank_network(network: AnyNetwork, out_stages: Sequence[str] | None = None) -> AnyBackbone:
-    """Build any network on the meta device, as a backbone without values; see ``fresh_values``.
-
-    Raises:
-        CodeError: it has no such stage.
-    """
-    if isinstance(network, Architecture):
-        return Backbone(network, out_stages)
-    if isinstance(network, CompositeNetwork):
-        return CompositeBackbone(network, out_stages)
-    try:
-        with torch.device("meta"):
-            return FixedBackbone(network, out_stages)
-    except (NotImplementedError, RuntimeError):  # some look at values while they are built
-        return FixedBackbone(network, out_stages).to("meta")
-
-
-def fresh_network(network: AnyNetwork, *, seed: int, out_stages: Sequence[str] | None = None) -> AnyBackbone:
-    """Build any network with fresh weights: a code's as ``build_backbone``, another's as its library has them.
-
-    Args:
-        network: which one.
-        seed: of its first values.
-        out_stages: names of the stages to return; all by default.
-
-    Raises:
-        CodeError: it has no such stage.
-    """
-    if isinstance(network, Architecture):
-        from spnas_core.networks import build_backbone
-
-        return build_backbone(network, out_stages=out_stages, generator=torch.Generator().manual_seed(seed))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        if isinstance(network, FixedNetwork):
-            return FixedBackbone(network, out_stages)
-        composite = CompositeBackbone(network, out_stages)
-        composite.fill()
-        return composite
-
-
-def fresh_values(network: FixedNetwork | CompositeNetwork, generator: torch.Generator) -> Mapping[str, Tensor]:
-    """Return first values of all parameters and buffers by name, those that no file keeps included.
-
-    Args:
-        network: which one.
-        generator: gives the seed.
-    """
-    seed = int(torch.randint(2**31, (), generator=generator))
-    module = fresh_network(network, seed=seed)
-    return {name: tensor.detach() for name, tensor in (*module.named_parameters(), *module.named_buffers())}

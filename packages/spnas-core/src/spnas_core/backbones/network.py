@@ -61,7 +61,7 @@ class FixedNetwork:
         Raises:
             CodeError: there is none at 4, or one between two others is missing.
         """
-        from spnas_core.backbones.fixed import blank_network
+        from spnas_core.backbones.building import blank_network
 
         return blank_network(self).feature_info
 

@@ -15,6 +15,7 @@ from torchvision import models
 
 from spnas_core.backbones import BackboneProvider
 from spnas_core.errors import CodeError
+from spnas_core.networks import FeatureInfo, StageInfo
 from spnas_detect.backbones.timm import check_same
 
 PROBE = 256
@@ -56,25 +57,6 @@ CHAINS: Mapping[type[nn.Module], Chain] = {
 """How the families are computed; only these give features. MobileNetV3's last convolution is a part of its trunk."""
 
 
-class Levels:
-    """Channels and reductions of a trunk.
-
-    Args:
-        found: (channels, reduction) per level, finest first.
-    """
-
-    def __init__(self, found: Sequence[tuple[int, int]]) -> None:
-        self._found = tuple(found)
-
-    def channels(self) -> list[int]:
-        """Channels of each level."""
-        return [channels for channels, _ in self._found]
-
-    def reduction(self) -> list[int]:
-        """Input pixels per feature pixel of each level."""
-        return [reduction for _, reduction in self._found]
-
-
 class Trunk(nn.Module):
     """A network of torchvision without its classifier; the tensors keep their names.
 
@@ -91,7 +73,7 @@ class Trunk(nn.Module):
         found = _found_levels([part.eval() for part in parts])
         model.train()
         self._taken = frozenset(place for place, _, _ in found)
-        self.feature_info = Levels([(channels, reduction) for _, channels, reduction in found])
+        self.feature_info = FeatureInfo([StageInfo(names[parts[place]], *sizes) for place, *sizes in found])
         self.body = _pruned(model, {one for part in parts for one in part.modules()})
 
     def forward(self, images: Tensor) -> list[Tensor]:

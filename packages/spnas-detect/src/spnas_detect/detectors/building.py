@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from spnas_core.backbones import Unchanged, blank_network
-from spnas_core.backbones.fixed import fresh_values
+from spnas_core.backbones.building import fresh_values
 from spnas_core.inheritance import (
     ChannelMap,
     ChannelMaps,

@@ -71,12 +71,9 @@ def _architecture(reference: str) -> "AnyNetwork":
         with suppress(CodeError):
             return Architecture.parse(reference)
     candidate = plugin_manager().hook.spnas_resolve_candidate(reference=reference)
-    text = reference if candidate is None else candidate.architecture
-    if ":" not in text and not text.startswith("cb"):
-        return Architecture.parse(text)
     from spnas_core.backbones import read_network
 
-    return read_network(text)
+    return read_network(reference if candidate is None else candidate.architecture)
 
 
 def _counts(architecture: Architecture, image: tuple[int, int]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def _changed(value: Any) -> Any:
         return one_by_one(value)
     if isinstance(value, (list, tuple)):
         return type(value)(_changed(one) for one in value)
-    if isinstance(value, dict) and "name" in value:  # the table of a strategy that is built later
+    if isinstance(value, dict) and isinstance(value.get("name"), str):  # the table of a strategy that is built later
         from spnas_search.strategies._base import strategy_plugin
 
         return {**value, ROUND: 1} if ROUND in strategy_plugin(value["name"]).settings.model_fields else value
