@@ -14,6 +14,7 @@ from spnas_detect.jobs import TrainFolder, TrainSettings, read_scores
 from spnas_detect.jobs.comparison import Comparison, compare
 from spnas_detect.jobs.completion import suited_settings
 from spnas_detect.jobs.presets import training_values
+from spnas_detect.metrics.intervals import mean_interval
 
 TITLE = "Photographs by `--preset small`, beside torchvision's Faster R-CNN"
 PRESET = "small"
@@ -47,13 +48,20 @@ def _table(data: str, folder: Path, repetitions: int) -> str:
         f"{settings.epochs} epochs from fresh weights, seeds 0 to {repetitions - 1}; the same backbone, neck, data, "
         "augmentation and epochs on both sides."
     )
+    found_scores: dict[str, list[list[float]]] = {score: [] for score in SCORES}
     lines = ["| detector | score | mean | per seed | minutes |", "|---|---|---|---|---|"]
     for place, title in enumerate(DETECTORS, 1):
         folders = [out / f"{place}-{seed}" for seed in range(repetitions)]
         minutes = [json.loads(TrainFolder(one).scores.read_text())["seconds"] / 60 for one in folders]
         for score in SCORES:
             scored = [read_scores(one)[score] for one in folders]
+            found_scores[score].append(scored)
             took = " ".join(f"{one:.1f}" for one in minutes) if score == SCORES[0] else ""
             shown = " ".join(f"{one:.3f}" for one in scored)
             lines.append(f"| {title} | `{score}` | {fmean(scored):.3f} | {shown} | {took} |")
-    return "\n".join([head, "", *lines])
+    differences = []
+    for score, pair in found_scores.items():
+        interval = mean_interval([one - other for one, other in zip(*pair, strict=True)])
+        differences.append(f"{interval.mean:+.3f} ± {interval.half:.3f} {score}")
+    tail = f"Ours minus torchvision's, seed by seed, with 95 % intervals (Student's t): {'; '.join(differences)}."
+    return "\n".join([head, "", *lines, "", tail])

@@ -20,6 +20,8 @@ from spnas_search.strategies import (
     GenerationsSettings,
     RandomSearch,
     RandomSettings,
+    RegularizedEvolution,
+    RegularizedEvolutionSettings,
     Sampler,
 )
 from spnas_search.strategies.crossover import cross
@@ -100,7 +102,8 @@ def test_who_is_alive_follows_from_the_archive_alone(filled):
 def test_with_aging_the_best_may_go_and_with_pairs_it_stays(filled):
     for score in (0.9, 0.1, 0.2, 0.3, 0.4):
         filled.child(score)
-    assert 1 not in members(evolution(population=3, survival="youngest"), filled.archive)
+    aging = RegularizedEvolution(RegularizedEvolutionSettings(population=3), WIDE)
+    assert 1 not in members(aging, filled.archive)
     assert 1 in members(evolution(population=3), filled.archive)
     assert members(evolution(survival="all"), filled.archive) == list(range(6))
 

@@ -4,7 +4,8 @@
   Evolution of Image Classifiers", ICML 2017.
 - ``survival = "all"``: nobody leaves; Liu et al., "Hierarchical Representations for Efficient Architecture Search",
   ICLR 2018, with tournaments of 5 % of the population.
-- ``survival = "youngest"``: the oldest leaves; that is ``regularized-evolution``, see there.
+
+Where the oldest leaves, that is ``regularized-evolution``.
 
 The papers' own spaces of cells and motifs are replaced by the serial space, and their mutations by morphisms.
 """
@@ -33,9 +34,9 @@ class EvolutionSettings(MutationSettings):
         population: P, members above which losers leave, or that are drawn at first; the papers have 1000 (``loser``)
             and 200 (``all``).
         survival: who leaves when a child comes and there are as many: ``loser``, the worse one of the pair that was
-            drawn; the oldest, so that the ``youngest`` stay; or nobody, where ``all`` do.
-        share: of the population, that a tournament draws where nobody leaves or the oldest does; two at least. A pair
-            where the loser leaves.
+            drawn; or nobody, where ``all`` stay.
+        share: of the population, that a tournament draws where nobody leaves; two at least. A pair where the loser
+            leaves.
         initial: the first so many children are drawn from the whole space; None for as many as the population; 0 lets
             all descend from the start step by step.
         max_redraws: tries to find a new architecture inside the space before the strategy says that it is exhausted.
@@ -43,7 +44,7 @@ class EvolutionSettings(MutationSettings):
 
     name: Literal["evolution"] = "evolution"
     population: int = Field(8, ge=2)
-    survival: Literal["loser", "all", "youngest"] = "loser"
+    survival: Literal["loser", "all"] = "loser"
     share: float = Field(0.05, gt=0, le=1)
     initial: int | None = Field(None, ge=0)
     max_redraws: int = Field(2000, ge=1)
@@ -89,16 +90,14 @@ class Evolution:
 
     def population(self, archive: Archive) -> list[Candidate]:
         """The candidates that may become parents, oldest first."""
-        members = [archive.start] if _is_scored(archive, archive.start) else []
+        members = [archive.start] if math.isfinite(archive.score(archive.start)) else []
         children = archive.of_kind("child")
         for _, group in groupby(enumerate(children), key=lambda found: found[1].round):
             born = list(group)
             if self.settings.survival == "loser":
                 for coming, (place, _) in enumerate(born):
                     self._fight(members, archive, place, coming)
-            members += [child for _, child in born if _is_scored(archive, child)]
-        if self.settings.survival == "youngest":
-            return members[-self.settings.population :]
+            members += [child for _, child in born if math.isfinite(archive.score(child))]
         return members
 
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
@@ -156,7 +155,3 @@ class Evolution:
         if len(members) + coming >= self.settings.population:
             del members[loses]
         return winner
-
-
-def _is_scored(archive: Archive, candidate: Candidate) -> bool:
-    return candidate.status == "done" and math.isfinite(archive.score(candidate))

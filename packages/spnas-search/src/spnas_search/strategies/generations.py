@@ -101,9 +101,7 @@ class Generations:
         return frozenset(one.id for one in (*self.parents(archive), *following, *start))
 
     def _best(self, archive: Archive, children: Sequence[Candidate]) -> list[Candidate]:
-        scored = [
-            one for one in (archive.start, *children) if one.status == "done" and math.isfinite(archive.score(one))
-        ]
+        scored = [one for one in (archive.start, *children) if math.isfinite(archive.score(one))]
         return sorted(scored, key=lambda one: (-archive.score(one), one.id))[: self.settings.best]
 
     def _child(
