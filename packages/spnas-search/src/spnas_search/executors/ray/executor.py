@@ -7,8 +7,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,10 +16,11 @@ from spnas_core.tasks import EvaluationRequest, Progress, Report, Task, data_fin
 from spnas_search.executors._base import CANCELLED, Outcome
 from spnas_search.executors.evaluation import reason_of
 from spnas_search.executors.mistakes import same_mistake
+from spnas_search.executors.ray.attempts import Attempt, Connection, Waiting
 from spnas_search.executors.ray.cluster import Cluster
 from spnas_search.executors.ray.losses import Loss, elsewhere, failure, room, too_small
 from spnas_search.executors.ray.mailbox import Mail
-from spnas_search.executors.ray.node import Answer, Began, Order
+from spnas_search.executors.ray.node import Answer, Order
 from spnas_search.executors.ray.node_task import TaskOrder
 from spnas_search.executors.ray.parcels import Content, LostContentError, Outbox, deliver
 from spnas_search.executors.ray.settings import RaySettings
@@ -28,66 +28,6 @@ from spnas_search.executors.ray.settings import RaySettings
 _TICK_SECONDS = 0.5
 _GOODBYE_SECONDS = 5.0
 _ALIKE = "every node needs the packages, and the code, of the machine that searches: install the same there"
-
-
-@dataclass
-class _Attempt:
-    """An evaluation that was handed to Ray.
-
-    Attributes:
-        request: what it answers.
-        losses: earlier attempts at it.
-        reference: to its answer.
-        handed: when its first attempt was handed out, on the clock.
-        taken: when the evaluation began; None before.
-        began: where; None before it has come anywhere.
-    """
-
-    request: EvaluationRequest
-    losses: tuple[Loss, ...]
-    reference: Any
-    handed: float
-    taken: float | None = None
-    began: Began | None = None
-
-    @property
-    def number(self) -> int:
-        """From 1."""
-        return len(self.losses) + 1
-
-    @property
-    def seconds(self) -> float:
-        """Since it was handed out."""
-        return time.monotonic() - self.handed
-
-
-@dataclass(frozen=True)
-class _Waiting:
-    """A request that waits for being handed out.
-
-    Attributes:
-        request: the request.
-        losses: attempts at it that were lost.
-        handed: when the first of them was handed out; None before.
-    """
-
-    request: EvaluationRequest
-    losses: tuple[Loss, ...] = ()
-    handed: float | None = None
-
-
-@dataclass
-class _Connection:
-    """What there is while the executor is entered."""
-
-    cluster: Cluster
-    mail: Mail
-    outbox: Outbox
-    task: Any
-    evaluate: Any
-    wanted: dict[str, float]
-    folders: dict[str, Path] = field(default_factory=dict)
-    idle_since: float = 0.0
 
 
 class RayExecutor:
@@ -125,10 +65,10 @@ class RayExecutor:
         self._order = TaskOrder(hashlib.blake2b(self._task, digest_size=16).hexdigest(), data_fingerprint(task))
         self._installed = installed_versions(), installed_code()
         self._name = uuid.uuid4().hex
-        self._waiting: deque[_Waiting] = deque()
-        self._running: list[_Attempt] = []
+        self._waiting: deque[Waiting] = deque()
+        self._running: list[Attempt] = []
         self._answers: deque[Outcome] = deque()
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
 
     def __enter__(self) -> Self:
         cluster = Cluster(self._settings)
@@ -168,7 +108,7 @@ class RayExecutor:
         """
         if any(request.candidate == other.candidate for other in self._unanswered()):
             raise ValueError(f"candidate {request.candidate} is being evaluated already")
-        self._waiting.append(_Waiting(request))
+        self._waiting.append(Waiting(request))
         self._hand_out(self._entered())
 
     def outcomes(self) -> Iterator[Outcome]:
@@ -206,12 +146,12 @@ class RayExecutor:
                 return True
         return False
 
-    def _entered(self) -> _Connection:
+    def _entered(self) -> Connection:
         if self._connection is None:
             raise RuntimeError("the Ray executor is a context manager: enter it first")
         return self._connection
 
-    def _connected(self, cluster: Cluster) -> _Connection:
+    def _connected(self, cluster: Cluster) -> Connection:
         ray, settings = cluster.ray, self._settings
         gpus = settings.gpus
         if gpus == "auto":
@@ -224,14 +164,14 @@ class RayExecutor:
             wanted["memory"] = options["memory"] = int(settings.memory * 2**30)
         evaluate = ray.remote(**options)(_entry())
         mail = Mail(ray, cluster.home)
-        return _Connection(cluster, mail, Outbox(ray), ray.put(self._task), evaluate, wanted, {}, time.monotonic())
+        return Connection(cluster, mail, Outbox(ray), ray.put(self._task), evaluate, wanted, {}, time.monotonic())
 
     def _unanswered(self) -> Iterator[EvaluationRequest]:
         yield from (waiting.request for waiting in self._waiting)
         yield from (attempt.request for attempt in self._running)
         yield from (outcome.request for outcome in self._answers)
 
-    def _hand_out(self, connection: _Connection) -> None:
+    def _hand_out(self, connection: Connection) -> None:
         while self._waiting and len(self._running) < self.workers:
             if not self._running:
                 connection.idle_since = time.monotonic()
@@ -239,7 +179,7 @@ class RayExecutor:
             self._running.append(self._handed(connection, waiting))
             self._waiting.popleft()
 
-    def _handed(self, connection: _Connection, waiting: _Waiting) -> _Attempt:
+    def _handed(self, connection: Connection, waiting: Waiting) -> Attempt:
         request, references, checksum = waiting.request, [connection.task], None
         if request.parent_weights is not None:
             checksum, content = connection.outbox.send(request.parent_weights)
@@ -262,9 +202,9 @@ class RayExecutor:
         self._report(Progress(request.candidate, 0, 1, "waiting for a place in the cluster"))
         reference = evaluate.remote(pickle.dumps(order), references, connection.mail.actor)
         handed = time.monotonic() if waiting.handed is None else waiting.handed
-        return _Attempt(request, waiting.losses, reference, handed)
+        return Attempt(request, waiting.losses, reference, handed)
 
-    def _look(self, connection: _Connection) -> None:
+    def _look(self, connection: Connection) -> None:
         """Wait a moment for letters, answers, losses and time-outs, and take the outcomes among them."""
         ray = connection.cluster.ray
         answers = [attempt.reference[0] for attempt in self._running]
@@ -280,7 +220,7 @@ class RayExecutor:
             self._answers.append(Outcome(attempt.request, None, reason, "", attempt.seconds))
         self._check_places(connection)
 
-    def _read(self, connection: _Connection, *, everything: bool) -> None:
+    def _read(self, connection: Connection, *, everything: bool) -> None:
         for kind, candidate, number, what in connection.mail.take(everything=everything):
             found = (one for one in self._running if (one.request.candidate, one.number) == (candidate, number))
             attempt = next(found, None)
@@ -295,7 +235,7 @@ class RayExecutor:
                 case _:
                     self._report(what)
 
-    def _take(self, connection: _Connection, attempt: _Attempt) -> None:
+    def _take(self, connection: Connection, attempt: Attempt) -> None:
         """Turn what Ray has of an attempt into an outcome, or let it be tried again."""
         ray = connection.cluster.ray
         data: bytes | str
@@ -328,16 +268,16 @@ class RayExecutor:
                 return
         self._answers.append(replace(answer.payload, request=attempt.request, seconds=attempt.seconds))
 
-    def _lose(self, attempt: _Attempt, how: str) -> None:
+    def _lose(self, attempt: Attempt, how: str) -> None:
         began = attempt.began
         loss = Loss(how) if began is None else Loss(how, began.node, began.host)
         losses = (*attempt.losses, loss)
         if (reason := failure(losses, self._settings.retries)) is not None:
             self._answers.append(Outcome(attempt.request, None, reason, "", attempt.seconds))
         else:
-            self._waiting.appendleft(_Waiting(attempt.request, losses, attempt.handed))
+            self._waiting.appendleft(Waiting(attempt.request, losses, attempt.handed))
 
-    def _is_late(self, attempt: _Attempt) -> bool:
+    def _is_late(self, attempt: Attempt) -> bool:
         limit = self._settings.timeout
         return limit is not None and attempt.taken is not None and time.monotonic() - attempt.taken > limit
 
@@ -348,7 +288,7 @@ class RayExecutor:
         left = (self._settings.timeout - now + one.taken for one in self._running if one.taken is not None)
         return max(0.0, min([_TICK_SECONDS, *left]))
 
-    def _check_places(self, connection: _Connection) -> None:
+    def _check_places(self, connection: Connection) -> None:
         """End the run where nothing has begun for long, and no node is large enough.
 
         Raises:
@@ -362,13 +302,13 @@ class RayExecutor:
             if (small := too_small(connection.cluster.nodes(), connection.wanted)) is not None:
                 raise ConfigError(small)
 
-    def _drop(self, connection: _Connection, attempt: _Attempt) -> None:
+    def _drop(self, connection: Connection, attempt: Attempt) -> None:
         """End an attempt, begun or not; whatever comes of it is nobody's."""
         self._running.remove(attempt)
         with contextlib.suppress(connection.cluster.ray.exceptions.RayError):
             connection.cluster.ray.cancel(attempt.reference[0], force=True)
 
-    def _end_all(self, connection: _Connection) -> None:
+    def _end_all(self, connection: Connection) -> None:
         self._waiting.clear()
         self._answers.clear()
         ended = [attempt.reference[0] for attempt in self._running]
@@ -399,7 +339,7 @@ def _at(node: str) -> Any:
     return NodeAffinitySchedulingStrategy(node, soft=True)
 
 
-def _sweep(connection: _Connection) -> None:
+def _sweep(connection: Connection) -> None:
     """Remove the run's folders from the nodes, in a moment; what is left there goes when the next run comes."""
 
     def remove(folder: str) -> None:
