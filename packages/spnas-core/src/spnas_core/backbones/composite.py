@@ -8,11 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from spnas_core.backbones.network import CompositeNetwork
-from spnas_core.errors import CodeError, suggestion
 from spnas_core.inheritance import Init, fill_module, fresh_plan
 from spnas_core.inheritance.plan import standard_init
 from spnas_core.networks.backbone import Backbone
-from spnas_core.networks.features import FeatureInfo
 from spnas_core.networks.layout import stage_placements
 from spnas_core.networks.rows import Fusion
 
@@ -44,14 +42,9 @@ class CompositeBackbone(nn.Module):
     def __init__(self, network: CompositeNetwork, out_stages: Sequence[str] | None = None) -> None:
         super().__init__()
         self.architecture = network
-        info = Backbone(network.inner).feature_info
-        names = info.names()
-        for name in out_stages or ():
-            if name not in names:
-                raise CodeError(f"{network} has no stage {name!r}{suggestion(name, names)}")
-        wanted = set(names if out_stages is None else out_stages)
-        self.feature_info = FeatureInfo([stage for stage in info.stages if stage.name in wanted])
-        needed = names[: max((names.index(name) + 1 for name in wanted), default=0)]
+        self.feature_info = network.feature_info.chosen(out_stages, network)
+        names, last = network.feature_info.names(), self.feature_info.names()[-1:]
+        needed = names[: names.index(last[0]) + 1] if last else []
         self.copies = nn.ModuleList(Backbone(network.inner, needed) for _ in range(network.copies))
         layers = [stage.fusion for stage in stage_placements(network.inner)]
         with torch.device("meta"):

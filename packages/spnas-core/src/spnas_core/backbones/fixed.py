@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 from spnas_core.backbones._base import LevelInfo
 from spnas_core.backbones.network import FixedNetwork
-from spnas_core.errors import CodeError, SpnasError, suggestion
+from spnas_core.errors import CodeError, SpnasError
 from spnas_core.networks.features import FeatureInfo, StageInfo
 
 FINEST = 4
@@ -49,11 +49,7 @@ class FixedBackbone(nn.Module):
             StageInfo(f"s{number}", info.channels()[place], info.reduction()[place])
             for number, place in enumerate(self._places, 1)
         ]
-        names = [stage.name for stage in stages]
-        for name in out_stages or ():
-            if name not in names:
-                raise CodeError(f"{network} has no stage {name!r}{suggestion(name, names)}")
-        self.feature_info = FeatureInfo([one for one in stages if out_stages is None or one.name in out_stages])
+        self.feature_info = FeatureInfo(stages).chosen(out_stages, network)
 
     def forward(self, images: Tensor) -> "OrderedDict[str, Tensor]":
         """Map Tensor[N, 3, H, W] to ``{"s1": Tensor[N, C1, ceil(H/4), ceil(W/4)], …}``, finest first."""

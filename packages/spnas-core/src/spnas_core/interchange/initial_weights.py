@@ -23,6 +23,7 @@ from spnas_core.backbones import (
 from spnas_core.backbones.composite import in_every_copy
 from spnas_core.encoding import Architecture
 from spnas_core.errors import CodeError, WeightsError
+from spnas_core.interchange.differences import differing_tensors, told
 from spnas_core.interchange.torchvision import from_torchvision, torchvision_architecture
 from spnas_core.interchange.torchvision_detectors import from_torchvision_detector, is_detector, without_eps
 from spnas_core.morphisms import Rewrite, align
@@ -214,14 +215,12 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], AnyNetwork | None,
 
 
 def _check_fits(source: str, architecture: AnyNetwork, tensors: dict[str, Tensor]) -> None:
-    expected = blank_network(architecture).state_dict()
-    differing = [
-        f"{name} ({'missing' if found is None else tuple(found.shape)} instead of {tuple(tensor.shape)})"
-        for name, tensor in expected.items()
-        if ((found := tensors.get(BACKBONE + name)) is None and not name.endswith(STATISTICS))
-        or (found is not None and found.shape != tensor.shape)
-    ]
-    if differing:
-        raise WeightsError(
-            f"{source} does not fit {architecture}: {len(differing)} tensors differ, first {'; '.join(differing[:5])}"
-        )
+    named = {name.removeprefix(BACKBONE): tensor for name, tensor in tensors.items() if name.startswith(BACKBONE)}
+    expected = {
+        name: tensor
+        for name, tensor in blank_network(architecture).state_dict().items()
+        if name in named or not name.endswith(STATISTICS)
+    }
+    found = {name: tensor for name, tensor in named.items() if name in expected}
+    if differing := differing_tensors(expected, found, "network"):
+        raise WeightsError(f"{source} does not fit {architecture}: {told(differing)}")

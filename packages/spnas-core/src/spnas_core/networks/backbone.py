@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from spnas_core.blocks import block_spec
 from spnas_core.encoding import Architecture
-from spnas_core.errors import CodeError, suggestion
 from spnas_core.networks.features import FeatureInfo, StageInfo
 from spnas_core.networks.layout import StagePlacement, block_placements, stage_placements
 from spnas_core.networks.prototypes import instance
@@ -43,20 +42,12 @@ class Backbone(nn.Module):
         super().__init__()
         self.architecture = architecture
         self._stages = stage_placements(architecture)
-        names = [f"s{stage.number}" for stage in self._stages]
-        wanted = names if out_stages is None else list(out_stages)
-        for name in wanted:
-            if name not in names:
-                raise CodeError(f"{architecture} has no stage {name!r}{suggestion(name, names)}")
-        self._returned = frozenset(wanted)
-        self._computed = max((names.index(name) + 1 for name in wanted), default=0)
-        self.feature_info = FeatureInfo(
-            [
-                StageInfo(f"s{stage.number}", stage.out_channels, 2 ** (stage.number + 1))
-                for stage in self._stages
-                if f"s{stage.number}" in self._returned
-            ]
+        every = FeatureInfo(
+            [StageInfo(f"s{stage.number}", stage.out_channels, 2 ** (stage.number + 1)) for stage in self._stages]
         )
+        self.feature_info = every.chosen(out_stages, architecture)
+        self._returned = frozenset(self.feature_info.names())
+        self._computed = max((every.names().index(name) + 1 for name in self._returned), default=0)
         spec = block_spec(architecture.block)
         self.stem = instance(stem_spec(architecture.stem), architecture.base)
         self.blocks = nn.ModuleList(

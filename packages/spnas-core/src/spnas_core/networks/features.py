@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from spnas_core.errors import CodeError, suggestion
+
 
 @dataclass(frozen=True)
 class StageInfo:
@@ -30,6 +32,21 @@ class FeatureInfo:
     def reduction(self) -> list[int]:
         """Input pixels per feature pixel of each level."""
         return [stage.reduction for stage in self.stages]
+
+    def chosen(self, names: Sequence[str] | None, network: object) -> "FeatureInfo":
+        """Return the stages of these names, finest first; all for None.
+
+        Args:
+            names: of stages.
+            network: whose stages they are, for the message.
+
+        Raises:
+            CodeError: there is no such stage.
+        """
+        for name in names or ():
+            if name not in self.names():
+                raise CodeError(f"{network} has no stage {name!r}{suggestion(name, self.names())}")
+        return FeatureInfo([stage for stage in self.stages if names is None or stage.name in names])
 
     def __repr__(self) -> str:
         return f"FeatureInfo({', '.join(f'{s.name}: {s.channels} /{s.reduction}' for s in self.stages)})"

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from spnas_core.backbones import BackboneProvider
-from spnas_core.errors import WeightsError
+from spnas_core.interchange.differences import check_same
 
 INSTALL = "python3 -m pip install 'spnas-detect[timm]'"
 
@@ -78,23 +78,6 @@ def read(name: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 def _flat(name: str) -> str:
     """Extractors take stages out of their lists: ``blocks.0.1.conv.weight`` is ``blocks_0.1.conv.weight`` there."""
     return name.replace(".", "_")
-
-
-def check_same(what: str, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    """Refuse the tensors of another network.
-
-    Raises:
-        WeightsError: the first five that are missing, of another shape, or too many.
-    """
-    differing = [
-        f"{name} ({'missing' if name not in found else tuple(found[name].shape)} instead of {tuple(tensor.shape)})"
-        for name, tensor in expected.items()
-        if name not in found or found[name].shape != tensor.shape
-    ]
-    differing += [f"{name} (not in this network)" for name in found if name not in expected]
-    if differing:
-        shown = "; ".join(differing[:5])
-        raise WeightsError(f"the weights are not those of {what}: {len(differing)} tensors differ, first {shown}")
 
 
 def missing() -> str | None:

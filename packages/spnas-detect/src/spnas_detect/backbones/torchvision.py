@@ -15,8 +15,8 @@ from torchvision import models
 
 from spnas_core.backbones import BackboneProvider
 from spnas_core.errors import CodeError
+from spnas_core.interchange.differences import check_same
 from spnas_core.networks import FeatureInfo, StageInfo
-from spnas_detect.backbones.timm import check_same
 
 PROBE = 256
 """Pixels of the image that shows the levels' sizes."""

@@ -8,14 +8,13 @@ from torch import Tensor
 
 from spnas_core.backbones import read_network, unchanged
 from spnas_core.errors import WeightsError, suggestion
+from spnas_core.interchange.differences import differing_tensors, told
 from spnas_detect.detectors._base import Detector
 from spnas_detect.detectors.building import build_detector
 from spnas_detect.detectors.description import DetectorDescription, read_description
 from spnas_detect.devices import choose_device
 from spnas_detect.training.norms import NormKind, convert_norms
 from spnas_detect.training.weights import load_weights
-
-_SHOWN = 5
 
 
 def load_detector(path: Path | str, device: torch.device | str = "auto") -> tuple[Detector, DetectorDescription]:
@@ -52,11 +51,11 @@ def load_detector(path: Path | str, device: torch.device | str = "auto") -> tupl
             f"{suggestion(description.norm, get_args(NormKind))}"
         )
     convert_norms(module, cast("NormKind", description.norm))
-    differing = _differences(module.state_dict(), tensors)
+    differing = differing_tensors(module.state_dict(), tensors, "detector")
     if differing:
         raise WeightsError(
             f"{path} does not fit the {description.detector.detector} on {description.architecture} that it describes: "
-            f"{len(differing)} tensors differ, first {'; '.join(differing[:_SHOWN])}"
+            f"{told(differing)}"
         )
     module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return cast("Detector", module.eval()), description
@@ -64,14 +63,3 @@ def load_detector(path: Path | str, device: torch.device | str = "auto") -> tupl
 
 def _full_precision(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
-
-
-def _differences(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
-    """Name every tensor that is missing, of another shape, or too many."""
-    differing = []
-    for name, tensor in expected.items():
-        if name not in found:
-            differing.append(f"{name} (missing instead of {tuple(tensor.shape)})")
-        elif found[name].shape != tensor.shape:
-            differing.append(f"{name} ({tuple(found[name].shape)} instead of {tuple(tensor.shape)})")
-    return differing + [f"{name} (not in this detector)" for name in found if name not in expected]
