@@ -37,7 +37,7 @@ PYTHON_ELSEWHERE = {
     "docs/interop.md": "test_interop_page.py",
     "docs/metrics.md": "../detect/test_lamr.py",
 }
-LONG = {"run", "plan", "train", "compare", "study signal", "extend", "export"}
+LONG = {"run", "plan", "train", "compare", "study signal", "study searches", "study spaces", "extend", "export"}
 SESSIONS = set(re.findall(r"^@nox\.session\ndef (\w+)", (ROOT / "noxfile.py").read_text(), re.MULTILINE))
 
 

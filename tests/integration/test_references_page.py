@@ -34,7 +34,7 @@ def of(command):
 def test_every_reference_has_its_row():
     assert [int(row[0]) for row in ROWS] == list(range(1, 48))
     assert all(bool(row[3]) != row[2].startswith(("not built", "no system")) for row in ROWS)
-    assert all(row[3].strip("`").split()[1] in {"show", "run", "train"} for row in ROWS if row[3])
+    assert all(row[3].strip("`").split()[1] in {"show", "run", "train", "study"} for row in ROWS if row[3])
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,14 @@ def test_searches_run(words, tmp_path):
     few += [part for name, value in FEW.items() if name in words for part in ("--set", f"strategy.{value}")]
     small = [*NULL, *few, *budget(4, 0), "--set", "final.rescores=0"]
     assert "4/4 children" in done(*words, *small, "--out", tmp_path / "run")
+
+
+@of("study")
+def test_studies_are_made(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = ["--codes", "5"] if "spaces" in words else ["--searches", "2", "--ranked", "0"]
+    done(*words, *NULL, *small, *budget(2))
+    assert done(*words[:2], *words[-2:], "--report")
 
 
 @of("train")

@@ -109,7 +109,10 @@ def stop_at_work(stock: Stock, patch: pytest.MonkeyPatch) -> None:
     patch.setattr("spnas_search.cli.run.start_run", begin("run", 1, 0))
     patch.setattr("spnas_search.cli.run.start_series", begin(None, 1, None))
     patch.setattr("spnas_search.cli.plan.plan_search", begin(None, 0, None))
-    patch.setattr("spnas_search.cli.study.start_signal_study", begin(None, 1, None))
+    patch.setattr("spnas_search.cli.studies.signal.start_signal_study", begin(None, 1, None))
+    for name in ("searches", "spaces"):
+        for begins in ("start", "resume"):
+            patch.setattr(f"spnas_search.cli.studies.{name}.{begins}_{name}_study", begin(None, 1, None))
     patch.setattr("spnas_search.cli.extend.extend_budget", begin(None, 0, None))
     patch.setattr("spnas_detect.commands.train.train", begin("training", 0, 1))
     patch.setattr("spnas_detect.commands.compare.run_comparison", begin(None, 0, None))

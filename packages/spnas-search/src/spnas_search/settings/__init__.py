@@ -7,7 +7,7 @@ from spnas_search.settings.models import (
     RunSettings,
     SpaceSettings,
 )
-from spnas_search.settings.presets import over_preset, search_values
+from spnas_search.settings.presets import over_preset, search_values, strategy_part
 from spnas_search.settings.resolution import (
     ResolvedSettings,
     read_toml,
@@ -31,6 +31,7 @@ __all__ = [
     "search_values",
     "set_key",
     "set_value",
+    "strategy_part",
     "suit",
     "write_toml",
 ]

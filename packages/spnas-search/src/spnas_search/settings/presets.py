@@ -52,15 +52,22 @@ def over_preset(preset: Preset, own: Mapping[str, Any]) -> dict[str, Any]:
         table = own.get(noun)
         name = table.get("name") if isinstance(table, Mapping) else None
         if noun in values and isinstance(name, str) and name != values[noun].get("name", default):
-            values[noun] = _part(values[noun], name) if noun == "strategy" else {}
+            values[noun] = strategy_part(values[noun], name) if noun == "strategy" else {}
     return laid_over(values, own)
 
 
-def _part(strategy: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """What a ``[strategy]`` table has for another strategy."""
+def strategy_part(strategy: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return what a ``[strategy]`` table has for another strategy.
+
+    That is its part for it where it consists of several (``full`` has ``serial``), else what means the same to both.
+
+    Raises:
+        PluginError: nobody registers the strategy.
+    """
     part = strategy.get(name)
     if isinstance(part, Mapping):
         return {**part, "name": name}
-    phase = next((table for table in strategy.values() if isinstance(table, Mapping) and "epochs" in table), strategy)
+    phases = [table for table in (strategy, *strategy.values()) if isinstance(table, Mapping) and "epochs" in table]
+    phase = next(iter(phases), strategy)
     known = strategy_plugin(name).settings.model_fields
     return {key: phase[key] for key in SHARED if key in phase and key in known}

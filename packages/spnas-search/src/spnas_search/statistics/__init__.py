@@ -1,5 +1,6 @@
 """Statistics that decide what may be said of scores: spread, intervals, shares of variance, correlations of ranks."""
 
+from spnas_search.statistics.agreement import Agreement, mean_agreement
 from spnas_search.statistics.correlation import (
     RESAMPLES,
     RankCorrelation,
@@ -7,21 +8,27 @@ from spnas_search.statistics.correlation import (
     expected_rank_correlation,
     rank_correlation,
 )
+from spnas_search.statistics.distributions import Gap, complexity_weights, gap
 from spnas_search.statistics.heritability import Heritability, heritability, heritability_in_blocks
 from spnas_search.statistics.intervals import Interval, difference_interval, mean_interval
 from spnas_search.statistics.spread import Spread, pooled_spread, progress_threshold
 
 __all__ = [
     "RESAMPLES",
+    "Agreement",
+    "Gap",
     "Heritability",
     "Interval",
     "RankCorrelation",
     "RankStatistic",
     "Spread",
+    "complexity_weights",
     "difference_interval",
     "expected_rank_correlation",
+    "gap",
     "heritability",
     "heritability_in_blocks",
+    "mean_agreement",
     "mean_interval",
     "pooled_spread",
     "progress_threshold",

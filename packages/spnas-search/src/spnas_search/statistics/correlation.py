@@ -127,8 +127,17 @@ def _ranks(weights: _Floats, scores: _Floats) -> _Floats:
     return ranks
 
 
-def _kendall(weights: _Floats, ones: _Floats, others: _Floats) -> _Floats:
-    """Return Kendall's τ_b for each row of weights; two draws of one code are a tie in both orders."""
+def kendall(weights: _Floats, ones: _Floats, others: _Floats) -> _Floats:
+    """Return Kendall's τ_b for each row of weights; two draws of one code are a tie in both orders.
+
+    Args:
+        weights: [rows, codes], how often each code counts.
+        ones: [codes], finite.
+        others: the same.
+
+    Returns:
+        [rows], in -1…1; NaN where a side has no order.
+    """
     first = np.sign(ones[:, None] - ones[None, :])
     second = np.sign(others[:, None] - others[None, :])
 
@@ -147,5 +156,5 @@ def _ratio(product: _Floats, squares: _Floats) -> _Floats:
 
 _MEASURES: dict[RankStatistic, Callable[[_Floats, _Floats, _Floats], _Floats]] = {
     "spearman": _spearman,
-    "kendall": _kendall,
+    "kendall": kendall,
 }

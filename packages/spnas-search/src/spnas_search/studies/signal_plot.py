@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spnas_core.durable import replace_durably
+from spnas_search.studies.pages import make_figure, save_figure
 from spnas_search.studies.signal_results import SignalResults
 
 if TYPE_CHECKING:
@@ -36,21 +36,11 @@ def draw_signal(results: SignalResults, path: Path) -> None:
         results: of the study; whatever is missing is left out.
         path: of the file.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    codes = len(results.plan.codes)
-    figure = Figure(figsize=(12.5, max(4.6, 1.8 + 0.28 * codes)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = make_figure(12.5, max(4.6, 1.8 + 0.28 * len(results.plan.codes)))
     left, right = figure.subplots(1, 2, width_ratios=[1, 1])
     _draw_truth(left, results)
     _draw_correlations(right, results)
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        figure.savefig(temporary, format="png", dpi=110)
-        replace_durably(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    save_figure(figure, path)
 
 
 def _draw_truth(axes: "Axes", results: SignalResults) -> None:

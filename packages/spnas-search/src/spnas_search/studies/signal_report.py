@@ -1,7 +1,7 @@
 """The report of a signal study: a table of the ways to score codes, one of the codes, and what both say."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from rich.console import RenderableType
 
@@ -9,6 +9,7 @@ from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import UNDEFINED, amount, number
 from spnas_search.statistics import RESAMPLES, Heritability, RankCorrelation
+from spnas_search.studies.pages import Table, escaped, markdown_table
 from spnas_search.studies.signal import SHARING
 from spnas_search.studies.signal_results import ArmResult, SignalResults
 
@@ -38,23 +39,11 @@ def signal_markdown(results: SignalResults, *, plot: str) -> str:
     """
     lines = [f"# Signal of {results.objective.name}: {results.plan.codes[0]}", ""]
     for sentence in signal_sentences(results):
-        lines += [_escaped(sentence), ""]
+        lines += [escaped(sentence), ""]
     lines += [f"![scores of each code, and rank correlations of each way with the truth]({plot})", ""]
-    for title, columns, rows in _tables(results):
-        lines += [f"**{title}**", ""]
-        lines.append(_markdown_row([column.heading for column in columns]))
-        lines.append(_markdown_row(["--:" if column.side == "right" else ":--" for column in columns]))
-        lines += [*map(_markdown_row, rows), ""]
+    for table in _tables(results):
+        lines += markdown_table(table)
     return "\n".join(lines)
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(map(_escaped, cells))} |"
-
-
-def _escaped(text: str) -> str:
-    """Escape what Markdown, and a table of it, would obey."""
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*")
 
 
 def signal_sentences(results: SignalResults) -> Iterator[str]:
@@ -132,7 +121,7 @@ def _doubling_sentence(results: SignalResults) -> str:
     )
 
 
-def _tables(results: SignalResults) -> Iterator[tuple[str, Sequence[Column], list[tuple[str, ...]]]]:
+def _tables(results: SignalResults) -> Iterator[Table]:
     """Yield title, columns and rows of each table."""
     name = results.objective.name
     columns = (

@@ -1,5 +1,6 @@
 """A study's folder, held by this process: settings, task, results, weights."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -175,6 +176,13 @@ def resume_study(
     except BaseException:
         lock.release()
         raise
+
+
+def remove_study(folder: Path) -> None:
+    """Remove a study that has trained nothing yet, and is closed; cached data and whatever else is there stay."""
+    for name in (CONFIG, TRAININGS):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "weights", ignore_errors=True)
 
 
 def read_study(folder: Path, kind: str) -> tuple[Description, TrainingLines]:

@@ -1,0 +1,1 @@
+"""The commands of ``spnas study``, one for each kind of study."""

@@ -1,0 +1,123 @@
+"""``spnas study signal``: what a score is worth."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from spnas_core.commands.console import PlainConsole, make_console
+from spnas_core.errors import ConfigError
+from spnas_search.cli.studies.shared import (
+    TrainingLines,
+    check_options,
+    given_values,
+    going_on_options,
+    reading,
+    setting_options,
+    settings_from,
+    stopping,
+)
+from spnas_search.studies import (
+    SignalResults,
+    SignalStudy,
+    read_signal_results,
+    resume_signal_study,
+    start_signal_study,
+    write_signal_report,
+)
+from spnas_search.studies.signal import PARTS
+from spnas_search.studies.signal_report import signal_parts
+
+NOTHING = "nothing"
+"""Leaves out nothing any more, where a study goes on that has left something out."""
+
+
+@click.command()
+@setting_options
+@click.option("--codes", type=int, help="Architectures, the start among them; 3 or more.  [default: 12]")
+@click.option("--trainings", type=int, help="Independent trainings of each; 2 or more.  [default: 3]")
+@click.option("--epochs", type=int, metavar="T", help="Epochs of the truth.  [default: twice warm_start_epochs]")
+@click.option("--child-epochs", metavar="LIST", help="Epochs that a search sees.  [default: 1,2,4]")
+@click.option("--split", type=click.Choice(["validation", "test"]), help="Images to score on.  [default: validation]")
+@click.option(
+    "--leave-out", type=click.Choice((*PARTS, NOTHING)), multiple=True, help="Do not train that; may be repeated."
+)
+@click.option("--resume", is_flag=True, help="Go on with the study in --out; more codes or trainings extend it.")
+@going_on_options
+def signal(
+    *,
+    out: Path,
+    resume: bool,
+    retry_failed: bool,
+    accept_versions: bool,
+    report: bool,
+    data: str | None,
+    preset: str | None,
+    config: Path | None,
+    assignments: Sequence[str],
+    cache: Path | None,
+    **given: Any,
+) -> None:
+    """Tell whether a score at these settings says anything of an architecture.
+
+    Codes that are spread over the search space are trained from scratch, several times each: the truth. Its
+    heritability is the share of architectures in the variance of a score. Each way to inherit is compared with it after
+    few epochs.
+
+    \b
+    Example: spnas study signal --out studies/shapes
+    Example: spnas study signal --out studies/shapes --resume --trainings 5
+    """
+    console = make_console()
+    changes = settings_from(data, preset, config, assignments, is_new=not (resume or report))
+    chosen = _chosen(given)
+    check_options(
+        changes, chosen, resume=resume, report=report, retry_failed=retry_failed, accept_versions=accept_versions
+    )
+    if report:
+        _show(read_signal_results(out), out, console)
+        return
+    if resume:
+        opened = resume_signal_study(
+            out, reading(console), chosen=chosen, changes=changes, accept_versions=accept_versions, cache=cache
+        )
+    else:
+        opened = start_signal_study(out, changes, reading(console), chosen=chosen, cache=cache)
+    _run(opened, console, retry_failed=retry_failed)
+
+
+def _chosen(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the study's own settings that were given."""
+    chosen = given_values(given)
+    if "leave_out" in chosen:
+        chosen["leave_out"] = [part for part in chosen["leave_out"] if part != NOTHING]
+    if "child_epochs" in chosen:
+        try:
+            chosen["child_epochs"] = [int(part) for part in chosen["child_epochs"].split(",")]
+        except ValueError:
+            raise ConfigError(
+                f"--child-epochs {chosen['child_epochs']!r} must be whole numbers with commas in between, such as 1,2,4"
+            ) from None
+    return chosen
+
+
+def _run(opened: SignalStudy, console: PlainConsole, *, retry_failed: bool) -> None:
+    """Train what is missing, and show what came out."""
+    with opened:
+        study = opened.study
+        start, objective = study.settings.run.start, study.description.objective.name
+        console.show(f"Signal study of {start} and codes around it, objective {objective}, in {study.folder}")
+        for line in (*study.remarks, *(f"data: {note}" for note in study.notes), opened.compute):
+            console.show(line)
+        wanted = {job.key for job in opened.plan.jobs}
+        with stopping("signal", study.folder, console):
+            opened.fill(TrainingLines(study, wanted, opened.seconds_left, console), retry_failed=retry_failed)
+        _show(opened.results, study.folder, console)
+
+
+def _show(results: SignalResults, folder: Path, console: PlainConsole) -> None:
+    for part in signal_parts(results):
+        console.show(part)
+    page, plot = write_signal_report(results, folder)
+    console.show(f"The same as a page, and as a plot: {page}, {plot}")

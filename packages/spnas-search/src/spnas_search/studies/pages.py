@@ -1,0 +1,65 @@
+"""What the pages and plots of studies share: tables in Markdown, figures that are written durably."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spnas_core.commands.columns import Column
+from spnas_core.durable import replace_durably
+from spnas_search.studies.trainings import Training
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Table = tuple[str, Sequence[Column], Sequence[Sequence[str]]]
+"""Title, columns and rows."""
+
+
+def markdown_table(table: Table) -> Iterator[str]:
+    """Yield the lines of a table, its title in front."""
+    title, columns, rows = table
+    yield from (f"**{title}**", "")
+    yield _row([column.heading for column in columns])
+    yield _row(["--:" if column.side == "right" else ":--" for column in columns])
+    yield from map(_row, rows)
+    yield ""
+
+
+def escaped(text: str) -> str:
+    """Escape what Markdown, and a table of it, would obey."""
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*")
+
+
+def failures(failed: Sequence[Training]) -> str:
+    """Say how many trainings failed, one or more, and why the first did."""
+    first = failed[0]
+    return f"Trainings that failed and count nowhere: {len(failed)}; the first is {first.key}: {first.reason}"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(map(escaped, cells))} |"
+
+
+def make_figure(width: float, height: float) -> "Figure":
+    """Make a figure that no window shows.
+
+    Args:
+        width: in inches.
+        height: in inches.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Write a figure as PNG, durably: the file is complete or as it was."""
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        figure.savefig(temporary, format="png", dpi=110)
+        replace_durably(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,76 @@
+"""The ways to search that a study compares."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spnas_core.errors import ConfigError
+from spnas_core.presets import laid_over
+from spnas_search.settings import read_toml, resolve, strategy_part
+
+RANDOM = "random"
+"""The strategy that every study has: whoever does not beat it has found nothing."""
+
+OF_THE_STUDY = ("seed", "start", "init", "space", "task", "objective", "budget", "executor")
+"""What all searches of a study share; an arm cannot set it."""
+
+
+@dataclass(frozen=True)
+class SearchArm:
+    """A way to search.
+
+    Attributes:
+        name: the strategy's, or that of the file with its settings.
+        values: configuration of its searches, plain values of ``run.toml``; the seed is the study's.
+    """
+
+    name: str
+    values: Mapping[str, Any]
+
+
+def read_arms(texts: Sequence[str], base: Mapping[str, Any]) -> tuple[SearchArm, ...]:
+    """Return the arms that texts name, and random sampling, which is always among them, in front.
+
+    Args:
+        texts: names of strategies, or TOML files with tables of ``run.toml`` such as ``[strategy]`` or ``ranking``; a
+            file's name without its ending is the arm's.
+        base: the study's configuration. Of its ``[strategy]`` an arm with another strategy takes what means the same to
+            all, so that rounds and children's epochs are alike; a table of its own wins.
+
+    Raises:
+        ConfigError: a file sets what all searches share, or a wrong key; two arms have one name.
+        PluginError: no strategy has the name.
+    """
+    arms = [_arm(text, base) for text in texts]
+    if not any(arm.values["strategy"]["name"] == RANDOM for arm in arms):
+        arms.insert(0, _arm(RANDOM, base))
+    names = [arm.name for arm in arms]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"two ways to search are called {name!r}: name each once, and give files other names")
+    return tuple(arms)
+
+
+def _arm(text: str, base: Mapping[str, Any]) -> SearchArm:
+    is_file = text.endswith(".toml")
+    own = read_toml(Path(text)) if is_file else {"strategy": {"name": text}}
+    name = Path(text).stem if is_file else text
+    for key in OF_THE_STUDY:
+        if key in own:
+            raise ConfigError(f"{text} sets {key!r}, which all searches of a study share: give it to the study itself")
+    try:
+        values = _laid_over(base, own)
+        resolve(values)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from None
+    return SearchArm(name, values)
+
+
+def _laid_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay an arm's settings over the study's; no verdict, since the study's own trainings judge."""
+    known = base.get("strategy", {})
+    wanted = own.get("strategy", {}).get("name", known.get("name", "serial"))
+    if wanted != known.get("name", "serial"):
+        base = {**base, "strategy": strategy_part(known, wanted)}
+    return laid_over(laid_over(base, own), {"final": {"seeds": 0, "train_epochs": 0}, "strategy": {"name": wanted}})

@@ -1,0 +1,183 @@
+"""What a study of searches says: winners beside random codes, beside each other, and their orders beside the truth."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from scipy import stats
+
+from spnas_core.tasks import MetricSpec
+from spnas_search.statistics import Agreement, Interval, difference_interval, mean_agreement, mean_interval
+from spnas_search.statistics.intervals import LEVEL
+from spnas_search.studies.keys import TrainingKey
+from spnas_search.studies.searches.arms import RANDOM
+from spnas_search.studies.searches.plan import Judged, Keys, SearchesPlan
+from spnas_search.studies.trainings import Training
+
+Trainings = Mapping[TrainingKey, Training]
+
+
+@dataclass(frozen=True)
+class Share:
+    """How often a search's winner was better than a code drawn at random.
+
+    Attributes:
+        value: share of pairs; a tie counts one half.
+        low: lower end of Wilson's 95 % interval.
+        high: upper end.
+        pairs: that it rests on.
+    """
+
+    value: float
+    low: float
+    high: float
+    pairs: int
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """What a way to search has come to. Differences are positive where it is better; None before two values are in.
+
+    Attributes:
+        arm: its name.
+        searches: that have ended.
+        evaluations: of a search, on average; NaN before one has ended.
+        epochs: of a search's trainings, on average.
+        multiply_adds: of the winners' backbones, on average; NaN before one is trained.
+        scores: of the winners after training from scratch, one per search, NaN where it is not in.
+        mean: of these; None before one is in.
+        over_sampled: winners above codes drawn at random whose cost is alike; paired.
+        better_than_sampled: share of searches whose winner is better than its sampled code.
+        over_random: winners above those of random search.
+        over_start: winners above the start.
+        agreement: of the search's own order of codes with that of the trainings; None where no order is in.
+    """
+
+    arm: str
+    searches: int
+    evaluations: float
+    epochs: float
+    multiply_adds: float
+    scores: tuple[float, ...]
+    mean: Interval | None
+    over_sampled: Interval | None
+    better_than_sampled: Share | None
+    over_random: Interval | None
+    over_start: Interval | None
+    agreement: Agreement | None
+
+
+@dataclass(frozen=True)
+class SearchesResults:
+    """The answer of a study of searches, as far as it goes.
+
+    Attributes:
+        plan: of the trainings.
+        objective: the metric of all scores.
+        arms: one result per way to search, in the plan's order.
+        start: the start's scores after training from scratch, NaN where one is not in.
+        sampled: scores of all sampled codes.
+        done: trainings that are in.
+        failed: trainings that have failed; they count nowhere.
+    """
+
+    plan: SearchesPlan
+    objective: MetricSpec
+    arms: tuple[ArmResult, ...]
+    start: tuple[float, ...]
+    sampled: tuple[float, ...]
+    done: int
+    failed: tuple[Training, ...]
+
+
+def measure_searches(plan: SearchesPlan, trainings: Trainings, objective: MetricSpec) -> SearchesResults:
+    """Measure what is in; a pure function of the trainings."""
+    name = objective.name
+    starts = tuple(_score(keys, trainings, name) for keys in plan.starts)
+    randoms = [_score(one.winner, trainings, name) for one in plan.judged.get(RANDOM, ())]
+    arms = tuple(_arm(arm, plan, trainings, objective, randoms, starts) for arm in plan.arms)
+    sampled = tuple(_score(one.sampled, trainings, name) for ones in plan.judged.values() for one in ones)
+    known = [trainings[job.key] for job in plan.jobs if job.key in trainings]
+    failed = tuple(one for one in known if one.has_failed)
+    return SearchesResults(plan, objective, arms, starts, sampled, len(known) - len(failed), failed)
+
+
+def _arm(
+    arm: str,
+    plan: SearchesPlan,
+    trainings: Trainings,
+    objective: MetricSpec,
+    randoms: Sequence[float],
+    starts: Sequence[float],
+) -> ArmResult:
+    name, sign = objective.name, 1 if objective.higher_is_better else -1
+    judged = plan.judged[arm]
+    scores = tuple(_score(one.winner, trainings, name) for one in judged)
+    pairs = [
+        (score, other)
+        for one, score in zip(judged, scores, strict=True)
+        if math.isfinite(score) and math.isfinite(other := _score(one.sampled, trainings, name))
+    ]
+    above = [sign * (score - other) for score, other in pairs]
+    costs = [trainings[key].cost["multiply_adds"] for one in judged for key in one.winner if _is_done(key, trainings)]
+    known = [score for score in scores if math.isfinite(score)]
+    return ArmResult(
+        arm,
+        len(judged),
+        fmean(one.found.evaluations for one in judged) if judged else math.nan,
+        fmean(one.found.epochs for one in judged) if judged else math.nan,
+        fmean(costs) if costs else math.nan,
+        scores,
+        mean_interval(known) if known else None,
+        mean_interval(above) if len(above) > 1 else None,
+        share_better(above) if above else None,
+        None if arm == RANDOM else _above(known, randoms, sign),
+        _above(known, starts, sign),
+        mean_agreement([_orders(one, trainings, name, sign) for one in judged]),
+    )
+
+
+def _above(ones: Sequence[float], others: Sequence[float], sign: int) -> Interval | None:
+    """Return by how much ones are better than others, as independent samples."""
+    known = [score for score in others if math.isfinite(score)]
+    if len(ones) < 2 or len(known) < 2:
+        return None
+    return difference_interval([sign * score for score in ones], [sign * score for score in known])
+
+
+def share_better(differences: Sequence[float]) -> Share:
+    """Return the share of positive differences with Wilson's interval; a tie counts one half.
+
+    Args:
+        differences: one or more.
+    """
+    better = sum(1.0 if one > 0 else 0.5 if one == 0 else 0.0 for one in differences)
+    pairs, value = len(differences), better / len(differences)
+    z = float(stats.norm.ppf((1 + LEVEL) / 2))
+    centre = (value + z**2 / (2 * pairs)) / (1 + z**2 / pairs)
+    half = z / (1 + z**2 / pairs) * math.sqrt(value * (1 - value) / pairs + z**2 / (4 * pairs**2))
+    return Share(value, max(0.0, centre - half), min(1.0, centre + half), pairs)
+
+
+def _orders(one: Judged, trainings: Trainings, name: str, sign: int) -> tuple[list[float], list[float]]:
+    """Return the leads and the scores from scratch of a search's ranked codes, of those that are in."""
+    found = [
+        (lead, sign * score)
+        for (_, lead), key in zip(
+            one.found.ranked, one.ranked, strict=False
+        )  # none is trained where orders are left out
+        if math.isfinite(score := _score((key,), trainings, name))
+    ]
+    return [lead for lead, _ in found], [score for _, score in found]
+
+
+def _is_done(key: TrainingKey, trainings: Trainings) -> bool:
+    return key in trainings and not trainings[key].has_failed
+
+
+def _score(keys: Keys, trainings: Trainings, name: str) -> float:
+    """Return the mean score of trainings; NaN where one of them is not in, or has none."""
+    if not keys or not all(_is_done(key, trainings) for key in keys):
+        return math.nan
+    return fmean(trainings[key].metrics.get(name, math.nan) for key in keys)

@@ -1,0 +1,307 @@
+"""A study of searches in its folder: start it, go on with it, read it, and write its report."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from spnas_core.configuration import validate
+from spnas_core.durable import write_durably
+from spnas_core.encoding import Architecture
+from spnas_core.errors import ArchiveError, ConfigError
+from spnas_core.space import SearchSpace
+from spnas_search.driver import SearchStoppedError, run_search
+from spnas_search.monitors import Monitor
+from spnas_search.run import Run, RunFolder, resume_run, start_run
+from spnas_search.run.folder import Prepare
+from spnas_search.settings import resolve, suit
+from spnas_search.studies.description import Description
+from spnas_search.studies.filling import Listener, StudyStoppedError, fill
+from spnas_search.studies.forecast import seconds_left
+from spnas_search.studies.searches.arms import SearchArm, read_arms
+from spnas_search.studies.searches.found import Found, look_at
+from spnas_search.studies.searches.plan import SearchesPlan, SearchesSettings, plan_trainings
+from spnas_search.studies.searches.plot import draw_searches
+from spnas_search.studies.searches.report import searches_markdown
+from spnas_search.studies.searches.results import SearchesResults, measure_searches
+from spnas_search.studies.study import Study, build_task, read_study, remove_study, resume_study, start_study
+
+KIND = "searches"
+REPORT, PLOT = "searches.md", "searches.png"
+FOLDER, FOUND = "searches", "found.json"
+_ARMS = "arms"
+
+
+class SearchListener(Listener, Protocol):
+    """Is told what a study of searches does."""
+
+    def search_started(self, arm: str, number: int, run: Run) -> Monitor:
+        """A search begins, or goes on; returns who is told what it does."""
+
+    def search_ended(self, found: Found | None, arm: str, number: int) -> None:
+        """A search has ended; None where nothing in it was scored."""
+
+
+@dataclass(frozen=True)
+class SearchesStudy:
+    """A study of searches that can go on; a context manager.
+
+    Attributes:
+        study: its folder, held by this process.
+        arms: the ways to search.
+        settings: what it does.
+        cache: folder of cached data.
+    """
+
+    study: Study
+    arms: tuple[SearchArm, ...]
+    settings: SearchesSettings
+    cache: Path
+
+    def missing(self) -> tuple[tuple[SearchArm, int], ...]:
+        """Return the searches that have not ended, number by number, so that all ways have as many at any time."""
+        known = {(one.arm, one.number) for one in self.found()}
+        return tuple(
+            (arm, number)
+            for number in range(self.settings.searches)
+            for arm in self.arms
+            if (arm.name, number) not in known
+        )
+
+    def found(self) -> tuple[Found, ...]:
+        """Return what the searches have found that have ended."""
+        return tuple(_read_found(self.study.folder, [arm.name for arm in self.arms], self.settings.searches))
+
+    def begin_each(self, prepare: Prepare) -> None:
+        """Open the first search of every arm, so that settings that no search takes are refused before any searches.
+
+        Raises:
+            SpnasError: whatever is wrong; the study is closed then, and nothing of it is left but cached data.
+        """
+        for arm in self.arms:
+            try:
+                self._open(arm, 0, prepare).close()
+            except BaseException as error:
+                self.study.close()
+                remove_study(self.study.folder)
+                shutil.rmtree(self.study.folder / FOLDER, ignore_errors=True)
+                if isinstance(error, ConfigError):
+                    raise ConfigError(f"{arm.name}: {error}") from None
+                raise
+
+    def search(self, prepare: Prepare, listener: SearchListener) -> None:
+        """Run the searches that have not ended to their end.
+
+        Raises:
+            StudyStoppedError: a search cannot go on; which, and why.
+            SpnasError: an evaluation met a user's mistake.
+        """
+        for arm, number in self.missing():
+            with self._open(arm, number, prepare) as run:
+                try:
+                    run_search(run, listener.search_started(arm.name, number, run))
+                except SearchStoppedError as error:
+                    raise StudyStoppedError(f"search {number} of {arm.name}: {error}", error.trace) from error
+                found = look_at(
+                    run.archive, arm.name, number, self.settings.ranked, self._space, self._seed(arm, number)
+                )
+            if found is not None:
+                path = _folder(self.study.folder, arm.name, number) / FOUND
+                write_durably(path, json.dumps(asdict(found), indent=1) + "\n")
+            listener.search_ended(found, arm.name, number)
+
+    def fill(self, listener: Listener, *, retry_failed: bool = False) -> None:
+        """Train whatever is missing; see ``spnas_search.studies.filling.fill``."""
+        fill(self.study, self.plan.jobs, listener, retry_failed=retry_failed)
+
+    @property
+    def plan(self) -> SearchesPlan:
+        """The trainings that judge the searches which have ended."""
+        return plan_trainings(self._start, [arm.name for arm in self.arms], self.found(), self.settings)
+
+    @property
+    def results(self) -> SearchesResults:
+        """What is in so far."""
+        return measure_searches(self.plan, self.study.results.trainings, self.study.description.objective)
+
+    def seconds_left(self) -> float | None:
+        """Estimate the time that the trainings will take that are left; None before a few are in."""
+        known = self.study.results.trainings
+        missing = [job for job in self.plan.jobs if job.key not in known]
+        return seconds_left(known.values(), missing, self.study.resources.workers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.study.close()
+
+    @property
+    def _start(self) -> str:
+        return str(Architecture.parse(self.study.settings.run.start))
+
+    @property
+    def _space(self) -> SearchSpace:
+        start = Architecture.parse(self.study.settings.run.start)
+        return self.study.settings.run.space.build(start, self.study.task.image_size)
+
+    def _seed(self, arm: SearchArm, number: int) -> int:
+        """Return the seed of a search, 31 bit: it follows from the study's seed, the arm's name and the number."""
+        text = json.dumps([self.study.seed, arm.name, number])
+        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest()) >> 1
+
+    def _open(self, arm: SearchArm, number: int, prepare: Prepare) -> Run:
+        folder = _folder(self.study.folder, arm.name, number)
+        files = RunFolder(folder)
+        if files.config.exists() or files.archive.exists():
+            return resume_run(folder, prepare, cache=self.cache)
+        values = {**arm.values, "seed": self._seed(arm, number), "executor": self.study.settings.run.executor}
+        return start_run(folder, values, prepare, cache=self.cache)
+
+
+def start_searches_study(
+    folder: Path,
+    values: Mapping[str, Any],
+    names: Sequence[str],
+    prepare: Prepare,
+    *,
+    chosen: Mapping[str, Any],
+    cache: Path | None = None,
+) -> SearchesStudy:
+    """Make a new study of searches; nothing is searched yet.
+
+    Args:
+        folder: new, or without any trace of a run or study.
+        values: the configuration of all searches, as of a run; the budget is each search's.
+        names: of the ways to search; see ``read_arms``.
+        prepare: told how far reading the data is.
+        chosen: fields of ``SearchesSettings``; without ``epochs`` trainings take twice the warm start's.
+        cache: folder of cached data, where others share it; inside ``folder`` by default.
+
+    Raises:
+        SpnasError: whatever is wrong, in one line.
+    """
+    if values.get("init") is not None:
+        raise ConfigError(f"init is {values['init']!r}, and this study trains from fresh weights: leave it out")
+    read_arms(names, values)  # before the data is read for what they leave open
+    values, remarks = suit(values)
+    settings = resolve(values)
+    arms = read_arms(names, settings.as_dict())
+    task, own = build_task(settings), _settings({"epochs": 2 * settings.run.warm_start_epochs, **chosen})
+    stored, heeded = _own(own, arms), tuple(settings.as_dict())
+    study = start_study(folder, KIND, settings, task, prepare, own=stored, heeded=heeded, cache=cache)
+    study.remarks[:0] = remarks
+    opened = SearchesStudy(study, arms, own, cache or RunFolder(folder).cache)
+    opened.begin_each(prepare)
+    return opened
+
+
+def resume_searches_study(
+    folder: Path,
+    names: Sequence[str],
+    prepare: Prepare,
+    *,
+    chosen: Mapping[str, Any],
+    changes: Mapping[str, Any] | None = None,
+    accept_versions: bool = False,
+    cache: Path | None = None,
+) -> SearchesStudy:
+    """Go on with a study of searches, or extend it by more searches or other ways to search.
+
+    Args:
+        folder: of the study.
+        names: of further ways to search.
+        prepare: told how far reading the data is.
+        chosen: fields of ``SearchesSettings`` that are new; others stay.
+        changes: settings that are given anew; see ``resume_study``.
+        accept_versions: whether other versions of the packages are taken.
+        cache: folder of cached data, where others share it; inside ``folder`` by default.
+
+    Raises:
+        SpnasError: whatever is wrong, in one line.
+    """
+    before = Description.read(folder, KIND)
+    known, stored = _read_own(before.study)
+    own = _settings({**stored.model_dump(), **chosen})
+    for field in ("split", "ranked"):
+        if getattr(own, field) != getattr(stored, field):
+            raise ConfigError(
+                f"the study in {folder} has {field} = {getattr(stored, field)!r}, not {getattr(own, field)!r}: start "
+                "another one with --out elsewhere"
+            )
+    if own.searches < stored.searches:
+        raise ConfigError(f"{folder} has {stored.searches} searches of each kind: {own.searches} would leave some out")
+    has = {arm.name for arm in known}
+    further = [arm for arm in read_arms(names, before.settings) if arm.name not in has] if names else []
+    arms = (*known, *further)
+    study = resume_study(
+        folder, KIND, prepare, own=_own(own, arms), changes=changes, accept_versions=accept_versions, cache=cache
+    )
+    return SearchesStudy(study, arms, own, cache or RunFolder(folder).cache)
+
+
+def read_searches_results(folder: Path) -> SearchesResults:
+    """Read what a study has found so far; another process may be at it.
+
+    Raises:
+        ArchiveError: there is no such study in the folder, or it is damaged.
+    """
+    description, lines = read_study(folder, KIND)
+    arms, own = _read_own(description.study)
+    names = [arm.name for arm in arms]
+    start = str(Architecture.parse(description.settings["start"]))
+    plan = plan_trainings(start, names, tuple(_read_found(folder, names, own.searches)), own)
+    return measure_searches(plan, lines.trainings, description.objective)
+
+
+def write_searches_report(results: SearchesResults, folder: Path) -> tuple[Path, Path]:
+    """Write ``searches.md`` and ``searches.png`` into a folder, each complete or as it was; return their paths."""
+    page, plot = folder / REPORT, folder / PLOT
+    draw_searches(results, plot)
+    write_durably(page, searches_markdown(results, plot=PLOT))
+    return page, plot
+
+
+def _folder(folder: Path, arm: str, number: int) -> Path:
+    return folder / FOLDER / arm / str(number)
+
+
+def _read_found(folder: Path, arms: Sequence[str], searches: int) -> Iterator[Found]:
+    for arm in arms:
+        for number in range(searches):
+            path = _folder(folder, arm, number) / FOUND
+            if path.exists():
+                try:
+                    yield Found.read(json.loads(path.read_text(encoding="utf-8")))
+                except (ValueError, TypeError, KeyError):
+                    raise ArchiveError(
+                        f"{path} is damaged: remove it, and 'spnas study searches --resume' reads the search anew"
+                    ) from None
+
+
+def _settings(values: Mapping[str, Any]) -> SearchesSettings:
+    try:
+        settings = validate(SearchesSettings, values)
+        settings.check()
+    except ConfigError as error:
+        raise ConfigError(f"study of searches: {error}") from None
+    return settings
+
+
+def _own(settings: SearchesSettings, arms: Sequence[SearchArm]) -> dict[str, Any]:
+    return {**settings.model_dump(mode="json"), _ARMS: [json.dumps([arm.name, arm.values]) for arm in arms]}
+
+
+def _read_own(values: Mapping[str, Any]) -> tuple[tuple[SearchArm, ...], SearchesSettings]:
+    own = dict(values)
+    try:
+        arms = tuple(SearchArm(*json.loads(text)) for text in own.pop(_ARMS, ()))
+    except (ValueError, TypeError):
+        raise ConfigError("the ways to search of the study are damaged: restore a copy of study.toml") from None
+    return arms, _settings(own)

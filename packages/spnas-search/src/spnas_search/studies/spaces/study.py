@@ -1,0 +1,205 @@
+"""A study of spaces in its folder: start it, go on with it, read it, and write its report."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from spnas_core.configuration import validate
+from spnas_core.durable import write_durably
+from spnas_core.encoding import Architecture
+from spnas_core.errors import ConfigError
+from spnas_search.run.folder import Prepare
+from spnas_search.settings import resolve, suit
+from spnas_search.studies.description import Description
+from spnas_search.studies.filling import Listener, fill
+from spnas_search.studies.forecast import seconds_left
+from spnas_search.studies.spaces.plan import (
+    DrawnSpace,
+    SpacesPlan,
+    SpacesSettings,
+    draw_codes,
+    plan_spaces,
+    read_spaces,
+)
+from spnas_search.studies.spaces.report import draw_spaces, spaces_markdown
+from spnas_search.studies.spaces.results import SpacesResults, measure_spaces
+from spnas_search.studies.study import Study, build_task, read_study, resume_study, start_study
+
+KIND = "spaces"
+REPORT, PLOT = "spaces.md", "spaces.png"
+_SPACES = "spaces"
+
+
+@dataclass(frozen=True)
+class SpacesStudy:
+    """A study of spaces that can go on; a context manager.
+
+    Attributes:
+        study: its folder, held by this process.
+        plan: what is trained.
+    """
+
+    study: Study
+    plan: SpacesPlan
+
+    def fill(self, listener: Listener, *, retry_failed: bool = False) -> None:
+        """Train whatever is missing; see ``spnas_search.studies.filling.fill``."""
+        fill(self.study, self.plan.jobs, listener, retry_failed=retry_failed)
+
+    @property
+    def results(self) -> SpacesResults:
+        """What is in so far."""
+        return measure_spaces(self.plan, self.study.results.trainings, self.study.description.objective)
+
+    def seconds_left(self) -> float | None:
+        """Estimate the time that is left; None before a few trainings are in."""
+        known = self.study.results.trainings
+        missing = [job for job in self.plan.jobs if job.key not in known]
+        return seconds_left(known.values(), missing, self.study.resources.workers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.study.close()
+
+
+def start_spaces_study(
+    folder: Path,
+    values: Mapping[str, Any],
+    texts: Sequence[str],
+    prepare: Prepare,
+    *,
+    chosen: Mapping[str, Any],
+    cache: Path | None = None,
+) -> SpacesStudy:
+    """Make a new study of spaces; nothing is trained yet.
+
+    Args:
+        folder: new, or without any trace of a run or study.
+        values: the configuration, as of a run; ``seed``, ``space``, ``objective``, ``executor``, ``alike_failures`` and
+            ``task`` are heeded. What the task chooses to suit its data, it chooses for the first space's start.
+        texts: the spaces; see ``read_spaces``.
+        prepare: told how far reading the data is.
+        chosen: fields of ``SpacesSettings``; without ``epochs`` trainings take twice the warm start's.
+        cache: folder of cached data, where others share it; inside ``folder`` by default.
+
+    Raises:
+        SpnasError: whatever is wrong, in one line.
+    """
+    if values.get("init") is not None:
+        raise ConfigError(f"init is {values['init']!r}, and this study trains from fresh weights: leave it out")
+    spaces = read_spaces(texts, values)
+    values, remarks = suit({**values, "start": spaces[0][1]["start"]} if "start" in spaces[0][1] else values)
+    settings = resolve(values)
+    own = _settings({"epochs": 2 * settings.run.warm_start_epochs, **chosen})
+    task = build_task(settings)
+    drawn = [_draw(name, found, task.image_size, own.codes, settings.run.seed) for name, found in spaces]
+    stored = _own(own, drawn, [found for _, found in spaces])
+    study = start_study(folder, KIND, settings, task, prepare, own=stored, cache=cache)
+    study.remarks[:0] = remarks
+    return SpacesStudy(study, plan_spaces(drawn, own))
+
+
+def resume_spaces_study(
+    folder: Path,
+    prepare: Prepare,
+    *,
+    chosen: Mapping[str, Any],
+    changes: Mapping[str, Any] | None = None,
+    accept_versions: bool = False,
+    cache: Path | None = None,
+) -> SpacesStudy:
+    """Go on with a study of spaces, or extend it by more codes or trainings.
+
+    Args:
+        folder: of the study.
+        prepare: told how far reading the data is.
+        chosen: fields of ``SpacesSettings`` that are new; others stay. The split must stay.
+        changes: settings that are given anew; see ``resume_study``.
+        accept_versions: whether other versions of the packages are taken.
+        cache: folder of cached data, where others share it; inside ``folder`` by default.
+
+    Raises:
+        SpnasError: whatever is wrong, in one line.
+    """
+    before = Description.read(folder, KIND)
+    drawn, bounds, stored = _read_own(before.study)
+    own = _settings({**stored.model_dump(), **chosen})
+    if own.split != stored.split:
+        raise ConfigError(
+            f"the study in {folder} is scored on {stored.split} images, not {own.split}: start another one with "
+            "--out elsewhere"
+        )
+    settings = resolve(before.settings)
+    if own.codes > stored.codes:
+        size, seed = build_task(settings).image_size, settings.run.seed
+        drawn = [_draw(space.name, found, size, own.codes, seed) for space, found in zip(drawn, bounds, strict=True)]
+    study = resume_study(
+        folder,
+        KIND,
+        prepare,
+        own=_own(own, drawn, bounds),
+        changes=changes,
+        accept_versions=accept_versions,
+        cache=cache,
+    )
+    return SpacesStudy(study, plan_spaces(drawn, own))
+
+
+def read_spaces_results(folder: Path) -> SpacesResults:
+    """Read what a study has found so far; another process may be at it.
+
+    Raises:
+        ArchiveError: there is no such study in the folder, or it is damaged.
+    """
+    description, lines = read_study(folder, KIND)
+    drawn, _, own = _read_own(description.study)
+    return measure_spaces(plan_spaces(drawn, own), lines.trainings, description.objective)
+
+
+def write_spaces_report(results: SpacesResults, folder: Path) -> tuple[Path, Path]:
+    """Write ``spaces.md`` and ``spaces.png`` into a folder, each complete or as it was; return their paths."""
+    page, plot = folder / REPORT, folder / PLOT
+    draw_spaces(results, plot)
+    write_durably(page, spaces_markdown(results, plot=PLOT))
+    return page, plot
+
+
+def _draw(name: str, values: Mapping[str, Any], image_size: tuple[int, int], count: int, seed: int) -> DrawnSpace:
+    run = resolve(values).run
+    start = Architecture.parse(run.start)
+    return draw_codes(name, start, run.space.build(start, image_size), count, seed)
+
+
+def _settings(values: Mapping[str, Any]) -> SpacesSettings:
+    try:
+        return validate(SpacesSettings, values)
+    except ConfigError as error:
+        raise ConfigError(f"study of spaces: {error}") from None
+
+
+def _own(settings: SpacesSettings, drawn: Sequence[DrawnSpace], bounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    texts = [
+        json.dumps([space.name, {key: found[key] for key in ("start", "space") if key in found}, space.codes])
+        for space, found in zip(drawn, bounds, strict=True)
+    ]
+    return {**settings.model_dump(mode="json"), _SPACES: texts}
+
+
+def _read_own(values: Mapping[str, Any]) -> tuple[list[DrawnSpace], list[dict[str, Any]], SpacesSettings]:
+    own = dict(values)
+    drawn, bounds = [], []
+    try:
+        for text in own.pop(_SPACES, ()):
+            name, found, codes = json.loads(text)
+            drawn.append(DrawnSpace(str(name), tuple(codes)))
+            bounds.append(dict(found))
+    except (ValueError, TypeError):
+        raise ConfigError("the spaces of the study are damaged: restore a copy of study.toml") from None
+    return drawn, bounds, _settings(own)

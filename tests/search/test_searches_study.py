@@ -1,0 +1,263 @@
+"""`spnas study searches`: several strategies at equal budgets, judged by trainings from scratch."""
+
+import json
+import math
+from statistics import fmean
+
+import numpy as np
+import pytest
+from commands import done, invoke, refused
+from scipy import stats
+
+from spnas_core.cost import backbone_cost
+from spnas_core.encoding import Architecture
+from spnas_core.space import SearchSpace
+from spnas_core.tasks import MetricSpec
+from spnas_search.cli.studies.searches import _Lines
+from spnas_search.strategies import Sampler
+from spnas_search.studies import Training
+from spnas_search.studies.searches.found import ALIKE, Found, sample_alike
+from spnas_search.studies.searches.plan import SearchesSettings, plan_trainings
+from spnas_search.studies.searches.results import measure_searches, share_better
+from spnas_search.studies.searches.study import read_searches_results
+
+PNG = b"\x89PNG\r\n\x1a\n"
+NULL = ("--set", "task.name=null", "--set", "executor.name=inline", "--set", "warm_start_epochs=3")
+SMALL = (*NULL, "--set", "budget.candidates=3", "--set", "space.max_blocks=12", "--searches", "2", "--ranked", "3")
+START = "b@8_11-21-21-21"
+
+
+class TestTheCommand:
+    def test_random_search_is_always_among_them(self, tmp_path):
+        out = tmp_path / "s"
+        text = done("study", "searches", "serial", *SMALL, "--out", out)
+        results = read_searches_results(out)
+        assert [arm.arm for arm in results.arms] == ["random", "serial"]
+        assert "4 searches, 4 of them to be done; behind them at most 18 trainings" in text
+        for arm in results.arms:
+            assert arm.searches == 2
+            assert arm.agreement.tau.mean == pytest.approx(1)  # nothing is noisy: the search knows the order
+            assert arm.over_start.mean >= 0
+        assert results.done == len(results.plan.jobs)
+        assert (out / "searches.png").read_bytes().startswith(PNG)
+        page = (out / "searches.md").read_text()
+        assert "| random | 2 |" in page
+        assert (
+            done("study", "searches", "--out", out, "--report").splitlines()[:5]
+            == [line for line in text.splitlines() if line in set(page_start(text))][:5]
+        )
+
+    def test_a_study_is_extended_and_what_is_there_stays(self, tmp_path):
+        out, fresh = tmp_path / "s", tmp_path / "fresh"
+        done("study", "searches", "random", *SMALL, "--out", out)
+        before = (out / "trainings.jsonl").read_text()
+        done("study", "searches", "hill-climb", "--out", out, "--resume", "--searches", "3")
+        after = (out / "trainings.jsonl").read_text()
+        assert after.startswith(before)
+        done("study", "searches", "hill-climb", *SMALL, "--searches", "3", "--out", fresh)
+        ours, theirs = read_searches_results(out), read_searches_results(fresh)
+        assert ours.arms == theirs.arms
+        assert ours.start == theirs.start
+
+    def test_an_interrupted_study_goes_on_as_an_undisturbed_one(self, tmp_path, monkeypatch):
+        out, fresh = tmp_path / "s", tmp_path / "fresh"
+
+        def interrupt(self, *_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(_Lines, "search_ended", interrupt)
+        result = invoke("study", "searches", "serial", *SMALL, "--out", out)
+        assert result.exit_code == 130
+        assert f"go on with: spnas study searches --out {out} --resume" in result.output
+        monkeypatch.undo()
+        done("study", "searches", "--out", out, "--resume")
+        done("study", "searches", "serial", *SMALL, "--out", fresh)
+        assert read_searches_results(out).arms == read_searches_results(fresh).arms
+
+    def test_files_are_ways_to_search_of_their_own(self, tmp_path):
+        own = tmp_path / "greedy.toml"
+        own.write_text('ranking = "lead"\n[strategy]\nname = "serial"\npool = 1\n')
+        done("study", "searches", "serial", own, *SMALL, "--set", "strategy.round=3", "--out", tmp_path / "s")
+        greedy, plain = ((tmp_path / "s" / "searches" / name / "0" / "run.toml") for name in ("greedy", "serial"))
+        assert "pool = 1" in greedy.read_text()
+        assert 'ranking = "lead"' in greedy.read_text()
+        assert "pool = 4" in plain.read_text()
+        for file in (greedy, plain, tmp_path / "s" / "searches" / "random" / "0" / "run.toml"):
+            assert "round = 3" in file.read_text()
+
+    def test_failures_are_told_and_tried_again(self, tmp_path):
+        out = tmp_path / "s"
+        done("study", "searches", "serial", *SMALL, "--out", out)
+        lines = [json.loads(line) for line in (out / "trainings.jsonl").read_text().splitlines()]
+        failed = {**lines[0], "reason": "diverged", "metrics": {}}
+        (out / "trainings.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [failed, *lines[1:]]))
+        text = done("study", "searches", "--out", out, "--resume")
+        assert "Trainings that failed and count nowhere: 1; the first is " in text
+        text = done("study", "searches", "--out", out, "--resume", "--retry-failed")
+        assert "count nowhere" not in text
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            (["serail"], "did you mean 'serial'?"),
+            (["serial", "serial"], "two ways to search are called 'serial'"),
+            (["serial", "--searches", "1"], "study of searches: searches is 1"),
+            (["serial", "--ranked", "2"], "an order needs 3 codes or more; 0 leaves it out"),
+            (["serial", "--epochs", "0"], "study of searches: epochs is 0"),
+            (["nowhere.toml"], "cannot read the configuration nowhere.toml"),
+            (["serial", "--set", "init=x.safetensors"], "this study trains from fresh weights"),
+            (["serial", "--set", "budget.epochs=1"], "random: budget.epochs is 1, and the warm start"),
+            (["serial", "--retry-failed"], "--retry-failed goes with --resume"),
+            (["serial", "--report"], "--report shows what is there"),
+        ],
+    )
+    def test_refusals_are_one_line_and_leave_nothing(self, tmp_path, given, message):
+        out = tmp_path / "s"
+        assert message in refused("study", "searches", *given, *NULL, "--out", out)
+        assert not (out / "study.toml").exists()
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("seed = 3", "sets 'seed', which all searches of a study share"),
+            ("[budget]\ncandidates = 9", "sets 'budget', which all searches of a study share"),
+            ("[strategy]\nname = 'serial'\npol = 3", "own: there is no setting 'strategy.pol'"),
+        ],
+    )
+    def test_refusals_of_files(self, tmp_path, text, message):
+        own = tmp_path / "own.toml"
+        own.write_text(text)
+        assert message in refused("study", "searches", own, *NULL, "--out", tmp_path / "s")
+
+    def test_refusals_of_going_on(self, tmp_path):
+        out = tmp_path / "s"
+        assert "holds no study" in refused("study", "searches", "--out", out, "--resume")
+        done("study", "searches", "random", *SMALL, "--out", out)
+        again = ("study", "searches", "--out", out, "--resume")
+        assert "would leave some out" not in done(*again)
+        assert "split = 'test', not 'validation'" in refused(*again, "--split", "validation")
+        assert "was made with budget.candidates = 3, not 4" in refused(*again, "--set", "budget.candidates=4")
+        assert "holds a study of the kind 'searches', not 'signal'" in refused(
+            "study", "signal", "--out", out, "--resume"
+        )
+
+
+def page_start(text):
+    lines = text.splitlines()
+    return lines[lines.index(next(line for line in lines if line.startswith("Ways to search"))) :]
+
+
+def found(arm, number, winner, sampled=START, ranked=()):
+    return Found(arm, number, winner, 5, 10, tuple(ranked), sampled)
+
+
+def answer(plan, score):
+    """Train every job of a plan: the score is a function of code and repetition."""
+    return {
+        job.key: Training(
+            job.key, job.digest, 0, 1, 1.0, 1, {"score": (s := score(job.key.code, job.key.repetition)), "loss": 1 - s},
+            {"multiply_adds": 1.0},
+        )
+        for job in plan.jobs
+    }  # fmt: skip
+
+
+class TestThePlan:
+    def test_one_code_is_trained_once_for_searches_of_one_number(self):
+        settings = SearchesSettings(searches=2, trainings=3, epochs=4, ranked=0)
+        code = "b@8_111-21-21-21"
+        outcomes = [found(arm, number, code, code) for arm in ("random", "serial") for number in (0, 1)]
+        plan = plan_trainings(START, ("random", "serial"), outcomes, settings)
+        repetitions = sorted((job.key.code, job.key.repetition) for job in plan.jobs)
+        assert repetitions == sorted((one, number) for one in (START, code) for number in range(6))
+        assert plan.judged["random"][1].winner == plan.judged["serial"][1].sampled
+        assert not set(plan.judged["random"][0].winner) & set(plan.judged["random"][1].winner)
+
+
+class TestTheResults:
+    settings = SearchesSettings(searches=3, trainings=1, epochs=4, ranked=0)
+    codes = ("b@8_111-21-21-21", "b@8_11-211-21-21", "b@8_11-21-211-21")
+
+    def test_differences_are_positive_where_a_way_is_better_whatever_the_metric(self):
+        outcomes = [found("random", number, START) for number in range(3)]
+        outcomes += [found("serial", number, code) for number, code in enumerate(self.codes)]
+        plan = plan_trainings(START, ("random", "serial"), outcomes, self.settings)
+        trainings = answer(plan, lambda code, number: 0.5 + 0.1 * (code != START) + 0.01 * number)
+        for objective in (MetricSpec("score"), MetricSpec("loss", higher_is_better=False)):
+            results = measure_searches(plan, trainings, objective)
+            serial = results.arms[1]
+            assert serial.over_sampled.mean == pytest.approx(0.1)
+            assert serial.over_random.mean == pytest.approx(0.1)
+            assert serial.over_start.mean == pytest.approx(0.1)
+            assert serial.better_than_sampled.value == 1
+            assert results.arms[0].better_than_sampled.value == 0.5  # ties
+            assert results.arms[0].over_random is None
+
+    def test_the_share_has_wilsons_interval(self):
+        for better in range(11):
+            ours = share_better([1.0] * better + [-1.0] * (10 - better))
+            theirs = stats.binomtest(better, 10).proportion_ci(method="wilson")
+            assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+
+    def test_what_is_not_in_counts_nowhere(self):
+        outcomes = [found("random", number, code) for number, code in enumerate(self.codes)]
+        plan = plan_trainings(START, ("random",), outcomes, self.settings)
+        trainings = answer(plan, lambda code, number: 0.5)
+        del trainings[plan.judged["random"][0].winner[0]]
+        results = measure_searches(plan, trainings, MetricSpec("score"))
+        assert math.isnan(results.arms[0].scores[0])
+        assert results.arms[0].mean.count == 2
+        assert results.arms[0].over_sampled.count == 2
+
+    def test_orders_are_compared_search_by_search(self):
+        ranked = [(code, lead) for code, lead in zip(self.codes, (0.3, 0.2, 0.1), strict=True)]
+        outcomes = [found("random", 0, self.codes[0], ranked=ranked)]
+        outcomes += [found("random", 1, self.codes[0], ranked=[(code, -lead) for code, lead in ranked])]
+        plan = plan_trainings(START, ("random",), outcomes, self.settings.model_copy(update={"ranked": 3}))
+        worth = dict(zip(self.codes, (0.9, 0.8, 0.7), strict=True))
+        results = measure_searches(plan, answer(plan, lambda code, _: worth.get(code, 0.5)), MetricSpec("score"))
+        assert results.arms[0].agreement.tau.mean == pytest.approx(0)  # one agrees, the other one is reversed
+        assert results.arms[0].agreement.codes == 6
+
+    def test_of_two_alike_ways_the_interval_holds_no_difference(self):
+        """In 200 studies of two ways that both take the best of five random codes, by a noisy score."""
+        rng = np.random.default_rng(0)
+        sampler = Sampler(Architecture.parse(START), SearchSpace(max_blocks=14))
+        codes = sorted({str(sampler.draw(rng).child) for _ in range(80)})
+        quality = dict(zip(codes, rng.normal(0.5, 0.03, len(codes)), strict=True)) | {START: 0.5}
+        settings = SearchesSettings(searches=8, trainings=1, epochs=4, ranked=0)
+
+        def winner():
+            drawn = rng.choice(codes, 5)
+            return str(max(drawn, key=lambda code: quality[code] + rng.normal(0, 0.03)))
+
+        inside = []
+        for _ in range(200):
+            outcomes = [found(arm, number, winner()) for arm in ("random", "again") for number in range(8)]
+            plan = plan_trainings(START, ("random", "again"), outcomes, settings)
+            trainings = answer(plan, lambda code, _: quality[code] + rng.normal(0, 0.03))
+            above = measure_searches(plan, trainings, MetricSpec("score")).arms[1].over_random
+            inside.append(above.low <= 0 <= above.high)
+        assert 0.9 <= fmean(inside) <= 0.99
+
+
+class TestSampledCodes:
+    def test_they_cost_what_the_winner_costs(self):
+        space = SearchSpace(image_size=(64, 64))
+        sampler = Sampler(Architecture.parse(START), space)
+        winner = Architecture.parse("b@8_111-2111-21-21")
+        wanted = backbone_cost(winner, 64, 64).multiply_adds
+        drawn = [sample_alike(winner, sampler, np.random.default_rng(seed)) for seed in range(30)]
+        for code in drawn:
+            assert 1 / ALIKE <= backbone_cost(code, 64, 64).multiply_adds / wanted <= ALIKE
+            assert code in space
+        assert len(set(drawn)) > 20
+        assert drawn[3] == sample_alike(winner, sampler, np.random.default_rng(3))
+
+    def test_where_none_is_alike_it_is_the_nearest(self):
+        space = SearchSpace(image_size=(64, 64), max_blocks=9, min_blocks=9, min_stages=4, max_stages=4)
+        sampler = Sampler(Architecture.parse(START), space)
+        far = Architecture.parse("b@64_111-21-21-21")
+        costs = {backbone_cost(sampler.draw(np.random.default_rng(n)).child, 64, 64).multiply_adds for n in range(300)}
+        found_code = sample_alike(far, sampler, np.random.default_rng(0))
+        assert backbone_cost(found_code, 64, 64).multiply_adds >= max(costs)

@@ -1,0 +1,112 @@
+"""`spnas study spaces`: distributions of scores in search spaces."""
+
+import pytest
+from commands import done, refused
+
+from spnas_core.encoding import Architecture
+from spnas_core.errors import SpaceError
+from spnas_core.space import SearchSpace
+from spnas_core.tasks import MetricSpec
+from spnas_search.studies import Training
+from spnas_search.studies.spaces.plan import DrawnSpace, SpacesSettings, draw_codes, plan_spaces
+from spnas_search.studies.spaces.results import measure_spaces
+from spnas_search.studies.spaces.study import read_spaces_results
+
+PNG = b"\x89PNG\r\n\x1a\n"
+NULL = ("--set", "task.name=null", "--set", "executor.name=inline", "--set", "warm_start_epochs=3")
+TWO = ("b@8_1-2-2", "r@8_1-2-2")
+SMALL = (*NULL, "--set", "space.max_blocks=9", "--codes", "6")
+
+
+class TestTheCommand:
+    def test_spaces_are_compared_and_extended(self, tmp_path):
+        out, fresh = tmp_path / "s", tmp_path / "fresh"
+        text = done("study", "spaces", *TWO, *SMALL, "--out", out)
+        assert "6 codes of each: 12 trainings with 6 epochs each, 12 of them to be done" in text
+        before = (out / "trainings.jsonl").read_text()
+        results = read_spaces_results(out)
+        assert [space.name for space in results.spaces] == list(TWO)
+        assert [len(space.scores) for space in results.spaces] == [6, 6]
+        assert results.spaces[0].gap is None
+        assert 0 <= results.spaces[1].gap.distance <= 1
+        assert (out / "spaces.png").read_bytes().startswith(PNG)
+        assert "| b@8_1-2-2 | 6 |" in (out / "spaces.md").read_text()
+        done("study", "spaces", "--out", out, "--resume", "--codes", "9")
+        assert (out / "trainings.jsonl").read_text().startswith(before)
+        done("study", "spaces", *TWO, *SMALL, "--codes", "9", "--out", fresh)
+        assert read_spaces_results(out).spaces == read_spaces_results(fresh).spaces
+        assert "9 codes were drawn" in done("study", "spaces", "--out", out, "--report")
+
+    def test_a_file_is_a_space_with_bounds_of_its_own(self, tmp_path):
+        file = tmp_path / "deep.toml"
+        file.write_text('start = "b@8_1-2-2"\n[space]\nmin_blocks = 8\n')
+        done("study", "spaces", "b@8_1-2-2", file, *SMALL, "--out", tmp_path / "s")
+        shallow, deep = read_spaces_results(tmp_path / "s").plan.spaces
+        assert deep.name == "deep"
+        assert min(len(Architecture.parse(code).digits) for code in deep.codes) >= 8
+        assert min(len(Architecture.parse(code).digits) for code in shallow.codes) < 8
+        assert all(len(Architecture.parse(code).digits) <= 9 for code in deep.codes)
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            ([], "name one space or more"),
+            (["b@8_1--2"], "stage 2 of"),
+            ([*TWO, TWO[0]], "two spaces are called 'b@8_1-2-2'"),
+            ([*TWO, "--codes", "4"], "study of spaces: codes is 4"),
+            (
+                [*TWO, "--codes", "90", "--set", "space.min_blocks=3", *["--set", "space.max_blocks=5"]],
+                "different codes were drawn from the space of",
+            ),
+            ([*TWO, "--set", "init=x.safetensors"], "this study trains from fresh weights"),
+        ],
+    )
+    def test_refusals_are_one_line_and_leave_nothing(self, tmp_path, given, message):
+        out = tmp_path / "s"
+        assert message in refused("study", "spaces", *given, *NULL, "--out", out)
+        assert not (out / "study.toml").exists()
+
+    def test_other_refusals(self, tmp_path):
+        file = tmp_path / "own.toml"
+        file.write_text("seed = 1")
+        out = tmp_path / "s"
+        assert "sets 'seed': a space has start and space" in refused("study", "spaces", file, *NULL, "--out", out)
+        done("study", "spaces", *TWO, *SMALL, "--out", out)
+        assert "has its spaces" in refused("study", "spaces", TWO[0], "--out", out, "--resume")
+        assert "is scored on validation images, not test" in refused(
+            *("study", "spaces", "--out", out, "--resume", "--split", "test")
+        )
+
+
+class TestDrawing:
+    def test_more_codes_begin_with_the_same_ones(self):
+        start, space = Architecture.parse("b@8_1-2-2"), SearchSpace(max_blocks=10)
+        few, many = (draw_codes("x", start, space, count, seed=3).codes for count in (5, 20))
+        assert many[:5] == few
+        assert len(set(many)) == 20
+        with pytest.raises(SpaceError, match=r"only . different codes"):
+            draw_codes(
+                "x",
+                Architecture.parse("b@8_1-2"),
+                SearchSpace(min_blocks=2, max_blocks=3, min_stages=2, max_stages=2),
+                9,
+                seed=0,
+            )
+
+
+class TestTheResults:
+    def test_codes_without_all_trainings_count_nowhere(self):
+        spaces = [DrawnSpace(name, (f"{name}@8_1-2", f"{name}@8_11-2", f"{name}@8_1-12")) for name in "br"]
+        plan = plan_spaces(spaces, SpacesSettings(codes=5, trainings=2, epochs=3).model_copy(update={"codes": 3}))
+        scores = {job.key: 0.1 * place for place, job in enumerate(plan.jobs)}
+        trainings = {
+            key: Training(key, "", 0, 1, 1.0, 1, {"score": score}, {"multiply_adds": 5.0})
+            for key, score in scores.items()
+        }
+        gone = plan.keys("b@8_11-2")[1]
+        del trainings[gone]
+        results = measure_spaces(plan, trainings, MetricSpec("score"))
+        assert [len(space.scores) for space in results.spaces] == [2, 3]
+        first = plan.keys("b@8_1-2")
+        assert results.spaces[0].scores[0] == pytest.approx((scores[first[0]] + scores[first[1]]) / 2)
+        assert results.done == 11
