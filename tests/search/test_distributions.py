@@ -54,6 +54,13 @@ class TestGap:
         ones, others = (np.log(one) + rng.normal(0, 0.1, 150) for one in costs)
         assert gap(ones, others + 0.3, costs).p_value < 0.01
 
+    def test_it_is_tested_among_codes_of_like_cost(self):
+        rng = np.random.default_rng(5)
+        costs = np.exp(rng.uniform(0, 4, 400)), np.exp(rng.uniform(0, 4, 400))
+        ones, others = (np.log(one) + rng.normal(0, 0.02, 400) for one in costs)
+        assert gap(ones, others + 0.2, costs).p_value < 0.01  # little beside what costs make of scores
+        assert gap(ones, others + 0.2).p_value > 0.05
+
     def test_samples_without_a_common_complexity_have_no_distance(self):
         assert gap([1, 2], [3, 4], ([1, 2], [3, 4])) is None
 
