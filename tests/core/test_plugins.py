@@ -273,7 +273,7 @@ BUILT_INS = {
     "executors": ("search", {"inline", "processes"}),
     "datasets": ("detect", {"shapes", "voc", "coco"}),
     "backbones": ("detect", {"timm", "torchvision"}),
-    "necks": ("detect", {"fpn", "pafpn", "bifpn", "nas-fpn", "hrfpn"}),
+    "necks": ("detect", {"fpn", "pafpn", "bifpn", "nas-fpn", "hrfpn", "merge", "dpc"}),
     "detectors": ("detect", {"faster-rcnn"}),
 }
 

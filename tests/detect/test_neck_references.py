@@ -279,7 +279,7 @@ def test_the_five_level_cell_is_the_published_one_node_by_node():
     ]
     assert ours == published
     # What has no outgoing edge is added to the output of its level; of two levels the coarser one attends.
-    assert {merge.name: merge.added for merge in cell if merge.added} == {"out2": "in2", "out4": "in4"}
+    assert {merge.name: merge.added for merge in cell if merge.added} == {"out2": ("in2",), "out4": ("in4",)}
     level = {f"in{i}": i for i in range(5)} | {merge.name: merge.level for merge in cell}
     for merge in cell:
         if merge.attends:
@@ -294,8 +294,8 @@ def test_a_cell_makes_every_level_once_and_reads_every_input(levels):
     known = {f"in{level}" for level in range(levels)}
     read = set()
     for merge in cell:
-        sources = {*merge.sources, *filter(None, [merge.added])}
-        assert len(sources) == len(merge.sources) + bool(merge.added)
+        sources = {*merge.sources, *merge.added}
+        assert len(sources) == len(merge.sources) + len(merge.added)
         assert sources <= known, merge
         read |= sources
         known.add(merge.name)

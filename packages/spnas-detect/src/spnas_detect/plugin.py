@@ -29,14 +29,16 @@ def spnas_register_backbones(register: Register) -> None:
 
 @hookimpl
 def spnas_register_necks(register: Register) -> None:
-    """The feature pyramid network, and those of PANet, EfficientDet, NAS-FPN and HRNet."""
-    from spnas_detect.necks import FPN, HRFPN, NASFPN, PAFPN, BiFPN
+    """The feature pyramid network, those of PANet, EfficientDet, NAS-FPN and HRNet, and cells as texts."""
+    from spnas_detect.necks import DENSE_NECKS, FPN, HRFPN, MERGE, NASFPN, PAFPN, BiFPN
 
     register("fpn", FPN)
     register("pafpn", PAFPN)
     register("bifpn", BiFPN)
     register("nas-fpn", NASFPN)
     register("hrfpn", HRFPN)
+    register("merge", MERGE)
+    register("dpc", DENSE_NECKS)
 
 
 @hookimpl

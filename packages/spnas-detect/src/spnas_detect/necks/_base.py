@@ -1,7 +1,7 @@
 """The contract of a neck."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -53,14 +53,32 @@ class NeckFactory(Protocol):
         """
 
 
+@runtime_checkable
+class NeckFamily(Protocol):
+    """Makes necks from texts: registered as ``merge`` it makes ``merge:TEXT``. It is a factory of its default, too."""
+
+    def of(self, text: str) -> NeckFactory:
+        """Return what makes the neck of a text.
+
+        Raises:
+            ConfigError: what is wrong with the text, and where.
+        """
+
+
 def neck_factory(name: str) -> NeckFactory:
-    """Look up a registered neck.
+    """Look up a registered neck, or that of a registered family: ``merge:TEXT``.
 
     Raises:
         PluginError: no plugin registers the name.
+        ConfigError: a text behind the name of a neck that takes none, or one that its family does not read.
     """
-    factory: NeckFactory = registry("necks").get(name)
-    return factory
+    family, colon, text = name.partition(":")
+    factory: NeckFactory = registry("necks").get(family)
+    if not colon:
+        return factory
+    if not isinstance(factory, NeckFamily):
+        raise ConfigError(f"neck {family!r} takes no text, and {name!r} has one: leave out what follows the colon")
+    return factory.of(text)
 
 
 def refuse_repeats(name: str, repeats: int | None) -> None:

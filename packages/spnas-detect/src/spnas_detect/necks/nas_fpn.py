@@ -5,38 +5,22 @@ Ghiasi, Lin, Pang, Le, "NAS-FPN: Learning Scalable Feature Pyramid Architecture 
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 from torch import Tensor, nn
-from torch.nn import functional
 
+from spnas_core.errors import ConfigError
 from spnas_core.inheritance import Init
 from spnas_core.networks import FeatureInfo
-from spnas_detect.necks.layers import NormedConvolution, fitted, normed_initial
+from spnas_detect.necks._base import NeckFactory
+from spnas_detect.necks.cell_text import level_count, parse_cell
+from spnas_detect.necks.layers import NormedConvolution, normed_initial
 from spnas_detect.necks.levels import LevelMap, level_read
+from spnas_detect.necks.merging import Cell, Merge
 
 CHANNELS_PER_REPEAT = 16
 MAX_REPEATS = 7
-
-
-@dataclass(frozen=True)
-class Merge:
-    """One merging cell of the paper: features brought to one size and combined, then ReLU, 3×3 convolution, norm.
-
-    Attributes:
-        name: ``out0``, ``out1``, … for the outputs, finest first; ``attended`` and ``fused`` for the two between.
-        level: from 0, whose size the result has.
-        sources: names of earlier merges or of inputs (``in0``, ``in1``, …).
-        attends: whether the two sources are combined by global pooling, a + b · sigmoid(max over all pixels of a) for
-            sources (a, b), and not by their sum.
-        added: an input of the same level that no merge reads, added before the ReLU.
-    """
-
-    name: str
-    level: int
-    sources: tuple[str, ...]
-    attends: bool = False
-    added: str | None = None
 
 
 def nas_fpn_cell(levels: int) -> tuple[Merge, ...]:
@@ -80,7 +64,7 @@ def nas_fpn_cell(levels: int) -> tuple[Merge, ...]:
         merges.append(Merge(f"out{top - 1}", top - 1, (f"out{top}", f"out{top - 2}"), attends=True))
     read = {source for merge in merges for source in merge.sources}
     return tuple(
-        replace(merge, added=f"in{merge.level}") if f"in{merge.level}" not in read else merge for merge in merges
+        replace(merge, added=(f"in{merge.level}",)) if f"in{merge.level}" not in read else merge for merge in merges
     )
 
 
@@ -91,14 +75,31 @@ class NASFPN(nn.Module):
         features: what the backbone gives.
         out_channels: channels of every level.
         repeats: stacked cells; None for ``published_repeats``.
+        cell: merges of each; None for the published cell.
+
+    Raises:
+        ConfigError: the cell is for another number of levels.
     """
 
-    def __init__(self, features: FeatureInfo, out_channels: int, repeats: int | None = None) -> None:
+    def __init__(
+        self,
+        features: FeatureInfo,
+        out_channels: int,
+        repeats: int | None = None,
+        cell: Sequence[Merge] | None = None,
+    ) -> None:
         super().__init__()
         self.out_channels = out_channels
+        levels = len(features.stages)
+        merges = nas_fpn_cell(levels) if cell is None else cell
+        if (made := level_count(merges)) != levels:
+            raise ConfigError(
+                f"the neck's cell makes {made} levels, and it reads {levels} stages: choose as many by "
+                "detector.levels, or another cell"
+            )
         self.entries = nn.ModuleList(NormedConvolution(channels, out_channels, 1) for channels in features.channels())
         self.stack = nn.ModuleList(
-            Cell(features.reduction(), out_channels) for _ in range(repeats or published_repeats(out_channels))
+            Cell(merges, features.reduction(), out_channels) for _ in range(repeats or published_repeats(out_channels))
         )
 
     def forward(self, features: "OrderedDict[str, Tensor]") -> "OrderedDict[str, Tensor]":
@@ -132,44 +133,23 @@ def published_repeats(channels: int) -> int:
     return min(max(channels // CHANNELS_PER_REPEAT, 1), MAX_REPEATS)
 
 
-class Cell(nn.ModuleDict):
-    """One NAS-FPN cell: a 3×3 convolution with batch norm under the name of each merge.
+class MergeNecks:
+    """A stack of cells of merges: ``merge:CELL``, in the search space of NAS-FPN; alone it is the published cell.
 
-    Coarser features are upsampled to their nearest neighbours, finer ones pooled by the maximum over the stride.
-
-    Args:
-        reductions: input pixels per feature pixel of each level, finest first.
-        channels: of every level.
+    See ``spnas_detect.necks.cell_text.parse_cell`` for how a cell is written.
     """
 
-    def __init__(self, reductions: Sequence[int], channels: int) -> None:
-        merges = nas_fpn_cell(len(reductions))
-        super().__init__({merge.name: NormedConvolution(channels, channels, 3) for merge in merges})
-        self.merges = merges
-        self.reductions = tuple(reductions)
+    def __call__(self, features: FeatureInfo, out_channels: int, repeats: int | None = None) -> NASFPN:
+        """Make the published neck."""
+        return NASFPN(features, out_channels, repeats)
 
-    def forward(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Merge one Tensor[N, C, H_l, W_l] per level, finest first, into as many of the same sizes."""
-        known = {f"in{level}": (level, x) for level, x in enumerate(inputs)}
-        for merge in self.merges:
-            first, *others = [self._at(merge.level, *known[name], inputs) for name in merge.sources]
-            merged = attend(first, *others) if merge.attends else sum(others, start=first)
-            if merge.added is not None:
-                merged = merged + known[merge.added][1]
-            known[merge.name] = merge.level, self[merge.name](functional.relu(merged))
-        return [known[f"out{level}"][1] for level in range(len(inputs))]
+    def of(self, text: str) -> NeckFactory:
+        """Return what makes a neck of a cell.
 
-    def _at(self, target: int, level: int, x: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-        """Bring a level's feature to the size of another."""
-        stride = self.reductions[target] // self.reductions[level]
-        if stride > 1:
-            x = functional.max_pool2d(x, stride, ceil_mode=True)
-        return fitted(x, inputs[target].shape[-2:])
+        Raises:
+            ConfigError: the text is no cell.
+        """
+        return partial(NASFPN, cell=parse_cell(text))
 
 
-def attend(guide: Tensor, other: Tensor) -> Tensor:
-    """Combine two Tensor[N, C, H, W] by global pooling: the guide's maximum per channel weights the other.
-
-    guide + other · sigmoid(max over all pixels of the guide); the guide is the coarser level, as in the authors' code.
-    """
-    return guide + other * guide.amax((2, 3), keepdim=True).sigmoid()
+MERGE = MergeNecks()
