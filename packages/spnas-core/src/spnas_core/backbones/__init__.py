@@ -1,10 +1,19 @@
-"""Backbones that are no code: networks of other libraries and of plugins by name, and copies that help one another."""
+"""Backbones that are no code: networks of other libraries and of plugins by name, and compositions of codes."""
 
 from spnas_core.backbones._base import BackboneProvider
 from spnas_core.backbones.building import AnyBackbone, blank_network, fresh_network
 from spnas_core.backbones.composite import CompositeBackbone
 from spnas_core.backbones.fixed import FixedBackbone
-from spnas_core.backbones.network import AnyNetwork, CompositeNetwork, FixedNetwork, Unchanged, read_network, unchanged
+from spnas_core.backbones.network import (
+    AnyNetwork,
+    CompositeNetwork,
+    FixedNetwork,
+    TridentNetwork,
+    Unchanged,
+    read_network,
+    unchanged,
+)
+from spnas_core.backbones.trident import TridentBackbone
 
 __all__ = [
     "AnyBackbone",
@@ -14,6 +23,8 @@ __all__ = [
     "CompositeNetwork",
     "FixedBackbone",
     "FixedNetwork",
+    "TridentBackbone",
+    "TridentNetwork",
     "Unchanged",
     "blank_network",
     "fresh_network",

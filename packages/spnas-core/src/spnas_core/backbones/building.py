@@ -1,4 +1,4 @@
-"""From any network to its module: a code's, a fixed one's, or copies of a code's."""
+"""From any network to its module: a code's, a fixed one's, or a composition of a code."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,11 +7,12 @@ from torch import Tensor
 
 from spnas_core.backbones.composite import CompositeBackbone
 from spnas_core.backbones.fixed import FixedBackbone
-from spnas_core.backbones.network import AnyNetwork, CompositeNetwork, FixedNetwork
+from spnas_core.backbones.network import AnyNetwork, CompositeNetwork, Composition, FixedNetwork, TridentNetwork
+from spnas_core.backbones.trident import TridentBackbone
 from spnas_core.encoding import Architecture
 from spnas_core.networks import Backbone, build_backbone
 
-AnyBackbone = Backbone | FixedBackbone | CompositeBackbone
+AnyBackbone = Backbone | FixedBackbone | CompositeBackbone | TridentBackbone
 """A module that maps images to features by stage, and says what they are."""
 
 
@@ -25,6 +26,8 @@ def blank_network(network: AnyNetwork, out_stages: Sequence[str] | None = None) 
         return Backbone(network, out_stages)
     if isinstance(network, CompositeNetwork):
         return CompositeBackbone(network, out_stages)
+    if isinstance(network, TridentNetwork):
+        return TridentBackbone(network, out_stages)
     try:
         with torch.device("meta"):
             return FixedBackbone(network, out_stages)
@@ -46,16 +49,16 @@ def fresh_network(network: AnyNetwork, *, seed: int, out_stages: Sequence[str] |
     generator = torch.Generator().manual_seed(seed)
     if isinstance(network, Architecture):
         return build_backbone(network, out_stages=out_stages, generator=generator)
-    if isinstance(network, CompositeNetwork):
-        composite = CompositeBackbone(network, out_stages)
-        composite.fill(generator)
-        return composite
+    if isinstance(network, Composition):
+        composed = blank_network(network, out_stages)
+        composed.fill(generator)  # type: ignore[operator]
+        return composed
     with torch.random.fork_rng(devices=[]):  # libraries draw from torch's own generator
         torch.manual_seed(seed)
         return FixedBackbone(network, out_stages)
 
 
-def fresh_values(network: FixedNetwork | CompositeNetwork, generator: torch.Generator) -> Mapping[str, Tensor]:
+def fresh_values(network: FixedNetwork | Composition, generator: torch.Generator) -> Mapping[str, Tensor]:
     """Return first values of all parameters and buffers by name, those that no file keeps included.
 
     Args:

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from spnas_core.backbones.building import blank_network
-from spnas_core.backbones.network import CompositeNetwork, FixedNetwork
+from spnas_core.backbones.network import Composition, FixedNetwork
 
 
 class _Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -27,7 +27,7 @@ class _Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
-def counted(network: FixedNetwork | CompositeNetwork, width: int, height: int) -> tuple[int, int, int]:
+def counted(network: FixedNetwork | Composition, width: int, height: int) -> tuple[int, int, int]:
     """Count a network for one image of ``width`` × ``height`` pixels, padding included.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The value that a backbone's text stands for: a code, a network by name, or copies of a code."""
+"""The value that a backbone's text stands for: a code, a network by name, or a composition of one."""
 
 import re
 from dataclasses import dataclass
@@ -109,27 +109,81 @@ class CompositeNetwork:
         return Backbone(self.inner).feature_info
 
 
-AnyNetwork = Architecture | FixedNetwork | CompositeNetwork
+@dataclass(frozen=True)
+class TridentNetwork:
+    """A code's network one of whose stages is computed with several dilations, which share all weights: TridentNet.
+
+    Li et al., "Scale-Aware Trident Networks for Object Detection", ICCV 2019.
+
+    Attributes:
+        inner: the code.
+        stage: number of the branched stage, from 1.
+
+    Raises:
+        CodeError: there is no such stage, or the code has rows.
+    """
+
+    inner: Architecture
+    stage: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.stage <= self.inner.stage_count:
+            raise CodeError(f"{self} branches stage {self.stage}, and {self.inner} has {self.inner.stage_count}")
+        if self.inner.rows:
+            raise CodeError(f"{self} composes a code with rows: leave out what stands behind the last _")
+
+    def __str__(self) -> str:
+        return f"trident({self.inner}{'' if self.stage == last_but_one(self.inner) else f',{self.stage}'})"
+
+    @property
+    def stage_count(self) -> int:
+        """How many stages a detector may read."""
+        return self.inner.stage_count
+
+    @property
+    def feature_info(self) -> FeatureInfo:
+        """Channels and reductions of its stages: the code's."""
+        from spnas_core.networks import Backbone
+
+        return Backbone(self.inner).feature_info
+
+
+def last_but_one(code: Architecture) -> int:
+    """Return the number of the stage that is branched where none is named: as published, the last but one."""
+    return max(1, code.stage_count - 1)
+
+
+Composition = CompositeNetwork | TridentNetwork
+"""What is made of a code, and is none."""
+
+AnyNetwork = Architecture | FixedNetwork | Composition
 """What the text of a backbone stands for."""
 
-_COMPOSITE = re.compile(r"cb(?P<copies>\d+)\((?P<inner>.*)\)")
+_COMPOSITION = re.compile(r"(?P<name>cb\d+|trident)\((?P<inner>.*?)(?:,\s*(?P<stage>\d+))?\)")
 
 
 @lru_cache(maxsize=256)
 def read_network(text: str) -> AnyNetwork:
-    """Read the text of a backbone: ``timm:hrnet_w18``, ``cb2(b_11-21-21-21)``, or an architecture's code.
+    """Read the text of a backbone: ``timm:hrnet_w18``, ``cb2(CODE)``, ``trident(CODE)``, or an architecture's code.
 
     Raises:
         CodeError: it is none of these, nobody provides it, or something else than a code is to be composed.
     """
     text = text.strip()
-    if match := _COMPOSITE.fullmatch(text):
-        inner = read_network(match["inner"])
+    if match := _COMPOSITION.fullmatch(text):
+        inner, name = read_network(match["inner"]), match["name"]
         if not isinstance(inner, Architecture):
-            raise CodeError(f"{text!r} composes {inner}: only codes can be composed, such as cb2(b_11-21-21-21)")
-        return CompositeNetwork(inner, int(match["copies"]))
-    if text.startswith("cb") and "(" in text:
-        raise CodeError(f"{text!r} is no backbone: copies that help one another are written cb2(b_11-21-21-21)")
+            raise CodeError(f"{text!r} composes {inner}: only codes can be composed, such as {name}(b_11-21-21-21)")
+        if name == "trident":
+            return TridentNetwork(inner, int(match["stage"] or last_but_one(inner)))
+        if match["stage"] is not None:
+            raise CodeError(f"{text!r} names a stage, and copies that help one another have none: {name}({inner})")
+        return CompositeNetwork(inner, int(name.removeprefix("cb")))
+    if text.startswith(("cb", "trident")) and "(" in text:
+        raise CodeError(
+            f"{text!r} is no backbone: copies that help one another are written cb2(b_11-21-21-21), branches that "
+            "share their weights trident(b_11-21-21-21)"
+        )
     provider, colon, name = text.partition(":")
     return FixedNetwork(provider, name) if colon else Architecture.parse(text)
 
@@ -142,16 +196,16 @@ class Unchanged:
         network: parent and child.
     """
 
-    network: FixedNetwork | CompositeNetwork
+    network: FixedNetwork | Composition
     steps: tuple[Step, ...] = ()
 
     @property
-    def parent(self) -> FixedNetwork | CompositeNetwork:
+    def parent(self) -> FixedNetwork | Composition:
         """The network."""
         return self.network
 
     @property
-    def child(self) -> FixedNetwork | CompositeNetwork:
+    def child(self) -> FixedNetwork | Composition:
         """The network."""
         return self.network
 

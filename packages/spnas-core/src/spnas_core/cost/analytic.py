@@ -16,7 +16,8 @@ from spnas_core.networks.layout import stage_placements
 from spnas_core.stems import stem_spec
 
 if TYPE_CHECKING:
-    from spnas_core.backbones import AnyNetwork, CompositeNetwork, FixedNetwork
+    from spnas_core.backbones import AnyNetwork, FixedNetwork
+    from spnas_core.backbones.network import Composition
 
 BYTES_PER_ACTIVATION = 4
 NORM_PARAMETERS_PER_CHANNEL = 2
@@ -151,7 +152,7 @@ def backbone_cost(architecture: "AnyNetwork", width: int, height: int) -> Cost:
     return Cost(tuple(stages))
 
 
-def _counted(network: "FixedNetwork | CompositeNetwork", width: int, height: int) -> Cost:
+def _counted(network: "FixedNetwork | Composition", width: int, height: int) -> Cost:
     from spnas_core.backbones.counting import counted
 
     parameters, multiply_adds, elements = counted(network, width, height)

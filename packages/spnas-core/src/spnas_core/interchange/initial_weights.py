@@ -21,6 +21,7 @@ from spnas_core.backbones import (
     unchanged,
 )
 from spnas_core.backbones.composite import in_every_copy
+from spnas_core.backbones.network import Composition
 from spnas_core.encoding import Architecture
 from spnas_core.errors import CodeError, WeightsError
 from spnas_core.interchange.differences import differing_tensors, told
@@ -100,8 +101,8 @@ def read_initial_weights(source: str, architecture: AnyNetwork) -> InitialWeight
         WeightsError: the file cannot be read, is not what it says, or its network has another block type or stem.
     """
     kind, colon, path = source.partition(":")
-    if isinstance(architecture, CompositeNetwork):
-        return _for_every_copy(source, architecture)
+    if isinstance(architecture, Composition):
+        return _for_composition(source, architecture)
     if isinstance(architecture, FixedNetwork) and colon and kind == architecture.provider:
         found = _from_provider(source, Path(path), architecture)
     elif isinstance(architecture, FixedNetwork) and not source.endswith(".safetensors"):
@@ -120,8 +121,8 @@ def read_initial_weights(source: str, architecture: AnyNetwork) -> InitialWeight
     return found
 
 
-def _for_every_copy(source: str, network: CompositeNetwork) -> InitialWeights:
-    """Read the weights of a composite network, or of what each of its copies is.
+def _for_composition(source: str, network: Composition) -> InitialWeights:
+    """Read the weights of a composition, or of the code that it is made of.
 
     Raises:
         WeightsError: they are of something else.
@@ -131,12 +132,14 @@ def _for_every_copy(source: str, network: CompositeNetwork) -> InitialWeights:
         if own == network:
             _check_fits(source, network, tensors)
             return InitialWeights(network, tensors, said)
-        if isinstance(own, CompositeNetwork):
+        if isinstance(own, Composition):
             raise WeightsError(f"{source} is of {own}: {network} continues {network.inner}, or itself")
     inner = read_initial_weights(source, network.inner)
     if inner.architecture != network.inner:
         raise WeightsError(f"{source} is of {inner.architecture}: {network} continues {network.inner}, or itself")
-    return InitialWeights(network, in_every_copy(network, inner.tensors, BACKBONE), inner.said)
+    if isinstance(network, CompositeNetwork):
+        return InitialWeights(network, in_every_copy(network, inner.tensors, BACKBONE), inner.said)
+    return InitialWeights(network, inner.tensors, inner.said)
 
 
 def _from_provider(source: str, path: Path, network: FixedNetwork) -> InitialWeights:

@@ -22,6 +22,7 @@ from spnas_detect.detectors.assembly import (
     two_stage_class_rows,
     two_stage_initial,
 )
+from spnas_detect.detectors.branches import branches_of
 from spnas_detect.detectors.classes import ClassRows
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads import (
@@ -59,6 +60,7 @@ class CascadeRCNN(nn.Module):
         self.backbone = backbone
         self.neck = neck
         self.settings = settings
+        self.branches = branches_of(backbone, settings)
         self.extra = make_extra(backbone.feature_info, settings)
         self.rpn = proposal_network(backbone.feature_info, settings)
         self.roi_heads = nn.ModuleList(
@@ -78,10 +80,12 @@ class CascadeRCNN(nn.Module):
         self, images: Tensor, targets: Targets, *, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Compute the proposal losses, and each head's as ``loss_classifier_1``, ``loss_box_reg_1``, …, weighted."""
-        features = pyramid(self.backbone, self.neck, images, self.extra)
+        if self.branches is not None:
+            targets = self.branches.spread(targets)
+        features = pyramid(self.backbone, self.neck, images, self.extra, every_branch=self.branches is not None)
         anchors = self.rpn.scan(features, canvas_shape(images))
         proposals = self.rpn.select(anchors, targets.sizes)
-        count, offered = len(images), proposals.boxes.shape[1] + targets.boxes.shape[1]
+        count, offered = len(targets.boxes), proposals.boxes.shape[1] + targets.boxes.shape[1]
         noise = global_draw((count, anchors.objectness.shape[1]), generator, images.device)
         region_noise = global_draw((count, offered), generator, images.device)
         losses = self.rpn.losses(features, anchors, targets, noise)
@@ -98,7 +102,9 @@ class CascadeRCNN(nn.Module):
     def detect(self, images: Tensor, sizes: Tensor | None = None) -> Detections:
         """Detect objects; boxes in pixels of the batch's canvas."""
         sizes = canvas_sizes(images) if sizes is None else sizes
-        features = pyramid(self.backbone, self.neck, images, self.extra)
+        exact = self.branches if self.branches is not None and self.branches.is_exact else None
+        sizes = sizes if exact is None else sizes.repeat(len(exact.ranges), 1)
+        features = pyramid(self.backbone, self.neck, images, self.extra, every_branch=exact is not None)
         proposals = self.rpn.select(self.rpn(features, canvas_shape(images)), sizes).trimmed()
         boxes, scores = proposals.boxes, torch.zeros(())
         for head in self._heads:
@@ -113,6 +119,7 @@ class CascadeRCNN(nn.Module):
             score_threshold=self.settings.score_threshold,
             iou_threshold=self.settings.nms_threshold,
             most=self.settings.max_detections,
+            merge=None if exact is None else exact.merged,
         )
 
     def initial(self, name: str, shape: torch.Size) -> Init:

@@ -14,6 +14,7 @@ from spnas_detect.detectors.assembly import (
     pyramid,
     pyramid_anchors,
 )
+from spnas_detect.detectors.branches import branches_of
 from spnas_detect.detectors.classes import ClassRows
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads import DenseHead, Detections
@@ -35,6 +36,7 @@ class RetinaNet(nn.Module):
         self.backbone = backbone
         self.neck = neck
         self.settings = settings
+        self.branches = branches_of(backbone, settings)
         self.extra = make_extra(backbone.feature_info, settings)
         self.head = DenseHead(
             settings.neck_channels,
@@ -50,17 +52,22 @@ class RetinaNet(nn.Module):
         self, images: Tensor, targets: Targets, *, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Compute the focal loss and the box loss of a batch; nothing is drawn."""
-        return self.head.losses(self._predict(images), targets)
+        if self.branches is not None:
+            targets = self.branches.spread(targets)
+        return self.head.losses(self._predict(images, every_branch=self.branches is not None), targets)
 
     def detect(self, images: Tensor, sizes: Tensor | None = None) -> Detections:
         """Detect objects; boxes in pixels of the batch's canvas."""
+        sizes = canvas_sizes(images) if sizes is None else sizes
+        exact = self.branches if self.branches is not None and self.branches.is_exact else None
         return self.head.select(
-            self._predict(images),
-            canvas_sizes(images) if sizes is None else sizes,
+            self._predict(images, every_branch=exact is not None),
+            sizes if exact is None else sizes.repeat(len(exact.ranges), 1),
             candidates=self.settings.dense_candidates,
             score_threshold=self.settings.score_threshold,
             iou_threshold=self.settings.nms_threshold,
             most=self.settings.max_detections,
+            merge=None if exact is None else exact.merged,
         )
 
     def initial(self, name: str, shape: torch.Size) -> Init:
@@ -73,8 +80,7 @@ class RetinaNet(nn.Module):
         """Each anchor of a position has a score for every class."""
         return ClassRows(self.head.anchors.per_position, leading=0, width=1) if "cls_logits" in name else None
 
-    def _predict(self, images: Tensor) -> DensePredictions:
-        predictions: DensePredictions = self.head(
-            pyramid(self.backbone, self.neck, images, self.extra), canvas_shape(images)
-        )
+    def _predict(self, images: Tensor, *, every_branch: bool) -> DensePredictions:
+        levels = pyramid(self.backbone, self.neck, images, self.extra, every_branch=every_branch)
+        predictions: DensePredictions = self.head(levels, canvas_shape(images))
         return predictions

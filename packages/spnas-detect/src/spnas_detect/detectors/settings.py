@@ -30,9 +30,22 @@ def _equally_many(levels: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, .
     return levels
 
 
+def _ascending_ends(ranges: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
+    for ends in ranges:
+        if len(ends) == 2 and ends[0] >= ends[1]:
+            raise ValueError(f"must have the least size in front of the greatest, and one range is {list(ends)}")
+    return ranges
+
+
 Levels = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_ascending_stages)]
 AnchorSizes = Annotated[
     tuple[Annotated[tuple[Size, ...], Field(min_length=1)], ...], Field(min_length=1), AfterValidator(_equally_many)
+]
+
+Ranges = Annotated[
+    tuple[Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1, max_length=2)], ...],
+    Field(min_length=1),
+    AfterValidator(_ascending_ends),
 ]
 
 
@@ -79,6 +92,11 @@ class DetectorSettings(BaseModel):
         focal_alpha: weight of the positives in the focal loss (RetinaNet).
         focal_gamma: how fast that loss lets go of what is classified well.
         dense_candidates: pairs of anchor and class per level that enter NMS (RetinaNet).
+        branch_ranges: of a backbone ``trident(…)``, the sizes √(width · height) of the objects that each branch learns,
+            in pixels of the canvas: least and greatest, or the least alone; None for the published 0–90, 30–160 and
+            from 90. Other objects are regions in which the branch learns nothing.
+        branch_detection: how such a backbone detects: ``fast`` (None, too) by its middle branch, ``exact`` by all, each
+            what is of its sizes.
         score_threshold: detections at or below it are left out.
         nms_threshold: IoU above which the lower-scored detection of a class goes.
         max_detections: per image.
@@ -112,6 +130,8 @@ class DetectorSettings(BaseModel):
     focal_alpha: float = Field(0.25, ge=0, le=1)
     focal_gamma: float = Field(2.0, ge=0)
     dense_candidates: Positive = 1000
+    branch_ranges: Ranges | None = None
+    branch_detection: Literal["fast", "exact"] | None = None
     score_threshold: float = Field(0.02, ge=0, lt=1)
     nms_threshold: float = Field(0.5, gt=0, le=1)
     max_detections: Positive = 50

@@ -16,7 +16,7 @@ from spnas_detect.heads.boxes import Weights, clip, decode, take
 from spnas_detect.heads.detections import Detections
 from spnas_detect.heads.focal import UNCOUNTED, focal_sums
 from spnas_detect.heads.losses import L1, BoxObjective
-from spnas_detect.heads.selection import select_detections
+from spnas_detect.heads.selection import Merging, select_detections
 
 WEIGHTS: Weights = (1.0, 1.0, 1.0, 1.0)
 RULE = Rule(foreground=0.5, background=0.4, keeps_best=True)
@@ -137,6 +137,7 @@ class DenseHead(nn.Module):
         score_threshold: float,
         iou_threshold: float,
         most: int,
+        merge: Merging | None = None,
     ) -> Detections:
         """Choose detections among the best (anchor, class) pairs of each level.
 
@@ -147,6 +148,7 @@ class DenseHead(nn.Module):
             score_threshold: at or below which a pair is left out.
             iou_threshold: above which the lower-scored box of a class goes.
             most: detections of an image.
+            merge: see ``select_detections``.
         """
         scores, rows, labels, first = [], [], [], 0
         for count, logits in zip(
@@ -167,4 +169,5 @@ class DenseHead(nn.Module):
             score_threshold=score_threshold,
             iou_threshold=iou_threshold,
             most=most,
+            merge=merge,
         )

@@ -15,7 +15,7 @@ from spnas_detect.heads.losses import SMOOTH_L1, BoxObjective, class_loss, regre
 from spnas_detect.heads.pooling import PyramidPooler
 from spnas_detect.heads.proposals import Proposals
 from spnas_detect.heads.sampling import sample
-from spnas_detect.heads.selection import select_detections
+from spnas_detect.heads.selection import Merging, select_detections
 
 POSITIVE_FRACTION = 0.25
 SMALLEST = 1e-2
@@ -158,7 +158,14 @@ def assign_regions(boxes: Tensor, is_valid: Tensor, targets: Targets, rule: Rule
 
 
 def detect_regions(
-    scores: Tensor, boxes: Tensor, is_valid: Tensor, *, score_threshold: float, iou_threshold: float, most: int
+    scores: Tensor,
+    boxes: Tensor,
+    is_valid: Tensor,
+    *,
+    score_threshold: float,
+    iou_threshold: float,
+    most: int,
+    merge: Merging | None = None,
 ) -> Detections:
     """Choose detections among all classes of all proposals.
 
@@ -169,6 +176,7 @@ def detect_regions(
         score_threshold: at or below which a candidate is left out.
         iou_threshold: above which the lower-scored box of a class goes.
         most: detections of an image.
+        merge: see ``select_detections``.
     """
     images, count, classes = scores.shape
     candidates = boxes[:, :, 1:] if boxes.shape[2] > 1 else boxes.expand(-1, -1, classes - 1, -1)
@@ -181,6 +189,7 @@ def detect_regions(
         iou_threshold=iou_threshold,
         most=most,
         smallest=SMALLEST,
+        merge=merge,
     )
 
 

@@ -1,11 +1,16 @@
 """From many scored boxes to the few that are kept, for a whole batch in tensors of fixed shape."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from spnas_detect.heads.boxes import is_at_least, take
 from spnas_detect.heads.detections import Detections
 from spnas_detect.heads.operators import operators
+
+Merging = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+"""Puts candidates of several features of one image together: boxes, scores, labels."""
 
 
 def suppress(
@@ -47,6 +52,7 @@ def select_detections(
     iou_threshold: float,
     most: int,
     smallest: float = 0.0,
+    merge: Merging | None = None,
 ) -> Detections:
     """Choose the detections of each image among candidates, suppressing inside classes.
 
@@ -58,7 +64,11 @@ def select_detections(
         iou_threshold: above which the lower-scored box of a class goes.
         most: K, detections of an image.
         smallest: pixels that both sides of a detection have at least.
+        merge: puts boxes, scores and labels together that several features of one image have given; then N is the
+            number of features, and detections are of fewer images.
     """
+    if merge is not None:
+        boxes, scores, labels = merge(boxes, scores, labels)
     is_fit = (scores > score_threshold) & is_at_least(boxes, smallest)
     keep, counts = suppress(boxes, scores, labels, is_fit, iou_threshold, most)
     filled = is_filled(counts, most)
