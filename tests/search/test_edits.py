@@ -103,7 +103,10 @@ def test_features_say_morphism_stage_position_and_depth():
         assert own[0] == 1
         assert own[1 : 1 + SPACE.max_stages].sum() == 1
         assert own[-1] == len(rewrite.child.digits) / SPACE.max_blocks
-    told = {(one.steps[0].detail): row.reshape(-1, width)[order.index(one.steps[0].morphism)] for one, row in zip(options.rewrites, options.features, strict=True)}
+    told = {
+        (one.steps[0].detail): row.reshape(-1, width)[order.index(one.steps[0].morphism)]
+        for one, row in zip(options.rewrites, options.features, strict=True)
+    }
     inserted = told["block 3 of stage 2 inserted"]
     assert np.flatnonzero(inserted[1:-2]).tolist() == [1]
     assert inserted[-2] == 4 / 8

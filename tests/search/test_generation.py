@@ -78,7 +78,9 @@ def test_a_bound_on_cost_forbids_what_no_code_can_go_on_with_and_nothing_else():
 
 def test_a_code_that_cannot_be_finished_is_none():
     """Five blocks are wanted, and after some doublings the fifth costs too much."""
-    space = SearchSpace(min_blocks=5, max_blocks=5, min_stages=1, max_stages=1, image_size=(64, 64), max_parameters=40_000)
+    space = SearchSpace(
+        min_blocks=5, max_blocks=5, min_stages=1, max_stages=1, image_size=(64, 64), max_parameters=40_000
+    )
     drawn = Grammar(START, space).write(300, by_chance(np.random.default_rng(1)))
     assert None in drawn
     assert all(code in space for code in drawn if code is not None)
@@ -108,7 +110,9 @@ def test_what_it_would_not_write_is_not_read(code):
 def test_codes_are_drawn_until_they_are_new_and_inside(tmp_path):
     filled = Filled(tmp_path, Architecture.parse("b@8_11-1"))
     asked = Counter()
-    codes = iter([filled.archive.start.architecture, None, *map(Architecture.parse, ("b@8_1-1", "b@8_11-2", "b@8_11-2"))])
+    codes = iter(
+        [filled.archive.start.architecture, None, *map(Architecture.parse, ("b@8_1-1", "b@8_11-2", "b@8_11-2"))]
+    )
 
     def draw(place):
         asked[place] += 1
@@ -149,5 +153,3 @@ def test_among_equals_it_is_the_best_and_a_failed_start_is_none(tmp_path):
     failed = Filled(tmp_path / "failed", score=None)
     with failed.archive as archive:
         assert parents_of(archive, 3) == ()
-
-

@@ -1,16 +1,14 @@
 """Strategies that learn: what they are told, that it follows from the archive, and that they do learn."""
 
-import math
+from functools import cache
 
 import numpy as np
 import pytest
-from filled import WIDE, Filled
-from pydantic import ValidationError
+from filled import Filled
 from scipy import stats
 
 from spnas_core import Architecture, SearchSpace
-from spnas_core.errors import ConfigError
-from spnas_core.morphisms import Expand, Swap, identity
+from spnas_core.morphisms import AddRow, align
 from spnas_core.presets import find_preset
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import Archive, Proposal
@@ -18,15 +16,8 @@ from spnas_search.settings import resolve, search_values
 from spnas_search.strategies import Policy, PolicySettings, QLearning, QLearningSettings, RandomSearch, RandomSettings
 from spnas_search.strategies.controllers import WritingNetwork
 from spnas_search.strategies.generation import Grammar
-from spnas_search.strategies.lessons import (
-    Relearning,
-    RewardSettings,
-    lessons,
-    power_shaped,
-    reward_of,
-    tan_shaped,
-)
 from spnas_search.strategies.mutation import Mutator
+from spnas_search.testing.landscapes import order
 
 START = Architecture.parse("b@8_11-21-21-21")
 SPACE = SearchSpace(min_blocks=4, max_blocks=12, min_stages=2, max_stages=4)
@@ -71,118 +62,7 @@ def go_on(filled, strategy, rounds, seed=0, score=made_up):
         filled.enter(proposals, [score(one.rewrite.child) for one in proposals])
 
 
-# Rewards
-
-
-def test_shapes_are_the_published_ones():
-    assert tan_shaped(0.9) == pytest.approx(6.3138, abs=1e-4)
-    assert tan_shaped(0.5) == pytest.approx(1)
-    assert power_shaped(0.75, 100, 80, -0.07) == pytest.approx(0.7384, abs=1e-4)
-    assert power_shaped(0.75, 60, 80, -0.07) == pytest.approx(0.7653, abs=1e-4)
-    assert power_shaped(0.75, 100, 80, -0.1) == pytest.approx(0.7334, abs=1e-4)
-
-
-@pytest.mark.parametrize("reward", ["gain", "lead"])
-def test_equal_gains_at_different_ages_are_equal_rewards_and_scores_are_not(filled, reward):
-    """Both are 0.1 above the start trained on by as much; the older one has the higher score."""
-    filled.control(0, 0.7, epochs=3)
-    young, old = filled.child(0.6), filled.child(0.8, epochs=3)
-    archive = filled.archive
-    one, other = (reward_of(archive, archive[number], RewardSettings(reward=reward)) for number in (young, old))
-    assert one == pytest.approx(other)
-    assert one > 0
-    by_score = [reward_of(archive, archive[number], RewardSettings(reward="score")) for number in (young, old)]
-    assert by_score == [0.6, 0.8]
-
-
-def test_gains_and_leads_are_in_units_of_the_noise(filled):
-    filled.control(0, 0.54)
-    number = filled.child(0.62)
-    archive = filled.archive
-    noise = archive.noise()
-    assert noise == pytest.approx(np.std([0.5, 0.54], ddof=1))
-    for reward in ("gain", "lead"):
-        assert reward_of(archive, archive[number], RewardSettings(reward=reward)) == pytest.approx(0.1 / noise)
-    grandchild = filled.add("child", number, Expand().options(archive[number].architecture)[1], 0.7)
-    filled.control(number, 0.66)
-    found = {reward: reward_of(archive, archive[grandchild], RewardSettings(reward=reward)) for reward in ("gain", "lead")}
-    assert found["gain"] == pytest.approx(0.04 / archive.noise())
-    assert found["lead"] == pytest.approx(0.14 / archive.noise())
-
-
-def test_a_gain_without_controls_is_the_difference_of_leads(tmp_path):
-    filled = Filled(tmp_path, START, ranking="prediction")
-    with filled.archive as archive:
-        for score in (0.52, 0.6, 0.45, 0.55):
-            filled.child(score)
-        number = filled.add("child", 2, Swap().options(archive[2].architecture)[0], 0.66)
-        expected = archive.lead(archive[number]) - archive.lead(archive[2])
-        assert reward_of(archive, archive[number], RewardSettings(reward="gain")) == expected / (archive.noise() or 1)
-        assert reward_of(archive, archive.start, RewardSettings(reward="gain")) is None
-
-
-def test_failed_children_get_the_least_of_their_round(filled):
-    filled.round([0.6, None, 0.55, float("nan")])
-    filled.round([None, None])
-    filled.round([0.3, None])
-    found = lessons(filled.archive, RewardSettings(reward="score"))
-    assert [[one.reward for one in born] for born in found] == [[0.6, 0.55, 0.55, 0.55], [0.3, 0.3]]
-    assert [[one.child for one in born] for born in found] == [[2, 3, 4, 5], [8, 9]]
-
-
-def test_children_under_way_teach_nothing_yet(filled):
-    filled.round([0.6])
-    archive = filled.archive
-    archive.commit_round([Proposal("child", 0, Swap().options(START)[0], Fidelity(1))], threads=1)
-    assert [[one.child for one in born] for born in lessons(archive, RewardSettings(reward="score"))] == [[2]]
-
-
-def test_merits_are_shaped_whichever_way_is_better(tmp_path, filled):
-    number = filled.child(0.9)
-    archive = filled.archive
-    tan = RewardSettings(reward="score", shape="tan")
-    assert reward_of(archive, archive[number], tan) == pytest.approx(6.3138, abs=1e-4)
-    assert reward_of(archive, archive[number], RewardSettings(reward="merit", shape="tan")) == pytest.approx(6.3138, abs=1e-4)
-    assert math.isfinite(reward_of(archive, archive[filled.child(1.2)], tan))
-    cost, target = (archive[one].cost["parameters"] for one in (number, 0))
-    power = {"reward": "score", "shape": "power", "cost": "parameters"}
-    assert cost > target
-    assert reward_of(archive, archive[number], RewardSettings(**power)) == power_shaped(0.9, cost, target, -0.07)
-    told = RewardSettings(**power, cost_target=cost, cost_exponent=-0.1)
-    assert reward_of(archive, archive[number], told) == 0.9
-    (tmp_path / "loss").mkdir()
-    falling = Filled(tmp_path / "loss", START, score=0.5, higher_is_better=False)
-    with falling.archive as archive:
-        assert reward_of(archive, archive[falling.child(0.1)], tan) == pytest.approx(6.3138, abs=1e-4)
-
-
-def test_what_cannot_be_shaped_or_weighed_is_one_line(filled):
-    with pytest.raises(ValidationError, match="shape 'tan' needs a reward between 0 and 1, and a lead is none"):
-        PolicySettings(shape="tan")
-    filled.child(0.9)
-    with pytest.raises(ConfigError, match="no candidate has a cost 'latency'"):
-        policy(shape="power", cost="latency").propose(filled.archive, np.random.default_rng(0))
-
-
 # Following from the archive
-
-
-def test_a_learner_is_gone_on_with_only_where_it_has_learnt_the_beginning():
-    begun = []
-
-    def begin(setting):
-        begun.append(setting)
-        return []
-
-    learning = Relearning(begin, lambda learner, history: learner.append(history[-1]))
-    one, two, three = (("one",), ("two",), ("three",))
-    assert learning.after("a", (one,)) == [one]
-    assert learning.after("a", (one, two, three)) == [one, two, three]
-    assert begun == ["a"]
-    assert learning.after("a", (one, three)) == [one, three]
-    assert learning.after("b", (one, three)) == [one, three]
-    assert learning.after("b", ()) == []
-    assert begun == ["a", "a", "b", "b"]
 
 
 @every_strategy
@@ -200,18 +80,18 @@ def test_a_resumed_search_proposes_what_the_undisturbed_one_does(filled, made):
 
 @every_strategy
 def test_what_is_proposed_depends_on_rewards(tmp_path, made):
+    """The same four children in two archives, whose scores rise with their numbers, or fall."""
+    eager = made(learning_rate=1.0, children=4, first_value=0.0) if made is q_learning else made(learning_rate=1.0)
     proposed = []
     for sign in (1, -1):
         (tmp_path / str(sign)).mkdir()
-        filled = Filled(tmp_path / str(sign), START, score=0.5)
-        filled.control(0, 0.5)
+        filled = Filled(tmp_path / str(sign), START, score=0.9)
+        filled.control(0, 0.9)
         with filled.archive as archive:
-            children = policy().propose(archive, np.random.default_rng(1))
-            if "edit" in str(getattr(made().settings, "grammar", "")):
-                children = made().propose(archive, np.random.default_rng(1))
-            filled.enter(children, [0.5 + sign * 0.1 * number for number in (0, 1, 2, 3)])
-            proposed.append(made(children=4).propose(archive, np.random.default_rng(2)) if made is q_learning else made(learning_rate=2.0).propose(archive, np.random.default_rng(2)))
-    assert proposed[0] != proposed[1]
+            children = made().propose(archive, np.random.default_rng(1))
+            filled.enter(children, [0.5 + sign * 0.1 * number for number in range(4)])
+            proposed.append(eager.propose(archive, np.random.default_rng(2)))
+    assert [one.rewrite.child for one in proposed[0]] != [one.rewrite.child for one in proposed[1]]
 
 
 @pytest.mark.parametrize("algorithm", ["reinforce", "ppo"])
@@ -237,7 +117,7 @@ def test_the_first_edits_are_those_of_a_mutator(filled):
         rewrites = [draw(np.random.default_rng([len(counts), seed])) for seed in range(400)]
         names = [step.morphism for one in rewrites for step in one.steps]
         counts.append([names.count(name) for name in ("swap", "expand", "add-stage")])
-    # Stage 5 is outside of this space, so add-stage must be undone by nothing: it is never there.
+    # A fifth stage is outside of the space, and no morphism takes one away: add-stage is never there.
     table = np.array(counts)
     assert stats.chi2_contingency(table[:, table.any(0)]).pvalue > 1e-3
 
@@ -253,16 +133,14 @@ def test_the_first_codes_of_a_table_are_drawn_by_chance(filled):
 
 @every_strategy
 def test_what_it_could_not_have_drawn_teaches_it_nothing(filled, made):
-    """A child with rows, one that leaves the space, and one by a morphism that it does not have."""
-    strategy = made()
+    """A child with rows, and one of two stages that is too deep for the space, by no step that it has."""
+    strategy = made(parents=1, learning_rate=1.0)
     before = strategy.propose(filled.archive, np.random.default_rng(0))
-    wide = START.with_stages(("11", "2111111111111", "21", "21"))
-    from spnas_core.morphisms import AddRow, align
-
-    for rewrite in (AddRow().options(START)[0], align(START, wide)):
-        filled.add("child", 0, rewrite, 0.1)
-    after = made(children=20 + 10**6).propose(filled.archive, np.random.default_rng(0)) if made is q_learning else made().propose(filled.archive, np.random.default_rng(0))
-    assert [one.rewrite.child for one in after] == [one.rewrite.child for one in before]
+    deep = Architecture.parse("b@8_1-1111111111111")
+    filled.enter(
+        [Proposal("child", 0, one, Fidelity(1)) for one in (AddRow().options(START)[0], align(START, deep))], [0.1, 0.2]
+    )
+    assert strategy.propose(filled.archive, np.random.default_rng(0)) == before
 
 
 @every_strategy
@@ -303,10 +181,41 @@ def test_from_how_many_children_on_it_means_something():
 @pytest.mark.parametrize(
     ("preset", "values"),
     [
-        ("nasnet", {"algorithm": "ppo", "units": 100, "learning_rate": 3.5e-4, "entropy": 1e-5, "baseline_decay": 0.95, "round": 20}),
-        ("eas", {"grammar": "edit", "learning_rate": 2e-3, "entropy": 1e-5, "baseline_decay": 0.95, "round": 10, "shape": "tan", "epochs": 20}),
+        (
+            "nasnet",
+            {
+                "algorithm": "ppo",
+                "units": 100,
+                "learning_rate": 3.5e-4,
+                "entropy": 1e-5,
+                "baseline_decay": 0.95,
+                "round": 20,
+            },
+        ),
+        (
+            "eas",
+            {
+                "grammar": "edit",
+                "learning_rate": 2e-3,
+                "entropy": 1e-5,
+                "baseline_decay": 0.95,
+                "round": 10,
+                "shape": "tan",
+                "epochs": 20,
+            },
+        ),
         ("mnasnet", {"algorithm": "ppo", "shape": "power", "cost_exponent": -0.07, "epochs": 5}),
-        ("proxyless", {"learning_rate": 1e-3, "beta1": 0.0, "baseline_decay": 0.99, "round": 10, "shape": "power", "cost_exponent": -0.1}),
+        (
+            "proxyless",
+            {
+                "learning_rate": 1e-3,
+                "beta1": 0.0,
+                "baseline_decay": 0.99,
+                "round": 10,
+                "shape": "power",
+                "cost_exponent": -0.1,
+            },
+        ),
         ("metaqnn", {"learning_rate": 0.01, "discount": 1.0, "first_value": 0.5, "replays": 128, "children": 2700}),
         ("blockqnn", {"learning_rate": 0.01, "discount": 1.0, "shares_reward": True, "round": 64, "children": 11392}),
     ],
@@ -319,9 +228,55 @@ def test_presets_have_the_published_numbers(preset, values):
 
 # Learning
 
+FOUR = SearchSpace(min_blocks=4, max_blocks=16, min_stages=4, max_stages=4)
+SEARCHED = {
+    "random": lambda: RandomSearch(RandomSettings(round=10), FOUR),
+    "reinforce": lambda: policy(FOUR, round=10, parents=1, learning_rate=0.02),
+    "ppo": lambda: policy(FOUR, round=10, parents=1, learning_rate=0.01, algorithm="ppo"),
+    "edits": lambda: editing(0.1),
+    "untrained edits": lambda: editing(1e-9),
+    "q-learning": lambda: q_learning(FOUR, round=10, parents=1, children=CHILDREN, replays=32, learning_rate=0.5),
+}
+CHILDREN, SEEDS = 60, 20
 
-def likeness(architecture):
-    """Sum of a hidden value per stage and kind of block, between 0 and 1."""
-    hidden = {"1": (0.1, -0.3, 0.4, 0.2), "2": (-0.4, 0.5, -0.2, -0.3)}
-    total = sum(hidden[digit][number] for number, stage in enumerate(architecture.stages) for digit in stage)
-    return 1 / (1 + math.exp(-total))
+
+def editing(learning_rate):
+    return policy(FOUR, round=5, parents=3, grammar="edit", learning_rate=learning_rate, max_mutations=2)
+
+
+def found_by(folder, strategy):
+    """The best, and the mean of the last twenty, of 60 children on 20 landscapes that respect the partial order."""
+    found = []
+    for seed in range(SEEDS):
+        (folder / str(seed)).mkdir(parents=True)
+        filled = Filled(folder / str(seed), START, order(START, seed), ranking="lead")
+        with filled.archive as archive:
+            while archive.children < CHILDREN:
+                go_on(filled, strategy, 1, seed, lambda code, seed=seed: order(code, seed))
+            scores = [archive.score(child) for child in archive.of_kind("child")]
+        found.append((max(scores), np.mean(scores[-20:])))
+    return np.array(found)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """What each strategy finds, searched for once."""
+
+    @cache
+    def find(name):
+        return found_by(tmp_path_factory.mktemp(name), SEARCHED[name]())
+
+    return find
+
+
+@pytest.mark.parametrize("name", ["reinforce", "ppo", "edits", "q-learning"])
+def test_it_beats_random_where_there_is_something_to_learn(found, name):
+    """Paired over 20 seeds."""
+    for learnt, chance in zip(found(name).T, found("random").T, strict=True):
+        assert stats.wilcoxon(learnt, chance, alternative="greater").pvalue < 0.01
+
+
+def test_edits_beat_those_of_a_policy_that_does_not_learn(found):
+    """What an untrained one finds it owes to its parents, the best so far."""
+    later, untrained = found("edits")[:, 1], found("untrained edits")[:, 1]
+    assert stats.wilcoxon(later, untrained, alternative="greater").pvalue < 0.01

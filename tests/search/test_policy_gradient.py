@@ -1,5 +1,7 @@
 """The policy gradient: against finite differences, against torch's optimisers, and on a bandit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -22,7 +24,7 @@ def writer():
     network = WritingNetwork(units=5, seed=1)
     with torch.no_grad():
         for weights in network.parameters():
-            weights *= 8  # odds that differ
+            weights.mul_(8)  # odds that differ
     return network, [Grammar(START, SPACE).choices(Architecture.parse(code)) for code in CODES]
 
 
@@ -96,7 +98,7 @@ def test_log_probabilities_are_those_of_what_is_drawn(made):
         options = episodes[0][0].options
         drawn = [controller.choose(options, rng) for _ in range(8000)]
         kinds = list(range(len(options)))
-        logs, _ = controller.judge([(episodes[0][0]._replace(index=kind),) for kind in kinds])
+        logs, _ = controller.judge([(replace(episodes[0][0], index=kind),) for kind in kinds])
     odds = logs.exp().detach().numpy()
     assert odds.sum() == pytest.approx(1, abs=1e-9)
     counts = np.array([drawn.count(kind) for kind in kinds])

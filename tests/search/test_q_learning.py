@@ -63,7 +63,9 @@ def test_the_schedule_is_stretched_over_the_budget(preset, children):
     lengths = np.diff([0, *ends])
     assert [counted[epsilon] for epsilon, _ in schedule] == lengths.tolist()
     total = sum(length for _, length in schedule)
-    assert all(abs(found - length * children / total) <= 1 for found, (_, length) in zip(lengths, schedule, strict=True))
+    assert all(
+        abs(found - length * children / total) <= 1 for found, (_, length) in zip(lengths, schedule, strict=True)
+    )
     assert chance(schedule, children, children + 5) == schedule[-1][0] == 0.1
 
 
@@ -93,7 +95,11 @@ def test_a_state_is_stage_depth_and_doublings():
 def test_without_chance_the_largest_values_are_followed():
     grammar, table = Grammar(START, SPACE), QTable(0.5, 1.0, 1.0)
     wanted = Architecture.parse("b@8_121-2-1")
-    for code, reward in ((wanted, 0.9), (Architecture.parse("b@8_111-2-1"), 0.2), (Architecture.parse("b@8_11-111"), 0.3)):
+    for code, reward in (
+        (wanted, 0.9),
+        (Architecture.parse("b@8_111-2-1"), 0.2),
+        (Architecture.parse("b@8_11-111"), 0.3),
+    ):
         steps = steps_of(grammar.choices(code), 12)
         table.learn(steps, rewards_of(len(steps), reward, is_shared=False))
     drawn = {write(grammar, table, 0.0, 12, np.random.default_rng(seed)) for seed in range(20)}

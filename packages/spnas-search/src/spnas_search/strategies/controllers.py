@@ -14,16 +14,16 @@ from spnas_search.strategies.generation import BORDER, END, TOKENS, Choice, Choo
 
 FIRST_WEIGHTS = 0.1
 """First weights of the recurrent network lie between this and its negative, uniformly; Zoph & Le, ICLR 2017."""
-_Episode = TypeVar("_Episode", contravariant=True)
+_Episode_contra = TypeVar("_Episode_contra", contravariant=True)
 
 
-class Controller(Protocol[_Episode]):
+class Controller(Protocol[_Episode_contra]):
     """A policy that gradients can change. An episode is the choices that made one child."""
 
     def parameters(self) -> Sequence[Tensor]:
         """All weights, float64."""
 
-    def judge(self, episodes: Sequence[_Episode]) -> tuple[Tensor, Tensor]:
+    def judge(self, episodes: Sequence[_Episode_contra]) -> tuple[Tensor, Tensor]:
         """Return the log-probabilities of episodes, and the entropies of their choices, added up.
 
         Args:

@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +33,8 @@ class Options:
         return len(self.rewrites)
 
 
-class EditChoice(NamedTuple):
+@dataclass(frozen=True)
+class EditChoice:
     """One step of a rewrite.
 
     Attributes:
@@ -147,7 +147,7 @@ def _features(grammar: EditGrammar, number: int, rewrite: Rewrite) -> NDArray[np
 
 
 def _touched(rewrite: Rewrite) -> tuple[int, float]:
-    """Stage, from 0, and relative position of the first block that changes; of a row the stage that it stands beside."""
+    """Return stage, from 0, and relative position of the first block that changes; of a row the stage beside it."""
     old, new = (_placed(one) for one in (rewrite.parent, rewrite.child))
     for at, (source, block) in enumerate(zip(rewrite.block_map, new, strict=True)):
         if source != at or old[at] != block:

@@ -50,8 +50,8 @@ class Grammar:
     so a token whose code is too dear already is none; a code may still turn out to have no end that it can pay for, or
     to break a bound that is measured, and must then be written again.
 
-    Example: with 3 to 4 blocks in 2 stages, ``11`` may go on with ``1`` or ``2``, or end its stage; ``111`` must end its
-    stage, since the second one needs the fourth block.
+    Example: with 3 to 4 blocks in 2 stages, ``11`` may go on with ``1`` or ``2``, or end its stage; ``111`` must end
+    its stage, since the second one needs the fourth block.
 
     Attributes:
         like: block type, base channels and stem of all that is written; written codes have no rows.

@@ -34,8 +34,9 @@ FEWEST = 100
 
 
 class PolicySettings(RewardSettings, PolicyGradientSettings, MutationSettings):
-    """The ``[strategy]`` table of a policy; see ``RewardSettings``, ``PolicyGradientSettings`` and ``MutationSettings``.
+    """The ``[strategy]`` table of a policy.
 
+    See ``RewardSettings``, ``PolicyGradientSettings`` and ``MutationSettings`` for the rest of it.
     ``max_mutations``, ``max_step`` and ``odds`` are of edits alone: an untrained policy edits as ``draw_rewrite`` does.
 
     Attributes:
@@ -62,9 +63,9 @@ class Policy:
     """Draws children from a policy that learns from the rewards of all earlier ones.
 
     The policy is stored nowhere: it is trained again from the archive, one update per round that has ended, from first
-    weights that follow from ``seed``. Where scores that came later have changed earlier rewards, it learns those as they
-    are now. Children that it could not have drawn, such as those of another strategy with other morphisms, teach it
-    nothing; others are learnt from as if they were its own.
+    weights that follow from ``seed``. Where scores that came later have changed earlier rewards, it learns those as
+    they are now. Children that it could not have drawn, such as those of another strategy with other morphisms, teach
+    it nothing; others are learnt from as if they were its own.
 
     Codes that were proposed before are drawn again, so a policy that is sure of one code looks around it, and is
     exhausted where it finds nothing new in ``max_redraws`` tries.

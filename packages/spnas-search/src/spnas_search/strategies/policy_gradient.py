@@ -50,8 +50,8 @@ class PolicyGradientSettings(BaseModel):
 class PolicyGradient(Generic[_Episode]):
     """Changes the weights of a controller by the rewards of what it has drawn.
 
-    Maximises Σ (R - b) · log π + entropy over a round. The baseline b begins at the first reward, and each reward enters
-    it after it was compared.
+    Maximises Σ (R - b) · log π + entropy over a round. The baseline b begins at the first reward, and each reward
+    enters it after it was compared.
 
     Args:
         controller: whose weights are changed.
@@ -102,18 +102,18 @@ class PolicyGradient(Generic[_Episode]):
 
     @torch.no_grad()
     def _climb(self, gradients: Sequence[Tensor]) -> None:
-        """Take one step upwards; by hand, since importing ``torch.optim`` takes longer than a whole search does here."""
+        """Take one step upwards; by hand, since importing ``torch.optim`` takes longer than many a search does."""
         settings = self._settings
         self._steps += 1
         for weights, mean, square, gradient in zip(self._weights, self._means, self._squares, gradients, strict=True):
             if settings.optimiser == "sgd":
-                weights += settings.learning_rate * gradient
+                weights.add_(settings.learning_rate * gradient)
                 continue
             mean.lerp_(gradient, 1 - settings.beta1)
             square.lerp_(gradient**2, 1 - settings.beta2)
             unbiased = mean / (1 - settings.beta1**self._steps)
             root = (square / (1 - settings.beta2**self._steps)).sqrt()
-            weights += settings.learning_rate * unbiased / (root + settings.epsilon)
+            weights.add_(settings.learning_rate * unbiased / (root + settings.epsilon))
 
 
 def clipped(logs: Tensor, earlier: Tensor, advantages: Tensor, clip: float) -> Tensor:

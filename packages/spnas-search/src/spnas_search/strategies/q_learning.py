@@ -1,8 +1,8 @@
 """Searches by a table of what each next token is worth.
 
 Baker et al., "Designing Neural Network Architectures using Reinforcement Learning", ICLR 2017 (MetaQNN); Zhong et al.,
-"Practical Block-wise Neural Network Architecture Generation", CVPR 2018 (BlockQNN). Their spaces of layers and of blocks
-are replaced by the serial space.
+"Practical Block-wise Neural Network Architecture Generation", CVPR 2018 (BlockQNN). Their spaces of layers and of
+blocks are replaced by the serial space.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,11 @@ from spnas_search.strategies.generation import (
 from spnas_search.strategies.lessons import Lesson, Relearning, RewardSettings, Round, lessons, reward_of
 from spnas_search.strategies.q_table import QTable, Step, chance, rewards_of
 
-METAQNN = ((1.0, 1500), *((epsilon, 100) for epsilon in (0.9, 0.8, 0.7)), *((tenth / 10, 150) for tenth in range(6, 0, -1)))
+METAQNN = (
+    (1.0, 1500),
+    *((epsilon, 100) for epsilon in (0.9, 0.8, 0.7)),
+    *((tenth / 10, 150) for tenth in range(6, 0, -1)),
+)
 """MetaQNN's schedule: ε, and for how many networks; 2,700 in all."""
 FEWEST = 300
 """Children below which most of the table is first values."""
