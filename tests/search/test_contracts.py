@@ -52,6 +52,23 @@ class TestGenerations(StrategyContract):
     rounds = 8
 
 
+class TestPolicyThatWrites(StrategyContract):
+    plugin = strategy_plugin("policy")
+    settings = {"round": 4, "units": 8, "learning_rate": 0.05, "reward": "score", "parents": 2}
+
+
+class TestPolicyThatEdits(StrategyContract):
+    plugin = strategy_plugin("policy")
+    settings = {"round": 4, "grammar": "edit", "algorithm": "ppo", "max_mutations": 3, "learning_rate": 0.3}
+    rounds = 6
+
+
+class TestQLearning(StrategyContract):
+    plugin = strategy_plugin("q-learning")
+    settings = {"children": 16, "replays": 8, "shares_reward": True}
+    rounds = 5
+
+
 class TestRandom(StrategyContract):
     plugin = strategy_plugin("random")
 

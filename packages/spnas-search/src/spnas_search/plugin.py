@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def spnas_register_strategies(register: Register) -> None:
-    """Both phases, the whole of them, and the baselines of comparisons."""
+    """Both phases, the whole of them, the baselines of comparisons, and strategies that learn."""
     from spnas_search.strategies import (
         Evolution,
         EvolutionSettings,
@@ -23,6 +23,10 @@ def spnas_register_strategies(register: Register) -> None:
         Parallel,
         ParallelSettings,
         PhasesSettings,
+        Policy,
+        PolicySettings,
+        QLearning,
+        QLearningSettings,
         RandomSearch,
         RandomSettings,
         RegularizedEvolution,
@@ -46,6 +50,10 @@ def spnas_register_strategies(register: Register) -> None:
     register("evolution", StrategyPlugin(pairs, EvolutionSettings, Evolution))
     bred = "generations of mutants and crossings of the best ever, and some at random"
     register("generations", StrategyPlugin(bred, GenerationsSettings, Generations))
+    rewarded = "a network writes codes, or a model chooses rewrites; trained by reinforcement (REINFORCE, PPO)"
+    register("policy", StrategyPlugin(rewarded, PolicySettings, Policy))
+    valued = "write codes by a table of what each next token is worth, with ever less chance"
+    register("q-learning", StrategyPlugin(valued, QLearningSettings, QLearning))
     register("full", StrategyPlugin("serial with reignition, then parallel: the whole of SP-NAS", FullSettings, full))
     register("phases", StrategyPlugin("any strategies, one after the other", PhasesSettings, any_phases))
     register("hill-climb", StrategyPlugin("mutate one network until a child is better", HillClimbSettings, HillClimb))

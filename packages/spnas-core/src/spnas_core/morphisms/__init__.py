@@ -3,7 +3,7 @@
 from spnas_core.morphisms._base import Applications, Morphism, Rewrite, Step, identity
 from spnas_core.morphisms.add_row import AddRow
 from spnas_core.morphisms.add_stage import AddStage
-from spnas_core.morphisms.align import align
+from spnas_core.morphisms.align import align, copied_branches
 from spnas_core.morphisms.chain import chain
 from spnas_core.morphisms.expand import Expand
 from spnas_core.morphisms.origins import Origin
@@ -25,6 +25,7 @@ __all__ = [
     "Widen",
     "align",
     "chain",
+    "copied_branches",
     "identity",
     "morphism",
     "morphisms",

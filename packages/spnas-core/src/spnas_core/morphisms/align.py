@@ -34,12 +34,17 @@ def align(parent: Architecture, child: Architecture) -> Rewrite:
             raise CodeError(f"{child} cannot inherit from {parent}: their {noun}s {other!r} and {one!r} differ")
     if parent == child:
         return identity(parent)
-    old, new = block_placements(parent), block_placements(child)
-    block_map = _best_map(old, new)
-    pairs = zip(block_map, new, strict=True)
-    copied = sum(source is not None and _is_copy(old[source], block) for source, block in pairs)
-    detail = f"{copied} of {len(new)} residual branches are those of {parent}"
+    block_map = _best_map(block_placements(parent), block_placements(child))
+    copied = copied_branches(Rewrite(parent, child, block_map))
+    detail = f"{copied} of {len(block_map)} residual branches are those of {parent}"
     return Rewrite(parent, child, block_map, (Step("align", detail, None),))
+
+
+def copied_branches(rewrite: Rewrite) -> int:
+    """Count the residual branches of the child's main path that are copied from the parent as they are."""
+    old, new = block_placements(rewrite.parent), block_placements(rewrite.child)
+    pairs = zip(rewrite.block_map, new, strict=True)
+    return sum(source is not None and _is_copy(old[source], block) for source, block in pairs)
 
 
 def _best_map(old: Sequence[BlockPlacement], new: Sequence[BlockPlacement]) -> tuple[int | None, ...]:

@@ -240,7 +240,7 @@ class Run:
         name = self.strategy.name
         return (
             f"warning: the budget has {children} candidates, and with these settings the strategy {name!r} is more "
-            f"than a random search from {enough} on: raise budget.candidates, or make its population smaller"
+            f"than a random search from {enough} on: raise budget.candidates, or settle for less by its settings"
         )
 
     def _check_reignition(self) -> tuple[str, ...]:

@@ -7,7 +7,9 @@ from spnas_search.strategies.generations import Generations, GenerationsSettings
 from spnas_search.strategies.hill_climb import HillClimb, HillClimbSettings
 from spnas_search.strategies.parallel import Parallel, ParallelSettings, row_odds
 from spnas_search.strategies.phases import FullSettings, Phases, PhasesSettings, any_phases, full, phase_names
+from spnas_search.strategies.policy import Policy, PolicySettings
 from spnas_search.strategies.pool import Pool, PoolSettings, parent_odds
+from spnas_search.strategies.q_learning import QLearning, QLearningSettings
 from spnas_search.strategies.random_search import RandomSearch, RandomSettings
 from spnas_search.strategies.regularized_evolution import RegularizedEvolution, RegularizedEvolutionSettings
 from spnas_search.strategies.reignition import Reignition, ReignitionSettings
@@ -27,8 +29,12 @@ __all__ = [
     "ParallelSettings",
     "Phases",
     "PhasesSettings",
+    "Policy",
+    "PolicySettings",
     "Pool",
     "PoolSettings",
+    "QLearning",
+    "QLearningSettings",
     "RandomSearch",
     "RandomSettings",
     "RegularizedEvolution",

@@ -15,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors.numpy import load_file, save_file
 
 from spnas_core.cost import backbone_cost
+from spnas_core.encoding import Architecture
 from spnas_core.errors import DataError, EvaluationError
 from spnas_core.tasks import Evaluation, EvaluationRequest, MetricSpec, Progress, Report
+from spnas_search.testing.landscapes import LANDSCAPES, Landscape
 
 Behaviour = Literal["raise", "diverge", "nan", "kill", "hang", "user-error"]
 
@@ -32,6 +34,8 @@ class NullSettings(BaseModel):
         duration: seconds that each evaluation sleeps.
         image_size: (width, height) in pixels, for the cost.
         behaviour: what goes wrong, by candidate number.
+        landscape: what quality is made of.
+        landscape_seed: of the hidden values of a landscape.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,10 +47,12 @@ class NullSettings(BaseModel):
     duration: float = Field(0.0, ge=0)
     image_size: tuple[int, int] = (64, 64)
     behaviour: dict[int, Behaviour] = Field(default_factory=dict)
+    landscape: Landscape = "none"
+    landscape_seed: int = Field(0, ge=0)
 
     def build(self) -> "NullTask":
         """Make the task."""
-        return NullTask(self.noise, self.half_life, self.duration, self.image_size, self.behaviour, self.differences)
+        return NullTask(**self.model_dump(exclude={"name"}))
 
 
 @dataclass(frozen=True)
@@ -55,8 +61,10 @@ class NullTask:
 
     ``score`` is ``quality · (1 - 2^(-age / half_life)) + noise · N(0, 1)``, where age counts the epochs along
     the chain of weights files; pretraining changes nothing. Quality, in [0, 1], grows with depth and differs from code
-    to code, so that a strategy has something to climb. ``loss`` is ``1 - score``: a metric where lower is better. Costs
-    are the backbone's real ones.
+    to code, so that a strategy has something to climb; or it is that of a landscape (``testing.landscapes``), of which
+    the structure is known: ``bits``, the share of a hidden code's positions; ``order``, monotone in the partial order
+    of codes; ``additive``, a sum of hidden values per stage and digit. ``loss`` is ``1 - score``: a metric where lower
+    is better. Costs are the backbone's real ones.
 
     Attributes:
         noise: standard deviation of the score over seeds.
@@ -67,6 +75,8 @@ class NullTask:
             ``diverge``: an EvaluationError; ``nan``: undefined metrics; ``kill``: its process is killed by
             SIGKILL; ``hang``: it never comes back; ``user-error``: a DataError.
         differences: factor of the differences in quality; 0 makes all architectures equally good.
+        landscape: what quality is made of.
+        landscape_seed: of the hidden values of a landscape.
     """
 
     noise: float = 0.0
@@ -75,6 +85,8 @@ class NullTask:
     image_size: tuple[int, int] = (64, 64)
     behaviour: Mapping[int, Behaviour] = field(default_factory=dict, hash=False)
     differences: float = 1.0
+    landscape: Landscape = "none"
+    landscape_seed: int = 0
     pretrains = True
 
     @property
@@ -120,13 +132,18 @@ class NullTask:
 
     def score(self, code: str, age: int, seed: int = 0) -> float:
         """The score of a code after that many epochs."""
+        quality = 0.5 + self.differences * (self._quality(code) - 0.5)
+        trained = 1 - 2 ** (-age / self.half_life)
+        return quality * trained + self.noise * random.Random(seed).gauss(0, 1)  # noqa: S311 - no secrets here
+
+    def _quality(self, code: str) -> float:
+        if self.landscape != "none":
+            return LANDSCAPES[self.landscape](Architecture.parse(code), self.landscape_seed)
         serial = code.split("_")[1]
         depth = sum(digit in "12" for digit in serial)
         # Python's own hash differs from process to process.
         chance = int.from_bytes(hashlib.blake2b(code.encode(), digest_size=4).digest()) / 2**32
-        quality = 0.5 + self.differences * (0.8 * depth / (depth + 8) + 0.2 * chance - 0.5)
-        trained = 1 - 2 ** (-age / self.half_life)
-        return quality * trained + self.noise * random.Random(seed).gauss(0, 1)  # noqa: S311 - no secrets here
+        return 0.8 * depth / (depth + 8) + 0.2 * chance
 
 
 def _misbehave(behaviour: Behaviour | None) -> None:
