@@ -18,9 +18,10 @@ from spnas_core.inheritance import Receipt, calibrate_pass_through, materialise,
 from spnas_core.interchange.initial_weights import InitialWeights
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.networks import Backbone
+from spnas_core.supernets import Parts
 from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity, MetricSpec, Pretraining, Progress, Report
 from spnas_detect.data import CachedData, CachedSplit, cache_thumbnails, find_cache, finish, open_cache
-from spnas_detect.detectors import build_detector
+from spnas_detect.detectors import Detector, build_detector
 from spnas_detect.detectors.building import BACKBONE, detector_maps
 from spnas_detect.detectors.levels import check_levels
 from spnas_detect.detectors.origin import Origin, origin_of, read_origin
@@ -36,6 +37,7 @@ from spnas_detect.preparation import (
     uses_channels_last,
 )
 from spnas_detect.settings import DetectionSettings
+from spnas_detect.supernets import Paths, check_paths, recalibrate
 from spnas_detect.training import (
     OutOfMemoryError,
     StepRecord,
@@ -143,6 +145,15 @@ class DetectionTask:
         origin.check(weights.tensors, self.settings.detector, "task.")
         return origin.notes()
 
+    def check_sharing(self, start: Architecture) -> None:
+        """Refuse a start whose parts cannot share weights.
+
+        Raises:
+            ConfigError: rows, levels or a neck that do not allow it.
+        """
+        check_levels(self.settings.detector, start)
+        check_paths(self.settings.detector, start)
+
     def evaluate(self, request: EvaluationRequest, report: Report) -> Evaluation:
         """Inherit, train, score, and write the weights.
 
@@ -197,14 +208,26 @@ class DetectionTask:
             image_names=data.split("train").names,
         )
 
+        paths = None if request.sharing is None else Paths(detector, self.settings.detector)
+
+        def recalibrated() -> None:
+            batches = self.settings.recalibration_batches
+            recalibrate(cast("Detector", detector), loader, batches, device, settings.training.precision)
+
         def scored() -> dict[str, float]:
+            if paths is not None:  # what the start itself scores
+                paths.restore()
+                recalibrated()
             return self._score(detector, data, request.split, settings, device)
 
-        partial = self._train(trainer, request.candidate, scored, report)
+        if origin.is_shared:
+            recalibrated()
+        partial = self._train(trainer, request, paths, scored, report)
         report(Progress(request.candidate, 1, 1, "scoring"))
         scores = scored()
         if request.weights is not None:
             description = describe_detector(request.rewrite.child, data, settings, device, request.parent_weights)
+            description = replace(description, is_shared=paths is not None)
             save_weights(detector, request.weights, description.metadata())
         return Evaluation(
             metrics=scores,
@@ -214,16 +237,28 @@ class DetectionTask:
                 **({"origin": list(notes)} if (notes := origin.notes(data.classes)) else {}),
                 **pretrained,
                 **_of_rows(detector),
+                **({} if paths is None else {"parts_trained": len(paths.chosen)}),
                 **({"partial_scores": partial} if partial else {}),
             },
             seconds=time.perf_counter() - begin,
         )
 
     def _train(
-        self, trainer: Trainer, candidate: int, scored: Callable[[], dict[str, float]], report: Report
+        self,
+        trainer: Trainer,
+        request: EvaluationRequest,
+        paths: Paths | None,
+        scored: Callable[[], dict[str, float]],
+        report: Report,
     ) -> dict[str, dict[str, float]]:
         """Train to the end; return scores of the middle, by epoch, where the settings ask for them."""
         partial: dict[str, dict[str, float]] = {}
+        candidate, sharing = request.candidate, request.sharing
+        parts = None if sharing is None else Parts(request.rewrite.child, sharing.space)
+
+        def choose(step: int) -> None:
+            if paths is not None and parts is not None:
+                paths.choose(parts.at_step(request.seed, step))
 
         def tell(record: StepRecord) -> None:
             report(Progress(candidate, record.step, record.steps, f"loss {record.loss:.3f}"))
@@ -236,7 +271,7 @@ class DetectionTask:
             trainer.detector.train()
             report(Progress(candidate, trainer.step, trainer.steps, "scored in between", partial[str(epoch)]))
 
-        trainer.run(tell, after_step=between)
+        trainer.run(tell, before_step=choose, after_step=between)
         if trainer.average is not None:
             trainer.average.apply()
         return partial
@@ -271,6 +306,7 @@ class DetectionTask:
             seed=request.seed,
             parent_stages=origin.stages,
             class_map=origin.class_map(data.classes),
+            shares=request.sharing is not None,
         )
         norm = self.settings.training.norm
         freeze_inherited(detector, plan, norm, self.settings.training.freeze_at)
@@ -278,7 +314,7 @@ class DetectionTask:
         channels_last = uses_channels_last(self.settings.training)
         if channels_last:
             detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if parent and request.rewrite.steps:
+        if parent and request.rewrite.steps and not origin.is_shared:
             backbone = cast("nn.Module", detector.backbone)
             train = data.split("train")
             norms = [name.removeprefix(BACKBONE) for name in plan.pass_through_norms]

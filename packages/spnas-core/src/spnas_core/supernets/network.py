@@ -19,8 +19,8 @@ class Supernet(Backbone):
     """A backbone whose parts compute with its weights; on the meta device, as ``Backbone``.
 
     Where a border moves, a block halves the resolution that keeps it in the start. So every block but the first is
-    built as if it did: one that keeps its channels has an *elastic* projection, under the name that a child's has, which
-    is used on those parts alone. A child of the start inherits it by name. The forward pass is that of the start.
+    built as if it did: one that keeps its channels has an *elastic* projection, under the name that a child's has,
+    used on those parts alone. A child of the start inherits it by name. The forward pass is that of the start.
 
     Args:
         architecture: the start.
@@ -41,7 +41,8 @@ class Supernet(Backbone):
 
     def forward(self, images: Tensor, added: Sequence[Tensor] = ()) -> "OrderedDict[str, Tensor]":
         """Compute the whole start; see ``Backbone``."""
-        return self.path(identity(self.architecture)).train(self.training)(images, added)
+        features: OrderedDict[str, Tensor] = self.path(identity(self.architecture))(images, added)
+        return features
 
     def path(self, part: Rewrite) -> Backbone:
         """Return the backbone of a part, whose tensors are these: what trains it trains this network.
@@ -58,6 +59,9 @@ class Supernet(Backbone):
         missing = share_tensors(view, self, lambda name: _source(part, name))
         if missing:
             raise CodeError(f"{part.child} is no part of {self.architecture}, which has nothing like its {missing[0]}")
+        ours = set(self.modules())
+        for layer in view.modules():  # shared ones are in the mode that they are in
+            layer.training = layer.training if layer in ours else self.training
         return view
 
 

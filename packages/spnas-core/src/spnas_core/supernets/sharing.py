@@ -11,8 +11,8 @@ Lookup = Callable[[str], str | None]
 def share_tensors(view: nn.Module, source: nn.Module, lookup: Lookup) -> list[str]:
     """Let a module compute with another one's tensors: the same objects, so that gradients and updates reach them.
 
-    Convolutions keep their own stride and take the weights; every other layer with tensors is the source's layer
-    itself, whatever kind of norm it has become.
+    Convolutions keep their own stride and take the weights, as does whatever consists of further layers; every other
+    layer with tensors is the source's layer itself, whatever kind of norm it has become.
 
     Args:
         view: on the meta device; changed in place.
@@ -31,7 +31,7 @@ def share_tensors(view: nn.Module, source: nn.Module, lookup: Lookup) -> list[st
             shared = getattr(layers.get(owner), attribute, None) if attribute else None
             if shared is None or shared.shape != tensor.shape:
                 missing.append(name)
-            elif isinstance(layer, nn.Conv2d | nn.Linear):
+            elif not path or isinstance(layer, nn.Conv2d | nn.Linear) or any(layer.children()):
                 setattr(layer, leaf, shared)
             else:
                 parent, _, place = path.rpartition(".")

@@ -93,6 +93,7 @@ class Trainer:
         self,
         report: StepReport,
         *,
+        before_step: Callable[[int], None] | None = None,
         after_step: Callable[[], bool | None] | None = None,
         stop: Callable[[], bool] | None = None,
     ) -> None:
@@ -100,6 +101,7 @@ class Trainer:
 
         Args:
             report: told of each finished step; on a GPU one step late.
+            before_step: called before each step with its number, from 0, the same in all processes.
             after_step: called after each step, with the trainer as it stands; where it says yes, which it must in all
                 processes, the training is over.
             stop: asked in each step; where it says yes in any process, all stop after the same step.
@@ -115,6 +117,8 @@ class Trainer:
             parts = self.settings.accumulate
             batches = self.loader.epoch(epoch, done * parts)
             for _ in range(done, self.steps_per_epoch):
+                if before_step is not None:
+                    before_step(self.step)
                 for record in self._advance(epoch, list(islice(batches, parts)), stop):
                     report(record)
                 if after_step is not None and after_step():
