@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors.numpy import load_file, save_file
 
 from spnas_core.cost import backbone_cost
+from spnas_core.encoding import Architecture
 from spnas_core.errors import DataError, EvaluationError
 from spnas_core.tasks import Evaluation, EvaluationRequest, MetricSpec, Progress, Report
 
@@ -81,6 +82,9 @@ class NullTask:
     def metrics(self) -> tuple[MetricSpec, ...]:
         """``score`` and ``loss``."""
         return MetricSpec("score"), MetricSpec("loss", higher_is_better=False)
+
+    def check_sharing(self, start: Architecture) -> None:
+        """Weights can be shared by anything: there are none."""
 
     def prepare(self, cache: Path, report: Callable[[str, int, int], None]) -> tuple[str, ...]:
         """There is no data: nothing to do."""
