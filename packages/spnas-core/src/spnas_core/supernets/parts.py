@@ -123,8 +123,8 @@ class Parts:
         return Architecture.from_borders(self.start, digits, tuple(borders.tolist()))
 
 
-_PATHS = 4
-"""The stream of a seed that parts are drawn from; loaders have 0, 1 and 2, what heads sample has 3."""
+_PATHS = 6
+"""The stream of a seed that parts are drawn from; loaders have 0 to 5."""
 
 
 @lru_cache(maxsize=4096)
