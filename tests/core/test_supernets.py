@@ -9,10 +9,11 @@ import torch
 from spnas_core import Architecture, build_backbone
 from spnas_core.errors import CodeError
 from spnas_core.inheritance import fill_module, fresh_plan, materialise
-from spnas_core.morphisms import Expand, Remove, Swap, Widen, align, identity
+from spnas_core.morphisms import Expand, Remove, Rewrite, Swap, Widen, align, identity
 from spnas_core.networks import block_placements
+from spnas_core.relaxation import Decisions, Logits, draw_choice, odds_of, probabilities
 from spnas_core.space import SearchSpace
-from spnas_core.supernets import PartOf, Parts, Supernet, part_of, why_no_part
+from spnas_core.supernets import MixedBackbone, PartOf, Parts, Supernet, part_of, why_no_part
 from spnas_core.testing import random_images
 
 START = Architecture.parse("b@4+deep_111-211-12")
@@ -165,3 +166,65 @@ def test_a_block_that_cannot_go_is_refused():
     for stage, position in ((0, 0), (1, 0), (2, 1), (5, 0), (0, 3)):
         with pytest.raises(CodeError, match="cannot be left out"):
             Remove().drop(START, stage, position)
+
+
+# All parts at once
+
+
+def some_choices(decisions):
+    """Choices drawn with about even odds."""
+    logits = Logits.drawn(decisions, np.random.default_rng(0))
+    rng = np.random.default_rng(1)
+    odds = probabilities(decisions, logits)
+    return [decisions.whole(), *(draw_choice(odds, decisions, rng) for _ in range(6))]
+
+
+@pytest.mark.parametrize("start", [START, Architecture.parse("r@8+deep_111-21-1")])
+def test_mixed_features_at_one_hot_odds_are_those_of_the_part(start):
+    net, decisions = made(start).eval(), Decisions(start)
+    mixed = MixedBackbone(net, decisions).eval()
+    for choice in some_choices(decisions):
+        mixed.odds = lambda choice=choice: odds_of(*(torch.tensor(one).float() for one in decisions.one_hot(choice)))
+        code = decisions.code(choice)
+        blocks = tuple(place for place, kept in enumerate(choice.kept) if kept)
+        part = Rewrite(start, code, blocks, part_of(start, code).steps)
+        expected, found = net.path(part).eval()(random_images(0)), mixed(random_images(0))
+        assert list(found) == list(expected)
+        for level in expected:
+            assert torch.allclose(found[level], expected[level], atol=1e-5)
+
+
+def test_with_nothing_to_decide_the_mixture_is_the_plain_network():
+    start = Architecture.parse("b@4_1-2-2")
+    net, decisions = made(start).eval(), Decisions(start)
+    mixed = MixedBackbone(net, decisions).eval()
+    mixed.odds = lambda: probabilities(decisions, Logits.drawn(decisions, np.random.default_rng(3), 2.0))
+    for found, expected in zip(mixed(random_images(0)).values(), net(random_images(0)).values(), strict=True):
+        assert torch.allclose(found, expected, atol=1e-6)
+
+
+def test_a_mixture_of_two_borders_is_the_mean_of_what_they_give():
+    start = Architecture.parse("b@4_11-1")
+    net, decisions = made(start).eval(), Decisions(start)
+    keep, move = torch.tensor([[1.0, 0], [1, 0], [1, 0]]), torch.zeros(2, 2, 2)
+    move[0, 0], move[1, 0], move[1, 1] = torch.tensor([0.3, 0.7]), torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0])
+    mixed = MixedBackbone(net, decisions).eval()
+    mixed.odds = lambda: odds_of(keep, move)
+    ends = [net.path(part_of(start, Architecture.parse(f"b@4_{code}"))).eval() for code in ("11-1", "1-11")]
+    given = [end(random_images(0)) for end in ends]
+    found = mixed(random_images(0))
+    assert torch.allclose(found["s1"], 0.3 * given[0]["s1"] + 0.7 * given[1]["s1"], atol=1e-5)
+    assert torch.allclose(found["s2"], 0.3 * given[0]["s2"] + 0.7 * given[1]["s2"], atol=1e-5)
+
+
+def test_the_loss_of_a_mixture_reaches_every_decision_and_every_block():
+    net, decisions = made(START).train(), Decisions(START)
+    logits = Logits.drawn(decisions, np.random.default_rng(0))
+    mixed = MixedBackbone(net, decisions)
+    mixed.odds = lambda: probabilities(decisions, logits)
+    sum(level.square().mean() for level in mixed(random_images(0)).values()).backward()
+    assert (logits.keep.grad[torch.tensor(decisions.is_optional)] != 0).any(1).all()
+    both = torch.tensor(decisions.legal.all(-1))
+    assert both.any()
+    assert (logits.move.grad[both] != 0).all()
+    assert all(net.blocks[place].conv1.weight.grad is not None for place in range(len(START.digits)))

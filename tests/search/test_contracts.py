@@ -52,6 +52,15 @@ class TestGenerations(StrategyContract):
     rounds = 8
 
 
+class TestGradient(StrategyContract):
+    plugin = strategy_plugin("gradient")
+
+
+class TestGradientOfSampledParts(StrategyContract):
+    plugin = strategy_plugin("gradient")
+    settings = {"relaxation": "binary", "epochs": 1}
+
+
 class TestRandom(StrategyContract):
     plugin = strategy_plugin("random")
 

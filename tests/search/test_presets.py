@@ -24,6 +24,7 @@ PRESETS = [
     *("demo", "small", "r50-1x", "r50-3x", "retinanet-r50-1x", "scratch-6x"),
     *("paper-voc", "paper-coco", "paper-ecp"),
     *("regularized", "large-scale", "hierarchical", "detnas"),
+    *("darts", "snas", "proxyless-gradient", "auto-deeplab"),
 ]
 
 

@@ -1,5 +1,6 @@
 """The ``detection`` task: a candidate becomes a trained detector and its scores."""
 
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +19,6 @@ from spnas_core.inheritance import Receipt, calibrate_pass_through, materialise,
 from spnas_core.interchange.initial_weights import InitialWeights
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.networks import Backbone
-from spnas_core.supernets import Parts
 from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity, MetricSpec, Pretraining, Progress, Report
 from spnas_detect.data import CachedData, CachedSplit, cache_thumbnails, find_cache, finish, open_cache
 from spnas_detect.detectors import Detector, build_detector
@@ -37,7 +37,7 @@ from spnas_detect.preparation import (
     uses_channels_last,
 )
 from spnas_detect.settings import DetectionSettings
-from spnas_detect.supernets import Paths, check_paths, recalibrate
+from spnas_detect.supernets import SharedWeights, check_paths, halves_images, recalibrate, shared_weights
 from spnas_detect.training import (
     OutOfMemoryError,
     StepRecord,
@@ -190,7 +190,9 @@ class DetectionTask:
         device = choose_device(self.settings.device)
         make_repeatable(deterministic=self.settings.deterministic, seed=request.seed)
         data = self._data(settings)
-        loader = train_loader(settings.training, data, seed=request.seed, epochs=request.epochs, device=device)
+        seed, epochs, is_halved = request.seed, request.epochs, halves_images(request.sharing)
+        loader_of = functools.partial(train_loader, settings.training, data, seed=seed, epochs=epochs, device=device)
+        loader = loader_of(half=0 if is_halved else None)
         parent, origin = {}, Origin()
         if request.parent_weights is not None:
             parent, origin = load_weights(request.parent_weights), read_origin(request.parent_weights)
@@ -208,26 +210,26 @@ class DetectionTask:
             image_names=data.split("train").names,
         )
 
-        paths = None if request.sharing is None else Paths(detector, self.settings.detector)
+        shared = shared_weights(trainer, settings, request.sharing, loader_of(half=1) if is_halved else None)
 
         def recalibrated() -> None:
             batches = self.settings.recalibration_batches
             recalibrate(cast("Detector", detector), loader, batches, device, settings.training.precision)
 
         def scored() -> dict[str, float]:
-            if paths is not None:  # what the start itself scores
-                paths.restore()
+            if shared is not None:  # what the start itself scores
+                shared.restore()
                 recalibrated()
             return self._score(detector, data, request.split, settings, device)
 
         if origin.is_shared:
             recalibrated()
-        partial = self._train(trainer, request, paths, scored, report)
+        partial = self._train(trainer, request.candidate, shared, scored, report)
         report(Progress(request.candidate, 1, 1, "scoring"))
         scores = scored()
         if request.weights is not None:
             description = describe_detector(request.rewrite.child, data, settings, device, request.parent_weights)
-            description = replace(description, is_shared=paths is not None)
+            description = replace(description, is_shared=shared is not None)
             save_weights(detector, request.weights, description.metadata())
         return Evaluation(
             metrics=scores,
@@ -237,7 +239,7 @@ class DetectionTask:
                 **({"origin": list(notes)} if (notes := origin.notes(data.classes)) else {}),
                 **pretrained,
                 **_of_rows(detector),
-                **({} if paths is None else {"parts_trained": len(paths.chosen)}),
+                **({} if shared is None else shared.receipt()),
                 **({"partial_scores": partial} if partial else {}),
             },
             seconds=time.perf_counter() - begin,
@@ -246,24 +248,20 @@ class DetectionTask:
     def _train(
         self,
         trainer: Trainer,
-        request: EvaluationRequest,
-        paths: Paths | None,
+        candidate: int,
+        shared: SharedWeights | None,
         scored: Callable[[], dict[str, float]],
         report: Report,
     ) -> dict[str, dict[str, float]]:
         """Train to the end; return scores of the middle, by epoch, where the settings ask for them."""
         partial: dict[str, dict[str, float]] = {}
-        candidate, sharing = request.candidate, request.sharing
-        parts = None if sharing is None else Parts(request.rewrite.child, sharing.space)
-
-        def choose(step: int) -> None:
-            if paths is not None and parts is not None:
-                paths.choose(parts.at_step(request.seed, step))
 
         def tell(record: StepRecord) -> None:
             report(Progress(candidate, record.step, record.steps, f"loss {record.loss:.3f}"))
 
         def between() -> None:
+            if shared is not None:
+                shared.after_step()
             epoch, more = divmod(trainer.step, trainer.steps_per_epoch)
             if more or epoch not in self.settings.score_after or trainer.step == trainer.steps:
                 return
@@ -271,7 +269,7 @@ class DetectionTask:
             trainer.detector.train()
             report(Progress(candidate, trainer.step, trainer.steps, "scored in between", partial[str(epoch)]))
 
-        trainer.run(tell, before_step=choose, after_step=between)
+        trainer.run(tell, before_step=None if shared is None else shared.before_step, after_step=between)
         if trainer.average is not None:
             trainer.average.apply()
         return partial

@@ -18,6 +18,8 @@ def spnas_register_strategies(register: Register) -> None:
         FullSettings,
         Generations,
         GenerationsSettings,
+        Gradient,
+        GradientSettings,
         HillClimb,
         HillClimbSettings,
         Parallel,
@@ -46,6 +48,8 @@ def spnas_register_strategies(register: Register) -> None:
     register("evolution", StrategyPlugin(pairs, EvolutionSettings, Evolution))
     bred = "generations of mutants and crossings of the best ever, and some at random"
     register("generations", StrategyPlugin(bred, GenerationsSettings, Generations))
+    learnt = "the parts of the start that it has learnt to prefer, as its weights were trained"
+    register("gradient", StrategyPlugin(learnt, GradientSettings, Gradient))
     register("full", StrategyPlugin("serial with reignition, then parallel: the whole of SP-NAS", FullSettings, full))
     register("phases", StrategyPlugin("any strategies, one after the other", PhasesSettings, any_phases))
     register("hill-climb", StrategyPlugin("mutate one network until a child is better", HillClimbSettings, HillClimb))

@@ -13,6 +13,7 @@ from spnas_core.relaxation.mixtures import (
     gumbel_odds,
     gumbel_weights,
     log_odds,
+    odds_of,
     probabilities,
 )
 from spnas_core.relaxation.settings import RELAXATIONS, Relaxation, RelaxationKind
@@ -34,6 +35,7 @@ __all__ = [
     "gumbel_odds",
     "gumbel_weights",
     "log_odds",
+    "odds_of",
     "probabilities",
     "unrolled_gradient",
 ]

@@ -49,6 +49,8 @@ class Relaxation:
             raise ValueError(f"relaxation {self.kind!r}: it must be one of {', '.join(RELAXATIONS)}")
         if self.learning_rate <= 0 or not 0 <= self.beta < 1 or self.weight_decay < 0 or self.cost < 0:
             raise ValueError("learning_rate is above 0, beta in 0…1, weight_decay and cost are 0 or more")
+        if self.kind == "gumbel" and self.cost_form == "log":
+            raise ValueError("gumbel trains α on the weights' own loss, to which a cost is added: cost_form 'add'")
         if not 0 <= self.warmup < 1 or self.every < 1 or self.cost_reference <= 0:
             raise ValueError("warmup is a share below 1, every is 1 or more, cost_reference above 0")
 

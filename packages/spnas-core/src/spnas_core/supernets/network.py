@@ -64,6 +64,13 @@ class Supernet(Backbone):
             layer.training = layer.training if layer in ours else self.training
         return view
 
+    def path_block(self, index: int, stride: int) -> nn.Module:
+        """Return a block with a stride of its own, whose tensors are these."""
+        place = block_placements(self.architecture)[index]
+        view = instance(block_spec(self.architecture.block), place.in_channels, place.planes, stride)
+        share_tensors(view, self.blocks[index], lambda name: name)
+        return view
+
 
 def _source(part: Rewrite, name: str) -> str | None:
     """Name of the start's tensor that a tensor of a part is."""

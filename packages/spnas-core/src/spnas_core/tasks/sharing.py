@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
+from spnas_core.relaxation import Relaxation
 from spnas_core.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -13,13 +14,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SharedTraining:
-    """Train an architecture so that its parts can be scored with its weights: one part, drawn anew, in each step.
+    """Train an architecture so that its parts can be scored with its weights.
 
     Attributes:
-        space: bounds that the drawn parts keep; see ``spnas_core.supernets.Parts``.
+        space: bounds that the parts keep.
+        relaxation: how the choice among them is trained, too: then the receipt has ``relaxation``, a mapping with what
+            ``spnas_core.relaxation.Logits.plain`` returns. None draws a part in each step, see
+            ``spnas_core.supernets.Parts``.
     """
 
     space: SearchSpace
+    relaxation: Relaxation | None = None
 
 
 def check_sharing(task: "Task", name: str, start: Architecture) -> None:

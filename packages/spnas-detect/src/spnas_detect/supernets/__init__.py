@@ -2,5 +2,6 @@
 
 from spnas_detect.supernets.paths import Paths, check_paths
 from spnas_detect.supernets.recalibration import recalibrate
+from spnas_detect.supernets.training import SharedWeights, halves_images, shared_weights
 
-__all__ = ["Paths", "check_paths", "recalibrate"]
+__all__ = ["Paths", "SharedWeights", "check_paths", "halves_images", "recalibrate", "shared_weights"]

@@ -30,11 +30,16 @@ class Paths:
     Args:
         detector: its backbone is a ``Supernet``. What trains it must have been given its parameters before.
         settings: of its neck and heads.
+
+    Attributes:
+        detector: as given.
+        whole: its own backbone.
+        chosen: all parts that have computed.
     """
 
     def __init__(self, detector: nn.Module, settings: DetectorSettings) -> None:
-        self._detector, self._settings = detector, settings
-        self._backbone, self._neck = cast("Supernet", detector.backbone), cast("nn.Module", detector.neck)
+        self.detector, self.whole, self._settings = detector, cast("Supernet", detector.backbone), settings
+        self._neck = cast("nn.Module", detector.neck)
         self._ready: dict[Architecture, tuple[nn.Module, nn.Module]] = {}
         self.chosen: set[Architecture] = set()
 
@@ -48,19 +53,23 @@ class Paths:
         if code not in self._ready:
             if len(self._ready) >= KEPT:
                 self._ready.pop(next(iter(self._ready)))
-            part = part_of(self._backbone.architecture, code)
-            backbone = self._backbone.path(part)
+            part = part_of(self.whole.architecture, code)
+            backbone = self.whole.path(part)
             self._ready[code] = backbone, path_neck(self._neck, part, backbone.feature_info, self._settings)
         self.chosen.add(code)
         self._put(*self._ready[code])
 
+    def put(self, backbone: nn.Module) -> None:
+        """Compute this backbone from now on, whose stages end with the start's channels."""
+        self._put(backbone, self._neck)
+
     def restore(self) -> None:
         """Compute the whole start, with the names of its tensors."""
-        self._put(self._backbone, self._neck)
+        self._put(self.whole, self._neck)
 
     def _put(self, backbone: nn.Module, neck: nn.Module) -> None:
-        is_training = self._detector.training
-        self._detector.backbone, self._detector.neck = backbone.train(is_training), neck.train(is_training)
+        is_training = self.detector.training
+        self.detector.backbone, self.detector.neck = backbone.train(is_training), neck.train(is_training)
 
 
 def path_neck(neck: nn.Module, part: Rewrite, info: FeatureInfo, settings: DetectorSettings) -> nn.Module:

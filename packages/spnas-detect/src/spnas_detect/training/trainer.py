@@ -89,6 +89,12 @@ class Trainer:
         """Steps of the whole training."""
         return self.epochs * self.steps_per_epoch
 
+    def rate_at(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        settings = self.settings
+        factor = learning_rate_factor(step, self.steps, settings.warmup_steps, settings.schedule, settings.drops)
+        return self.learning_rate * factor
+
     def run(
         self,
         report: StepReport,
@@ -141,10 +147,7 @@ class Trainer:
 
     def _advance(self, epoch: int, batches: Sequence[Batch], stop: Callable[[], bool] | None) -> list[StepRecord]:
         """Make one step of one or more batches."""
-        settings = self.settings
-        rate = self.learning_rate * learning_rate_factor(
-            self.step, self.steps, settings.warmup_steps, settings.schedule, settings.drops
-        )
+        rate = self.rate_at(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)

@@ -75,9 +75,9 @@ class Run:
         self.meter = latency_meter(settings.run, self.task.image_size)
         self.latency = latency_bound(settings.run, self.meter)
         parts = (PartOf(start),) if settings.run.inherit == "supernet" else ()
-        self.sharing = SharedTraining(counted) if parts else None
         self.space = replace(counted, bounds=(*parts, *(() if self.latency is None else (self.latency,))))
         self.strategy = _strategy(settings, self.space)
+        self.sharing = SharedTraining(counted, self.strategy.relaxation) if parts else None
         of_pretraining = self._check_settings()
         if warning := self._too_few():
             self.remarks.append(warning)
@@ -222,6 +222,12 @@ class Run:
         if settings.inherit == "none" and settings.init is not None:
             raise ConfigError(
                 "init names weights, and inherit = 'none' trains everything from fresh ones: leave one of them out"
+            )
+        if self.sharing is None and self.strategy.relaxation is not None:
+            raise ConfigError(
+                f"the strategy {self.strategy.name!r} reads what the start has learnt of its parts, and inherit is "
+                f"{settings.inherit!r}: set inherit = 'supernet', as presets darts, snas, proxyless-gradient and "
+                "auto-deeplab do"
             )
         if self.sharing is not None:
             check_sharing(self.task, settings.task.get("name", "detection"), Architecture.parse(settings.start))

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.errors import DataError, EvaluationError
+from spnas_core.relaxation import Decisions, Logits
 from spnas_core.tasks import Evaluation, EvaluationRequest, MetricSpec, Progress, Report
 
 Behaviour = Literal["raise", "diverge", "nan", "kill", "hang", "user-error"]
@@ -118,7 +119,10 @@ class NullTask:
         return Evaluation(
             metrics={"score": score, "loss": 1 - score},
             cost=backbone_cost(request.rewrite.child, *self.image_size).as_dict(),
-            receipt={"inherited_percent": 0.0 if request.parent_weights is None else 100.0},
+            receipt={
+                "inherited_percent": 0.0 if request.parent_weights is None else 100.0,
+                **_made_up(request),
+            },
             seconds=time.monotonic() - began,
         )
 
@@ -131,6 +135,14 @@ class NullTask:
         quality = 0.5 + self.differences * (0.8 * depth / (depth + 8) + 0.2 * chance - 0.5)
         trained = 1 - 2 ** (-age / self.half_life)
         return quality * trained + self.noise * random.Random(seed).gauss(0, 1)  # noqa: S311 - no secrets here
+
+
+def _made_up(request: EvaluationRequest) -> dict[str, object]:
+    """Decisions about parts, where they were to be trained: as likely as chance has it."""
+    if request.sharing is None or request.sharing.relaxation is None:
+        return {}
+    decisions = Decisions(request.rewrite.child, request.sharing.relaxation.mixes)
+    return {"relaxation": Logits.drawn(decisions, np.random.default_rng(request.seed), scale=1.0).plain()}
 
 
 def _misbehave(behaviour: Behaviour | None) -> None:
