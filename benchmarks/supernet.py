@@ -61,7 +61,8 @@ def shared(
         0, identity(start), None, weights, Fidelity(epochs), seed, sharing=SharedTraining(SPACE)
     )
     told = task.evaluate(training, lambda _: None)
-    print(f"seed {seed}: {told.receipt['parts_trained']} parts trained in {told.seconds:.0f} s", file=sys.stderr, flush=True)
+    parts = told.receipt["parts_trained"]
+    print(f"seed {seed}: {parts} parts trained in {told.seconds:.0f} s", file=sys.stderr, flush=True)
     found = {}
     for number, code in enumerate(codes, 1):
         part = part_of(start, Architecture.parse(code))

@@ -158,6 +158,7 @@ def test_norms_gather_the_statistics_of_the_batches_anew(task):
     for name, layer in norms.items():
         with torch.no_grad():
             layer.running_mean.fill_(7)
+            layer.num_batches_tracked.fill_(9)
         layer.register_forward_pre_hook(
             lambda _, inputs, name=name: seen.setdefault(name, []).append(inputs[0].clone())
         )

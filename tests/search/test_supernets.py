@@ -15,6 +15,7 @@ from spnas_search.archive import Archive, Proposal
 from spnas_search.driver.verdict_rounds import sampled, scratches
 from spnas_search.replay import ReplaySettings
 from spnas_search.reports.closing import sharing_sentences
+from spnas_search.run.opening import read_archive
 from spnas_search.settings import resolve
 from spnas_search.strategies import CheckedStrategy, strategy_plugin
 
@@ -157,11 +158,14 @@ def test_any_strategy_searches_the_parts_of_the_start(archive, name, values):
 
 
 def test_a_search_with_the_null_task_runs_to_its_end(tmp_path):
-    odds = ["--set", "strategy.odds={swap=1, remove=1}"]
+    odds = ["--set", "strategy.odds={swap=1, remove=1, expand=1, add-stage=1}"]
     small = [*NULL, *INLINE, "--set", "start=b@8_111-211-211-21", "--set", "inherit=supernet", *odds]
     out = done("run", "serial", *small, "--set", "strategy.epochs=0", *budget(6, 1), "--out", tmp_path / "run")
     assert "6/6 children" in out
     assert "Kendall's tau" in out
+    with read_archive(tmp_path / "run") as archive:
+        start = archive.start.architecture
+        assert [why_no_part(start, child.architecture) for child in archive.of_kind("child")] == [None] * 6
 
 
 def test_tasks_that_cannot_share_weights_are_refused(tmp_path, monkeypatch):

@@ -70,7 +70,7 @@ def _gradients(loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
     """Gradients; zero where the loss does not depend on an input."""
     if not loss.requires_grad:
         return [torch.zeros_like(one) for one in inputs]
-    found = torch.autograd.grad(loss, list(inputs), allow_unused=True)
+    found: tuple[Tensor | None, ...] = torch.autograd.grad(loss, list(inputs), allow_unused=True)
     return [torch.zeros_like(one) if got is None else got for got, one in zip(found, inputs, strict=True)]
 
 

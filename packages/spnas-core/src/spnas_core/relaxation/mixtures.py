@@ -166,7 +166,7 @@ class _BinaryGates(torch.autograd.Function):
         return torch.zeros_like(logits).scatter_(-1, drawn, 1.0)
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (chances,) = context.saved_tensors
         weighted = gradient * chances
         return weighted - chances * weighted.sum(-1, keepdim=True), None

@@ -79,8 +79,8 @@ def build_detector(
     if parent_stages is None:
         parent_stages = known_stages(settings.levels, rewrite.parent)
     names = stage_names(stages)
-    is_shared = shares and isinstance(rewrite.child, Architecture)
-    backbone = Supernet(rewrite.child, names) if is_shared else blank_network(rewrite.child, names)
+    child = rewrite.child
+    backbone = Supernet(child, names) if shares and isinstance(child, Architecture) else blank_network(child, names)
     with torch.device("meta"):
         neck = neck_factory(settings.neck)(backbone.feature_info, settings.neck_channels, settings.neck_repeats)
         module = detector_factory(settings.detector)(backbone, neck, classes, settings)
