@@ -6,7 +6,7 @@ import pytest
 
 from spnas_core.blocks import ResidualBlock, block_spec
 from spnas_core.errors import PluginError
-from spnas_core.morphisms import AddRow, AddStage, Expand, Narrow, Rewrite, Step, Swap, Widen, morphisms
+from spnas_core.morphisms import AddRow, AddStage, Expand, Narrow, Remove, Rewrite, Step, Swap, Widen, morphisms
 from spnas_core.networks import prototypes
 from spnas_core.testing import BlockContract, MorphismContract
 
@@ -25,6 +25,10 @@ class TestExpand(MorphismContract):
 
 class TestAddStage(MorphismContract):
     morphism = AddStage()
+
+
+class TestRemove(MorphismContract):
+    morphism = Remove()
 
 
 class TestWiden(MorphismContract):

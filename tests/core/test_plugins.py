@@ -268,7 +268,7 @@ def test_an_unknown_item_suggests_the_nearest():
 BUILT_INS = {
     "blocks": ("core", {"b", "r", "x32x4d", "x32x8d", "x64x4d"}),
     "stems": ("core", {"conv7", "deep"}),
-    "morphisms": ("core", {"swap", "expand", "add-stage"}),
+    "morphisms": ("core", {"swap", "expand", "add-stage", "remove"}),
     "strategies": ("search", {"serial", "random"}),
     "executors": ("search", {"inline", "processes"}),
     "datasets": ("detect", {"shapes", "voc", "coco"}),

@@ -26,7 +26,8 @@ def write(folder, text, name="mine"):
     return file
 
 
-SEARCHES = {"regularized", "large-scale", "hierarchical", "detnas"}
+SEARCHES = {"regularized", "large-scale", "hierarchical"}
+SEARCHES |= {"detnas", "darts", "snas", "proxyless-gradient", "auto-deeplab"}
 
 
 @pytest.mark.parametrize("name", sorted(registry("presets").items))

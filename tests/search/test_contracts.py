@@ -69,6 +69,15 @@ class TestQLearning(StrategyContract):
     rounds = 5
 
 
+class TestGradient(StrategyContract):
+    plugin = strategy_plugin("gradient")
+
+
+class TestGradientOfSampledParts(StrategyContract):
+    plugin = strategy_plugin("gradient")
+    settings = {"relaxation": "binary", "epochs": 1}
+
+
 class TestRandom(StrategyContract):
     plugin = strategy_plugin("random")
 

@@ -25,6 +25,7 @@ PRESETS = [
     *("paper-voc", "paper-coco", "paper-ecp"),
     *("regularized", "large-scale", "hierarchical", "detnas"),
     *("nasnet", "eas", "mnasnet", "proxyless", "metaqnn", "blockqnn"),
+    *("darts", "snas", "proxyless-gradient", "auto-deeplab"),
 ]
 
 

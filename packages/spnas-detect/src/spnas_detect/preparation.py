@@ -168,10 +168,12 @@ def train_loader(
     epochs: int,
     device: torch.device,
     processes: Processes = ALONE,
+    half: int | None = None,
 ) -> Loader:
     """Return the augmented training images in batches: of each, this process's part, as the device likes to get it.
 
     A last, smaller batch is left out where there is a whole one. ``epochs`` are those of the training.
+    Of two trainings that share the images ``half`` is which.
 
     Raises:
         ConfigError: the batch cannot be shared out evenly.
@@ -180,6 +182,7 @@ def train_loader(
     size = part_size(training, processes.count)
     split = data.split("train")
     drops_empty = training.empty == "drop"
+    images = len(with_objects(split) if drops_empty else split)
     onto_canvas = training.scale_onto == "canvas"
     rules = Rules(min_visible=MIN_VISIBLE if training.min_visible is None else training.min_visible)
     return Loader(
@@ -202,9 +205,10 @@ def train_loader(
         photometric=training.photometric,
         shuffle=True,
         seed=seed,
-        drop_last=processes.count > 1 or len(with_objects(split) if drops_empty else split) >= size,
+        drop_last=processes.count > 1 or images // (1 if half is None else 2) >= size,
         drop_empty=drops_empty,
         share=training.share,
+        half=half,
         balance=(training.balance_threshold or RARE) if training.sampling == "class-balanced" else None,
         channels_last=uses_channels_last(training),
         image_sizes=training.image_sizes,

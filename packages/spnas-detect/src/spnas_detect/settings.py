@@ -57,6 +57,8 @@ class DetectionSettings(BaseModel):
         calibrate: whether the norms of new pass-through projections are set from training images, so that they pass
             their input through in training mode too.
         metrics: names of registered metrics.
+        recalibration_batches: training batches over which the norms of a part, which inherits weights that are trained
+            for all parts of the start alike, gather their statistics anew.
         score_after: epochs of an evaluation after which it is scored in between, as it then is (averaged weights only
             count at the end); the scores stand in its receipt, and are reported.
     """
@@ -79,4 +81,5 @@ class DetectionSettings(BaseModel):
     deterministic: bool = True
     calibrate: bool = True
     metrics: tuple[str, ...] = ("coco",)
+    recalibration_batches: int = Field(50, ge=1)
     score_after: tuple[Annotated[int, Field(ge=1)], ...] = ()

@@ -1,5 +1,6 @@
 """The ``detection`` task: a candidate becomes a trained detector and its scores."""
 
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ from spnas_core.morphisms import Rewrite, identity
 from spnas_core.networks import Backbone
 from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity, MetricSpec, Pretraining, Progress, Report
 from spnas_detect.data import CachedData, CachedSplit, cache_thumbnails, find_cache, finish, open_cache
-from spnas_detect.detectors import build_detector
+from spnas_detect.detectors import Detector, build_detector
 from spnas_detect.detectors.building import BACKBONE, detector_maps
 from spnas_detect.detectors.levels import check_levels
 from spnas_detect.detectors.origin import Origin, origin_of, read_origin
@@ -36,6 +37,7 @@ from spnas_detect.preparation import (
     uses_channels_last,
 )
 from spnas_detect.settings import DetectionSettings
+from spnas_detect.supernets import SharedWeights, check_paths, halves_images, recalibrate, shared_weights
 from spnas_detect.training import (
     OutOfMemoryError,
     StepRecord,
@@ -143,6 +145,15 @@ class DetectionTask:
         origin.check(weights.tensors, self.settings.detector, "task.")
         return origin.notes()
 
+    def check_sharing(self, start: Architecture) -> None:
+        """Refuse a start whose parts cannot share weights.
+
+        Raises:
+            ConfigError: rows, levels or a neck that do not allow it.
+        """
+        check_levels(self.settings.detector, start)
+        check_paths(self.settings.detector, start)
+
     def evaluate(self, request: EvaluationRequest, report: Report) -> Evaluation:
         """Inherit, train, score, and write the weights.
 
@@ -179,7 +190,9 @@ class DetectionTask:
         device = choose_device(self.settings.device)
         make_repeatable(deterministic=self.settings.deterministic, seed=request.seed)
         data = self._data(settings)
-        loader = train_loader(settings.training, data, seed=request.seed, epochs=request.epochs, device=device)
+        seed, epochs, is_halved = request.seed, request.epochs, halves_images(request.sharing)
+        loader_of = functools.partial(train_loader, settings.training, data, seed=seed, epochs=epochs, device=device)
+        loader = loader_of(half=0 if is_halved else None)
         parent, origin = {}, Origin()
         if request.parent_weights is not None:
             parent, origin = load_weights(request.parent_weights), read_origin(request.parent_weights)
@@ -197,14 +210,26 @@ class DetectionTask:
             image_names=data.split("train").names,
         )
 
+        shared = shared_weights(trainer, settings, request.sharing, loader_of(half=1) if is_halved else None)
+
+        def recalibrated() -> None:
+            batches = self.settings.recalibration_batches
+            recalibrate(cast("Detector", detector), loader, batches, device, settings.training.precision)
+
         def scored() -> dict[str, float]:
+            if shared is not None:  # what the start itself scores
+                shared.restore()
+                recalibrated()
             return self._score(detector, data, request.split, settings, device)
 
-        partial = self._train(trainer, request.candidate, scored, report)
+        if origin.is_shared:
+            recalibrated()
+        partial = self._train(trainer, request.candidate, shared, scored, report)
         report(Progress(request.candidate, 1, 1, "scoring"))
         scores = scored()
         if request.weights is not None:
             description = describe_detector(request.rewrite.child, data, settings, device, request.parent_weights)
+            description = replace(description, is_shared=shared is not None)
             save_weights(detector, request.weights, description.metadata())
         return Evaluation(
             metrics=scores,
@@ -214,13 +239,19 @@ class DetectionTask:
                 **({"origin": list(notes)} if (notes := origin.notes(data.classes)) else {}),
                 **pretrained,
                 **_of_rows(detector),
+                **({} if shared is None else shared.receipt()),
                 **({"partial_scores": partial} if partial else {}),
             },
             seconds=time.perf_counter() - begin,
         )
 
     def _train(
-        self, trainer: Trainer, candidate: int, scored: Callable[[], dict[str, float]], report: Report
+        self,
+        trainer: Trainer,
+        candidate: int,
+        shared: SharedWeights | None,
+        scored: Callable[[], dict[str, float]],
+        report: Report,
     ) -> dict[str, dict[str, float]]:
         """Train to the end; return scores of the middle, by epoch, where the settings ask for them."""
         partial: dict[str, dict[str, float]] = {}
@@ -229,6 +260,8 @@ class DetectionTask:
             report(Progress(candidate, record.step, record.steps, f"loss {record.loss:.3f}"))
 
         def between() -> None:
+            if shared is not None:
+                shared.after_step()
             epoch, more = divmod(trainer.step, trainer.steps_per_epoch)
             if more or epoch not in self.settings.score_after or trainer.step == trainer.steps:
                 return
@@ -236,7 +269,7 @@ class DetectionTask:
             trainer.detector.train()
             report(Progress(candidate, trainer.step, trainer.steps, "scored in between", partial[str(epoch)]))
 
-        trainer.run(tell, after_step=between)
+        trainer.run(tell, before_step=None if shared is None else shared.before_step, after_step=between)
         if trainer.average is not None:
             trainer.average.apply()
         return partial
@@ -271,6 +304,7 @@ class DetectionTask:
             seed=request.seed,
             parent_stages=origin.stages,
             class_map=origin.class_map(data.classes),
+            shares=request.sharing is not None,
         )
         norm = self.settings.training.norm
         freeze_inherited(detector, plan, norm, self.settings.training.freeze_at)
@@ -278,7 +312,7 @@ class DetectionTask:
         channels_last = uses_channels_last(self.settings.training)
         if channels_last:
             detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if parent and request.rewrite.steps:
+        if parent and request.rewrite.steps and not origin.is_shared:
             backbone = cast("nn.Module", detector.backbone)
             train = data.split("train")
             norms = [name.removeprefix(BACKBONE) for name in plan.pass_through_norms]

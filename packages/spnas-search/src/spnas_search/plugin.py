@@ -18,6 +18,8 @@ def spnas_register_strategies(register: Register) -> None:
         FullSettings,
         Generations,
         GenerationsSettings,
+        Gradient,
+        GradientSettings,
         HillClimb,
         HillClimbSettings,
         Parallel,
@@ -54,6 +56,8 @@ def spnas_register_strategies(register: Register) -> None:
     register("policy", StrategyPlugin(rewarded, PolicySettings, Policy))
     valued = "write codes by a table of what each next token is worth, with ever less chance"
     register("q-learning", StrategyPlugin(valued, QLearningSettings, QLearning))
+    learnt = "the parts of the start that it has learnt to prefer, as its weights were trained"
+    register("gradient", StrategyPlugin(learnt, GradientSettings, Gradient))
     register("full", StrategyPlugin("serial with reignition, then parallel: the whole of SP-NAS", FullSettings, full))
     register("phases", StrategyPlugin("any strategies, one after the other", PhasesSettings, any_phases))
     register("hill-climb", StrategyPlugin("mutate one network until a child is better", HillClimbSettings, HillClimb))

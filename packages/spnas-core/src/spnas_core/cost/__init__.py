@@ -1,6 +1,6 @@
 """What an architecture costs, counted exactly and without building it."""
 
-from spnas_core.cost.analytic import Cost, StageCost, backbone_cost, row_costs
+from spnas_core.cost.analytic import Cost, StageCost, backbone_cost, chain_multiply_adds, row_costs
 from spnas_core.cost.latency import Latency, measure_latency
 
-__all__ = ["Cost", "Latency", "StageCost", "backbone_cost", "measure_latency", "row_costs"]
+__all__ = ["Cost", "Latency", "StageCost", "backbone_cost", "chain_multiply_adds", "measure_latency", "row_costs"]

@@ -124,6 +124,22 @@ class _Counter:
         return closed
 
 
+def chain_multiply_adds(layers: Iterable[ConvLayer], width: int, height: int) -> tuple[int, tuple[int, int]]:
+    """Count a chain of layers, such as a block's, for one image.
+
+    Args:
+        layers: in order, the projection last.
+        width: of what enters, in pixels.
+        height: likewise.
+
+    Returns:
+        Multiply-adds, and (width, height) of what leaves.
+    """
+    counter = _Counter(width, height)
+    counter.add(layers)
+    return counter.multiply_adds, (counter.width, counter.height)
+
+
 @lru_cache(maxsize=4096)
 def backbone_cost(architecture: "AnyNetwork", width: int, height: int) -> Cost:
     """Count an architecture, rows included, for one image of ``width`` × ``height`` pixels.

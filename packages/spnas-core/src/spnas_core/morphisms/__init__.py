@@ -8,6 +8,7 @@ from spnas_core.morphisms.chain import chain
 from spnas_core.morphisms.expand import Expand
 from spnas_core.morphisms.origins import Origin
 from spnas_core.morphisms.registry import morphism, morphisms
+from spnas_core.morphisms.remove import Remove
 from spnas_core.morphisms.swap import Swap
 from spnas_core.morphisms.widen import Narrow, Widen
 
@@ -19,6 +20,7 @@ __all__ = [
     "Morphism",
     "Narrow",
     "Origin",
+    "Remove",
     "Rewrite",
     "Step",
     "Swap",

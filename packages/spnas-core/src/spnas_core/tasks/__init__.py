@@ -20,6 +20,7 @@ from spnas_core.tasks.protocols import (
     pretrains,
     test_images,
 )
+from spnas_core.tasks.sharing import SharedTraining, check_sharing
 
 __all__ = [
     "Evaluation",
@@ -30,11 +31,13 @@ __all__ = [
     "Progress",
     "Report",
     "ResolvedCandidate",
+    "SharedTraining",
     "Suit",
     "Suited",
     "Task",
     "TaskPlugin",
     "check_pretraining",
+    "check_sharing",
     "check_start",
     "data_fingerprint",
     "is_prepared_here",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite
+from spnas_core.tasks.sharing import SharedTraining
 
 if TYPE_CHECKING:
     from spnas_core.interchange.initial_weights import InitialWeights
@@ -85,6 +86,8 @@ class EvaluationRequest:
         split: images to score on.
         pretraining: what the backbone is trained on before; None for nothing. Only tasks that say ``pretrains`` are
             asked for it.
+        sharing: how the weights are trained that parts of the architecture are to share; None trains it alone. Only
+            tasks with a ``check_sharing`` are asked for it.
     """
 
     candidate: int
@@ -96,6 +99,7 @@ class EvaluationRequest:
     threads: int = 1
     split: Split = "validation"
     pretraining: Pretraining | None = None
+    sharing: SharedTraining | None = None
 
     @property
     def epochs(self) -> int:

@@ -66,7 +66,7 @@ _Key = tuple[int, ...]
 _Made = tuple[Tensor, list[dict[str, Tensor]], list[_Size]]
 """Images, boxes and labels of each, and (height, width) of each."""
 
-_SHARE, _ORDER, _AUGMENT, _SIZE, _COLOURS, _SCENE = range(6)  # separate streams of one seed
+_SHARE, _ORDER, _AUGMENT, _SIZE, _COLOURS, _SCENE, _, _HALF = range(8)  # separate streams of one seed
 MOSAIC_IMAGES = 4
 
 
@@ -95,6 +95,7 @@ class Loader:
         drop_last: bool = False,
         drop_empty: bool = False,
         share: float = 1.0,
+        half: int | None = None,
         balance: float | None = None,
         channels_last: bool = False,
         image_sizes: Sequence[tuple[int, int]] | None = None,
@@ -117,6 +118,7 @@ class Loader:
             drop_empty: whether images without a box that counts are left out, see ``with_objects``.
             share: of these images that are used in every epoch, above 0 and up to 1; drawn once by the seed, at least
                 one image.
+            half: 0 or 1 takes one half of these images, drawn by the seed: no image is in both. None takes all.
             balance: share of the images below which a class is rare, so that images with it come more often, and
                 others less, see ``balanced_draw``; None shows each once per epoch. Needs ``shuffle``.
             channels_last: whether batches have the channels-last memory format.
@@ -163,6 +165,9 @@ class Loader:
         if share < 1 and len(self._indices):
             count = max(1, round(share * len(self._indices)))
             drawn = np.random.default_rng([seed, _SHARE]).permutation(self._indices)[:count]
+            self._indices = np.sort(drawn)
+        if half is not None:
+            drawn = np.random.default_rng([seed, _HALF]).permutation(self._indices)[half::2]
             self._indices = np.sort(drawn)
         if len(self) == 0:
             raise DataError(f"{len(self._indices)} images make no batch of {batch_size}: lower batch_size")

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from spnas_core.backbones import Unchanged, blank_network
 from spnas_core.backbones.building import fresh_values
+from spnas_core.encoding import Architecture
 from spnas_core.inheritance import (
     ChannelMap,
     ChannelMaps,
@@ -24,6 +25,7 @@ from spnas_core.inheritance import (
 )
 from spnas_core.inheritance.plan import Shapes, tensor_shapes
 from spnas_core.morphisms import Rewrite
+from spnas_core.supernets import Supernet
 from spnas_detect.detectors._base import Detector, detector_factory
 from spnas_detect.detectors.classes import ClassMap
 from spnas_detect.detectors.levels import known_stages, read_stages, stage_names
@@ -46,6 +48,7 @@ def build_detector(
     device: torch.device | str = "cpu",
     parent_stages: Sequence[int] | None = None,
     class_map: ClassMap | None = None,
+    shares: bool = False,
 ) -> tuple[nn.Module, InheritancePlan, Receipt]:
     """Build the detector of a child architecture.
 
@@ -64,6 +67,7 @@ def build_detector(
         device: where the weights shall live.
         parent_stages: stages, from 0, that the parent's neck reads; None for those that the settings name.
         class_map: which of the parent's classes the child's are; None for the first ones, in order.
+        shares: whether the backbone is to be one whose parts share its weights; see ``Supernet``.
 
     Returns:
         The detector (it fulfils ``Detector``), the plan that was executed, and the receipt.
@@ -74,7 +78,9 @@ def build_detector(
     stages = read_stages(settings.levels, rewrite.child)
     if parent_stages is None:
         parent_stages = known_stages(settings.levels, rewrite.parent)
-    backbone = blank_network(rewrite.child, stage_names(stages))
+    names = stage_names(stages)
+    child = rewrite.child
+    backbone = Supernet(child, names) if shares and isinstance(child, Architecture) else blank_network(child, names)
     with torch.device("meta"):
         neck = neck_factory(settings.neck)(backbone.feature_info, settings.neck_channels, settings.neck_repeats)
         module = detector_factory(settings.detector)(backbone, neck, classes, settings)

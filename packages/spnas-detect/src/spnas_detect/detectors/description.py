@@ -18,6 +18,7 @@ from spnas_detect.detectors.training_data import KEY, TrainedOn
 METADATA_KEY = "spnas"
 """Entry of a safetensors file's metadata that holds the description, as JSON."""
 
+SHARED_KEY = "is_shared"
 _REQUIRED = ("architecture", "classes", "detector", "image_size")
 
 
@@ -34,6 +35,7 @@ class DetectorDescription:
         orientation: whether images of the other orientation had the transposed canvas: ``fixed`` or ``either``.
         reduced_decoding: whether JPEGs were decoded at a part of their size, where that was enough.
         trained_on: the training that made the weights; None for files from before they remembered it.
+        is_shared: whether parts of the architecture share the weights: then there are tensors, too, that it lacks.
     """
 
     architecture: str
@@ -44,6 +46,7 @@ class DetectorDescription:
     orientation: Orientation = "fixed"
     reduced_decoding: bool = False
     trained_on: TrainedOn | None = None
+    is_shared: bool = False
 
     def metadata(self) -> dict[str, object]:
         """Return the description as plain values; ``from_metadata`` is the inverse."""
@@ -56,6 +59,7 @@ class DetectorDescription:
             "orientation": self.orientation,
             "reduced_decoding": self.reduced_decoding,
             **({} if self.trained_on is None else {KEY: self.trained_on.metadata()}),
+            **({SHARED_KEY: True} if self.is_shared else {}),
         }
 
     @classmethod
@@ -101,8 +105,17 @@ class DetectorDescription:
             raise WeightsError(f"{source} says that its orientation is {orientation!r}: it must be 'fixed' or 'either'")
         reduced = bool(metadata.get("reduced_decoding", False))
         trained_on = TrainedOn.from_metadata(metadata[KEY], source) if KEY in metadata else None
-        canvas = size[0], size[1]
-        return cls(str(architecture), tuple(classes), detector, canvas, norm, orientation, reduced, trained_on)
+        return cls(
+            str(architecture),
+            tuple(classes),
+            detector,
+            (size[0], size[1]),
+            norm,
+            orientation,
+            reduced,
+            trained_on,
+            bool(metadata.get(SHARED_KEY, False)),
+        )
 
 
 def read_description(path: Path) -> DetectorDescription:

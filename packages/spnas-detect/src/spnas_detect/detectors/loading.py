@@ -51,6 +51,8 @@ def load_detector(path: Path | str, device: torch.device | str = "auto") -> tupl
             f"{suggestion(description.norm, get_args(NormKind))}"
         )
     convert_norms(module, cast("NormKind", description.norm))
+    if description.is_shared:  # what other parts need
+        tensors = {name: tensor for name, tensor in tensors.items() if name in module.state_dict()}
     differing = differing_tensors(module.state_dict(), tensors, "detector")
     if differing:
         raise WeightsError(

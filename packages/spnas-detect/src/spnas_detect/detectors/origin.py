@@ -13,7 +13,7 @@ from torch import Tensor
 from spnas_core.backbones import AnyNetwork, read_network
 from spnas_core.errors import WeightsError
 from spnas_detect.detectors.classes import ClassMap, match_classes
-from spnas_detect.detectors.description import METADATA_KEY
+from spnas_detect.detectors.description import METADATA_KEY, SHARED_KEY
 from spnas_detect.detectors.levels import known_stages
 from spnas_detect.detectors.settings import DetectorSettings
 
@@ -29,12 +29,14 @@ class Origin:
         stages: stages, from 0, that its neck reads; None for those that the child's settings name.
         source: file of another library that it comes from, as the user named it; empty for our own.
         left_out: parts of that file that have no counterpart here.
+        is_shared: whether parts of its architecture share its weights, so that norms have the statistics of none.
     """
 
     classes: tuple[str, ...] | None = None
     stages: tuple[int, ...] | None = None
     source: str = ""
     left_out: tuple[str, ...] = ()
+    is_shared: bool = False
 
     def class_map(self, classes: Sequence[str]) -> ClassMap | None:
         """Which of its classes a child's are; None where they are the same, and where nothing says."""
@@ -99,6 +101,7 @@ def origin_of(said: Mapping[str, Any], architecture: AnyNetwork) -> Origin:
         tuple(stages) if _is_list_of(stages, int) else None,
         str(said.get("source", "")),
         tuple(left_out) if _is_list_of(left_out, str) else (),
+        bool(said.get(SHARED_KEY, False)),
     )
 
 

@@ -9,6 +9,7 @@ from spnas_core.backbones import AnyBackbone, AnyNetwork
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.inheritance import InheritancePlan
+from spnas_core.supernets import Supernet
 from spnas_detect.training.norms import FrozenNorm, NormKind, convert_norms
 
 STATISTICS = ("running_mean", "running_var")
@@ -45,7 +46,7 @@ def freeze_inherited(detector: nn.Module, plan: InheritancePlan, norm: NormKind,
 
     What starts anew is trained wherever it stands: a new block in a frozen stage, the norms of a neck that the parent
     did not have. Statistics of its own would never become those of its input. Stages behind the last one that the neck
-    reads are not computed, so they are not trained either.
+    reads are not computed, so they are not trained either; of a supernet they are, on parts whose stages end elsewhere.
 
     Args:
         detector: as ``build_detector`` has made it; changed in place.
@@ -63,7 +64,7 @@ def freeze_inherited(detector: nn.Module, plan: InheritancePlan, norm: NormKind,
     layers = {name for name, layer in detector.named_modules() if isinstance(layer, nn.BatchNorm2d)}
     known = {name for name in layers if all(f"{name}.{leaf}" in inherited for leaf in STATISTICS)}
     norms = known if norm == "frozen" else {name for name in known if f"{name}.".startswith(first)}
-    unused = _unused_parts(backbone)
+    unused = () if isinstance(backbone, Supernet) else _unused_parts(backbone)
     parameters = [
         name
         for name, _ in detector.named_parameters()

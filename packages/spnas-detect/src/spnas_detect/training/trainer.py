@@ -89,10 +89,17 @@ class Trainer:
         """Steps of the whole training."""
         return self.epochs * self.steps_per_epoch
 
+    def rate_at(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        settings = self.settings
+        factor = learning_rate_factor(step, self.steps, settings.warmup_steps, settings.schedule, settings.drops)
+        return self.learning_rate * factor
+
     def run(
         self,
         report: StepReport,
         *,
+        before_step: Callable[[int], None] | None = None,
         after_step: Callable[[], bool | None] | None = None,
         stop: Callable[[], bool] | None = None,
     ) -> None:
@@ -100,6 +107,7 @@ class Trainer:
 
         Args:
             report: told of each finished step; on a GPU one step late.
+            before_step: called before each step with its number, from 0, the same in all processes.
             after_step: called after each step, with the trainer as it stands; where it says yes, which it must in all
                 processes, the training is over.
             stop: asked in each step; where it says yes in any process, all stop after the same step.
@@ -115,6 +123,8 @@ class Trainer:
             parts = self.settings.accumulate
             batches = self.loader.epoch(epoch, done * parts)
             for _ in range(done, self.steps_per_epoch):
+                if before_step is not None:
+                    before_step(self.step)
                 for record in self._advance(epoch, list(islice(batches, parts)), stop):
                     report(record)
                 if after_step is not None and after_step():
@@ -137,10 +147,7 @@ class Trainer:
 
     def _advance(self, epoch: int, batches: Sequence[Batch], stop: Callable[[], bool] | None) -> list[StepRecord]:
         """Make one step of one or more batches."""
-        settings = self.settings
-        rate = self.learning_rate * learning_rate_factor(
-            self.step, self.steps, settings.warmup_steps, settings.schedule, settings.drops
-        )
+        rate = self.rate_at(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)

@@ -101,9 +101,15 @@ class Admission:
             return proposal.parent
         if self.inherit == "none":
             return None
+        if self.inherit == "supernet":
+            return _start(known)
         if self.inherit == "parent" or proposal.kind == "reignition":
             return self.newest.get(parent.id, parent.id)
         return _warm_start(known, parent)
+
+
+def _start(known: Sequence[Candidate]) -> int:
+    return next(one.id for one in known if one.kind == "start")
 
 
 def _warm_start(known: Sequence[Candidate], parent: Candidate) -> int:

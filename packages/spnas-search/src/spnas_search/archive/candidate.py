@@ -16,9 +16,9 @@ NODES: frozenset[Kind] = frozenset({"start", "child", "reignition"})
 OFFSPRING: frozenset[Kind] = frozenset({"child", "reignition"})
 """Kinds that a strategy proposes."""
 Status = Literal["proposed", "done", "failed"]
-Inherit = Literal["parent", "warm-start", "none"]
+Inherit = Literal["parent", "warm-start", "none", "supernet"]
 """What a child's training begins with: its parent's weights; those of the start after its warm start, through the
-composed rewrite; or fresh ones."""
+composed rewrite; fresh ones; or those of the start, which its parts were trained to share: each child is one."""
 
 
 @dataclass(frozen=True)

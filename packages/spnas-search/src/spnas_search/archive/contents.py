@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ArchiveError, ConfigError, suggestion
-from spnas_core.morphisms import Rewrite, identity
+from spnas_core.morphisms import Rewrite, align, identity
 from spnas_core.tasks import Fidelity, MetricSpec
 from spnas_search.archive.candidate import OFFSPRING, Candidate, Inherit, Kind, Phase, Proposal
 from spnas_search.archive.pareto import Point, front, fronts
@@ -169,7 +169,7 @@ class Contents:
         """The rewrite between the architecture whose weights a candidate inherits, and its own.
 
         Where it inherits nothing, the identity; where it inherits from an ancestor, the composition of all rewrites
-        between the two.
+        between the two; where all are parts of the start, which of its blocks it consists of.
         """
         if candidate.source is None:
             return identity(candidate.architecture)
@@ -177,6 +177,8 @@ class Contents:
         at, source = candidate.parent, self._candidates[candidate.source]
         # A rung's weights are those of the child that it has trained on.
         ends = {source.id, source.subject} if source.kind == "rung" else {source.id}
+        if self.inherit == "supernet" and source.kind == "start":
+            return align(source.architecture, candidate.architecture)
         while at is not None and at not in ends:
             composed = self._candidates[at].rewrite.then(composed)
             at = self._candidates[at].parent

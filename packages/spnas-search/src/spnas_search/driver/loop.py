@@ -171,6 +171,7 @@ def _request(run: Run, candidate: Candidate) -> EvaluationRequest:
         candidate.threads,
         candidate.split,
         candidate.pretraining,
+        run.sharing if candidate.kind == "start" else None,
     )
 
 

@@ -12,6 +12,7 @@ from spnas_search.driver.verdict_rounds import (
     scratch_epochs,
     scratches,
     searched,
+    trains_alone,
 )
 from spnas_search.settings import RunSettings
 from spnas_search.statistics import Interval, difference_interval, mean_interval
@@ -134,7 +135,7 @@ def outcome(archive: Archive, settings: RunSettings) -> Verdict | NoVerdict:
 
 def _columns(archive: Archive, settings: RunSettings, winner: Candidate) -> list[Column]:
     higher_is_better, sides, columns = archive.objective.higher_is_better, milestones(archive, winner), []
-    if archive.inherit != "none":
+    if not trains_alone(archive):
         rows = []
         for warm in archive.of_kind("warm"):
             found = [_finite(archive, branches(archive, warm, side)) for side in sides]
@@ -143,7 +144,7 @@ def _columns(archive: Archive, settings: RunSettings, winner: Candidate) -> list
         scores = [tuple(row[place] for row in rows) for place in range(len(sides))]
         epochs = branch_epochs(archive, settings, winner)
         columns.append(_column("fresh warm starts", epochs, sides, scores, True, higher_is_better))
-    if archive.inherit == "none" or settings.final.from_scratch:
+    if trains_alone(archive) or settings.final.from_scratch:
         scores = [_scores(archive, _finite(archive, scratches(archive, side))) for side in sides]
         epochs = scratch_epochs(archive, settings, winner)
         columns.append(_column("from scratch", epochs, sides, scores, False, higher_is_better))
@@ -166,14 +167,14 @@ def missing_parts(archive: Archive, settings: RunSettings, winner: Candidate) ->
     """Say what the comparison of winner and start lacks, and why; nothing where it is complete."""
     wanted, parts = settings.final.seeds, []
     warms = archive.of_kind("warm")
-    if archive.inherit != "none" and sum(warm.status == "done" for warm in warms) < wanted:
+    if not trains_alone(archive) and sum(warm.status == "done" for warm in warms) < wanted:
         parts.append(f"{_of(warms, wanted)} fresh warm starts ended ({_why(archive, warms)})")
     start, *between, _ = milestones(archive, winner)
     for name, side in (("start", start), *((f"{one.kind} {one.id}", one) for one in between), ("winner", winner)):
         groups = []
-        if archive.inherit != "none":
+        if not trains_alone(archive):
             groups.append([one for warm in warms for one in branches(archive, warm, side)])
-        if archive.inherit == "none" or settings.final.from_scratch:
+        if trains_alone(archive) or settings.final.from_scratch:
             groups.append(list(scratches(archive, side)))
         for group in groups:
             scored = len(_finite(archive, group))

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.tasks import Fidelity, Pretraining
 from spnas_search.archive import Archive, Candidate, Proposal
@@ -42,13 +44,16 @@ def verdict_proposals(archive: Archive, settings: RunSettings) -> tuple[Proposal
 
     The winner's kept weights are scored as they are, beside the start's at the greatest age that it was brought to.
     Then, for each seed: a fresh warm start, and all ``milestones`` trained on from it; all from fresh weights, where
-    that is asked for, and where children inherit nothing.
+    that is asked for, and where children inherit nothing. Where weights are shared nothing has a warm start, and some
+    children are trained from fresh weights, too.
     """
     winner, final = archive.winner, settings.final
-    if winner is None or winner.kind == "start" or not final.seeds:
+    if winner is None or not final.seeds:
         return ()
-    if archive.inherit == "none":
-        return _from_scratch(archive, settings, winner)
+    if winner.kind == "start":
+        return _alone(archive, settings, winner)
+    if trains_alone(archive):
+        return (*_from_scratch(archive, settings, winner), *_alone(archive, settings, winner))
     fresh = [one for one in archive.of_kind("warm") if one.status == "done"]
     if len(fresh) >= final.seeds:
         others = _from_scratch(archive, settings, winner) if final.from_scratch else ()
@@ -56,6 +61,24 @@ def verdict_proposals(archive: Archive, settings: RunSettings) -> tuple[Proposal
     start = archive.start
     warm = Proposal("warm", None, identity(start.architecture), Fidelity(settings.warm_start_epochs), subject=start.id)
     return (warm,) * (final.seeds - len(fresh)) + _as_they_are(archive, winner)
+
+
+def trains_alone(archive: Archive) -> bool:
+    """Whether the verdict trains everything from fresh weights: weights that parts share say little of one alone."""
+    return archive.inherit in {"none", "supernet"}
+
+
+def sampled(archive: Archive, count: int) -> tuple[Candidate, ...]:
+    """Children that are trained alone so that one can see how well shared weights rank: evenly over all their scores.
+
+    Args:
+        archive: of a search with shared weights; children without a score are left out.
+        count: of the children; all where there are fewer.
+    """
+    scored = [one for one in archive.of_kind("child") if math.isfinite(archive.score(one))]
+    ranked = sorted(scored, key=lambda one: (-archive.score(one), one.id))
+    places = np.unique(np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int))
+    return tuple(ranked[place] for place in places.tolist())
 
 
 def milestones(archive: Archive, winner: Candidate) -> tuple[Candidate, ...]:
@@ -165,6 +188,18 @@ def _from_scratch(archive: Archive, settings: RunSettings, winner: Candidate) ->
         for seed in range(settings.final.seeds)
         for side in milestones(archive, winner)
         if seed >= _ended(scratches(archive, side))
+    )
+
+
+def _alone(archive: Archive, settings: RunSettings, winner: Candidate) -> tuple[Proposal, ...]:
+    """Train children of all ranks, where weights are shared."""
+    if archive.inherit != "supernet":
+        return ()
+    epochs = scratch_epochs(archive, settings, winner)
+    return tuple(
+        _test(None, identity(child.architecture), epochs, child.id)
+        for child in sampled(archive, settings.final.alone)
+        if not _ended(scratches(archive, child)) and child.id not in {one.id for one in milestones(archive, winner)}
     )
 
 

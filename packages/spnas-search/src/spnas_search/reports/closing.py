@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from spnas_search.archive import Archive, Candidate
 from spnas_search.driver.rounds import why_ended
 from spnas_search.driver.verdict import Column, NoVerdict, Verdict, outcome
+from spnas_search.driver.verdict_rounds import scratches
 from spnas_search.monitors.wording import duration, number
 from spnas_search.reports.tables import pareto_table
 from spnas_search.reports.verdicts import verdict_tables
@@ -38,6 +39,7 @@ def summary(run: Run) -> Iterator[RenderableType]:
     if without := unranked(archive):
         yield without
     yield from screen_sentences(archive)
+    yield from sharing_sentences(archive)
     yield from finalist_sentences(archive)
     found = outcome(archive, settings)
     if isinstance(found, Verdict):
@@ -112,6 +114,35 @@ def screen_sentences(archive: Archive) -> Iterator[str]:
     yield (
         f"The screen's preferences and the scores of the {len(chosen)} children that it chose have a rank correlation "
         f"of {number(float(found.statistic), signed=True)} (p {float(found.pvalue):.2g} for none)."
+    )
+
+
+def sharing_sentences(archive: Archive) -> Iterator[str]:
+    """Say how well weights that all parts share rank them, by the trainings of single ones from fresh weights."""
+    if archive.inherit != "supernet":
+        return
+    pairs = []
+    for one in (archive.start, *archive.of_kind("child")):
+        alone = [score for score in map(archive.score, scratches(archive, one)) if math.isfinite(score)]
+        if alone and math.isfinite(archive.score(one)):
+            pairs.append((archive.score(one), fmean(alone)))
+    shared, single = ([pair[side] for pair in pairs] for side in (0, 1))
+    if len(pairs) < _FEWEST:
+        yield (
+            f"How well the shared weights rank cannot be told from {len(pairs)} codes that were trained alone, too: "
+            "final.alone asks for more."
+        )
+        return
+    from spnas_search.statistics import rank_correlation  # scipy takes as long to import as torch
+
+    found = rank_correlation([(shared, single)], "kendall")
+    if not math.isfinite(found.value):
+        yield f"How well the shared weights rank cannot be told: in one way all {len(pairs)} codes score alike."
+        return
+    yield (
+        f"Scores with shared weights and those of {len(pairs)} codes that were trained alone, on "
+        f"{archive.test_images}, have a Kendall's tau of {number(found.value, signed=True)} (95 % interval "
+        f"{number(found.low, signed=True)} … {number(found.high, signed=True)})."
     )
 
 

@@ -12,7 +12,18 @@ from spnas_core.interchange.initial_weights import read_initial_weights
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.plugins import registry
 from spnas_core.space import SearchSpace
-from spnas_core.tasks import MetricSpec, Report, Task, check_pretraining, check_start, data_fingerprint, pretrains
+from spnas_core.supernets import PartOf
+from spnas_core.tasks import (
+    MetricSpec,
+    Report,
+    SharedTraining,
+    Task,
+    check_pretraining,
+    check_sharing,
+    check_start,
+    data_fingerprint,
+    pretrains,
+)
 from spnas_core.tasks import test_images as images_of_tests
 from spnas_search.archive import TEST_IMAGES, Archive, RunLock, Tradeoff, WeightStore
 from spnas_search.executors import Executor, executor_plugin
@@ -44,6 +55,7 @@ class Run:
         space: bounds of the search.
         meter: measures latency; None where it is neither bounded nor weighed.
         latency: the bound on measured latency; None where there is none.
+        sharing: how the start's weights are trained that its parts share; None where they are its own.
         notes: what the data set had to say.
         remarks: what else a user should know of how the run was opened.
     """
@@ -62,8 +74,10 @@ class Run:
         counted.check(start)
         self.meter = latency_meter(settings.run, self.task.image_size)
         self.latency = latency_bound(settings.run, self.meter)
-        self.space = counted if self.latency is None else replace(counted, bounds=(self.latency,))
+        parts = (PartOf(start),) if settings.run.inherit == "supernet" else ()
+        self.space = replace(counted, bounds=(*parts, *(() if self.latency is None else (self.latency,))))
         self.strategy = _strategy(settings, self.space)
+        self.sharing = SharedTraining(counted, self.strategy.relaxation) if parts else None
         of_pretraining = self._check_settings()
         if warning := self._too_few():
             self.remarks.append(warning)
@@ -209,6 +223,14 @@ class Run:
             raise ConfigError(
                 "init names weights, and inherit = 'none' trains everything from fresh ones: leave one of them out"
             )
+        if self.sharing is None and self.strategy.relaxation is not None:
+            raise ConfigError(
+                f"the strategy {self.strategy.name!r} reads what the start has learnt of its parts, and inherit is "
+                f"{settings.inherit!r}: set inherit = 'supernet', as presets darts, snas, proxyless-gradient and "
+                "auto-deeplab do"
+            )
+        if self.sharing is not None:
+            check_sharing(self.task, settings.task.get("name", "detection"), Architecture.parse(settings.start))
         if settings.final.train_fresh and not settings.training_epochs(wanted=self.strategy.trains_winner):
             raise ConfigError(
                 "final.train_fresh (--fresh) trains the winner from fresh weights, and this search does not train it: "
@@ -245,9 +267,9 @@ class Run:
 
     def _check_reignition(self) -> tuple[str, ...]:
         """Refuse reignitions that cannot happen."""
-        if self.settings.run.inherit == "none":
+        if self.settings.run.inherit in {"none", "supernet"}:
             raise ConfigError(
-                "inherit = 'none' trains everything from fresh weights, so nobody would inherit from a reignition: "
+                f"inherit = {self.settings.run.inherit!r} lets no child begin with the weights of a reignition: "
                 "choose another way to inherit, or set strategy.reignition.most (strategy.serial.reignition.most) to 0"
             )
         if not pretrains(self.task):

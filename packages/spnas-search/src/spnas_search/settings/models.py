@@ -67,6 +67,8 @@ class FinalSettings(_Table):
         epochs: that both are trained after a fresh warm start; None for as many as the winner was in the search.
         from_scratch: whether both are also trained from fresh weights, as often.
         scratch_epochs: of these trainings; None for the winner's age.
+        alone: children, of all ranks, that the verdict trains from fresh weights too where ``inherit`` is ``supernet``:
+            they show how well the shared weights rank.
         train_epochs: that the winner is trained for use when all else is done; None for as many as the warm start where
             the strategy is the whole search (``full``), and none elsewhere.
         train_fresh: whether that training begins with fresh weights, and not with those that the search has left.
@@ -78,6 +80,7 @@ class FinalSettings(_Table):
     epochs: int | None = Field(None, ge=0)
     from_scratch: bool = False
     scratch_epochs: int | None = Field(None, ge=0)
+    alone: int = Field(8, ge=0)
     train_epochs: int | None = Field(None, ge=0)
     train_fresh: bool = False
 
@@ -153,7 +156,8 @@ class RunSettings(_Table):
             ones.
         warm_start_epochs: that the start is trained before anything is compared.
         inherit: what children begin with: ``parent``, their parent's weights; ``warm-start``, those of the start after
-            its warm start, through the composed rewrite; ``none``, fresh ones.
+            its warm start, through the composed rewrite; ``none``, fresh ones; ``supernet``, those of the start,
+            whose parts are trained to share them: then children are its parts, and each inherits from it at once.
         ranking: rule that says from all scores which candidate is better; see ``spnas_search.ranking``.
         noise_seeds: trainings of the start, alike but for their seed, that measure the noise of a score; two may be off
             by a factor of ten, four by two.

@@ -4,6 +4,7 @@ from spnas_search.strategies._base import Strategy, StrategyPlugin, strategy_plu
 from spnas_search.strategies.checked import CheckedStrategy
 from spnas_search.strategies.evolution import Evolution, EvolutionSettings
 from spnas_search.strategies.generations import Generations, GenerationsSettings
+from spnas_search.strategies.gradient import Gradient, GradientSettings
 from spnas_search.strategies.hill_climb import HillClimb, HillClimbSettings
 from spnas_search.strategies.parallel import Parallel, ParallelSettings, row_odds
 from spnas_search.strategies.phases import FullSettings, Phases, PhasesSettings, any_phases, full, phase_names
@@ -23,6 +24,8 @@ __all__ = [
     "FullSettings",
     "Generations",
     "GenerationsSettings",
+    "Gradient",
+    "GradientSettings",
     "HillClimb",
     "HillClimbSettings",
     "Parallel",

@@ -38,7 +38,9 @@ class Strategy(Protocol):
             strategy that proposes such says so by a true attribute ``reignites``. A true attribute ``trains_winner``
             has the search end with the training of its winner, unless the settings say. A true attribute
             ``by_rounds`` says that it compares whole rounds, so that it cannot propose one child after the other, and a
-            number ``meaningful_from`` from how many children on it is more than a random search; fewer are warned of.
+            number ``meaningful_from`` from how many children on it is more than a random search; fewer are warned of. A
+            ``Relaxation`` as attribute ``relaxation`` has the start train the choice among its parts, too: its receipt
+            says what came of it (``spnas_core.tasks.SharedTraining``).
         """
 
     def stuck(self, archive: Archive) -> str | None:

@@ -10,6 +10,7 @@ import numpy as np
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ArchiveError, PluginError, SpnasError
 from spnas_core.plugins import plugin_origins, registry
+from spnas_core.relaxation import Relaxation
 from spnas_core.space import SearchSpace
 from spnas_search.archive import OFFSPRING, Archive, Proposal
 from spnas_search.archive.intake import plain_proposal, plain_reason, whole
@@ -92,6 +93,18 @@ class CheckedStrategy:
             return whole(value, "meaningful_from")
         except ArchiveError as error:
             raise PluginError(f"{self._who} has meaningful_from = {value!r}: it must be a whole number") from error
+
+    @property
+    def relaxation(self) -> Relaxation | None:
+        """How the start is to train the choice among its parts, as an attribute of this name says; None for not at all.
+
+        Raises:
+            PluginError: it is something else.
+        """
+        found = getattr(self.wrapped, "relaxation", None)
+        if found is not None and not isinstance(found, Relaxation):
+            raise PluginError(f"{self._who} has relaxation = {found!r}: it must be a Relaxation, or None")
+        return found
 
     @property
     def by_rounds(self) -> bool:

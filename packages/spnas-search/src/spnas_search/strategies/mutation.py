@@ -115,7 +115,7 @@ class MutationSettings(BaseModel):
 
     Attributes:
         round: children per round; a round sees only what earlier rounds have found.
-        epochs: that a child is trained after inheriting.
+        epochs: that a child is trained after inheriting; 0 scores what it inherits.
         max_mutations: most morphisms in one child.
         max_step: most blocks by which a swap moves a border, and widen and narrow a doubling.
         odds: relative weight of each morphism; what a table of one's own does not name is never drawn, while
@@ -126,7 +126,7 @@ class MutationSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     round: int = Field(2, ge=1)
-    epochs: int = Field(4, ge=1)
+    epochs: int = Field(4, ge=0)
     max_mutations: int = Field(1, ge=1)
     max_step: int = Field(2, ge=1)
     odds: dict[str, Odds] = Field(default=DEFAULT_ODDS, min_length=1)

@@ -20,7 +20,7 @@ class RandomSettings(BaseModel):
     Attributes:
         name: the strategy's name.
         round: children per round.
-        epochs: that a child is trained after inheriting.
+        epochs: that a child is trained after inheriting; 0 scores what it inherits.
         max_redraws: tries to find a new architecture inside the space before the strategy says that it is exhausted.
     """
 
@@ -28,7 +28,7 @@ class RandomSettings(BaseModel):
 
     name: Literal["random"] = "random"
     round: int = Field(2, ge=1)
-    epochs: int = Field(4, ge=1)
+    epochs: int = Field(4, ge=0)
     max_redraws: int = Field(2000, ge=1)
 
 

@@ -1,4 +1,7 @@
-"""Drawing from the whole search space: random codes that the morphisms reach from a start, whatever has been found."""
+"""Drawing from the whole search space: random codes that the morphisms reach from a start, whatever has been found.
+
+Where children are parts of the start, whose weights they share, it is these that are drawn.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -8,6 +11,7 @@ import numpy as np
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite, chain, identity
 from spnas_core.space import SearchSpace
+from spnas_core.supernets import Parts, part_of
 from spnas_search.archive import Archive
 from spnas_search.strategies.mutation import draw_round
 
@@ -155,6 +159,12 @@ def draw_samples(
     start = archive.start
     if start.status != "done":
         return []
+    if archive.inherit == "supernet":
+        parts = Parts(start.architecture, space)
+        drawn = draw_round(
+            count, lambda: start, lambda whole: part_of(whole, parts.draw(rng)), archive, space, max_redraws
+        )
+        return [rewrite for _, rewrite in drawn]
     sampler = Sampler(start.architecture, space)
     drawn = draw_round(count, lambda: start, lambda _: sampler.draw(rng), archive, space, max_redraws)
     return [chain(rewrite) for _, rewrite in drawn]

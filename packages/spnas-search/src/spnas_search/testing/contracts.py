@@ -20,7 +20,7 @@ from spnas_core.encoding import Architecture
 from spnas_core.errors import SpnasError
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.space import SearchSpace
-from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity, MetricSpec
+from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity, MetricSpec, SharedTraining
 from spnas_search.archive import Archive, Proposal
 from spnas_search.executors import ExecutorPlugin, Outcome, evaluate_all
 from spnas_search.strategies import CheckedStrategy, Strategy, StrategyPlugin
@@ -109,7 +109,8 @@ class StrategyContract:
         """An archive in which the strategy has proposed some rounds; scores are the null task's."""
         task, strategy = NullTask(), self._checked()
         with _new_archive() as archive:
-            _enter(archive, [Proposal("start", None, _start(), Fidelity(4))], task)
+            sharing = None if strategy.relaxation is None else SharedTraining(self.space, strategy.relaxation)
+            _enter(archive, [Proposal("start", None, _start(), Fidelity(4))], task, sharing)
             control = Proposal("control", 0, _start(), Fidelity(strategy.control_epochs))
             _enter(archive, [control] * 3, task)
             for number in range(self.rounds):
@@ -226,10 +227,16 @@ def _new_archive() -> Iterator[Archive]:
             yield archive
 
 
-def _enter(archive: Archive, proposals: list[Proposal], task: NullTask) -> None:
+def _enter(archive: Archive, proposals: list[Proposal], task: NullTask, sharing: SharedTraining | None = None) -> None:
     for candidate in archive.commit_round(proposals, threads=1):
         request = EvaluationRequest(
-            candidate.id, identity(candidate.architecture), None, None, Fidelity(candidate.age), candidate.seed
+            candidate.id,
+            identity(candidate.architecture),
+            None,
+            None,
+            Fidelity(candidate.age),
+            candidate.seed,
+            sharing=sharing,
         )
         scored: Evaluation = task.evaluate(request, lambda _: None)
         archive.finish(candidate.id, scored, None)

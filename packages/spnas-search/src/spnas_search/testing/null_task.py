@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.errors import DataError, EvaluationError
+from spnas_core.relaxation import Decisions, Logits
 from spnas_core.tasks import Evaluation, EvaluationRequest, MetricSpec, Progress, Report
 from spnas_search.testing.landscapes import LANDSCAPES, Landscape
 
@@ -94,6 +95,9 @@ class NullTask:
         """``score`` and ``loss``."""
         return MetricSpec("score"), MetricSpec("loss", higher_is_better=False)
 
+    def check_sharing(self, start: Architecture) -> None:
+        """Weights can be shared by anything: there are none."""
+
     def prepare(self, cache: Path, report: Callable[[str, int, int], None]) -> tuple[str, ...]:
         """There is no data: nothing to do."""
         del cache
@@ -126,7 +130,10 @@ class NullTask:
         return Evaluation(
             metrics={"score": score, "loss": 1 - score},
             cost=backbone_cost(request.rewrite.child, *self.image_size).as_dict(),
-            receipt={"inherited_percent": 0.0 if request.parent_weights is None else 100.0},
+            receipt={
+                "inherited_percent": 0.0 if request.parent_weights is None else 100.0,
+                **_made_up(request),
+            },
             seconds=time.monotonic() - began,
         )
 
@@ -144,6 +151,14 @@ class NullTask:
         # Python's own hash differs from process to process.
         chance = int.from_bytes(hashlib.blake2b(code.encode(), digest_size=4).digest()) / 2**32
         return 0.8 * depth / (depth + 8) + 0.2 * chance
+
+
+def _made_up(request: EvaluationRequest) -> dict[str, object]:
+    """Decisions about parts, where they were to be trained: as likely as chance has it."""
+    if request.sharing is None or request.sharing.relaxation is None:
+        return {}
+    decisions = Decisions(request.rewrite.child, request.sharing.relaxation.mixes)
+    return {"relaxation": Logits.drawn(decisions, np.random.default_rng(request.seed), scale=1.0).plain()}
 
 
 def _misbehave(behaviour: Behaviour | None) -> None:
