@@ -16,7 +16,7 @@ GIVEN, FROM_GIVEN = Path("init.safetensors"), align(Architecture.parse("b@8_11-2
 def begun_with(archive) -> dict[tuple[str, int], tuple]:
     """By kind and number, the weights that each evaluation asks for, and how it inherits them."""
     weights = SimpleNamespace(path=lambda number: number, temporary=lambda number: f"new {number}")
-    given = {"start_weights": lambda: GIVEN, "start_rewrite": lambda: FROM_GIVEN}
+    given = {"start_weights": lambda: GIVEN, "start_rewrite": lambda: FROM_GIVEN, "sharing": None}
     run = SimpleNamespace(archive=archive, weights=weights, **given)
     asked = {(one.kind, one.id): _request(run, one) for one in archive}
     return {key: (request.parent_weights, request.rewrite) for key, request in asked.items()}
@@ -45,7 +45,8 @@ def test_only_what_somebody_may_inherit_writes_its_weights(drive):
     run = drive(run_settings(rescores=1, finalists=1), Scripted([(0, 2)]), scores(child=0.9))
     run.to_the_end()
     weights = SimpleNamespace(path=lambda number: number, temporary=lambda number: number)
-    given = {"start_weights": lambda: None, "start_rewrite": lambda: identity(START)}
+    given = {"start_weights": lambda: None, "start_rewrite": lambda: identity(START), "sharing": "parts"}
     stub = SimpleNamespace(archive=run.archive, weights=weights, **given)
     silent = {one.kind for one in run.archive if _request(stub, one).weights is None}
     assert silent == {"final", "replicate"}
+    assert {one.kind for one in run.archive if _request(stub, one).sharing is not None} == {"start"}
