@@ -266,7 +266,7 @@ def test_an_unknown_item_suggests_the_nearest():
 
 
 BUILT_INS = {
-    "blocks": ("core", {"b", "r", "x32x4d", "x32x8d", "x64x4d"}),
+    "blocks": ("core", {"b", "r", "x32x4d", "x32x8d", "x64x4d", "d", "m<e>k<k>[s]", "g<width>[s]"}),
     "stems": ("core", {"conv7", "deep"}),
     "morphisms": ("core", {"swap", "expand", "add-stage"}),
     "strategies": ("search", {"serial", "random"}),
