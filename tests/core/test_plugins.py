@@ -272,7 +272,7 @@ BUILT_INS = {
     "strategies": ("search", {"serial", "random"}),
     "executors": ("search", {"inline", "processes"}),
     "datasets": ("detect", {"shapes", "voc", "coco"}),
-    "backbones": ("detect", {"timm", "torchvision"}),
+    "backbones": ("detect", {"timm", "torchvision", "proxylessnas", "detnas", "detnet", "fishnet"}),
     "necks": ("detect", {"fpn", "pafpn", "bifpn", "nas-fpn", "hrfpn"}),
     "detectors": ("detect", {"faster-rcnn"}),
 }
