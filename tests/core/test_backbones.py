@@ -23,7 +23,7 @@ from spnas_core.errors import CodeError
 from spnas_core.inheritance import fill_module, plan_by_name, write_receipt
 from spnas_core.inheritance.plan import tensor_shapes
 from spnas_core.morphisms import identity
-from spnas_core.networks import build_backbone
+from spnas_core.networks import FeatureInfo, StageInfo, build_backbone
 from spnas_core.plugins import plugin_manager, registry
 
 LEVELS = {
@@ -125,6 +125,34 @@ def test_levels_have_the_promised_size_and_are_those_of_the_padded_image(name, s
         height, width = (math.ceil(side / stage.reduction) for side in size)
         assert found[stage.name].shape == (2, stage.channels, height, width)
         assert torch.equal(found[stage.name], expected[place][..., :height, :width])
+
+
+def test_levels_of_one_size_are_stages_each_where_they_count(monkeypatch):
+    source = BackboneProvider("of a test", lambda: tuple(LEVELS), Rounding, has_equal_levels=True)
+    monkeypatch.setitem(registry("backbones").items, "own", source)
+    network = read_network("own:twice")
+    assert network.feature_info.reduction() == [4, 8, 8]
+    assert network.feature_info.channels() == [8, 12, 16]
+    assert network.feature_info.nominal_strides() == [4, 8, 16]
+    found = fresh_network(network, seed=0)(torch.zeros(1, 3, 33, 20))
+    assert [tuple(level.shape[1:]) for level in found.values()] == [(8, 9, 5), (12, 5, 3), (16, 5, 3)]
+    with pytest.raises(CodeError, match="a pyramid needs them at 4, 8, …"):
+        blank_network(read_network("own:coarse"))
+
+
+@pytest.mark.parametrize(
+    ("reductions", "strides"),
+    [
+        ([4, 8, 16, 32], [4, 8, 16, 32]),
+        ([4, 16, 64], [4, 16, 64]),
+        ([4, 8, 16, 16, 16, 32], [4, 8, 16, 32, 64, 128]),
+        ([16, 16], [16, 32]),
+        ([], []),
+    ],
+)
+def test_sizes_of_boxes_grow_over_levels_of_one_size(reductions, strides):
+    info = FeatureInfo([StageInfo(f"s{place}", 1, reduction) for place, reduction in enumerate(reductions)])
+    assert info.nominal_strides() == strides
 
 
 def test_chosen_stages_alone_are_returned():

@@ -3,8 +3,11 @@
 from dataclasses import dataclass, replace
 
 import pytest
+import torch
 
-from spnas_core.blocks import ResidualBlock, block_spec
+from spnas_core.blocks import ResidualBlock, block_families, block_spec
+from spnas_core.blocks.inverted import INVERTED_BOTTLENECKS
+from spnas_core.blocks.regnet import REGNET_BLOCKS
 from spnas_core.errors import PluginError
 from spnas_core.morphisms import AddRow, AddStage, Expand, Narrow, Remove, Rewrite, Step, Swap, Widen, morphisms
 from spnas_core.networks import prototypes
@@ -59,6 +62,22 @@ class TestResNeXt(BlockContract):
     spec, base = block_spec("x32x4d"), 32
 
 
+class TestDilated(BlockContract):
+    spec = block_spec("d")
+
+
+class TestInvertedBottlenecks(BlockContract):
+    spec = INVERTED_BOTTLENECKS
+
+
+class TestRegNetBlocks(BlockContract):
+    spec = REGNET_BLOCKS
+
+
+def test_every_built_in_family_has_a_suite():
+    assert set(block_families()) == {INVERTED_BOTTLENECKS.name, REGNET_BLOCKS.name}
+
+
 def test_every_built_in_morphism_has_a_suite():
     suites = [kind for kind in globals().values() if isinstance(kind, type) and issubclass(kind, MorphismContract)]
     assert {kind.morphism.name for kind in suites if hasattr(kind, "morphism")} == set(morphisms())
@@ -96,14 +115,27 @@ def test_a_morphism_that_changes_nothing_is_seen():
         suite(MorphismContract, morphism=Idle())().test_options_are_valid_and_the_same_each_time()
 
 
-def test_a_block_that_gives_negative_outputs_is_seen(monkeypatch):
-    def without_relu(block, x):
-        residual = block.bn2(block.conv2(block.relu(block.bn1(block.conv1(x)))))
-        return residual + (x if block.projection is None else block.projection(x))
+def test_a_block_that_changes_its_own_outputs_is_seen(monkeypatch):
+    plain = ResidualBlock.forward
+    monkeypatch.setattr(ResidualBlock, "forward", lambda block, x: torch.nn.functional.silu(plain(block, x)))
+    broken = suite(BlockContract, spec=block_spec("b"))()
+    with pytest.raises(AssertionError, match="b changes its own outputs, and expand would change those"):
+        broken.test_a_silent_block_keeps_what_such_a_block_gives()
+    with pytest.raises(AssertionError, match="block 2 of stage 2 inserted changed outputs by"):
+        broken.test_a_new_block_is_silent()
 
-    monkeypatch.setattr(ResidualBlock, "forward", without_relu)
-    with pytest.raises(AssertionError, match="a block gives what is not negative"):
-        suite(BlockContract, spec=block_spec("b"))().test_the_module_is_what_the_layers_say()
+
+def test_a_family_whose_blocks_are_wrong_is_seen(monkeypatch):
+    monkeypatch.setattr(
+        ResidualBlock, "_gate", lambda block, x: x.sum((1, 2, 3), keepdim=True) / 1000
+    )  # no layer says so
+    with pytest.raises(AssertionError, match="doubles the channels changed outputs by"):
+        suite(BlockContract, spec=REGNET_BLOCKS)().test_a_wider_block_keeps_its_outputs()
+
+
+def test_a_base_that_no_block_takes_is_named():
+    with pytest.raises(AssertionError, match="g1009 takes no base of 8, 16, …: name one that it takes"):
+        suite(BlockContract, spec=block_spec("g1009"))().test_a_new_block_is_silent()
 
 
 @pytest.mark.parametrize("norm", ["bn9", "projection.bn"])

@@ -18,12 +18,13 @@ from spnas_core.testing import random_architecture, uneven_backbone
 SIZE = (64, 48)
 SEED = 13
 ROWS = ("b@8_11-21-21_0-1-2", "r@4+deep_1-21-1_1-0-2s", "x32x4d@16_1-2_2-1s")
+KINDS = ("d@8_11-2", "m6k5s@8_11-21-1_1-0-1s", "m1k3@8+deep_1-2", "g8s@16_11-21_0-2")
 
 
 def codes(count):
     rng = np.random.default_rng(SEED)
-    drawn = [random_architecture(rng) for _ in range(count - len(ROWS))]
-    return [*ROWS, *map(str, drawn)]
+    drawn = [random_architecture(rng) for _ in range(count - len(ROWS) - len(KINDS))]
+    return [*ROWS, *KINDS, *map(str, drawn)]
 
 
 def export(form, code, folder, batch=2):
@@ -61,7 +62,7 @@ def test_the_source_runs_where_there_is_no_spnas(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["onnx", "torch-export"])
-@pytest.mark.parametrize("code", ROWS[:2])
+@pytest.mark.parametrize("code", [*ROWS[:2], KINDS[1]])
 def test_other_frameworks_compute_the_same_for_any_number_of_images(tmp_path, form, code):
     network, (file,) = export(form, code, tmp_path, batch=1)
     images = torch.randn(3, 3, SIZE[1], SIZE[0], generator=torch.Generator().manual_seed(1))

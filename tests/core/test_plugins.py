@@ -266,13 +266,13 @@ def test_an_unknown_item_suggests_the_nearest():
 
 
 BUILT_INS = {
-    "blocks": ("core", {"b", "r", "x32x4d", "x32x8d", "x64x4d"}),
+    "blocks": ("core", {"b", "r", "x32x4d", "x32x8d", "x64x4d", "d", "m<e>k<k>[s]", "g<width>[s]"}),
     "stems": ("core", {"conv7", "deep"}),
     "morphisms": ("core", {"swap", "expand", "add-stage", "remove"}),
     "strategies": ("search", {"serial", "random"}),
     "executors": ("search", {"inline", "processes"}),
     "datasets": ("detect", {"shapes", "voc", "coco"}),
-    "backbones": ("detect", {"timm", "torchvision"}),
+    "backbones": ("detect", {"timm", "torchvision", "proxylessnas", "detnas", "detnet", "fishnet"}),
     "necks": ("detect", {"fpn", "pafpn", "bifpn", "nas-fpn", "hrfpn", "merge", "dpc"}),
     "detectors": ("detect", {"faster-rcnn"}),
 }

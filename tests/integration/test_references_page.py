@@ -68,7 +68,7 @@ def place(stock, tmp_path, monkeypatch):
 @of("show")
 def test_networks_are_counted_and_built(words):
     assert done(*words)
-    assert blank_network(read_network(words[-1])).feature_info.reduction() == [4, 8, 16, 32]
+    assert blank_network(read_network(words[-1])).feature_info.nominal_strides()[:4] == [4, 8, 16, 32]
 
 
 @of("run")

@@ -114,7 +114,7 @@ def test_a_draw_keeps_bounds_start_and_origins(start, seed, blocks, stages, min_
     space = SearchSpace(
         min_blocks=min(min_blocks, len(start.digits) + blocks),
         max_blocks=len(start.digits) + blocks,
-        min_stages=min(min_stages, len(start.stages) + stages),
+        min_stages=min(min_stages, len(start.stages) + stages, len(start.digits) + blocks),
         max_stages=len(start.stages) + stages,
     )
     rewrite = Sampler(start, space).draw(np.random.default_rng(seed))

@@ -15,6 +15,8 @@ def trained_looking(architecture: Architecture, seed: int) -> Backbone:
         if isinstance(module, nn.BatchNorm2d):
             module.weight.uniform_(0.3, 1.2, generator=generator)
             module.bias.normal_(0, 0.2, generator=generator)
+        elif isinstance(module, nn.Conv2d) and module.bias is not None:
+            module.bias.normal_(0, 0.2, generator=generator)
     for name, buffer in backbone.named_buffers():
         if name.endswith("running_mean"):
             buffer.normal_(0, 0.2, generator=generator)

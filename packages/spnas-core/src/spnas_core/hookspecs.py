@@ -28,7 +28,7 @@ Register = Callable[[str, Any], None]
 
 @hookspec
 def spnas_register_blocks(register: Register) -> None:
-    """Add residual block types; an item is a ``spnas_core.blocks.BlockSpec``."""
+    """Add residual block types; an item is a ``spnas_core.blocks.BlockSpec``, or a ``BlockFamily`` of such."""
 
 
 @hookspec

@@ -5,11 +5,16 @@ from spnas_core.hookspecs import Register, hookimpl
 
 @hookimpl
 def spnas_register_blocks(register: Register) -> None:
-    """Basic, bottleneck and ResNeXt blocks."""
-    from spnas_core.blocks.residual import BASIC, BOTTLENECK, resnext
+    """Basic, bottleneck, ResNeXt and dilated blocks; inverted bottlenecks and RegNet's blocks of any size."""
+    from spnas_core.blocks.inverted import INVERTED_BOTTLENECKS
+    from spnas_core.blocks.regnet import REGNET_BLOCKS
+    from spnas_core.blocks.residual import BASIC, BOTTLENECK, DILATED, resnext
 
-    for spec in (BASIC, BOTTLENECK, resnext(32, 4), resnext(32, 8), resnext(64, 4)):
-        register(spec.name, spec)
+    for item in (
+        *(BASIC, BOTTLENECK, resnext(32, 4), resnext(32, 8), resnext(64, 4), DILATED),
+        *(INVERTED_BOTTLENECKS, REGNET_BLOCKS),
+    ):
+        register(item.name, item)
 
 
 @hookimpl

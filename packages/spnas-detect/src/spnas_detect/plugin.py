@@ -19,12 +19,20 @@ def spnas_register_datasets(register: Register) -> None:
 
 @hookimpl
 def spnas_register_backbones(register: Register) -> None:
-    """Networks of timm and torchvision."""
+    """Networks of timm and torchvision, and those that no library has."""
+    from spnas_detect.backbones.tables.detnas import DETNAS
+    from spnas_detect.backbones.tables.detnet import DETNET
+    from spnas_detect.backbones.tables.fishnet import FISHNET
+    from spnas_detect.backbones.tables.proxylessnas import PROXYLESSNAS
     from spnas_detect.backbones.timm import TIMM
     from spnas_detect.backbones.torchvision import TORCHVISION
 
     register("timm", TIMM)
     register("torchvision", TORCHVISION)
+    register("proxylessnas", PROXYLESSNAS)
+    register("detnas", DETNAS)
+    register("detnet", DETNET)
+    register("fishnet", FISHNET)
 
 
 @hookimpl

@@ -32,6 +32,7 @@ class BackboneProvider:
         read: turns a ``state_dict`` of the library's whole network of a name into the trunk's tensors, names as the
             module has them; None where no weights can be read.
         missing: says what to install where the library is not there; None where it is.
+        has_equal_levels: whether levels of one reduction are stages each, as DetNet's; the last one alone otherwise.
     """
 
     summary: str
@@ -39,3 +40,4 @@ class BackboneProvider:
     build: Callable[[str], nn.Module]
     read: Callable[[str, Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
     missing: Callable[[], str | None] = lambda: None
+    has_equal_levels: bool = False

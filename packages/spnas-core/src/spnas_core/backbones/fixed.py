@@ -79,7 +79,7 @@ def _trunk(network: FixedNetwork) -> nn.Module:
 
 
 def _places(network: FixedNetwork, reductions: Sequence[int]) -> tuple[int, ...]:
-    """Return the places of the levels at 4, 8, 16, …; of several at one reduction the last."""
+    """Return the places of the levels at 4, 8, 16, …; of several at one reduction the last, or all where they count."""
     last = {reduction: place for place, reduction in enumerate(reductions) if reduction >= FINEST}
     wanted = [FINEST << number for number in range(len(last))]
     if not last or sorted(last) != wanted:
@@ -88,4 +88,6 @@ def _places(network: FixedNetwork, reductions: Sequence[int]) -> tuple[int, ...]
             f"{network} has features at {have} pixels: a pyramid needs them at 4, 8, … without a gap; choose a network "
             "that has these"
         )
+    if network.source.has_equal_levels:
+        return tuple(place for place, reduction in enumerate(reductions) if reduction >= FINEST)
     return tuple(last[reduction] for reduction in wanted)

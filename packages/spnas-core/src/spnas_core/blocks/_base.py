@@ -14,6 +14,18 @@ class ConvLayer:
     """One convolution with square kernel and padding that keeps the size at stride 1, followed by batch norm.
 
     A block that inherits has its tensors under the names ``module`` and ``norm``.
+
+    Attributes:
+        name: inside the block; ``conv1``, ``conv2``, … on its way, ``projection`` on its shortcut.
+        in_channels: that enter.
+        out_channels: that leave.
+        kernel: pixels of each side; odd.
+        stride: pixels from one position to the next.
+        groups: of channels that are convolved apart from one another.
+        dilation: pixels from one tap of the kernel to the next.
+        has_norm: whether batch norm follows.
+        has_bias: whether the convolution adds a bias.
+        is_pooled: whether it reads the mean over all pixels, as one pixel; see ``BlockSpec.layers``.
     """
 
     name: str
@@ -22,6 +34,10 @@ class ConvLayer:
     kernel: int
     stride: int = 1
     groups: int = 1
+    dilation: int = 1
+    has_norm: bool = True
+    has_bias: bool = False
+    is_pooled: bool = False
 
     @property
     def module(self) -> str:
@@ -29,19 +45,21 @@ class ConvLayer:
         return f"{PROJECTION}.conv" if self.name == PROJECTION else self.name
 
     @property
-    def norm(self) -> str:
-        """Name of the batch norm behind it: ``bn1`` for ``conv1``, ``projection.bn`` for the projection."""
+    def norm(self) -> str | None:
+        """Name of the batch norm behind it: ``bn1`` for ``conv1``, ``projection.bn`` for the projection, or None."""
+        if not self.has_norm:
+            return None
         return f"{PROJECTION}.bn" if self.name == PROJECTION else self.name.replace("conv", "bn")
 
     @property
-    def is_depthwise(self) -> bool:
-        """Whether each channel is convolved by itself."""
-        return self.groups == self.in_channels == self.out_channels and self.groups > 1
+    def group_width(self) -> int:
+        """Channels that each group reads."""
+        return self.in_channels // self.groups
 
     @property
     def padding(self) -> int:
         """Zeros added on each side."""
-        return self.kernel // 2
+        return self.dilation * (self.kernel // 2)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -50,20 +68,27 @@ class ConvLayer:
 
     @property
     def weights(self) -> int:
-        """Number of weights; the convolution has no bias."""
+        """Number of weights, without biases."""
         return prod(self.shape)
 
     def out_size(self, size: int) -> int:
         """Output width or height for an input width or height, in pixels."""
-        return (size + 2 * self.padding - self.kernel) // self.stride + 1
+        if self.is_pooled:
+            return 1
+        return (size + 2 * self.padding - self.dilation * (self.kernel - 1) - 1) // self.stride + 1
 
 
 class BlockSpec(Protocol):
     """A block type as the plugins register it.
 
-    A block maps Tensor[N, in_channels, H, W] to Tensor[N, out_channels(planes), ceil(H / stride), ceil(W / stride)],
-    non-negative. The layers describe it exactly: parameters and multiply-adds are counted from them, and they say which
-    channels a tensor of the module reads and gives.
+    A block maps Tensor[N, in_channels, H, W] to Tensor[N, out_channels(planes), ceil(H / stride), ceil(W / stride)].
+    The layers describe it exactly: parameters and multiply-adds are counted from them, and they say which channels a
+    tensor of the module reads and gives.
+
+    Where the shape stays, the block adds its residual branch to its input, and what follows the addition leaves the
+    block's own outputs as they are: f(f(x)) = f(x). ReLU does, and so does nothing at all. Then a block whose branch is
+    silent can be inserted behind another one, and changes no output. Where the shape changes, a projection carries the
+    input past the branch, or nothing does.
     """
 
     @property
@@ -85,7 +110,11 @@ class BlockSpec(Protocol):
         """Channels that leave a block of ``planes`` channels before expansion."""
 
     def layers(self, in_channels: int, planes: int, stride: int) -> tuple[ConvLayer, ...]:
-        """Return the residual branch in order, then the projection (named ``projection``) where the block has one."""
+        """Return the residual branch in order, then the projection (named ``projection``) where the block has one.
+
+        Pooled layers in a row are a gate, squeeze-and-excitation: the first reads the mean over all pixels of what the
+        layer before them gives, and the last one's outputs, as many, scale that channel by channel.
+        """
 
     def build(self, in_channels: int, planes: int, stride: int) -> nn.Module:
         """Build the module on the meta device, where it is called; an inheritance plan gives the first values.

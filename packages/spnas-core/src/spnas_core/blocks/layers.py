@@ -12,7 +12,7 @@ NARROW = 16
 
 
 class Convolution(nn.Conv2d):
-    """``nn.Conv2d`` without a bias whose weight is not initialised."""
+    """``nn.Conv2d`` whose weight and bias are not initialised."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name)
         """Convolve; a strided 1x1 convolution of few channels picks its pixels first, which is the same.
@@ -23,11 +23,11 @@ class Convolution(nn.Conv2d):
         is_strided_point = self.kernel_size == (1, 1) and self.stride != (1, 1) and self.padding == (0, 0)
         if is_strided_point and self.in_channels < NARROW:
             rows, columns = self.stride
-            return functional.conv2d(input[..., ::rows, ::columns], self.weight, groups=self.groups)
+            return functional.conv2d(input[..., ::rows, ::columns], self.weight, self.bias, groups=self.groups)
         return super().forward(input)
 
     def reset_parameters(self) -> None:
-        """Leave the weight as it was allocated."""
+        """Leave weight and bias as they were allocated."""
 
 
 class Norm(nn.BatchNorm2d):

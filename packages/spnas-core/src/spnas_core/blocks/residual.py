@@ -1,62 +1,15 @@
-"""Basic, bottleneck and ResNeXt blocks, all from one description.
+"""Basic, bottleneck, ResNeXt and dilated blocks, all from one description.
 
 He et al., "Deep Residual Learning for Image Recognition"; Xie et al., "Aggregated Residual Transformations for Deep
-Neural Networks". The stride sits on the first 3×3 convolution, as in torchvision.
+Neural Networks"; Li et al., "DetNet: Design Backbone for Object Detection". The stride sits on the first 3×3
+convolution, as in torchvision.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass
 
-from torch import Tensor, nn
-
 from spnas_core.blocks._base import PROJECTION, ConvLayer
-from spnas_core.blocks.layers import Convolution, Norm
+from spnas_core.blocks.module import ResidualBlock, projects
 from spnas_core.errors import CodeError
-
-
-def projects(in_channels: int, out_channels: int, stride: int) -> bool:
-    """Say whether the shortcut needs a 1×1 projection: the shape changes."""
-    return stride != 1 or in_channels != out_channels
-
-
-class ResidualBlock(nn.Module):
-    """``relu(residual(x) + shortcut(x))`` for the layers of a spec; batch norm follows every convolution.
-
-    Modules are named as in torchvision (``conv1``, ``bn1``, …), the projection ``projection.conv`` and ``.bn``.
-    """
-
-    def __init__(self, layers: tuple[ConvLayer, ...]) -> None:
-        super().__init__()
-        self.depth = sum(layer.name != PROJECTION for layer in layers)
-        self.projection: nn.Module | None = None
-        for layer in layers:
-            convolution = Convolution(
-                layer.in_channels,
-                layer.out_channels,
-                layer.kernel,
-                layer.stride,
-                layer.padding,
-                groups=layer.groups,
-                bias=False,
-            )
-            norm = Norm(layer.out_channels)
-            if layer.name == PROJECTION:
-                self.projection = nn.Sequential(OrderedDict(conv=convolution, bn=norm))
-            else:
-                self.add_module(layer.module, convolution)
-                self.add_module(layer.norm, norm)
-        self.relu = nn.ReLU(inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map Tensor[N, C, H, W] to the non-negative output of the block."""
-        residual = x
-        for number in range(1, self.depth + 1):
-            residual = self.get_submodule(f"bn{number}")(self.get_submodule(f"conv{number}")(residual))
-            if number < self.depth:
-                residual = self.relu(residual)
-        shortcut = x if self.projection is None else self.projection(x)
-        output: Tensor = self.relu(residual + shortcut)
-        return output
 
 
 @dataclass(frozen=True)
@@ -70,6 +23,7 @@ class ResidualSpec:
         bottleneck: 1×1, 3×3, 1×1 instead of two 3×3.
         groups: groups of the 3×3 convolution of a bottleneck.
         group_width: channels per group at 64 planes.
+        dilation: of the 3×3 convolution of a bottleneck.
         aliases: other spellings.
     """
 
@@ -79,6 +33,7 @@ class ResidualSpec:
     bottleneck: bool = False
     groups: int = 1
     group_width: int = 64
+    dilation: int = 1
     aliases: tuple[str, ...] = ()
 
     def check(self, base: int) -> None:
@@ -100,7 +55,7 @@ class ResidualSpec:
             width = self._width(planes)
             branch: tuple[ConvLayer, ...] = (
                 ConvLayer("conv1", in_channels, width, 1),
-                ConvLayer("conv2", width, width, 3, stride, self.groups),
+                ConvLayer("conv2", width, width, 3, stride, self.groups, self.dilation),
                 ConvLayer("conv3", width, out_channels, 1),
             )
         else:
@@ -141,3 +96,6 @@ def resnext(groups: int, group_width: int) -> ResidualSpec:
 
 BASIC = ResidualSpec("b", "basic residual block, two 3x3 convolutions")
 BOTTLENECK = ResidualSpec("r", "bottleneck residual block, expansion 4", expansion=4, bottleneck=True)
+DILATED = ResidualSpec(
+    "d", "bottleneck residual block, expansion 4, its 3x3 of dilation 2 (DetNet)", 4, bottleneck=True, dilation=2
+)

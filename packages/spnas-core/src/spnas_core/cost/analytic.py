@@ -88,7 +88,7 @@ class _Counter:
         self.parameters = self.multiply_adds = self.activations = 0
 
     def add(self, layers: Iterable[ConvLayer], *, is_stored: bool = True) -> None:
-        """Count a chain of layers; a projection starts from the size at which the chain began.
+        """Count a chain of layers; a projection starts from the size at which the chain began, a gate leaves it.
 
         Args:
             layers: in order.
@@ -101,10 +101,12 @@ class _Counter:
             out_width, out_height = layer.out_size(inputs[0]), layer.out_size(inputs[1])
             pixels = out_width * out_height
             if is_stored:
-                self.parameters += layer.weights + NORM_PARAMETERS_PER_CHANNEL * layer.out_channels
+                per_channel = NORM_PARAMETERS_PER_CHANNEL * layer.has_norm + layer.has_bias
+                self.parameters += layer.weights + per_channel * layer.out_channels
             self.multiply_adds += layer.weights * pixels
             self.activations += layer.out_channels * pixels
-            width, height = out_width, out_height
+            if not layer.is_pooled:
+                width, height = out_width, out_height
         self.width, self.height = width, height
 
     def stage(self, name: str, channels: int, blocks: int = 0, rows: int = 0) -> StageCost:

@@ -16,7 +16,7 @@ from spnas_core.errors import ExportError
 from spnas_core.exporting._base import Exportable
 from spnas_core.exporting.backbones import Levels
 from spnas_core.networks import Backbone, Statistics
-from spnas_core.networks.layout import StagePlacement, block_placements, stage_placements
+from spnas_core.networks.layout import BlockPlacement, StagePlacement, block_placements, stage_placements
 from spnas_core.stems import ConvolutionalStem, stem_spec
 
 TEMPLATE = "source.txt"
@@ -97,7 +97,7 @@ def _source(backbone: Backbone, network: Exportable, weights: str) -> str:
         eps=repr(eps.pop() if len(eps) == 1 else 1e-5),
         stem="\n".join(_stem(backbone)),
         blocks="\n".join(_blocks(backbone)),
-        rows="\n".join(_rows(stages)),
+        rows="\n".join(_rows(backbone, stages)),
         forward="\n".join(_forward(backbone, stages)),
     )
 
@@ -122,27 +122,33 @@ def _convolution(layer: ConvLayer) -> str:
 def _blocks(backbone: Backbone) -> Iterator[str]:
     for place in block_placements(backbone.architecture):
         mark = f"  # {place.index}: stage {place.stage}" if place.position == 0 else ""
-        yield f"                {_block(place.layers)},{mark}"
+        yield f"                {_block(place, backbone.blocks[place.index])},{mark}"
 
 
-def _block(layers: tuple[ConvLayer, ...]) -> str:
-    branch = [_sizes(layer) for layer in layers if layer.name != "projection"]
-    projection = next((_sizes(layer) for layer in layers if layer.name == "projection"), None)
-    return f"Block({branch}{'' if projection is None else f', projection={projection}'})"
+def _block(place: BlockPlacement, module: nn.Module) -> str:
+    given = [str([_sizes(layer) for layer in place.branch if not layer.is_pooled])]
+    if place.projection is not None:
+        given.append(f"projection={_sizes(place.projection)}")
+    gate = next((layer for layer in place.branch if layer.is_pooled), None)
+    if gate is not None:
+        given.append(f"gate={module.gate_behind, gate.in_channels, gate.out_channels}")
+    if not module.activates:
+        given.append("activates=False")
+    return f"Block({', '.join(given)})"
 
 
 def _sizes(layer: ConvLayer) -> tuple[int, ...]:
-    return layer.in_channels, layer.out_channels, layer.kernel, layer.stride, layer.groups
+    return layer.in_channels, layer.out_channels, layer.kernel, layer.stride, layer.groups, layer.dilation
 
 
-def _rows(stages: tuple[StagePlacement, ...]) -> Iterator[str]:
+def _rows(backbone: Backbone, stages: tuple[StagePlacement, ...]) -> Iterator[str]:
     if not any(stage.rows for stage in stages):
         return
     yield "        self.rows, self.fusions = nn.ModuleDict(), nn.ModuleDict()"
     for stage in stages:
         if not stage.rows:
             continue
-        blocks = ", ".join(_block(place.layers) for place in stage.blocks)
+        blocks = ", ".join(_block(place, backbone.blocks[place.index]) for place in stage.blocks)
         fusion = f"Fusion({stage.fusion.in_channels}, {stage.fusion.out_channels})"
         names = [str(row) for row in range(1, stage.rows + 1)]
         yield f"        self.rows[{str(stage.number)!r}] = nn.ModuleDict("

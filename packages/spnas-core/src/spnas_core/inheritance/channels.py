@@ -45,6 +45,11 @@ class ChannelMap:
         """The map of channels that stay."""
         return cls(np.arange(count), count)
 
+    def repeated(self, width: int) -> "ChannelMap":
+        """Return the map of channels where this one is of groups of so many."""
+        indices = self.indices[:, None] * width + np.arange(width)
+        return ChannelMap(indices.ravel(), self.count * width)
+
     @property
     def is_identity(self) -> bool:
         """Whether nothing changes."""
@@ -145,7 +150,7 @@ class ChannelMaps:
             wanted = stream_channels(self._rewrite.child, child)
             present = stream_channels(self._rewrite.parent, parent)
             scores = partial(self._stream_scores, parent, present)
-            self._streams[child, parent] = self._draw(wanted, present, 1, (1, child + 1, parent + 1), scores)
+            self._streams[child, parent] = self._draw(wanted, present, 1, 1, (1, child + 1, parent + 1), scores)
         return self._streams[child, parent]
 
     def stage_output(self, child: int, parent: int) -> ChannelMap | None:
@@ -178,7 +183,7 @@ class ChannelMaps:
                 return None
             if owner == layer.norm:
                 return Route(outputs) if leaf != "num_batches_tracked" else None
-            if _are_depthwise(layer, before):
+            if leaf == "bias" or _follow_their_inputs(layer, before):
                 return Route(outputs)
             same = layer.groups == before.groups and layer.kernel == before.kernel
             return Route(outputs, inputs, layer.groups, self._seed_of(name, block)) if same else None
@@ -221,18 +226,27 @@ class ChannelMaps:
         found: _LayerMaps = {PROJECTION: (first, last)}
         if [layer.name for layer in branch] != [layer.name for layer in before]:
             return found
-        inputs = first
+        inputs = scaled = first
         for place, (layer, old) in enumerate(zip(branch, before, strict=True)):
-            if layer is branch[-1]:
+            following = branch[place + 1] if place + 1 < len(branch) else None
+            if layer.is_pooled and not branch[place - 1].is_pooled:
+                scaled = inputs
+            if following is None:
                 outputs = last
-            elif _are_depthwise(layer, old):
+            elif layer.is_pooled and not following.is_pooled:
+                outputs = scaled  # the end of a gate: its channels are those that it scales
+            elif _follow_their_inputs(layer, old):
                 outputs = inputs
             else:
-                neighbours = zip(branch[place : place + 2], before[place : place + 2], strict=True)
-                groups = max([1, *(new.groups for new, one in neighbours if not _are_depthwise(new, one))])
+                neighbours = list(zip(branch[place : place + 2], before[place : place + 2], strict=True))
+                followers = [_follow_their_inputs(*pair) for pair in neighbours]
+                groups = [new.groups for (new, _), follows in zip(neighbours, followers, strict=True) if not follows]
+                widths = [new.group_width for (new, _), follows in zip(neighbours, followers, strict=True) if follows]
                 scores = partial(self._norm_scores, parent.index, old)
                 at = (2, child.index, place)
-                outputs = self._draw(layer.out_channels, old.out_channels, groups, at, scores)
+                outputs = self._draw(
+                    layer.out_channels, old.out_channels, max([1, *groups]), max([1, *widths]), at, scores
+                )
             found[layer.name] = inputs, outputs
             inputs = outputs
         return found
@@ -248,15 +262,31 @@ class ChannelMaps:
         return total
 
     def _norm_scores(self, block: int, layer: ConvLayer) -> Scores:
-        scale = self._scales(f"{main(block).module}.{layer.norm}")
+        scale = None if layer.norm is None else self._scales(f"{main(block).module}.{layer.norm}")
         return np.zeros(layer.out_channels) if scale is None else np.abs(scale)
 
     def _draw(
-        self, wanted: int, present: int, groups: int, place: tuple[int, ...], scores: Callable[[], Scores]
+        self,
+        wanted: int,
+        present: int,
+        groups: int,
+        width: int,
+        place: tuple[int, ...],
+        scores: Callable[[], Scores],
     ) -> ChannelMap | None:
-        """Draw a map; channels stay within their groups. None where the groups do not divide them."""
+        """Draw a map; channels stay within their groups, and ``width`` of them in a row stay together.
+
+        None where groups or widths do not divide them.
+        """
         if wanted == present:
             return ChannelMap.identity(present)
+        if width > 1:
+            if wanted % width or present % width:
+                return None
+            whole = self._draw(
+                wanted // width, present // width, groups, 1, place, lambda: scores().reshape(-1, width).sum(1)
+            )
+            return None if whole is None else whole.repeated(width)
         if wanted % groups or present % groups:
             return None
         size, new_size = present // groups, wanted // groups
@@ -269,9 +299,14 @@ class ChannelMaps:
         return ChannelMap(np.concatenate([own + group * size for group, own in enumerate(local)]), present)
 
 
-def _are_depthwise(layer: ConvLayer, before: ConvLayer) -> bool:
-    """Whether both convolve each channel by itself; at one size a grouped convolution may do so by chance."""
-    return layer.is_depthwise and before.is_depthwise
+def _follow_their_inputs(layer: ConvLayer, before: ConvLayer) -> bool:
+    """Whether a layer's outputs must have the map of its inputs: of both, the groups are as wide, and more or fewer.
+
+    So it is where each channel is convolved by itself, and where groups of several are; a group is then copied whole.
+    """
+    if before.group_width != layer.group_width or max(layer.groups, before.groups) == 1:
+        return False
+    return all(one.in_channels == one.out_channels for one in (layer, before))
 
 
 def _repeated(present: int, wanted: int, rng: np.random.Generator) -> Indices:

@@ -118,7 +118,8 @@ def plan_inheritance(
     - A tensor of a unit with a source inherits the same-named tensor of it; where channels differ, through their maps.
     - A block that needs a projection its source did not have gets a pass-through one: a 1×1 convolution that gives each
       channel to those that continue it, and a norm to calibrate.
-    - A new block starts as its shortcut: the last norm of its residual branch has γ = β = 0.
+    - A new block starts as its shortcut: the last norm of its residual branch has γ = β = 0. One that has none, and so
+      could pass nothing on, starts as a fresh block.
     - A new fusion adds nothing: its norm has γ = β = 0.
     - What the child does not need, such as a projection, is dropped and listed.
 
@@ -206,7 +207,8 @@ class _Planner:
             return TensorFill(name, ZEROS if is_silent else standard_init(name, shape))
         if block is not None and inner == f"{PROJECTION}.conv.weight":
             return self._shortcut(block, name, shape)
-        if origin.is_new and inner in {f"{self._silent_norm}.weight", f"{self._silent_norm}.bias"}:
+        has_shortcut = block is not None and self._blocks[block].shortcut != "none"
+        if origin.is_new and has_shortcut and inner in {f"{self._silent_norm}.{leaf}" for leaf in ("weight", "bias")}:
             return TensorFill(name, ZEROS)
         return TensorFill(name, standard_init(name, shape))
 

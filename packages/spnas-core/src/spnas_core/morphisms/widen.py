@@ -16,8 +16,8 @@ class Widen:
     """Turns a ``1`` into a ``2``, or moves a ``2`` to an earlier block.
 
     Channels are repeated, and what reads them shares its weights out among the copies, so outputs, compared through
-    the channel map, do not change. Where the block that loses its ``2`` had a projection for that alone, the projection
-    is dropped, and nothing is promised.
+    the channel map, do not change. Nothing is promised where a shortcut comes or goes: where the block that loses its
+    ``2`` had a projection for that alone, or, of types without projections, where a block begins or ends to double.
 
     Attributes:
         max_step: most blocks by which one application moves a ``2``.
@@ -25,7 +25,9 @@ class Widen:
 
     max_step: int = 2
     name: str = "widen"
-    summary: str = "double the channels once more, or earlier; outputs change by at most 1e-4 while no projection goes"
+    summary: str = (
+        "double the channels once more, or earlier; outputs change by at most 1e-4 while no shortcut comes or goes"
+    )
 
     def options(self, architecture: Architecture) -> Sequence[Rewrite]:
         """Every ``1`` that can double, then every ``2`` × every step to an earlier ``1``."""
@@ -63,10 +65,10 @@ class Widen:
 
     def _rewrite(self, architecture: Architecture, block: int, to: int) -> Rewrite:
         child = with_digits(architecture, {block: "1", to: "2"})
+        detail = f"doubling moved from block {block + 1} to {to + 1}"
         if block == to:
-            return _step(architecture, child, self.name, f"block {to + 1} doubles the channels", KEEPS)
-        promise = None if block_placements(child)[block].projection is None else KEEPS
-        return _step(architecture, child, self.name, f"doubling moved from block {block + 1} to {to + 1}", promise)
+            detail = f"block {to + 1} doubles the channels"
+        return _step(architecture, child, self.name, detail, KEEPS if _keeps_shortcuts(architecture, child) else None)
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,13 @@ def with_digits(architecture: Architecture, changed: dict[int, str]) -> Architec
     """Return an architecture with other blocks at the same borders."""
     digits = "".join(changed.get(at, digit) for at, digit in enumerate(architecture.digits))
     return Architecture.from_borders(architecture, digits, architecture.borders)
+
+
+def _keeps_shortcuts(parent: Architecture, child: Architecture) -> bool:
+    """Whether every block's shortcut gives what it gave; a new projection does, since it passes its input through."""
+    kept = {("identity", "identity"), ("identity", "projection"), ("projection", "projection"), ("none", "none")}
+    pairs = zip(block_placements(parent), block_placements(child), strict=True)
+    return all((before.shortcut, after.shortcut) in kept for before, after in pairs)
 
 
 def _step(parent: Architecture, child: Architecture, name: str, detail: str, promise: float | None) -> Rewrite:

@@ -33,6 +33,17 @@ class FeatureInfo:
         """Input pixels per feature pixel of each level."""
         return [stage.reduction for stage in self.stages]
 
+    def nominal_strides(self) -> list[int]:
+        """Strides that sizes of boxes follow: the reduction, and twice the one before where two levels have one.
+
+        Levels at 4, 8, 16, 16, 16 pixels have 4, 8, 16, 32, 64.
+        """
+        strides: list[int] = []
+        for place, stage in enumerate(self.stages):
+            before = self.stages[place - 1].reduction
+            strides.append(strides[-1] * max(2, stage.reduction // before) if place else stage.reduction)
+        return strides
+
     def chosen(self, names: Sequence[str] | None, network: object) -> "FeatureInfo":
         """Return the stages of these names, finest first; all for None.
 

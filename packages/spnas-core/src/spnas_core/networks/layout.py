@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 from spnas_core.blocks import PROJECTION, ConvLayer, block_spec
 from spnas_core.encoding import Architecture
 
 STEM_STREAM = -1
+
+Shortcut = Literal["identity", "projection", "none"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,13 @@ class BlockPlacement:
     def projection(self) -> ConvLayer | None:
         """The convolution of the shortcut; None where that is the identity."""
         return next((layer for layer in self.layers if layer.name == PROJECTION), None)
+
+    @property
+    def shortcut(self) -> Shortcut:
+        """What carries the input past the branch: itself where the shape stays, a projection, or nothing."""
+        if self.projection is not None:
+            return "projection"
+        return "identity" if self.stride == 1 and self.in_channels == self.out_channels else "none"
 
 
 @lru_cache(maxsize=1024)

@@ -41,7 +41,10 @@ def check_parts(spec: BlockSpec | StemSpec, module: nn.Module, sizes: Sequence[i
     wanted: dict[str, tuple[int, ...]] = {}
     for layer in spec.layers(*sizes):
         wanted[f"{layer.module}.weight"] = layer.shape
-        wanted[f"{layer.norm}.weight"] = wanted[f"{layer.norm}.bias"] = (layer.out_channels,)
+        if layer.has_bias:
+            wanted[f"{layer.module}.bias"] = (layer.out_channels,)
+        if layer.norm is not None:
+            wanted[f"{layer.norm}.weight"] = wanted[f"{layer.norm}.bias"] = (layer.out_channels,)
     silent = getattr(spec, "silent_norm", None)
     names = [*wanted, *([f"{silent}.weight", f"{silent}.bias"] if silent is not None else [])]
     for name in names:

@@ -6,16 +6,20 @@ from hypothesis import strategies as st
 
 from spnas_core.encoding import Architecture
 
+SMALL = (("b", 4), ("r", 4), ("x32x4d", 16), ("d", 4), ("g4", 8), ("g4s", 16), ("m3k3", 4), ("m6k5s", 8), ("m1k3s", 16))
+"""Block types, and base channels of which their networks are small."""
+
 
 @st.composite
 def architectures(draw: st.DrawFn) -> Architecture:
     """Draw from the whole grammar: every built-in block and stem, any base, parallel codes included."""
+    block = draw(st.sampled_from(["b", "r", "x32x4d", "x64x4d", "d", "g4", "g4s", "m1k3s", "m3k7", "m6k5s"]))
     stages = tuple(draw(st.lists(st.text("12", min_size=1, max_size=4), min_size=1, max_size=6)))
     rows = draw(st.one_of(st.just(()), st.tuples(*[st.integers(0, 3)] * len(stages))))
     return Architecture(
-        block=draw(st.sampled_from(["b", "r", "x32x4d", "x64x4d"])),
+        block=block,
         stages=stages,
-        base=draw(st.integers(16, 96)),
+        base=4 * draw(st.integers(4, 24)) if block.startswith("g4") else draw(st.integers(16, 96)),
         stem=draw(st.sampled_from(["conv7", "deep"])),
         rows=tuple(rows),
         shares_rows=draw(st.booleans()),
@@ -29,7 +33,7 @@ def serial_architectures(draw: st.DrawFn) -> Architecture:
     places = [place for place, digit in enumerate(digits) if digit == "1"]
     for place in draw(st.sets(st.sampled_from(places), max_size=3)):
         digits[place] = "2"
-    block, base = draw(st.sampled_from([("b", 4), ("r", 4), ("x32x4d", 16)]))
+    block, base = draw(st.sampled_from(SMALL))
     stem = draw(st.sampled_from(["conv7", "deep"]))
     return Architecture(block, tuple("".join(digits).split("-")), base, stem)
 

@@ -11,9 +11,10 @@ A suite is a class of plain tests. With pytest, subclass it in a test file and n
 import numpy as np
 import torch
 
-from spnas_core.blocks import BlockSpec
+from spnas_core.blocks import BlockFamily, BlockSpec, block_spec
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
+from spnas_core.errors import CodeError
 from spnas_core.inheritance import ChannelMaps, calibrate_pass_through, materialise, norm_scales, output_change
 from spnas_core.inheritance.plan import plan_inheritance, tensor_shapes
 from spnas_core.morphisms import Expand, Morphism, Rewrite, Swap, Widen, morphisms
@@ -21,6 +22,8 @@ from spnas_core.networks import Backbone, build_backbone
 from spnas_core.testing.drawing import random_architecture, random_images, uneven_backbone
 
 SEED = 20
+MOST = 64
+"""Multiples of a base that are tried."""
 
 
 class MorphismContract:
@@ -104,40 +107,58 @@ class BlockContract:
     """A block type's module is what its layers say, and can be inherited.
 
     Attributes:
-        spec: that is tested; it must be registered.
-        base: channels of small networks of it, before expansion.
+        spec: that is tested, or a family, of which the examples are; it must be registered.
+        base: channels of small networks of it, before expansion; a multiple of it where the type refuses it.
     """
 
-    spec: BlockSpec
+    spec: BlockSpec | BlockFamily
     base = 8
 
     def test_the_module_is_what_the_layers_say(self) -> None:
-        """Parameters are counted from the layers; outputs have the described shape, and are not negative."""
-        for code in ("11-21", "12-1-2"):
-            architecture = self._code(code)
-            backbone = build_backbone(architecture)
-            counted = backbone_cost(architecture, 64, 64).parameters
-            assert counted == sum(parameter.numel() for parameter in backbone.parameters())
-            for info, features in zip(
-                backbone.feature_info.stages, backbone.eval()(random_images(0)).values(), strict=True
-            ):
-                side = -(-64 // info.reduction)
-                assert tuple(features.shape) == (4, info.channels, side, side)
-                assert (features >= 0).all(), "a block gives what is not negative, or expand would change outputs"
+        """Parameters are counted from the layers; outputs have the described shape."""
+        for spec in self._specs():
+            for code in ("11-21", "12-1-2"):
+                architecture = self._code(spec, code)
+                backbone = build_backbone(architecture)
+                counted = backbone_cost(architecture, 64, 64).parameters
+                assert counted == sum(parameter.numel() for parameter in backbone.parameters())
+                for info, features in zip(
+                    backbone.feature_info.stages, backbone.eval()(random_images(0)).values(), strict=True
+                ):
+                    side = -(-64 // info.reduction)
+                    assert tuple(features.shape) == (4, info.channels, side, side)
+
+    @torch.no_grad()
+    def test_a_silent_block_keeps_what_such_a_block_gives(self) -> None:
+        """Where the shape stays and the branch is silent, the block changes none of its own outputs."""
+        for spec in self._specs():
+            block = uneven_backbone(self._code(spec, "11"), 0).blocks[1]
+            for parameter in block.get_submodule(spec.silent_norm).parameters():
+                parameter.zero_()
+            channels = spec.out_channels(self._base(spec))
+            given = block(torch.randn(2, channels, 9, 9, generator=torch.Generator().manual_seed(0)))
+            again = block(given.clone())
+            assert torch.equal(given, again), f"{spec.name} changes its own outputs, and expand would change those"
 
     def test_a_new_block_is_silent(self) -> None:
         """Expand changes no output: γ and β of ``silent_norm`` silence the residual branch."""
-        self._keeps(Expand().insert(self._code("11-21"), 1, 1))
+        for spec in self._specs():
+            self._keeps(Expand().insert(self._code(spec, "11-21"), 1, 1))
 
     def test_a_wider_block_keeps_its_outputs(self) -> None:
-        """The layers say which channels each tensor reads and gives."""
-        self._keeps(Widen().double(self._code("11-21"), 1))
+        """The layers say which channels each tensor reads and gives; at least one of four blocks can be widened."""
+        for spec in self._specs():
+            options = [one for one in Widen().options(self._code(spec, "11-12")) if one.promise is not None]
+            assert options, f"{spec.name} loses a shortcut wherever it is widened"
+            for rewrite in options:
+                self._keeps(rewrite)
 
     def test_a_projection_that_is_new_passes_its_input_through(self) -> None:
         """Swap makes a block strided that was not."""
-        rewrite = Swap().move(self._code("111-21"), 0, -1)
-        child = child_of(rewrite, uneven_backbone(rewrite.parent, 0), 0)
-        assert all(torch.isfinite(level).all() for level in child(random_images(0)).values())
+        for spec in self._specs():
+            rewrite = Swap().move(self._code(spec, "111-21"), 0, -1)
+            child = child_of(rewrite, uneven_backbone(rewrite.parent, 0), 0)
+            assert all(torch.isfinite(level).all() for level in child(random_images(0)).values())
 
     def _keeps(self, rewrite: Rewrite) -> None:
         parent = uneven_backbone(rewrite.parent, 0)
@@ -146,8 +167,24 @@ class BlockContract:
         assert change
         assert max(change.values()) <= (rewrite.promise or 0), f"{rewrite.steps[0]} changed outputs by {change}"
 
-    def _code(self, serial: str) -> Architecture:
-        return Architecture(self.spec.name, tuple(serial.split("-")), self.base, "deep")
+    def _specs(self) -> list[BlockSpec]:
+        if not isinstance(self.spec, BlockFamily):
+            return [self.spec]
+        assert self.spec.examples, "a family has examples to try"
+        return [block_spec(name) for name in self.spec.examples]
+
+    def _code(self, spec: BlockSpec, serial: str) -> Architecture:
+        return Architecture(spec.name, tuple(serial.split("-")), self._base(spec), "deep")
+
+    def _base(self, spec: BlockSpec) -> int:
+        """The least multiple that the type takes."""
+        for base in range(self.base, self.base * MOST, self.base):
+            try:
+                spec.check(base)
+            except CodeError:
+                continue
+            return base
+        raise AssertionError(f"{spec.name} takes no base of {self.base}, {2 * self.base}, …: name one that it takes")
 
 
 def child_of(rewrite: Rewrite, parent: Backbone, seed: int) -> Backbone:

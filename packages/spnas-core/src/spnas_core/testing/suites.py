@@ -1,7 +1,7 @@
 """The suites of this package over an item that was registered, for ``spnas plugins check``."""
 
 from spnas_core.backbones import BackboneProvider
-from spnas_core.blocks import BlockSpec
+from spnas_core.blocks import BlockFamily, BlockSpec
 from spnas_core.configuration import validate
 from spnas_core.errors import ConfigError
 from spnas_core.morphisms import Morphism
@@ -12,8 +12,8 @@ from spnas_core.testing.contracts import BlockContract, MorphismContract
 from spnas_core.testing.task_contract import TaskContract
 
 
-def block_suite(name: str, item: BlockSpec) -> BlockContract:
-    """Return the suite over a block type."""
+def block_suite(name: str, item: BlockSpec | BlockFamily) -> BlockContract:
+    """Return the suite over a block type, or over the examples of a family."""
     del name
     suite = BlockContract()
     suite.spec = item

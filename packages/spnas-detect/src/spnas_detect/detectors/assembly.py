@@ -58,12 +58,14 @@ def canvas_sizes(images: Tensor) -> Tensor:
 
 def pyramid_anchors(info: FeatureInfo, settings: DetectorSettings) -> Anchors:
     """Anchors on the neck's levels and the extra ones."""
+    levels = with_extra(info, settings.extra_levels)
     return Anchors(
-        with_extra(info, settings.extra_levels).reduction(),
+        levels.reduction(),
         settings.anchor_scales,
         settings.aspect_ratios,
         sizes=settings.anchor_sizes,
         follows_canvas=settings.anchor_strides == "canvas",
+        nominal=levels.nominal_strides(),
     )
 
 

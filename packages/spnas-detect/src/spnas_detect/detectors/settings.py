@@ -66,7 +66,8 @@ class DetectorSettings(BaseModel):
             ``neck_channels``.
         head_channels: width of the fully connected layers of the box head.
         tower_depth: convolutions of each tower of a dense head (RetinaNet) before the last.
-        anchor_scales: anchor size per level in multiples of the level's stride.
+        anchor_scales: anchor size per level in multiples of the level's stride; of levels of one stride each has twice
+            the sizes of the one before.
         anchor_sizes: anchor sizes of each level in pixels, finest level first, in place of ``anchor_scales``; as many
             for each level. A level beyond the last entry has that entry's sizes, times the ratio of the strides.
         anchor_strides: how far apart anchors stand: their level's stride (None and ``level``), or ``canvas``: the

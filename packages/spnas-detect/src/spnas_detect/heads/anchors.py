@@ -24,6 +24,7 @@ class Anchors:
         sizes: square roots of the anchors' areas on each level in pixels, in place of the scales; a level beyond the
             last entry has that entry's sizes times the ratio of the strides. None follows the scales.
         follows_canvas: whether s is ⌊canvas / level⌋ along each side, and not the level's stride.
+        nominal: strides that sizes follow in place of the levels' own, where several levels have one stride.
 
     Raises:
         ConfigError: sizes of more levels than there are.
@@ -37,6 +38,7 @@ class Anchors:
         *,
         sizes: Sequence[Sequence[float]] | None = None,
         follows_canvas: bool = False,
+        nominal: Sequence[int] | None = None,
     ) -> None:
         if sizes is not None and len(sizes) > len(strides):
             raise ConfigError(
@@ -47,7 +49,8 @@ class Anchors:
         self.scales = tuple(scales)
         self.aspect_ratios = tuple(aspect_ratios)
         self.follows_canvas = follows_canvas
-        self._sizes = None if sizes is None else _continued(sizes, strides)
+        self._nominal = self.strides if nominal is None else tuple(nominal)
+        self._sizes = None if sizes is None else _continued(sizes, self._nominal)
         self._grids: dict[tuple[tuple[Shape, ...], Shape | None, torch.device], Tensor] = {}
 
     @property
@@ -59,7 +62,7 @@ class Anchors:
         """Square roots of the anchors' areas on each level, in pixels."""
         if self._sizes is not None:
             return [list(sizes) for sizes in self._sizes]
-        return [[scale * stride for scale in self.scales] for stride in self.strides]
+        return [[scale * stride for scale in self.scales] for stride in self._nominal]
 
     def counts(self, shapes: Sequence[Shape]) -> list[int]:
         """Anchors of each level, for levels of (height, width)."""
@@ -103,7 +106,7 @@ class Anchors:
     def _around_zero(self, level: int, device: torch.device) -> Tensor:
         """float32[per_position, 4], ratio by ratio."""
         if self._sizes is None:
-            sizes = torch.tensor(self.scales, device=device) * self.strides[level]
+            sizes = torch.tensor(self.scales, device=device) * self._nominal[level]
         else:
             sizes = torch.tensor(self._sizes[level], device=device)
         height = torch.tensor(self.aspect_ratios, device=device).sqrt()

@@ -116,7 +116,9 @@ class Cell(nn.Module):
             between[level] = node(sources)
         outputs = between[:1]
         for level, (stride, node) in enumerate(zip(self.strides, self.bottom_up.values(), strict=True), 1):
-            pooled = functional.max_pool2d(outputs[-1], stride + 1, stride, padding=stride // 2)
+            pooled = outputs[-1]
+            if stride > 1:
+                pooled = functional.max_pool2d(pooled, stride + 1, stride, padding=stride // 2)
             sources = [inputs[level], fitted(pooled, inputs[level].shape[-2:])]
             if level < coarsest:
                 sources.append(between[level])

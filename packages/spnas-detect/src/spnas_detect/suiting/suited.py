@@ -150,7 +150,7 @@ def _choose(
             f"have {canvas.median[0]}x{canvas.median[1]}",
         )
     if given.isdisjoint(ANCHORS):
-        strides = with_extra(info, settings.detector.extra_levels).reduction()
+        strides = with_extra(info, settings.detector.extra_levels).nominal_strides()
         _choose_anchors(choices, settings, records, size, strides)
 
 

@@ -61,7 +61,7 @@ def entropy_score(architecture: Architecture) -> float:
     Of a chain of convolutions with Gaussian weights and inputs, norms and shortcuts left out, the logarithm of a
     feature's standard deviation grows by ½ · log(c_in · k²) with each layer; H_s is that sum up to the end of stage s,
     the stem included, and the logarithm of the stage's channels. Of grouped convolutions c_in is that of a group.
-    Projections are shortcuts, and rows are left out.
+    Projections are shortcuts, and rows and gates are left out.
     """
     entropies = stage_entropies(architecture)
     weights = [0.0, *[MIDDLE] * (len(entropies) - 2), LAST] if len(entropies) > 1 else [LAST]
@@ -73,7 +73,12 @@ def stage_entropies(architecture: Architecture) -> list[float]:
     deviation = sum(map(_growth, stem_spec(architecture.stem).layers(architecture.base)))
     found = []
     for stage in stage_placements(architecture):
-        deviation += sum(_growth(layer) for block in stage.blocks for layer in block.layers if layer.name != PROJECTION)
+        deviation += sum(
+            _growth(layer)
+            for block in stage.blocks
+            for layer in block.layers
+            if layer.name != PROJECTION and not layer.is_pooled
+        )
         found.append(deviation + math.log(stage.out_channels))
     return found
 

@@ -1,0 +1,1 @@
+"""Networks that no library has, from the values of their papers and repositories: a file and a table each."""
