@@ -30,10 +30,10 @@ def commands_of(row):
 
 def of(command):
     """The rows that work by a command of spnas."""
-    found = {row[0]: [shlex.split(one) for one in commands_of(row)] for row in ROWS}
-    chosen = {number: words[1:] for number, all_words in found.items() for words in all_words if words[1] == command}
+    every = [(row[0], shlex.split(one)[1:]) for row in ROWS for one in commands_of(row)]
+    chosen = [(f"{number}-{words[-1]}", words) for number, words in every if words[0] == command]
     assert chosen
-    return pytest.mark.parametrize("words", chosen.values(), ids=chosen)
+    return pytest.mark.parametrize("words", [words for _, words in chosen], ids=[name for name, _ in chosen])
 
 
 def test_every_reference_has_its_row():
