@@ -52,6 +52,12 @@ class TestGenerations(StrategyContract):
     rounds = 8
 
 
+class TestProgressive(StrategyContract):
+    plugin = strategy_plugin("progressive")
+    settings = {"beam": 3, "round": 2}
+    rounds = 6
+
+
 class TestRandom(StrategyContract):
     plugin = strategy_plugin("random")
 

@@ -95,7 +95,8 @@ def test_an_unknown_strategy_or_task_suggests_the_nearest():
     assert message == "'serail' is not among the registered strategies; did you mean 'serial'?"
     message = refused({"task": {"name": "detecton"}}, PluginError)
     assert message == "'detecton' is not among the registered tasks; did you mean 'detection'?"
-    known = "; known: evolution, full, generations, hill-climb, parallel, phases, random, regularized-evolution, serial"
+    known = "; known: evolution, full, generations, hill-climb, parallel, phases, progressive, "
+    known += "random, regularized-evolution, serial"
     assert known in refused({"strategy": {"name": "?"}}, PluginError)
 
 

@@ -8,6 +8,7 @@ from spnas_search.strategies.hill_climb import HillClimb, HillClimbSettings
 from spnas_search.strategies.parallel import Parallel, ParallelSettings, row_odds
 from spnas_search.strategies.phases import FullSettings, Phases, PhasesSettings, any_phases, full, phase_names
 from spnas_search.strategies.pool import Pool, PoolSettings, parent_odds
+from spnas_search.strategies.progressive import Progressive, ProgressiveSettings
 from spnas_search.strategies.random_search import RandomSearch, RandomSettings
 from spnas_search.strategies.regularized_evolution import RegularizedEvolution, RegularizedEvolutionSettings
 from spnas_search.strategies.reignition import Reignition, ReignitionSettings
@@ -29,6 +30,8 @@ __all__ = [
     "PhasesSettings",
     "Pool",
     "PoolSettings",
+    "Progressive",
+    "ProgressiveSettings",
     "RandomSearch",
     "RandomSettings",
     "RegularizedEvolution",
