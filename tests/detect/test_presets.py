@@ -1,14 +1,17 @@
 """Presets of trainings: each is a whole training's settings, and what is typed goes on top."""
 
 import pytest
+import torch
 from commands import done, invoke, refused
+from torch import nn
 from voc_folder import write_voc
 
-from spnas_core import Architecture
+from spnas_core.backbones import read_network, unchanged
 from spnas_core.configuration import read_toml, validate
 from spnas_core.errors import ConfigError
 from spnas_core.plugins import registry
 from spnas_core.presets import Preset, find_preset
+from spnas_detect.detectors import build_detector
 from spnas_detect.detectors.levels import check_levels
 from spnas_detect.jobs import TrainSettings
 from spnas_detect.jobs.presets import training_values
@@ -26,8 +29,9 @@ def write(folder, text, name="mine"):
     return file
 
 
-SEARCHES = {"regularized", "large-scale", "hierarchical"}
+SEARCHES = {"regularized", "large-scale", "hierarchical", "pnas", "nash"}
 SEARCHES |= {"detnas", "darts", "snas", "proxyless-gradient", "auto-deeplab"}
+SEARCHES |= {"nasnet", "eas", "mnasnet", "proxyless", "metaqnn", "blockqnn"}
 
 
 @pytest.mark.parametrize("name", sorted(registry("presets").items))
@@ -37,13 +41,28 @@ def test_every_preset_is_a_trainings_settings(name):
         assert "architecture" not in values
         values["architecture"] = "b@8_1-2"
     settings = validate(TrainSettings, values)
-    check_levels(settings.detector, Architecture.parse(settings.architecture))
+    check_levels(settings.detector, read_network(settings.architecture))
     assert settings.init is None
 
 
 def test_the_demonstration_spelt_out_is_every_default():
     values = training_values(find_preset("demo"))
     assert validate(TrainSettings, values) == TrainSettings(architecture=values["architecture"])
+
+
+def test_the_smallest_efficientdet_has_the_published_sizes():
+    settings = validate(TrainSettings, training_values(find_preset("efficientdet-d0")))
+    network = read_network(settings.architecture)
+    detector, *_ = build_detector(unchanged(network), 90, settings.detector, {}, generator=torch.Generator())
+    assert settings.image_size == (512, 512)
+    assert len(detector.neck.cells) == 3
+    assert detector.neck.out_channels == 64
+    assert len(detector.head.anchors.sizes()) == 5
+    towers = [module for name, module in detector.head.named_modules() if isinstance(module, nn.Conv2d)]
+    assert len(towers) == 2 * (3 + 1)
+    published = settings.training.model_copy(update={"batch_size": 128})
+    assert published.peak_learning_rate(inherits=False) == pytest.approx(0.16)
+    assert settings.epochs == 300
 
 
 @pytest.mark.parametrize(

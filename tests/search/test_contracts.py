@@ -78,6 +78,12 @@ class TestGradientOfSampledParts(StrategyContract):
     settings = {"relaxation": "binary", "epochs": 1}
 
 
+class TestProgressive(StrategyContract):
+    plugin = strategy_plugin("progressive")
+    settings = {"beam": 3, "round": 2}
+    rounds = 6
+
+
 class TestRandom(StrategyContract):
     plugin = strategy_plugin("random")
 

@@ -21,9 +21,9 @@ from spnas_search.testing.null_task import NullSettings
 ROOT = Path(__file__).resolve().parents[2]
 TOP = 'summary = "for tests"\nmachine = "any"\n'
 PRESETS = [
-    *("demo", "small", "r50-1x", "r50-3x", "retinanet-r50-1x", "scratch-6x"),
+    *("demo", "small", "r50-1x", "r50-3x", "retinanet-r50-1x", "scratch-6x", "efficientdet-d0"),
     *("paper-voc", "paper-coco", "paper-ecp"),
-    *("regularized", "large-scale", "hierarchical", "detnas"),
+    *("regularized", "large-scale", "hierarchical", "detnas", "pnas", "nash"),
     *("nasnet", "eas", "mnasnet", "proxyless", "metaqnn", "blockqnn"),
     *("darts", "snas", "proxyless-gradient", "auto-deeplab"),
 ]

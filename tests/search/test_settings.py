@@ -96,8 +96,8 @@ def test_an_unknown_strategy_or_task_suggests_the_nearest():
     message = refused({"task": {"name": "detecton"}}, PluginError)
     assert message == "'detecton' is not among the registered tasks; did you mean 'detection'?"
     known = (
-        "; known: evolution, full, generations, gradient, hill-climb, parallel, phases, policy, q-learning, random, "
-        "regularized-evolution, serial"
+        "; known: evolution, full, generations, gradient, hill-climb, parallel, phases, policy, progressive, "
+        "q-learning, random, regularized-evolution, serial"
     )
     assert known in refused({"strategy": {"name": "?"}}, PluginError)
 

@@ -1,5 +1,6 @@
 """A network as a figure, by the command."""
 
+import json
 from xml.etree import ElementTree as ET
 
 from commands import NULL, budget, done, refused, rows
@@ -21,3 +22,11 @@ def test_show_draws_a_figure_of_a_code_and_of_a_candidate(tmp_path):
     assert refused("show", "b_11", "--svg", nowhere) == (
         f"error: {nowhere} cannot be written: No such file or directory; name another file by --svg"
     )
+
+
+def test_show_scales_a_code():
+    scaled = json.loads(done("show", "b_11-211", "--scale", "1", "--json"))
+    assert scaled["architecture"] == "b@72_111-2111"
+    assert "must be 0 or more" in refused("show", "b_11-211", "--scale", "-1")
+    message = "torchvision:resnet18 is no code, and only these are scaled: leave out --scale"
+    assert message in refused("show", "torchvision:resnet18", "--scale", "1")

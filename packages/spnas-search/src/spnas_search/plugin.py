@@ -27,6 +27,8 @@ def spnas_register_strategies(register: Register) -> None:
         PhasesSettings,
         Policy,
         PolicySettings,
+        Progressive,
+        ProgressiveSettings,
         QLearning,
         QLearningSettings,
         RandomSearch,
@@ -58,6 +60,8 @@ def spnas_register_strategies(register: Register) -> None:
     register("q-learning", StrategyPlugin(valued, QLearningSettings, QLearning))
     learnt = "the parts of the start that it has learnt to prefer, as its weights were trained"
     register("gradient", StrategyPlugin(learnt, GradientSettings, Gradient))
+    larger = "one block more each time: the most promising expansions of the best"
+    register("progressive", StrategyPlugin(larger, ProgressiveSettings, Progressive))
     register("full", StrategyPlugin("serial with reignition, then parallel: the whole of SP-NAS", FullSettings, full))
     register("phases", StrategyPlugin("any strategies, one after the other", PhasesSettings, any_phases))
     register("hill-climb", StrategyPlugin("mutate one network until a child is better", HillClimbSettings, HillClimb))
@@ -65,13 +69,16 @@ def spnas_register_strategies(register: Register) -> None:
 
 @hookimpl
 def spnas_register_screens(register: Register) -> None:
-    """The ranking model, extended to children that do not exist yet; and two that look at the codes."""
+    """The ranking model, extended to children that do not exist yet; what scores say of codes; what codes alone say."""
     from spnas_search.screens import ScreenPlugin
     from spnas_search.screens.entropy import EntropyScreen, EntropyScreenSettings
     from spnas_search.screens.partial_order import PartialOrderScreen, PartialOrderScreenSettings
     from spnas_search.screens.prediction import PredictionScreen, PredictionScreenSettings
+    from spnas_search.screens.surrogate import SurrogateScreen, SurrogateScreenSettings
 
     register("prediction", ScreenPlugin("what the ranking model predicts", PredictionScreenSettings, PredictionScreen))
+    learned = "what a regression on all codes and scores predicts"
+    register("surrogate", ScreenPlugin(learned, SurrogateScreenSettings, SurrogateScreen))
     register("entropy", ScreenPlugin("the entropy of untrained features", EntropyScreenSettings, EntropyScreen))
     pruning = "leave out what a trained network rules out"
     register("partial-order", ScreenPlugin(pruning, PartialOrderScreenSettings, PartialOrderScreen))

@@ -16,7 +16,7 @@ from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import amount
 from spnas_core.commands.writing import write_result
 from spnas_core.cost import backbone_cost, row_costs
-from spnas_core.encoding import Architecture
+from spnas_core.encoding import Architecture, scale
 from spnas_core.errors import CodeError, ConfigError
 from spnas_core.plugins import plugin_manager
 
@@ -29,9 +29,10 @@ BAR_WIDTH = 30
 @click.command()
 @click.argument("code", metavar="CODE|RUN[:ID]")
 @click.option("--image", type=IMAGE_SIZE, default="224x224", show_default=True, help="Input size in pixels.")
+@click.option("--scale", "phi", type=float, metavar="PHI", help="Depth by 1.2^PHI, width by 1.1^PHI (EfficientNet).")
 @click.option("--svg", type=click.Path(path_type=Path), help="File to draw the network into, as a figure for a paper.")
 @click.option("--json", "as_json", is_flag=True, help="Exact numbers, as JSON.")
-def show(code: str, image: tuple[int, int], *, svg: Path | None, as_json: bool) -> None:
+def show(code: str, image: tuple[int, int], *, phi: float | None, svg: Path | None, as_json: bool) -> None:
     """Draw the network of an architecture CODE, or of a run's candidate, and count what it costs.
 
     A network by name, such as timm:hrnet_w18, is counted, and not drawn; 'spnas backbones' has these.
@@ -39,8 +40,11 @@ def show(code: str, image: tuple[int, int], *, svg: Path | None, as_json: bool) 
     \b
     Example: spnas show r_111-2111-211111-211 --image 1216x800
     Example: spnas show runs/serial --svg winner.svg
+    Example: spnas show b_11-21-21-21 --scale 1 --image 258x258
     """
     architecture = _architecture(code)
+    if phi is not None:
+        architecture = _scaled(architecture, phi)
     if not isinstance(architecture, Architecture):
         _show_named(architecture, image, is_drawn=svg is not None, as_json=as_json)
         return
@@ -54,6 +58,13 @@ def show(code: str, image: tuple[int, int], *, svg: Path | None, as_json: bool) 
     console = make_console()
     for part in stage_drawing(architecture, image):
         console.show(part)
+
+
+def _scaled(network: "AnyNetwork", phi: float) -> Architecture:
+    """Scale a code; a network by name has sizes of its own."""
+    if not isinstance(network, Architecture):
+        raise ConfigError(f"{network} is no code, and only these are scaled: leave out --scale")
+    return scale(network, phi)
 
 
 def _show_named(network: "AnyNetwork", image: tuple[int, int], *, is_drawn: bool, as_json: bool) -> None:

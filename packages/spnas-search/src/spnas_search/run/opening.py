@@ -120,7 +120,9 @@ def _resumed(
         check_data(run.archive, data_fingerprint(run.task), settings.as_dict(), files.path)
         if run.archive.pending() and not run.archive.start.checksum:
             run.start_weights()
-        _remember(run, data)
+        if data is not None:
+            write_toml(values, files.config)
+        _remember(run, values)
     except BaseException:
         run.archive.close()
         raise
@@ -159,11 +161,14 @@ def _remove_archive(files: RunFolder) -> None:
         file.unlink()
 
 
-def _remember(run: Run, data: str | None) -> None:
-    """Store what the run goes on with, where that is not what it began with."""
-    if data is not None:
-        write_toml(run.settings.as_dict(), run.files.config)
-    for key, value in run.identity().facts().items():
+def _remember(run: Run, values: Mapping[str, Any]) -> None:
+    """Store what the run goes on with, where that is not what it began with.
+
+    The settings are stored as ``run.toml`` has them: a run from before a setting was there has its default, and neither
+    file nor archive learns of it, or the two would differ when it is resumed again.
+    """
+    facts = run.identity().facts() | {"settings": json.dumps(values)}
+    for key, value in facts.items():
         if key != "init" and run.archive.recall(key) != value:
             run.archive.remember(key, value)
 

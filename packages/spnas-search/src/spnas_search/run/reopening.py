@@ -35,7 +35,10 @@ def extend_budget(folder: Path, budget: Mapping[str, float]) -> None:
             if bound <= before:
                 raise ConfigError(f"{folder} has budget.{name} = {before}: {bound} would be no more")
             set_value(values, f"budget.{name}", bound)
-        write_toml(resolve(values).as_dict(), files.config)
+        resolve(values)  # refuses what is no bound
+        write_toml(
+            values, files.config
+        )  # without what earlier versions had no setting for: the archive has none either
 
 
 def retry_failed(folder: Path, numbers: Sequence[int]) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Statistics that decide what may be said of scores: spread, intervals, shares of variance, correlations of ranks."""
+"""Statistics that decide what may be said of scores: spread, intervals, heritability, correlations, regression."""
 
 from spnas_search.statistics.agreement import Agreement, mean_agreement
 from spnas_search.statistics.correlation import (
@@ -11,6 +11,7 @@ from spnas_search.statistics.correlation import (
 from spnas_search.statistics.distributions import Gap, complexity_weights, gap
 from spnas_search.statistics.heritability import Heritability, heritability, heritability_in_blocks
 from spnas_search.statistics.intervals import Interval, difference_interval, mean_interval
+from spnas_search.statistics.ridge import Ridge, fit_ridge
 from spnas_search.statistics.spread import Spread, pooled_spread, progress_threshold
 
 __all__ = [
@@ -21,10 +22,12 @@ __all__ = [
     "Interval",
     "RankCorrelation",
     "RankStatistic",
+    "Ridge",
     "Spread",
     "complexity_weights",
     "difference_interval",
     "expected_rank_correlation",
+    "fit_ridge",
     "gap",
     "heritability",
     "heritability_in_blocks",

@@ -10,6 +10,7 @@ from spnas_search.strategies.parallel import Parallel, ParallelSettings, row_odd
 from spnas_search.strategies.phases import FullSettings, Phases, PhasesSettings, any_phases, full, phase_names
 from spnas_search.strategies.policy import Policy, PolicySettings
 from spnas_search.strategies.pool import Pool, PoolSettings, parent_odds
+from spnas_search.strategies.progressive import Progressive, ProgressiveSettings
 from spnas_search.strategies.q_learning import QLearning, QLearningSettings
 from spnas_search.strategies.random_search import RandomSearch, RandomSettings
 from spnas_search.strategies.regularized_evolution import RegularizedEvolution, RegularizedEvolutionSettings
@@ -36,6 +37,8 @@ __all__ = [
     "PolicySettings",
     "Pool",
     "PoolSettings",
+    "Progressive",
+    "ProgressiveSettings",
     "QLearning",
     "QLearningSettings",
     "RandomSearch",

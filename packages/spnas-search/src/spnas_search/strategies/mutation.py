@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
@@ -43,8 +43,9 @@ def draw_rewrite(
     odds: Mapping[Morphism, float],
     max_mutations: int,
     rng: np.random.Generator,
+    min_mutations: int = 1,
 ) -> Rewrite:
-    """Compose 1 … max_mutations random morphisms, their number uniform.
+    """Compose min_mutations … max_mutations random morphisms, their number uniform.
 
     Each step draws a morphism by its odds among those that apply, then one of its applications uniformly. The bounds
     of a search space are not looked at: a composition may pass outside and come back.
@@ -54,12 +55,13 @@ def draw_rewrite(
         odds: relative weight of each morphism; zero never draws it.
         max_mutations: most morphisms in one child.
         rng: source of chance.
+        min_mutations: fewest of them.
 
     Returns:
-        The rewrite; the identity where nothing applies.
+        The rewrite; the identity where nothing applies before there are ``min_mutations``.
     """
     rewrite = identity(architecture)
-    for _ in range(int(rng.integers(1, max_mutations + 1))):
+    for _ in range(int(rng.integers(min_mutations, max_mutations + 1))):
         applicable = [
             (weight, options)
             for morphism, weight in odds.items()
@@ -70,7 +72,7 @@ def draw_rewrite(
         weights = np.array([weight for weight, _ in applicable])
         options = applicable[rng.choice(len(applicable), p=weights / weights.sum())][1]
         rewrite = rewrite.then(options[int(rng.integers(len(options)))])
-    return rewrite
+    return rewrite if len(rewrite.steps) >= min_mutations else identity(architecture)
 
 
 def draw_round(
@@ -116,6 +118,7 @@ class MutationSettings(BaseModel):
     Attributes:
         round: children per round; a round sees only what earlier rounds have found.
         epochs: that a child is trained after inheriting; 0 scores what it inherits.
+        min_mutations: fewest morphisms in one child.
         max_mutations: most morphisms in one child.
         max_step: most blocks by which a swap moves a border, and widen and narrow a doubling.
         odds: relative weight of each morphism; what a table of one's own does not name is never drawn, while
@@ -127,10 +130,19 @@ class MutationSettings(BaseModel):
 
     round: int = Field(2, ge=1)
     epochs: int = Field(4, ge=0)
+    min_mutations: int = Field(1, ge=1)
     max_mutations: int = Field(1, ge=1)
     max_step: int = Field(2, ge=1)
     odds: dict[str, Odds] = Field(default=DEFAULT_ODDS, min_length=1)
     max_redraws: int = Field(500, ge=1)
+
+    @model_validator(mode="after")
+    def _check_mutations(self) -> Self:
+        if self.min_mutations > self.max_mutations:
+            raise ValueError(
+                f"min_mutations is {self.min_mutations}, above max_mutations = {self.max_mutations}: raise the latter"
+            )
+        return self
 
 
 class Mutator:
@@ -162,6 +174,6 @@ class Mutator:
         settings = self._settings
 
         def mutate(architecture: Architecture) -> Rewrite:
-            return draw_rewrite(architecture, self._odds, settings.max_mutations, rng)
+            return draw_rewrite(architecture, self._odds, settings.max_mutations, rng, settings.min_mutations)
 
         return draw_round(count, draw_parent, mutate, archive, self._space, settings.max_redraws, taken)
