@@ -17,7 +17,7 @@ from spnas_search.strategies import Policy, PolicySettings, QLearning, QLearning
 from spnas_search.strategies.controllers import WritingNetwork
 from spnas_search.strategies.generation import Grammar
 from spnas_search.strategies.mutation import Mutator
-from spnas_search.testing.landscapes import order
+from spnas_search.testing.landscapes import additive
 
 START = Architecture.parse("b@8_11-21-21-21")
 SPACE = SearchSpace(min_blocks=4, max_blocks=12, min_stages=2, max_stages=4)
@@ -234,8 +234,10 @@ SEARCHED = {
     "reinforce": lambda: policy(FOUR, round=10, parents=1, learning_rate=0.02),
     "ppo": lambda: policy(FOUR, round=10, parents=1, learning_rate=0.01, algorithm="ppo"),
     "edits": lambda: editing(0.1),
-    "untrained edits": lambda: editing(1e-9),
     "q-learning": lambda: q_learning(FOUR, round=10, parents=1, children=CHILDREN, replays=32, learning_rate=0.5),
+    "untrained network": lambda: policy(FOUR, round=10, parents=1, learning_rate=1e-9),
+    "untrained edits": lambda: editing(1e-9),
+    "untrained table": lambda: q_learning(FOUR, round=10, parents=1, replays=1, schedule=((1.0, 1),)),
 }
 CHILDREN, SEEDS = 60, 20
 
@@ -245,14 +247,14 @@ def editing(learning_rate):
 
 
 def found_by(folder, strategy):
-    """The best, and the mean of the last twenty, of 60 children on 20 landscapes that respect the partial order."""
+    """The best, and the mean of the last twenty, of 60 children on 20 landscapes of values that add up."""
     found = []
     for seed in range(SEEDS):
         (folder / str(seed)).mkdir(parents=True)
-        filled = Filled(folder / str(seed), START, order(START, seed), ranking="lead")
+        filled = Filled(folder / str(seed), START, additive(START, seed), ranking="lead")
         with filled.archive as archive:
             while archive.children < CHILDREN:
-                go_on(filled, strategy, 1, seed, lambda code, seed=seed: order(code, seed))
+                go_on(filled, strategy, 1, seed, lambda code, seed=seed: additive(code, seed))
             scores = [archive.score(child) for child in archive.of_kind("child")]
         found.append((max(scores), np.mean(scores[-20:])))
     return np.array(found)
@@ -276,7 +278,15 @@ def test_it_beats_random_where_there_is_something_to_learn(found, name):
         assert stats.wilcoxon(learnt, chance, alternative="greater").pvalue < 0.01
 
 
-def test_edits_beat_those_of_a_policy_that_does_not_learn(found):
-    """What an untrained one finds it owes to its parents, the best so far."""
-    later, untrained = found("edits")[:, 1], found("untrained edits")[:, 1]
-    assert stats.wilcoxon(later, untrained, alternative="greater").pvalue < 0.01
+@pytest.mark.parametrize(
+    ("name", "untrained"),
+    [
+        ("reinforce", "untrained network"),
+        ("ppo", "untrained network"),
+        ("edits", "untrained edits"),
+        ("q-learning", "untrained table"),
+    ],
+)
+def test_its_last_children_are_better_than_those_of_one_that_does_not_learn(found, name, untrained):
+    """Part of what it finds it owes to its grammar, and edits to their parents: this is what it owes to learning."""
+    assert stats.wilcoxon(found(name)[:, 1], found(untrained)[:, 1], alternative="greater").pvalue < 0.01
