@@ -1,6 +1,7 @@
 """Screens that look at codes: the entropy of untrained features, and the partial order."""
 
 import math
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,13 +9,17 @@ import pytest
 from filled import START, WIDE, Filled
 
 from spnas_core import Architecture, SearchSpace, backbone_cost
-from spnas_core.morphisms import Expand, align
+from spnas_core.blocks import PROJECTION
+from spnas_core.morphisms import Expand, Swap, align
+from spnas_core.networks.layout import block_placements
+from spnas_core.stems import stem_spec
 from spnas_core.tasks import Fidelity
 from spnas_core.testing import random_architecture
 from spnas_search.archive import Proposal
-from spnas_search.screens import screen_plugin
+from spnas_search.screens import partial_order, screen_plugin
 from spnas_search.screens.entropy import EntropyScreen, EntropyScreenSettings, entropy_score, stage_entropies
 from spnas_search.screens.partial_order import PartialOrderScreen, PartialOrderScreenSettings, precedes
+from spnas_search.testing import NullTask
 
 ENTROPIES = {
     "b_11-21-21-21": (484.6169, (19.3663, 33.8114, 49.6428, 66.8604)),
@@ -50,6 +55,54 @@ def test_an_entropy_by_hand():
     second = first + math.log(4 * 9) / 2 + math.log(8 * 9) / 2
     assert stage_entropies(parse("b@4_1-2")) == pytest.approx([first + math.log(4), second + math.log(8)])
     assert entropy_score(parse("b@4_1-2")) == pytest.approx(6 * (second + math.log(8)))
+
+
+@pytest.fixture(scope="module")
+def codes():
+    rng = np.random.default_rng(2)
+    return [code for code in (random_architecture(rng) for _ in range(60)) if not code.rows]
+
+
+def entropy_of_a_block(code, index):
+    """Half the logarithm of c_in · k² per group over a block's layers, its projection left out."""
+    block = block_placements(code)[index]
+    return sum(
+        math.log(layer.in_channels / layer.groups * layer.kernel**2) / 2
+        for layer in block.layers
+        if layer.name != PROJECTION
+    )
+
+
+def test_a_block_more_adds_its_own_entropy_to_its_stage_and_all_behind_it(codes):
+    for code in codes:
+        before = stage_entropies(code)
+        for option in Expand().options(code):
+            after, new = stage_entropies(option.child), option.block_map.index(None)
+            stage = sum(new >= border for border in option.child.borders)
+            added = [late - early for early, late in zip(before, after, strict=True)]
+            own = entropy_of_a_block(option.child, new)
+            assert own > 0
+            assert added == pytest.approx([0.0] * stage + [own] * (len(added) - stage), abs=1e-9)
+
+
+def test_a_swap_only_moves_where_the_entropy_is_read(codes):
+    for code in codes:
+        blocks = stage_entropies(code.with_stages(tuple(code.digits)))  # every block a stage of its own
+        for option in Swap().options(code):
+            ends = [*option.child.borders, len(option.child.digits)]
+            assert stage_entropies(option.child) == pytest.approx([blocks[end - 1] for end in ends])
+
+
+def test_a_wider_base_adds_half_its_logarithm_per_layer_and_once_for_the_channels():
+    for text in ("b@8_111-2-1212-11", "r@16_11-21-211", "b@8+deep_11-21"):
+        code = parse(text)
+        wider = Architecture(code.block, code.stages, 3 * code.base, code.stem)
+        of_stem = len(stem_spec(code.stem).layers(code.base)) - 1  # its first layer reads the image
+        per_block = len([layer for layer in block_placements(code)[0].layers if layer.name != PROJECTION])
+        ends = [*code.borders, len(code.digits)]
+        expected = [(of_stem + per_block * end) * math.log(3) / 2 + math.log(3) for end in ends]
+        found = np.subtract(stage_entropies(wider), stage_entropies(code))
+        assert found == pytest.approx(expected)
 
 
 def test_deeper_children_are_preferred(tmp_path):
@@ -168,8 +221,79 @@ def test_the_best_is_never_ruled_out_where_the_order_holds(tmp_path):
     archive.close()
 
 
-def test_both_are_registered_and_off_by_default():
+SMALL = parse("b@8_1-2-2")
+
+
+def small_codes(most=9):
+    """All codes that expansions reach from the smallest, of so many blocks at most."""
+    for lengths in product(range(1, most), repeat=3):
+        if sum(lengths) <= most:
+            yield SMALL.with_stages(
+                tuple(digit + "1" * (count - 1) for digit, count in zip("122", lengths, strict=True))
+            )
+
+
+def true_front(task):
+    """Codes than which no cheaper one is as good."""
+    front, best = [], -math.inf
+    for code in sorted(small_codes(), key=lambda code: backbone_cost(code, 64, 64).multiply_adds):
+        if (quality := task.score(str(code), 4)) > best:
+            front.append(code)
+            best = quality
+    return front
+
+
+def trained(folder, task, count, seed):
+    """An archive of the smallest code and others by chance, none of them on the front."""
+    folder.mkdir()
+    filled = Filled(folder, SMALL, task.score(str(SMALL), 4, 10**6 + seed), ranking="prediction")
+    rng, front = np.random.default_rng(seed), true_front(task)
+    for number in range(6):
+        filled.control(0, task.score(str(SMALL), 4, 1000 * seed + number))
+    others = [code for code in small_codes() if code not in front and code != SMALL]
+    for place in rng.permutation(len(others))[:count].tolist():
+        score = task.score(str(others[place]), 4, 1000 * seed + 100 + place)
+        filled.add("child", 0, align(SMALL, others[place]), score)
+    return filled.archive, front
+
+
+def refused_of_front(folder, noise, margin, seeds=8):
+    """How many members of the true front are ruled out, and how many other codes, in several archives."""
+    task, of_front, of_others = NullTask(noise=noise, landscape="order", landscape_seed=3), 0, 0
+    for seed in range(seeds):
+        archive, front = trained(folder / f"{margin}-{seed}", task, 24, seed)
+        with archive:
+            rest = [code for code in small_codes() if code not in front and not archive.contains(code)]
+            of_front += sum(ruled_out(archive, *map(str, front), margin=margin))
+            of_others += sum(ruled_out(archive, *map(str, rest), margin=margin))
+    return of_front, of_others
+
+
+def test_no_member_of_the_true_front_is_ruled_out_without_noise(tmp_path):
+    of_front, of_others = refused_of_front(tmp_path, 0.0, 0.0, seeds=3)
+    assert of_front == 0
+    assert of_others > 10
+
+
+def test_with_noise_the_margin_keeps_members_of_the_front(tmp_path):
+    without, _ = refused_of_front(tmp_path, 0.04, 0.0)
+    with_margin, _ = refused_of_front(tmp_path, 0.04, 2.0)
+    assert without > 15
+    assert with_margin <= 1  # of the members in eight archives; chance is not ruled out
+
+
+def test_the_order_the_wrong_way_round_rules_out_the_optimum_at_once(tmp_path, monkeypatch):
+    task = NullTask(landscape="order", landscape_seed=3)
+    archive, front = trained(tmp_path / "order", task, 8, 0)
+    with archive:
+        assert ruled_out(archive, str(front[-1])) == [False]
+        monkeypatch.setattr(partial_order, "precedes", lambda one, other: precedes(other, one))
+        assert ruled_out(archive, str(front[-1])) == [True]
+
+
+def test_all_are_registered_and_off_by_default():
     from spnas_search.settings import resolve
 
-    assert {"entropy", "partial-order"} == {name for name in ("entropy", "partial-order") if screen_plugin(name)}
+    names = ("entropy", "partial-order", "surrogate")
+    assert all(screen_plugin(name).summary for name in names)
     assert resolve({}).screen is None

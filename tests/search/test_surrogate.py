@@ -79,7 +79,7 @@ def test_the_penalty_is_the_one_that_predicts_each_value_best_from_the_others(me
 
 
 def test_columns_that_do_not_vary_say_nothing_and_equal_values_are_predicted_alike():
-    rows = np.column_stack((np.arange(6.0), np.full(6, 0.1) * 3))
+    rows = np.column_stack((np.arange(6.0), [0.3, 0.1 + 0.2] * 3))  # which differ in the last bit alone
     new = np.array([[2.0, 100.0], [4.0, 0.3]])
     assert fit_ridge(rows, np.arange(6.0)).predict(new) == pytest.approx([2.0, 4.0], abs=1e-4)
     left, right = fit_ridge(rows, np.arange(6.0)).predict(np.array([[3.0, 0.3], [3.0, 1e6]]))
