@@ -129,3 +129,20 @@ def test_a_search_replays_and_stays_in_the_table(table, tmp_path):
         assert str(run.archive.winner.architecture) in CODES[6:]
         found = spnas_search.outcome(run.archive, run.settings.run)
         assert found.columns[0].name == "from scratch"
+
+
+@pytest.mark.parametrize("name", ["random", "q-learning", "policy"])
+def test_no_strategy_leaves_the_table_although_the_bounds_let_it(table, tmp_path, name):
+    own = {"children": 6, "replays": 2} if name == "q-learning" else {"units": 4} if name == "policy" else {}
+    settings = {
+        "task": {"name": "replay", "table": str(table)},
+        "strategy": {"name": name, "epochs": 4, "round": 2, **own},
+        "start": CODES[0],
+        "inherit": "none",
+        "space": {"min_blocks": 3, "max_blocks": 6, "min_stages": 1, "max_stages": 3, "max_multiply_adds": "none"},
+        "executor": {"name": "inline"},
+        "final": {"finalists": 0, "seeds": 0},
+    }
+    with spnas_search.search(**settings, budget=6, out=tmp_path / "run") as run:
+        assert [child.status for child in run.archive.of_kind("child")] == ["done"] * 6
+        assert {str(one.architecture) for one in run.archive} <= set(CODES)

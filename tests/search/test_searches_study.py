@@ -15,6 +15,7 @@ from spnas_core.space import SearchSpace
 from spnas_core.tasks import MetricSpec
 from spnas_search.cli.studies.searches import _Lines
 from spnas_search.strategies import Sampler
+from spnas_search.strategies.sampling import drawer
 from spnas_search.studies import Training
 from spnas_search.studies.searches.found import ALIKE, Found, sample_alike
 from spnas_search.studies.searches.plan import SearchesSettings, plan_trainings
@@ -244,20 +245,20 @@ class TestTheResults:
 class TestSampledCodes:
     def test_they_cost_what_the_winner_costs(self):
         space = SearchSpace(image_size=(64, 64))
-        sampler = Sampler(Architecture.parse(START), space)
+        draw = drawer(Architecture.parse(START), space, of_parts=False)
         winner = Architecture.parse("b@8_111-2111-21-21")
         wanted = backbone_cost(winner, 64, 64).multiply_adds
-        drawn = [sample_alike(winner, sampler, np.random.default_rng(seed)) for seed in range(30)]
+        drawn = [sample_alike(winner, draw, space, np.random.default_rng(seed)) for seed in range(30)]
         for code in drawn:
             assert 1 / ALIKE <= backbone_cost(code, 64, 64).multiply_adds / wanted <= ALIKE
             assert code in space
         assert len(set(drawn)) > 20
-        assert drawn[3] == sample_alike(winner, sampler, np.random.default_rng(3))
+        assert drawn[3] == sample_alike(winner, draw, space, np.random.default_rng(3))
 
     def test_where_none_is_alike_it_is_the_nearest(self):
         space = SearchSpace(image_size=(64, 64), max_blocks=9, min_blocks=9, min_stages=4, max_stages=4)
-        sampler = Sampler(Architecture.parse(START), space)
+        draw = drawer(Architecture.parse(START), space, of_parts=False)
         far = Architecture.parse("b@64_111-21-21-21")
-        costs = {backbone_cost(sampler.draw(np.random.default_rng(n)).child, 64, 64).multiply_adds for n in range(300)}
-        found_code = sample_alike(far, sampler, np.random.default_rng(0))
+        costs = {backbone_cost(draw(np.random.default_rng(n)), 64, 64).multiply_adds for n in range(300)}
+        found_code = sample_alike(far, draw, space, np.random.default_rng(0))
         assert backbone_cost(found_code, 64, 64).multiply_adds >= max(costs)

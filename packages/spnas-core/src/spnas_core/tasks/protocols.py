@@ -14,6 +14,7 @@ from spnas_core.tasks.sharing import SharedTraining
 
 if TYPE_CHECKING:
     from spnas_core.interchange.initial_weights import InitialWeights
+    from spnas_core.space.search_space import Bound
 
 Split = Literal["validation", "test"]
 SMALLEST_IMAGE = 32
@@ -191,6 +192,14 @@ class Task(Protocol):
 def pretrains(task: Task) -> bool:
     """Whether a task can pretrain a backbone on classification: it says so by a true attribute ``pretrains``."""
     return bool(getattr(task, "pretrains", False))
+
+
+def bounds_of(task: Task) -> "tuple[Bound, ...]":
+    """Return what a task knows of the space: one that can evaluate some architectures only says so by ``bounds``.
+
+    See ``SearchSpace.bounds``; the attribute is asked for before ``prepare``, and may be left out.
+    """
+    return tuple(getattr(task, "bounds", ()))
 
 
 def check_pretraining(task: Task) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.tasks import Evaluation, EvaluationRequest, MetricSpec, Report
 from spnas_search.replay.table import ReplayTable, read_table
@@ -40,6 +41,21 @@ class ReplaySettings(BaseModel):
 
 
 @dataclass(frozen=True)
+class InTable:
+    """The bound of a space that is a table; see ``SearchSpace.bounds``.
+
+    Attributes:
+        task: whose table.
+    """
+
+    task: "ReplayTask"
+
+    def violation(self, architecture: Architecture) -> str | None:
+        """Explain that an architecture is not in the table."""
+        return None if str(architecture) in self.task.table.trained else f"not in the table {self.task.path.name}"
+
+
+@dataclass(frozen=True)
 class ReplayTask:
     """Answers from a table in microseconds.
 
@@ -65,6 +81,11 @@ class ReplayTask:
     def table(self) -> ReplayTable:
         """The trainings; read once per process."""
         return read_table(self.path, self.data)
+
+    @property
+    def bounds(self) -> tuple["InTable"]:
+        """No search leaves the architectures that were trained."""
+        return (InTable(self),)
 
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:

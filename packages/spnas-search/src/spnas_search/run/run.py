@@ -18,6 +18,7 @@ from spnas_core.tasks import (
     Report,
     SharedTraining,
     Task,
+    bounds_of,
     check_pretraining,
     check_sharing,
     check_start,
@@ -75,7 +76,8 @@ class Run:
         self.meter = latency_meter(settings.run, self.task.image_size)
         self.latency = latency_bound(settings.run, self.meter)
         parts = (PartOf(start),) if settings.run.inherit == "supernet" else ()
-        self.space = replace(counted, bounds=(*parts, *(() if self.latency is None else (self.latency,))))
+        latency = () if self.latency is None else (self.latency,)
+        self.space = replace(counted, bounds=(*bounds_of(self.task), *parts, *latency))
         self.strategy = _strategy(settings, self.space)
         self.sharing = SharedTraining(counted, self.strategy.relaxation) if parts else None
         of_pretraining = self._check_settings()

@@ -3,6 +3,7 @@
 Where children are parts of the start, whose weights they share, it is these that are drawn.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -134,6 +135,24 @@ def most_blocks(sampler: Sampler) -> int:
     while most < space.max_blocks and any(sampler.draw_of(most, rng).child in space for _ in range(PROBES)):
         most = int(most * GROWTH) + 1
     return min(most, space.max_blocks)
+
+
+Draw = Callable[[np.random.Generator], Architecture]
+"""Draws a code; whether it keeps bounds on cost is to be seen."""
+
+
+def drawer(start: Architecture, space: SearchSpace, *, of_parts: bool) -> Draw:
+    """Return what draws codes from a whole space.
+
+    Args:
+        start: of the search.
+        space: bounds.
+        of_parts: whether the codes are parts of the start, which share its weights.
+    """
+    if of_parts:
+        return Parts(start, space).draw
+    sampler = Sampler(start, space)
+    return lambda rng: sampler.draw(rng).child
 
 
 def draw_samples(

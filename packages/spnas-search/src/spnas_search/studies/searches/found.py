@@ -10,7 +10,7 @@ from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive
-from spnas_search.strategies import Sampler
+from spnas_search.strategies.sampling import Draw, drawer
 
 ALIKE = 1.1
 """Factor by which a sampled code's multiply-adds may differ from a winner's."""
@@ -71,29 +71,30 @@ def look_at(archive: Archive, arm: str, number: int, count: int, space: SearchSp
     taken = [ordered[place] for place in places]
     ranked = tuple((str(one.architecture), float(lead)) for one in taken if (lead := archive.lead(one)) is not None)
     evaluations = sum(one.phase not in {"verdict", "training"} for one in archive)
-    sampler = Sampler(archive.start.architecture, space)
-    sampled = sample_alike(winner.architecture, sampler, np.random.default_rng([seed, number]))
+    draw = drawer(archive.start.architecture, space, of_parts=archive.inherit == "supernet")
+    sampled = sample_alike(winner.architecture, draw, space, np.random.default_rng([seed, number]))
     return Found(arm, number, str(winner.architecture), evaluations, archive.epochs, ranked, str(sampled))
 
 
-def sample_alike(code: Architecture, sampler: Sampler, rng: np.random.Generator) -> Architecture:
+def sample_alike(code: Architecture, draw: Draw, space: SearchSpace, rng: np.random.Generator) -> Architecture:
     """Draw a code of the space whose multiply-adds are like those of another one.
 
     Args:
         code: whose cost it should have.
-        sampler: draws codes, each number of blocks and each place alike.
+        draw: draws codes; see ``drawer``.
+        space: bounds.
         rng: the source of chance.
 
     Returns:
         The first drawn code inside the space within a factor of ``ALIKE``; where none of ``DRAWS`` is, the nearest.
     """
-    wanted = _multiply_adds(code, sampler.space)
+    wanted = _multiply_adds(code, space)
     nearest, least = code, np.inf
     for _ in range(DRAWS):
-        drawn = sampler.draw(rng).child
-        if drawn not in sampler.space:
+        drawn = draw(rng)
+        if drawn not in space:
             continue
-        away = abs(np.log(_multiply_adds(drawn, sampler.space) / wanted))
+        away = abs(np.log(_multiply_adds(drawn, space) / wanted))
         if away <= np.log(ALIKE):
             return drawn
         if away < least:

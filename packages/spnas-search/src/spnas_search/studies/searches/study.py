@@ -13,7 +13,6 @@ from spnas_core.configuration import validate
 from spnas_core.durable import write_durably
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ArchiveError, ConfigError
-from spnas_core.space import SearchSpace
 from spnas_search.driver import SearchStoppedError, run_search
 from spnas_search.monitors import Monitor
 from spnas_search.run import Run, RunFolder, resume_run, start_run
@@ -106,9 +105,7 @@ class SearchesStudy:
                     run_search(run, listener.search_started(arm.name, number, run))
                 except SearchStoppedError as error:
                     raise StudyStoppedError(f"search {number} of {arm.name}: {error}", error.trace) from error
-                found = look_at(
-                    run.archive, arm.name, number, self.settings.ranked, self._space, self._seed(arm, number)
-                )
+                found = look_at(run.archive, arm.name, number, self.settings.ranked, run.space, self._seed(arm, number))
             if found is not None:
                 path = _folder(self.study.folder, arm.name, number) / FOUND
                 write_durably(path, json.dumps(asdict(found), indent=1) + "\n")
@@ -145,11 +142,6 @@ class SearchesStudy:
     @property
     def _start(self) -> str:
         return str(Architecture.parse(self.study.settings.run.start))
-
-    @property
-    def _space(self) -> SearchSpace:
-        start = Architecture.parse(self.study.settings.run.start)
-        return self.study.settings.run.space.build(start, self.study.task.image_size)
 
     def _seed(self, arm: SearchArm, number: int) -> int:
         """Return the seed of a search, 31 bit: it follows from the study's seed, the arm's name and the number."""
