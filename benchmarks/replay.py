@@ -11,7 +11,7 @@ import argparse
 import itertools
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -36,6 +36,15 @@ SPACE = {"min_blocks": 8, "max_blocks": 9, "min_stages": 4, "max_stages": 4, "ma
 ODDS = {"swap": 1.0, "expand": 0.4}
 
 
+OWN: Mapping[str, Callable[[int], dict[str, Any]]] = {
+    "serial": lambda _: {"n_stuck": 10**6},
+    "evolution": lambda budget: {"population": max(4, budget // 8), "initial": max(4, budget // 8)},
+    "generations": lambda budget: {"generation": max(4, budget // 5), "round": max(4, budget // 5)},
+    "q-learning": lambda budget: {"children": budget},
+}
+"""What else a strategy is told by its budget of trainings."""
+
+
 @dataclass(frozen=True)
 class Arm:
     """A way to search.
@@ -53,22 +62,35 @@ class Arm:
     @property
     def name(self) -> str:
         """For tables."""
-        screen = " + screen" if self.screen else ""
-        return f"{self.strategy['name']}{screen}, {self.ranking}"
+        kind = self.strategy.get("survival") or self.strategy.get("grammar")
+        screen = f" + {self.screen['name']}" if self.screen else ""
+        return f"{self.strategy['name']}{f' ({kind})' if kind else ''}{screen}, {self.ranking}"
 
 
 def arms() -> list[Arm]:
-    """Return what is compared."""
+    """Return what is compared: rules for the strategies that heed them, every other strategy by the default one."""
     serial = {"name": "serial", "epochs": EPOCHS, "odds": ODDS, "max_step": 8}
     evolution = {"name": "regularized-evolution", "epochs": EPOCHS, "odds": ODDS}
     climb = {"name": "hill-climb", "epochs": EPOCHS, "odds": ODDS}
     sampled = {"name": "random", "epochs": EPOCHS}
+    edits = {"epochs": EPOCHS, "odds": ODDS, "max_step": 8}
+    others: list[Mapping[str, Any]] = [
+        {"name": "evolution", "survival": "loser", **edits},
+        {"name": "evolution", "survival": "all", "share": 0.25, **edits},
+        {"name": "generations", **edits},
+        {"name": "policy", "grammar": "generate", "learning_rate": 0.02, "round": 4, "epochs": EPOCHS},
+        {"name": "policy", "grammar": "edit", "learning_rate": 0.2, "round": 4, **edits},
+        {"name": "q-learning", "epochs": EPOCHS},
+        {"name": "progressive", "epochs": EPOCHS},
+    ]
     return [
         *(Arm(serial, rule) for rule in ("prediction", "traits", "lead", "gains")),
         *(Arm(serial, rule, {"name": "prediction", "draws": 8}) for rule in ("prediction", "traits")),
+        *(Arm(serial, "traits", {"name": name, "draws": 4}) for name in ("surrogate", "partial-order", "entropy")),
         *(Arm(sampled, rule) for rule in ("prediction", "traits")),
         *(Arm(evolution, rule) for rule in ("prediction", "traits")),
         *(Arm(climb, rule) for rule in ("prediction", "traits")),
+        *(Arm(strategy, "traits") for strategy in others),
     ]
 
 
@@ -98,7 +120,7 @@ def regret(question: Question) -> float:
             "seed": question.seed,
             "start": START,
             "task": {"name": "replay", "table": str(TABLE), "data": question.data, "view": question.seed},
-            "strategy": {**arm.strategy, **({"n_stuck": 10**6} if arm.strategy["name"] == "serial" else {})},
+            "strategy": {**arm.strategy, **OWN.get(str(arm.strategy["name"]), lambda _: {})(question.budget)},
             "ranking": arm.ranking,
             "inherit": "none",
             "space": SPACE,
@@ -164,14 +186,14 @@ def plot(found: Mapping[Question, float], names: Sequence[str], budgets: Sequenc
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(1, len(names), figsize=(5.5 * len(names) + 3, 5), squeeze=False)
-    strategies = list(dict.fromkeys(str(arm.strategy["name"]) + " +" * bool(arm.screen) for arm in arms()))
+    strategies = list(dict.fromkeys(arm.name.rpartition(",")[0] for arm in arms()))
     for axis, data in zip(axes[0], names, strict=True):
         for number, arm in enumerate(arms()):
             rows = [
                 mean_interval([found[Question(number, data, budget, seed)] for seed in range(searches)])
                 for budget in budgets
             ]
-            colour = f"C{strategies.index(str(arm.strategy['name']) + ' +' * bool(arm.screen))}"
+            colour = plt.get_cmap("tab20")(strategies.index(arm.name.rpartition(",")[0]) % 20)
             style = {"prediction": "-", "traits": "--", "lead": "-.", "gains": ":"}[arm.ranking]
             axis.plot(budgets, [row.mean for row in rows], style, color=colour, marker="o", label=arm.name)
             band = [row.low for row in rows], [row.high for row in rows]
