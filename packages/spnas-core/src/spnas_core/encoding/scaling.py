@@ -45,10 +45,10 @@ def scale(architecture: Architecture, phi: float) -> Architecture:
 
 
 def _length(blocks: int, phi: float) -> int:
-    return math.ceil(blocks * DEPTH**phi)
+    return math.ceil(blocks * math.pow(DEPTH, phi))
 
 
 def _channels(base: int, phi: float) -> int:
-    wanted = base * WIDTH**phi
+    wanted = base * math.pow(WIDTH, phi)
     rounded = max(MULTIPLE, int(wanted + MULTIPLE / 2) // MULTIPLE * MULTIPLE)
     return rounded + MULTIPLE * (rounded < 0.9 * wanted)
