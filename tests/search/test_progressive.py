@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from filled import START, WIDE, Filled
 
+import spnas_search
 from spnas_core import Architecture, SearchSpace
 from spnas_core.errors import PluginError
+from spnas_search.reports import summary
 from spnas_search.settings import resolve
 from spnas_search.strategies import CheckedStrategy, Progressive, ProgressiveSettings, strategy_plugin
 from spnas_search.testing import NullTask
@@ -158,6 +160,14 @@ def test_what_a_beam_may_yet_hold_is_kept(tmp_path):
     sevens = {child.id for child in archive.of_kind("child") if len(child.architecture.digits) >= 7}
     assert strategy.may_use(archive) == sevens
     assert len(sevens) == 5
+
+
+def test_a_search_says_how_well_its_predictor_ranked(tmp_path):
+    settings = {"task": {"name": "null", "landscape": "additive"}, "executor": {"name": "inline"}, "noise_seeds": 2}
+    settings |= {"final": {"seeds": 0, "finalists": 0}, "strategy": {"name": "progressive", "beam": 4, "round": 4}}
+    with spnas_search.search(**settings, budget=12, out=tmp_path / "run") as run:
+        text = " ".join(part for part in summary(run) if isinstance(part, str))
+    assert "What was said of 12 children before their training" in text
 
 
 def test_settings_are_checked():

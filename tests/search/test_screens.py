@@ -106,6 +106,7 @@ def test_a_search_stores_what_its_screen_said(tmp_path):
     assert len(children) == 6
     assert all(child.preference is not None for child in children)
     text = " ".join(part for part in printed if isinstance(part, str))
-    assert "The screen's preferences and the scores of the 6 children that it chose have a rank correlation of" in text
+    said = "What was said of 6 children before their training, when they were chosen, and their scores have a rank"
+    assert f"{said} correlation of" in text
     with spnas_search.read_archive(tmp_path / "run") as archive:
         assert [child.preference for child in archive.of_kind("child")] == [child.preference for child in children]

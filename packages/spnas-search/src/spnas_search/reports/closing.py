@@ -92,7 +92,10 @@ def _fusions(winner: Candidate) -> Iterator[str]:
 
 
 def screen_sentences(archive: Archive) -> Iterator[str]:
-    """Say how well the screen has ranked the children that it let through, by their scores at equal age."""
+    """Say how well children were ranked before they were trained, by a screen or a strategy that predicts.
+
+    Only those that were chosen count, by their scores at equal age.
+    """
     chosen = [
         child
         for child in archive.of_kind("child")
@@ -106,14 +109,14 @@ def screen_sentences(archive: Archive) -> Iterator[str]:
     scores = [archive.score(child) - fmean(ages[_comparable(child)]) for child in chosen]
     preferences = [child.preference or 0.0 for child in chosen]
     if len(set(preferences)) < 2 or len(set(scores)) < 2 or len(chosen) < _FEWEST:
-        yield f"How well the screen ranked cannot be told from {len(chosen)} children that it chose."
+        yield f"How well children were ranked before their training cannot be told from {len(chosen)} of them."
         return
     from scipy import stats  # takes as long to import as torch
 
     found = stats.spearmanr(preferences, scores)
     yield (
-        f"The screen's preferences and the scores of the {len(chosen)} children that it chose have a rank correlation "
-        f"of {number(float(found.statistic), signed=True)} (p {float(found.pvalue):.2g} for none)."
+        f"What was said of {len(chosen)} children before their training, when they were chosen, and their scores have "
+        f"a rank correlation of {number(float(found.statistic), signed=True)} (p {float(found.pvalue):.2g} for none)."
     )
 
 
