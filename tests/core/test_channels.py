@@ -205,6 +205,7 @@ def test_maps_are_pure_functions_of_rewrite_and_seed(architecture, seed, other):
     parent = trained_looking(architecture, 0).state_dict()
     one, again, different = (materialise(rewrite, parent, seed=s)[0].state_dict() for s in (seed, seed, other))
     routed = [n for n in one if n.endswith("conv1.weight") and n in parent and one[n].shape != parent[n].shape]
+    assume(routed)  # an inverted bottleneck that widens its end leaves its own first convolution as it is
     assert all(torch.equal(one[name], again[name]) for name in routed)
     assert any(not torch.equal(one[name], different[name]) for name in routed)
 

@@ -16,6 +16,7 @@ from spnas_core.morphisms import (
     AddStage,
     Expand,
     Narrow,
+    Remove,
     Rewrite,
     Swap,
     Widen,
@@ -195,7 +196,7 @@ def test_a_rewrite_with_an_impossible_block_map_is_refused():
 
 
 def test_built_in_morphisms_are_registered_by_their_names():
-    assert {m.name: m for m in (*MORPHISMS, Widen(), Narrow(), AddRow())} == dict(morphisms())
+    assert {m.name: m for m in (*MORPHISMS, Remove(), Widen(), Narrow(), AddRow())} == dict(morphisms())
     with pytest.raises(ValueError, match="did you mean 'swap'"):
         morphism("swp")
 

@@ -36,7 +36,7 @@ def test_what_one_level_says_reaches_the_other_at_its_place(name):
         before, after = neck(OrderedDict(features))[read], neck(other)[read]
         assert before.shape == (1, 8, 21, 21)
         places = (before != after).any(1)[0].nonzero()
-        if (name, changed) == ("fpn", "s1"):  # which only adds coarser levels to finer ones
+        if name in {"fpn", "dpc"} and changed == "s1":  # which only adds coarser levels to finer ones
             assert not len(places)
             continue
         assert (places.min(0).values + places.max(0).values).tolist() == [20, 20]

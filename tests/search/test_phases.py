@@ -162,7 +162,7 @@ def test_any_strategies_may_follow_one_another(tmp_path):
             ConfigError,
             "strategy.phases.0.candidates is 0",
         ),
-        ({"inherit": "none"}, ConfigError, "nobody would inherit from a reignition"),
+        ({"inherit": "none"}, ConfigError, "lets no child begin with the weights of a reignition"),
         ({"task": {"name": "replay", "table": "t"}}, ConfigError, "cannot pretrain a backbone"),
     ],
 )
