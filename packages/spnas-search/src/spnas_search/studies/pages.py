@@ -1,10 +1,13 @@
 """What the pages and plots of studies share: tables in Markdown, figures that are written durably."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.console import RenderableType
+
 from spnas_core.commands.columns import Column
+from spnas_core.commands.tables import make_table
 from spnas_core.durable import replace_durably
 from spnas_search.studies.trainings import Training
 
@@ -13,6 +16,35 @@ if TYPE_CHECKING:
 
 Table = tuple[str, Sequence[Column], Sequence[Sequence[str]]]
 """Title, columns and rows."""
+
+
+def printed(tables: Iterable[Table], sentences: Iterable[str]) -> Iterator[RenderableType]:
+    """Yield what a console shows of a study."""
+    for title, columns, rows in tables:
+        table = make_table(columns, title=title)
+        for row in rows:
+            table.add_row(*row)
+        yield table
+    yield from sentences
+
+
+def markdown_page(title: str, sentences: Iterable[str], plot: str, caption: str, tables: Iterable[Table]) -> str:
+    """Return the same as a page of Markdown.
+
+    Args:
+        title: of the page.
+        sentences: that stand in front.
+        plot: name of the image that belongs to the page.
+        caption: what it shows.
+        tables: behind it.
+    """
+    lines = [f"# {escaped(title)}", ""]
+    for sentence in sentences:
+        lines += [escaped(sentence), ""]
+    lines += [f"![{caption}]({plot})", ""]
+    for table in tables:
+        lines += markdown_table(table)
+    return "\n".join(lines)
 
 
 def markdown_table(table: Table) -> Iterator[str]:

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 
 from spnas_core.commands.columns import Column, numbers
-from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import UNDEFINED, amount, number
 from spnas_search.statistics import RESAMPLES, Heritability, RankCorrelation
-from spnas_search.studies.pages import Table, escaped, markdown_table
+from spnas_search.studies.pages import Table, markdown_page, printed
 from spnas_search.studies.signal import SHARING
 from spnas_search.studies.signal_results import ArmResult, SignalResults
 
@@ -22,28 +21,14 @@ SHARED_MARK = "*"
 
 def signal_parts(results: SignalResults) -> Iterator[RenderableType]:
     """Yield what is printed: two tables, and sentences."""
-    for title, columns, rows in _tables(results):
-        table = make_table(columns, title=title)
-        for row in rows:
-            table.add_row(*row)
-        yield table
-    yield from signal_sentences(results)
+    return printed(_tables(results), signal_sentences(results))
 
 
 def signal_markdown(results: SignalResults, *, plot: str) -> str:
-    """Return the same as a page of Markdown.
-
-    Args:
-        results: of the study.
-        plot: name of the image that belongs to it.
-    """
-    lines = [f"# Signal of {results.objective.name}: {results.plan.codes[0]}", ""]
-    for sentence in signal_sentences(results):
-        lines += [escaped(sentence), ""]
-    lines += [f"![scores of each code, and rank correlations of each way with the truth]({plot})", ""]
-    for table in _tables(results):
-        lines += markdown_table(table)
-    return "\n".join(lines)
+    """Return the same as a page of Markdown; ``plot`` names the image that belongs to it."""
+    title = f"Signal of {results.objective.name}: {results.plan.codes[0]}"
+    caption = "scores of each code, and rank correlations of each way with the truth"
+    return markdown_page(title, signal_sentences(results), plot, caption, _tables(results))
 
 
 def signal_sentences(results: SignalResults) -> Iterator[str]:

@@ -1,10 +1,9 @@
 """A signal study in its folder: start it, go on with it, read it, and write its report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from spnas_core.commands.wording import duration
 from spnas_core.configuration import validate
@@ -15,15 +14,16 @@ from spnas_search.run.folder import Prepare
 from spnas_search.run.latency import latency_bound, latency_meter
 from spnas_search.settings import ResolvedSettings, resolve, suit
 from spnas_search.studies.description import Description
-from spnas_search.studies.filling import Listener, fill
-from spnas_search.studies.forecast import seconds_left, total_epochs
+from spnas_search.studies.forecast import total_epochs
+from spnas_search.studies.jobs import Job
+from spnas_search.studies.opened import OpenedStudy
 from spnas_search.studies.paths import Path as CodePath
 from spnas_search.studies.paths import draw_paths, plain_path, read_path
 from spnas_search.studies.signal import SignalPlan, SignalSettings, plan_signal
 from spnas_search.studies.signal_plot import draw_signal
 from spnas_search.studies.signal_report import signal_markdown
 from spnas_search.studies.signal_results import SignalResults, measure
-from spnas_search.studies.study import Study, build_task, read_study, resume_study, start_study
+from spnas_search.studies.study import build_task, read_study, resume_study, start_study
 
 KIND = "signal"
 REPORT, PLOT = "signal.md", "signal.png"
@@ -31,20 +31,19 @@ _PATHS = "paths"
 
 
 @dataclass(frozen=True)
-class SignalStudy:
-    """A signal study that can go on; a context manager.
+class SignalStudy(OpenedStudy):
+    """A signal study that can go on.
 
     Attributes:
-        study: its folder, held by this process.
         plan: what is trained.
     """
 
-    study: Study
     plan: SignalPlan
 
-    def fill(self, listener: Listener, *, retry_failed: bool = False) -> None:
-        """Train whatever is missing; see ``spnas_search.studies.filling.fill``."""
-        fill(self.study, self.plan.jobs, listener, retry_failed=retry_failed)
+    @property
+    def jobs(self) -> Sequence[Job]:
+        """The trainings in all ways."""
+        return self.plan.jobs
 
     @property
     def results(self) -> SignalResults:
@@ -54,9 +53,7 @@ class SignalStudy:
     @property
     def compute(self) -> str:
         """Say what the study computes, how much of it is in, and how long the rest will take, where that is known."""
-        jobs, known = self.plan.jobs, self.study.results.trainings
-        missing = [job for job in jobs if job.key not in known]
-        settings = self.plan.settings
+        jobs, missing, settings = self.jobs, self.missing_jobs, self.plan.settings
         text = (
             f"{settings.codes} codes × {settings.trainings} trainings in each way: {len(jobs):,} trainings with "
             f"{total_epochs(jobs):,} epochs in all"
@@ -66,20 +63,6 @@ class SignalStudy:
         if len(missing) < len(jobs):
             text += f", of which {len(missing):,} with {total_epochs(missing):,} epochs are to be done"
         return text + (f"; about {duration(left)} left" if (left := self.seconds_left()) is not None else "")
-
-    def seconds_left(self) -> float | None:
-        """Estimate the time that is left; None before a few trainings are in."""
-        known = self.study.results.trainings
-        missing = [job for job in self.plan.jobs if job.key not in known]
-        return seconds_left(known.values(), missing, self.study.resources.workers)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.study.close()
 
 
 def start_signal_study(

@@ -130,7 +130,7 @@ class _Lines(TrainingLines):
     """
 
     def __init__(self, opened: SearchesStudy, console: PlainConsole) -> None:
-        super().__init__(opened.study, {job.key for job in opened.plan.jobs}, opened.seconds_left, console)
+        super().__init__(opened, console)
         self._show = console.show
         self._ended = 0
         self._missing = len(opened.missing())

@@ -1,7 +1,7 @@
 """What the commands of all studies share: options, settings, and lines about trainings."""
 
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,8 +16,8 @@ from spnas_core.tasks import Progress
 from spnas_search.cli.stopping import INTERRUPTED, stopping_like_ctrl_c
 from spnas_search.run.folder import Prepare
 from spnas_search.settings import over_preset, read_toml, set_key, set_value
-from spnas_search.studies import Training, TrainingKey
-from spnas_search.studies.study import Study
+from spnas_search.studies import Training
+from spnas_search.studies.opened import OpenedStudy
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -103,22 +103,13 @@ class TrainingLines:
     """Prints one line per training.
 
     Args:
-        study: that is trained.
-        wanted: keys of all trainings of its plan.
-        seconds_left: estimates the time that is left.
+        opened: what is trained.
         console: to print on.
     """
 
-    def __init__(
-        self,
-        study: Study,
-        wanted: Collection[TrainingKey],
-        seconds_left: Callable[[], float | None],
-        console: PlainConsole,
-    ) -> None:
-        self._study = study
-        self._wanted = wanted
-        self._seconds_left = seconds_left
+    def __init__(self, opened: OpenedStudy, console: PlainConsole) -> None:
+        self._opened = opened
+        self._wanted = {job.key for job in opened.jobs}
         self._console = console
 
     def message(self, text: str) -> None:
@@ -130,8 +121,9 @@ class TrainingLines:
 
     def finished(self, training: Training) -> None:
         """Print how a training ended, and where the study stands."""
-        done = sum(key in self._wanted for key in self._study.results.trainings)
-        objective = self._study.description.objective.name
+        study = self._opened.study
+        done = sum(key in self._wanted for key in study.results.trainings)
+        objective = study.description.objective.name
         ended = (
             f"failed: {training.reason}"
             if training.has_failed
@@ -139,7 +131,7 @@ class TrainingLines:
         )
         self._console.show(
             f"{done}/{len(self._wanted)}  {training.key}: {ended}  {duration(training.seconds)}, "
-            f"{duration(self._seconds_left())} left"
+            f"{duration(self._opened.seconds_left())} left"
         )
 
 

@@ -110,9 +110,8 @@ def _run(opened: SignalStudy, console: PlainConsole, *, retry_failed: bool) -> N
         console.show(f"Signal study of {start} and codes around it, objective {objective}, in {study.folder}")
         for line in (*study.remarks, *(f"data: {note}" for note in study.notes), opened.compute):
             console.show(line)
-        wanted = {job.key for job in opened.plan.jobs}
         with stopping("signal", study.folder, console):
-            opened.fill(TrainingLines(study, wanted, opened.seconds_left, console), retry_failed=retry_failed)
+            opened.fill(TrainingLines(opened, console), retry_failed=retry_failed)
         _show(opened.results, study.folder, console)
 
 

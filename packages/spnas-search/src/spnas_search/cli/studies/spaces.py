@@ -92,16 +92,14 @@ def _run(opened: SpacesStudy, console: PlainConsole, *, retry_failed: bool) -> N
         study, plan = opened.study, opened.plan
         names = ", ".join(space.name for space in plan.spaces)
         console.show(f"Study of the spaces {names}, objective {study.description.objective.name}, in {study.folder}")
-        missing = sum(job.key not in study.results.trainings for job in plan.jobs)
         console.show(
             f"{plan.settings.codes} codes of each: {len(plan.jobs):,} trainings with {plan.settings.epochs} epochs "
-            f"each, {missing:,} of them to be done"
+            f"each, {len(opened.missing_jobs):,} of them to be done"
         )
         for line in (*study.remarks, *(f"data: {note}" for note in study.notes)):
             console.show(line)
-        wanted = {job.key for job in plan.jobs}
         with stopping("spaces", study.folder, console):
-            opened.fill(TrainingLines(study, wanted, opened.seconds_left, console), retry_failed=retry_failed)
+            opened.fill(TrainingLines(opened, console), retry_failed=retry_failed)
         _show(opened.results, study.folder, console)
 
 

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 
 from spnas_core.commands.columns import Column, numbers
-from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import UNDEFINED, amount, number
 from spnas_search.statistics import Interval, mean_interval
-from spnas_search.studies.pages import Table, escaped, failures, markdown_table
+from spnas_search.studies.pages import Table, failures, markdown_page, printed
 from spnas_search.studies.searches.arms import RANDOM
 from spnas_search.studies.searches.found import ALIKE
 from spnas_search.studies.searches.results import ArmResult, SearchesResults
@@ -17,28 +16,13 @@ from spnas_search.studies.searches.results import ArmResult, SearchesResults
 
 def searches_parts(results: SearchesResults) -> Iterator[RenderableType]:
     """Yield what is printed: three tables, and sentences."""
-    for title, columns, rows in _tables(results):
-        table = make_table(columns, title=title)
-        for row in rows:
-            table.add_row(*row)
-        yield table
-    yield from searches_sentences(results)
+    return printed(_tables(results), searches_sentences(results))
 
 
 def searches_markdown(results: SearchesResults, *, plot: str) -> str:
-    """Return the same as a page of Markdown.
-
-    Args:
-        results: of the study.
-        plot: name of the image that belongs to it.
-    """
-    lines = [f"# Searches from {results.plan.start}", ""]
-    for sentence in searches_sentences(results):
-        lines += [escaped(sentence), ""]
-    lines += [f"![what each way to search has found, trained from scratch]({plot})", ""]
-    for table in _tables(results):
-        lines += markdown_table(table)
-    return "\n".join(lines)
+    """Return the same as a page of Markdown; ``plot`` names the image that belongs to it."""
+    title, caption = f"Searches from {results.plan.start}", "what each way to search has found, trained from scratch"
+    return markdown_page(title, searches_sentences(results), plot, caption, _tables(results))
 
 
 def searches_sentences(results: SearchesResults) -> Iterator[str]:

@@ -6,8 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from spnas_core.configuration import validate
 from spnas_core.durable import write_durably
@@ -19,15 +18,16 @@ from spnas_search.run import Run, RunFolder, resume_run, start_run
 from spnas_search.run.folder import Prepare
 from spnas_search.settings import resolve, suit
 from spnas_search.studies.description import Description
-from spnas_search.studies.filling import Listener, StudyStoppedError, fill
-from spnas_search.studies.forecast import seconds_left
+from spnas_search.studies.filling import Listener, StudyStoppedError
+from spnas_search.studies.jobs import Job
+from spnas_search.studies.opened import OpenedStudy
 from spnas_search.studies.searches.arms import SearchArm, read_arms
 from spnas_search.studies.searches.found import Found, look_at
 from spnas_search.studies.searches.plan import SearchesPlan, SearchesSettings, plan_trainings
 from spnas_search.studies.searches.plot import draw_searches
 from spnas_search.studies.searches.report import searches_markdown
 from spnas_search.studies.searches.results import SearchesResults, measure_searches
-from spnas_search.studies.study import Study, build_task, read_study, remove_study, resume_study, start_study
+from spnas_search.studies.study import build_task, read_study, remove_study, resume_study, start_study
 
 KIND = "searches"
 REPORT, PLOT = "searches.md", "searches.png"
@@ -46,17 +46,15 @@ class SearchListener(Listener, Protocol):
 
 
 @dataclass(frozen=True)
-class SearchesStudy:
-    """A study of searches that can go on; a context manager.
+class SearchesStudy(OpenedStudy):
+    """A study of searches that can go on.
 
     Attributes:
-        study: its folder, held by this process.
         arms: the ways to search.
         settings: what it does.
         cache: folder of cached data.
     """
 
-    study: Study
     arms: tuple[SearchArm, ...]
     settings: SearchesSettings
     cache: Path
@@ -111,9 +109,10 @@ class SearchesStudy:
                 write_durably(path, json.dumps(asdict(found), indent=1) + "\n")
             listener.search_ended(found, arm.name, number)
 
-    def fill(self, listener: Listener, *, retry_failed: bool = False) -> None:
-        """Train whatever is missing; see ``spnas_search.studies.filling.fill``."""
-        fill(self.study, self.plan.jobs, listener, retry_failed=retry_failed)
+    @property
+    def jobs(self) -> Sequence[Job]:
+        """The trainings that judge the searches which have ended."""
+        return self.plan.jobs
 
     @property
     def plan(self) -> SearchesPlan:
@@ -124,20 +123,6 @@ class SearchesStudy:
     def results(self) -> SearchesResults:
         """What is in so far."""
         return measure_searches(self.plan, self.study.results.trainings, self.study.description.objective)
-
-    def seconds_left(self) -> float | None:
-        """Estimate the time that the trainings will take that are left; None before a few are in."""
-        known = self.study.results.trainings
-        missing = [job for job in self.plan.jobs if job.key not in known]
-        return seconds_left(known.values(), missing, self.study.resources.workers)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.study.close()
 
     @property
     def _start(self) -> str:

@@ -8,10 +8,9 @@ import numpy as np
 from rich.console import RenderableType
 
 from spnas_core.commands.columns import Column, numbers
-from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import UNDEFINED, amount, number
 from spnas_search.statistics import Gap, complexity_weights
-from spnas_search.studies.pages import Table, escaped, failures, make_figure, markdown_table, save_figure
+from spnas_search.studies.pages import Table, failures, make_figure, markdown_page, printed, save_figure
 from spnas_search.studies.spaces.results import SpacesResults
 
 if TYPE_CHECKING:
@@ -23,27 +22,14 @@ CERTAIN = 0.05
 
 def spaces_parts(results: SpacesResults) -> Iterator[RenderableType]:
     """Yield what is printed: a table, and sentences."""
-    title, columns, rows = _table(results)
-    table = make_table(columns, title=title)
-    for row in rows:
-        table.add_row(*row)
-    yield table
-    yield from spaces_sentences(results)
+    return printed([_table(results)], spaces_sentences(results))
 
 
 def spaces_markdown(results: SpacesResults, *, plot: str) -> str:
-    """Return the same as a page of Markdown.
-
-    Args:
-        results: of the study.
-        plot: name of the image that belongs to it.
-    """
-    lines = ["# Spaces: " + escaped(", ".join(space.name for space in results.spaces)), ""]
-    for sentence in spaces_sentences(results):
-        lines += [escaped(sentence), ""]
-    lines += [f"![shares of codes that score below, as they are and at equal complexity]({plot})", ""]
-    lines += markdown_table(_table(results))
-    return "\n".join(lines)
+    """Return the same as a page of Markdown; ``plot`` names the image that belongs to it."""
+    title = "Spaces: " + ", ".join(space.name for space in results.spaces)
+    caption = "shares of codes that score below, as they are and at equal complexity"
+    return markdown_page(title, spaces_sentences(results), plot, caption, [_table(results)])
 
 
 def spaces_sentences(results: SpacesResults) -> Iterator[str]:

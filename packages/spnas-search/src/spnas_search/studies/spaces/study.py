@@ -4,8 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from spnas_core.configuration import validate
 from spnas_core.durable import write_durably
@@ -14,8 +13,8 @@ from spnas_core.errors import ConfigError
 from spnas_search.run.folder import Prepare
 from spnas_search.settings import resolve, suit
 from spnas_search.studies.description import Description
-from spnas_search.studies.filling import Listener, fill
-from spnas_search.studies.forecast import seconds_left
+from spnas_search.studies.jobs import Job
+from spnas_search.studies.opened import OpenedStudy
 from spnas_search.studies.spaces.plan import (
     DrawnSpace,
     SpacesPlan,
@@ -26,7 +25,7 @@ from spnas_search.studies.spaces.plan import (
 )
 from spnas_search.studies.spaces.report import draw_spaces, spaces_markdown
 from spnas_search.studies.spaces.results import SpacesResults, measure_spaces
-from spnas_search.studies.study import Study, build_task, read_study, resume_study, start_study
+from spnas_search.studies.study import build_task, read_study, resume_study, start_study
 
 KIND = "spaces"
 REPORT, PLOT = "spaces.md", "spaces.png"
@@ -34,39 +33,24 @@ _SPACES = "spaces"
 
 
 @dataclass(frozen=True)
-class SpacesStudy:
-    """A study of spaces that can go on; a context manager.
+class SpacesStudy(OpenedStudy):
+    """A study of spaces that can go on.
 
     Attributes:
-        study: its folder, held by this process.
         plan: what is trained.
     """
 
-    study: Study
     plan: SpacesPlan
 
-    def fill(self, listener: Listener, *, retry_failed: bool = False) -> None:
-        """Train whatever is missing; see ``spnas_search.studies.filling.fill``."""
-        fill(self.study, self.plan.jobs, listener, retry_failed=retry_failed)
+    @property
+    def jobs(self) -> Sequence[Job]:
+        """The trainings of all codes."""
+        return self.plan.jobs
 
     @property
     def results(self) -> SpacesResults:
         """What is in so far."""
         return measure_spaces(self.plan, self.study.results.trainings, self.study.description.objective)
-
-    def seconds_left(self) -> float | None:
-        """Estimate the time that is left; None before a few trainings are in."""
-        known = self.study.results.trainings
-        missing = [job for job in self.plan.jobs if job.key not in known]
-        return seconds_left(known.values(), missing, self.study.resources.workers)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.study.close()
 
 
 def start_spaces_study(
