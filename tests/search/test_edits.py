@@ -13,7 +13,7 @@ from spnas_core import Architecture, SearchSpace
 from spnas_core.morphisms import AddRow, Step, Swap, align, identity, morphisms
 from spnas_core.testing import serial_architectures
 from spnas_search.archive import Archive
-from spnas_search.strategies.edits import EditGrammar
+from spnas_search.strategies.learned.edits import EditGrammar
 from spnas_search.strategies.mutation import draw_rewrite, weighted_morphisms
 
 SPACE = SearchSpace(min_blocks=1, max_blocks=40, min_stages=1, max_stages=9)

@@ -9,7 +9,7 @@ from filled import START, Filled
 
 from spnas_core import Architecture, SearchSpace
 from spnas_core.morphisms import align, copied_branches
-from spnas_search.strategies.generation import (
+from spnas_search.strategies.learned.generation import (
     BEGINNING,
     END,
     TOKENS,

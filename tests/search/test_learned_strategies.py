@@ -14,8 +14,8 @@ from spnas_core.tasks import Fidelity
 from spnas_search.archive import Archive, Proposal
 from spnas_search.settings import resolve, search_values
 from spnas_search.strategies import Policy, PolicySettings, QLearning, QLearningSettings, RandomSearch, RandomSettings
-from spnas_search.strategies.controllers import WritingNetwork
-from spnas_search.strategies.generation import Grammar
+from spnas_search.strategies.learned.controllers import WritingNetwork
+from spnas_search.strategies.learned.generation import Grammar
 from spnas_search.strategies.mutation import Mutator
 from spnas_search.testing.landscapes import additive
 

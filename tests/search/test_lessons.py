@@ -13,7 +13,7 @@ from spnas_core.morphisms import Expand, Swap
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import Proposal
 from spnas_search.strategies import Policy, PolicySettings
-from spnas_search.strategies.lessons import (
+from spnas_search.strategies.learned.lessons import (
     Relearning,
     RewardSettings,
     lessons,

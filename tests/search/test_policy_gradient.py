@@ -8,11 +8,11 @@ import torch
 from scipy import stats
 
 from spnas_core import Architecture, SearchSpace
-from spnas_search.strategies.controllers import LogLinear, WritingNetwork, draw_each
-from spnas_search.strategies.edits import EditGrammar
-from spnas_search.strategies.generation import END, Grammar
+from spnas_search.strategies.learned.controllers import LogLinear, WritingNetwork, draw_each
+from spnas_search.strategies.learned.edits import EditGrammar
+from spnas_search.strategies.learned.generation import END, Grammar
+from spnas_search.strategies.learned.policy_gradient import PolicyGradient, PolicyGradientSettings, clipped
 from spnas_search.strategies.mutation import weighted_morphisms
-from spnas_search.strategies.policy_gradient import PolicyGradient, PolicyGradientSettings, clipped
 
 START = Architecture.parse("b@8_11-21-21")
 SPACE = SearchSpace(min_blocks=3, max_blocks=9, min_stages=2, max_stages=4)

@@ -10,9 +10,9 @@ from scipy import stats
 from spnas_core import Architecture, SearchSpace
 from spnas_core.presets import find_preset
 from spnas_search.settings import resolve, search_values
-from spnas_search.strategies.generation import TOKENS, Grammar
-from spnas_search.strategies.q_learning import METAQNN, QLearning, QLearningSettings, state_of, steps_of, write
-from spnas_search.strategies.q_table import QTable, Step, chance, rewards_of, scaled
+from spnas_search.strategies.learned.generation import TOKENS, Grammar
+from spnas_search.strategies.learned.q_learning import METAQNN, QLearning, QLearningSettings, state_of, steps_of, write
+from spnas_search.strategies.learned.q_table import QTable, Step, chance, rewards_of, scaled
 
 CHAIN = [Step(number, (True, True), 0) for number in range(4)]
 SPACE = SearchSpace(min_blocks=3, max_blocks=6, min_stages=2, max_stages=3)

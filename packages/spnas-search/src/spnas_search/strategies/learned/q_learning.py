@@ -15,7 +15,7 @@ from spnas_core.encoding import Architecture
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import Archive, Candidate, Proposal
-from spnas_search.strategies.generation import (
+from spnas_search.strategies.learned.generation import (
     Choice,
     Grammar,
     Masks,
@@ -24,8 +24,8 @@ from spnas_search.strategies.generation import (
     draw_written,
     parents_of,
 )
-from spnas_search.strategies.lessons import Lesson, Relearning, RewardSettings, Round, lessons, reward_of
-from spnas_search.strategies.q_table import QTable, Step, chance, rewards_of
+from spnas_search.strategies.learned.lessons import Lesson, Relearning, RewardSettings, Round, lessons, reward_of
+from spnas_search.strategies.learned.q_table import QTable, Step, chance, rewards_of
 
 METAQNN = (
     (1.0, 1500),

@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from spnas_search.strategies.controllers import Controller
+from spnas_search.strategies.learned.controllers import Controller
 
 _Episode = TypeVar("_Episode")
 

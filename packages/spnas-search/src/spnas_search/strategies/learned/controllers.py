@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spnas_search.strategies.edits import EditChoice, Options
-from spnas_search.strategies.generation import BORDER, END, TOKENS, Choice, Chooser, Masks, Stages
+from spnas_search.strategies.learned.edits import EditChoice, Options
+from spnas_search.strategies.learned.generation import BORDER, END, TOKENS, Choice, Chooser, Masks, Stages
 
 FIRST_WEIGHTS = 0.1
 """First weights of the recurrent network lie between this and its negative, uniformly; Zoph & Le, ICLR 2017."""

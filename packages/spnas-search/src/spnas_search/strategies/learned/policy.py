@@ -20,12 +20,12 @@ from spnas_core.morphisms import Rewrite
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import Archive, Candidate, Proposal
-from spnas_search.strategies.controllers import FIRST_WEIGHTS, LogLinear, WritingNetwork, one_thread
-from spnas_search.strategies.edits import EditChoice, EditGrammar
-from spnas_search.strategies.generation import Choice, Grammar, continued, draw_written, parents_of
-from spnas_search.strategies.lessons import Relearning, RewardSettings, Round, lessons
+from spnas_search.strategies.learned.controllers import FIRST_WEIGHTS, LogLinear, WritingNetwork, one_thread
+from spnas_search.strategies.learned.edits import EditChoice, EditGrammar
+from spnas_search.strategies.learned.generation import Choice, Grammar, continued, draw_written, parents_of
+from spnas_search.strategies.learned.lessons import Relearning, RewardSettings, Round, lessons
+from spnas_search.strategies.learned.policy_gradient import PolicyGradient, PolicyGradientSettings
 from spnas_search.strategies.mutation import MutationSettings, draw_round, weighted_morphisms
-from spnas_search.strategies.policy_gradient import PolicyGradient, PolicyGradientSettings
 
 BESIDE = 16
 """Codes that are written beside one another, at least: many cost little more than one."""
