@@ -127,7 +127,7 @@ class Collector:
         """Write the table."""
         write_table(self._path, self._rows, METRICS)
         self._unsaved = 0
-        print(f"{time.strftime('%H:%M:%S')} {len(self._rows)} trainings in {self._path.name}", flush=True)
+        print(f"{time.strftime('%H:%M:%S')} {len(trained(self._rows))} trainings in {self._path.name}", flush=True)
 
 
 def rows_of(data: str, training: Training) -> Rows:
@@ -169,8 +169,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     until = time.monotonic() + 60 * given.minutes
     wanted, names = codes()[:: given.every], given.data or list(DATA)
     rows: Rows = list(read_rows(given.out)) if given.out.exists() else []
-    done = {(one["data"], one["code"], one["repetition"]) for one in rows}
-    print(f"{len(wanted)} codes x {given.repetitions} repetitions x {len(names)} kinds of data; {len(rows)} are done")
+    done = trained(rows)
+    print(f"{len(wanted)} codes x {given.repetitions} repetitions x {len(names)} kinds of data; {len(done)} are done")
     given.out.parent.mkdir(parents=True, exist_ok=True)
     for repetition, data in itertools.product(range(given.repetitions), names):
         jobs = [job(code, repetition) for code in wanted if (data, code, repetition) not in done]
@@ -190,6 +190,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             collector.save()
     for line in explained(rows):
         print(line)
+
+
+def trained(rows: Rows) -> set[tuple[object, ...]]:
+    """Return which trainings are in the table, that has a line for each age of each."""
+    return {(one["data"], one["code"], one["repetition"]) for one in rows}
 
 
 def explained(rows: Rows) -> Iterator[str]:
