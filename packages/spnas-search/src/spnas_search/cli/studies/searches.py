@@ -7,17 +7,17 @@ from typing import Any
 
 import click
 
-from spnas_core.commands.console import PlainConsole, make_console
+from spnas_core.commands.console import PlainConsole
 from spnas_core.commands.wording import duration
 from spnas_search.cli.studies.shared import (
+    Asked,
     TrainingLines,
-    check_options,
     given_values,
-    going_on_options,
     reading,
     setting_options,
-    settings_from,
+    show_found,
     stopping,
+    study_command,
 )
 from spnas_search.monitors import Monitor, Silent
 from spnas_search.run import Run
@@ -41,23 +41,8 @@ from spnas_search.studies.searches.study import (
 @click.option("--epochs", type=int, metavar="T", help="Of these trainings.  [default: twice warm_start_epochs]")
 @click.option("--ranked", type=int, help="Codes of each search's ranking to train; 0 leaves that out.  [default: 5]")
 @click.option("--split", type=click.Choice(["validation", "test"]), help="Images to score on.  [default: test]")
-@click.option("--resume", is_flag=True, help="Go on with the study in --out; more searches or strategies extend it.")
-@going_on_options
-def searches(
-    strategies: Sequence[str],
-    *,
-    out: Path,
-    resume: bool,
-    retry_failed: bool,
-    accept_versions: bool,
-    report: bool,
-    data: str | None,
-    preset: str | None,
-    config: Path | None,
-    assignments: Sequence[str],
-    cache: Path | None,
-    **given: Any,
-) -> None:
+@study_command("more searches or strategies")
+def searches(asked: Asked, *, strategies: Sequence[str], **given: Any) -> None:
     """Tell whether strategies find better architectures than random sampling, at equal budgets.
 
     A STRATEGY is a registered one, or a TOML file with settings of its own over the study's, such as [strategy] or
@@ -68,28 +53,20 @@ def searches(
     Example: spnas study searches serial regularized-evolution --set budget.epochs=100 --out studies/searches
     Example: spnas study searches hill-climb --out studies/searches --resume
     """
-    console = make_console()
-    changes = settings_from(data, preset, config, assignments, is_new=not (resume or report))
-    chosen = given_values(given)
-    check_options(
-        (changes, strategies) if changes or strategies else (),
-        chosen,
-        resume=resume,
-        report=report,
-        retry_failed=retry_failed,
-        accept_versions=accept_versions,
-    )
-    if report:
-        _show(read_searches_results(out), out, console)
+    out, told, chosen = asked.out, reading(asked.console), given_values(given)
+    if asked.report:
+        _show(read_searches_results(out), out, asked.console)
         return
-    told = reading(console)
-    if resume:
-        opened = resume_searches_study(
-            out, strategies, told, chosen=chosen, changes=changes, accept_versions=accept_versions, cache=cache
-        )
+    if asked.resume:
+        opened = resume_searches_study(out, strategies, told, chosen=chosen, **asked.going_on)
     else:
-        opened = start_searches_study(out, changes, strategies or ("serial",), told, chosen=chosen, cache=cache)
-    _run(opened, console, retry_failed=retry_failed)
+        names = strategies or ("serial",)
+        opened = start_searches_study(out, asked.changes, names, told, chosen=chosen, cache=asked.cache)
+    _run(opened, asked.console, retry_failed=asked.retry_failed)
+
+
+def _show(results: SearchesResults, folder: Path, console: PlainConsole) -> None:
+    show_found(searches_parts(results), write_searches_report(results, folder), console)
 
 
 def _run(opened: SearchesStudy, console: PlainConsole, *, retry_failed: bool) -> None:
@@ -112,13 +89,6 @@ def _run(opened: SearchesStudy, console: PlainConsole, *, retry_failed: bool) ->
             console.show(f"Trainings from scratch that judge what was found: {len(opened.plan.jobs)}")
             opened.fill(_Lines(opened, console), retry_failed=retry_failed)
         _show(opened.results, study.folder, console)
-
-
-def _show(results: SearchesResults, folder: Path, console: PlainConsole) -> None:
-    for part in searches_parts(results):
-        console.show(part)
-    page, plot = write_searches_report(results, folder)
-    console.show(f"The same as a page, and as a plot: {page}, {plot}")
 
 
 class _Lines(TrainingLines):

@@ -1,14 +1,17 @@
 """What the commands of all studies share: options, settings, and lines about trainings."""
 
+import functools
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from rich.console import RenderableType
 
-from spnas_core.commands.console import PlainConsole
+from spnas_core.commands.console import PlainConsole, make_console
 from spnas_core.commands.parameters import cache_option
 from spnas_core.commands.wording import duration, number
 from spnas_core.presets import find_preset
@@ -48,14 +51,66 @@ def setting_options(command: _Command) -> _Command:
     return command
 
 
-def going_on_options(command: _Command) -> _Command:
-    """Add the options of going on with a study, and of showing it."""
-    for option in reversed(_GOING_ON):
-        command = option(command)
-    return command
+@dataclass(frozen=True)
+class Asked:
+    """What every command of a study is asked for.
+
+    Attributes:
+        out: folder of the study.
+        changes: the configuration, or what of it is given anew.
+        resume: whether the study is there, and goes on.
+        report: whether it is only shown.
+        retry_failed: whether what has failed is tried again.
+        accept_versions: whether other versions of the packages are fine.
+        cache: folder of cached data; None for that of the study.
+        console: to show it on.
+    """
+
+    out: Path
+    changes: dict[str, Any]
+    resume: bool
+    report: bool
+    retry_failed: bool
+    accept_versions: bool
+    cache: Path | None
+    console: PlainConsole
+
+    @property
+    def going_on(self) -> dict[str, Any]:
+        """Arguments of going on with a study, as every kind takes them."""
+        return {"changes": self.changes, "accept_versions": self.accept_versions, "cache": self.cache}
 
 
-def settings_from(
+def study_command(what_extends: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the options of going on with a study, and call the command with ``Asked`` in front of options of its own.
+
+    Stands next to the function, below ``setting_options`` and those options.
+
+    Args:
+        what_extends: what is given to extend a study, for the help.
+    """
+
+    def wrapped(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def called(**given: Any) -> None:
+            settings = {name: given.pop(name) for name in ("data", "preset", "config", "assignments")}
+            flags = {name: given.pop(name) for name in ("resume", "report", "retry_failed", "accept_versions")}
+            changes = _settings_from(**settings, is_new=not (flags["resume"] or flags["report"]))
+            asked = Asked(given.pop("out"), changes, cache=given.pop("cache"), console=make_console(), **flags)
+            _check(asked, given_values(given))
+            command(asked, **given)
+
+        resume = click.option(
+            "--resume", is_flag=True, help=f"Go on with the study in --out; {what_extends} extend it."
+        )
+        for option in reversed((resume, *_GOING_ON)):
+            called = option(called)
+        return called
+
+    return wrapped
+
+
+def _settings_from(
     data: str | None, preset: str | None, config: Path | None, assignments: Sequence[str], *, is_new: bool
 ) -> dict[str, Any]:
     """Put the configuration together; what stands further right on the command line wins over file and preset.
@@ -73,19 +128,25 @@ def settings_from(
     return values if preset is None else over_preset(find_preset(preset), values)
 
 
-def check_options(
-    values: object, chosen: object, *, resume: bool, report: bool, retry_failed: bool, accept_versions: bool
-) -> None:
-    """Refuse options that do not go together.
+def _check(asked: Asked, own: Mapping[str, Any]) -> None:
+    """Refuse options that do not go together; ``own`` are the study's that were given.
 
     Raises:
         click.UsageError: which.
     """
-    if report and (resume or values or chosen):
+    if asked.report and (asked.resume or asked.changes or own):
         raise click.UsageError("--report shows what is there: leave the other options out, apart from --out")
-    for name, is_given in (("--retry-failed", retry_failed), ("--accept-versions", accept_versions)):
-        if is_given and not (resume or report):
+    for name, is_given in (("--retry-failed", asked.retry_failed), ("--accept-versions", asked.accept_versions)):
+        if is_given and not (asked.resume or asked.report):
             raise click.UsageError(f"{name} goes with --resume")
+
+
+def show_found(parts: Iterable[RenderableType], written: tuple[Path, Path], console: PlainConsole) -> None:
+    """Show what a study has found, and where page and plot are."""
+    for part in parts:
+        console.show(part)
+    page, plot = written
+    console.show(f"The same as a page, and as a plot: {page}, {plot}")
 
 
 @contextmanager

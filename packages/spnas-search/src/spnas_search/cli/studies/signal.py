@@ -1,22 +1,21 @@
 """``spnas study signal``: what a score is worth."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from spnas_core.commands.console import PlainConsole, make_console
+from spnas_core.commands.console import PlainConsole
 from spnas_core.errors import ConfigError
 from spnas_search.cli.studies.shared import (
+    Asked,
     TrainingLines,
-    check_options,
     given_values,
-    going_on_options,
     reading,
     setting_options,
-    settings_from,
+    show_found,
     stopping,
+    study_command,
 )
 from spnas_search.studies import (
     SignalResults,
@@ -43,22 +42,8 @@ NOTHING = "nothing"
 @click.option(
     "--leave-out", type=click.Choice((*PARTS, NOTHING)), multiple=True, help="Do not train that; may be repeated."
 )
-@click.option("--resume", is_flag=True, help="Go on with the study in --out; more codes or trainings extend it.")
-@going_on_options
-def signal(
-    *,
-    out: Path,
-    resume: bool,
-    retry_failed: bool,
-    accept_versions: bool,
-    report: bool,
-    data: str | None,
-    preset: str | None,
-    config: Path | None,
-    assignments: Sequence[str],
-    cache: Path | None,
-    **given: Any,
-) -> None:
+@study_command("more codes or trainings")
+def signal(asked: Asked, **given: Any) -> None:
     """Tell whether a score at these settings says anything of an architecture.
 
     Codes that are spread over the search space are trained from scratch, several times each: the truth. Its
@@ -69,22 +54,19 @@ def signal(
     Example: spnas study signal --out studies/shapes
     Example: spnas study signal --out studies/shapes --resume --trainings 5
     """
-    console = make_console()
-    changes = settings_from(data, preset, config, assignments, is_new=not (resume or report))
-    chosen = _chosen(given)
-    check_options(
-        changes, chosen, resume=resume, report=report, retry_failed=retry_failed, accept_versions=accept_versions
-    )
-    if report:
-        _show(read_signal_results(out), out, console)
+    out, told, chosen = asked.out, reading(asked.console), _chosen(given)
+    if asked.report:
+        _show(read_signal_results(out), out, asked.console)
         return
-    if resume:
-        opened = resume_signal_study(
-            out, reading(console), chosen=chosen, changes=changes, accept_versions=accept_versions, cache=cache
-        )
+    if asked.resume:
+        opened = resume_signal_study(out, told, chosen=chosen, **asked.going_on)
     else:
-        opened = start_signal_study(out, changes, reading(console), chosen=chosen, cache=cache)
-    _run(opened, console, retry_failed=retry_failed)
+        opened = start_signal_study(out, asked.changes, told, chosen=chosen, cache=asked.cache)
+    _run(opened, asked.console, retry_failed=asked.retry_failed)
+
+
+def _show(results: SignalResults, folder: Path, console: PlainConsole) -> None:
+    show_found(signal_parts(results), write_signal_report(results, folder), console)
 
 
 def _chosen(given: dict[str, Any]) -> dict[str, Any]:
@@ -113,10 +95,3 @@ def _run(opened: SignalStudy, console: PlainConsole, *, retry_failed: bool) -> N
         with stopping("signal", study.folder, console):
             opened.fill(TrainingLines(opened, console), retry_failed=retry_failed)
         _show(opened.results, study.folder, console)
-
-
-def _show(results: SignalResults, folder: Path, console: PlainConsole) -> None:
-    for part in signal_parts(results):
-        console.show(part)
-    page, plot = write_signal_report(results, folder)
-    console.show(f"The same as a page, and as a plot: {page}, {plot}")
