@@ -1,6 +1,6 @@
 """From any network to its module: a code's, a fixed one's, or a composition of a code."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -15,6 +15,11 @@ from spnas_core.networks import Backbone, build_backbone
 AnyBackbone = Backbone | FixedBackbone | CompositeBackbone | TridentBackbone
 """A module that maps images to features by stage, and says what they are."""
 
+_COMPOSED: Mapping[type[Composition], Callable[..., CompositeBackbone | TridentBackbone]] = {
+    CompositeNetwork: CompositeBackbone,
+    TridentNetwork: TridentBackbone,
+}
+
 
 def blank_network(network: AnyNetwork, out_stages: Sequence[str] | None = None) -> AnyBackbone:
     """Build any network on the meta device, as a backbone without values; see ``fresh_values``.
@@ -24,10 +29,8 @@ def blank_network(network: AnyNetwork, out_stages: Sequence[str] | None = None) 
     """
     if isinstance(network, Architecture):
         return Backbone(network, out_stages)
-    if isinstance(network, CompositeNetwork):
-        return CompositeBackbone(network, out_stages)
-    if isinstance(network, TridentNetwork):
-        return TridentBackbone(network, out_stages)
+    if isinstance(network, Composition):
+        return _COMPOSED[type(network)](network, out_stages)
     try:
         with torch.device("meta"):
             return FixedBackbone(network, out_stages)

@@ -72,68 +72,14 @@ class FixedNetwork:
 
 
 @dataclass(frozen=True)
-class CompositeNetwork:
-    """Several copies of a code's network, each helping the next: CBNet.
-
-    Liu et al., "CBNet: A Novel Composite Backbone Network Architecture for Object Detection", AAAI 2020; adjacent
-    higher-level composition.
-
-    Attributes:
-        inner: the network of each copy.
-        copies: how many, 1 or more.
-
-    Raises:
-        CodeError: no copy.
-    """
-
-    inner: Architecture
-    copies: int
-
-    def __post_init__(self) -> None:
-        if self.copies < 1:
-            raise CodeError(f"{self} has {self.copies} copies: it must have 1 or more")
-
-    def __str__(self) -> str:
-        return f"cb{self.copies}({self.inner})"
-
-    @property
-    def stage_count(self) -> int:
-        """How many stages a detector may read."""
-        return self.inner.stage_count
-
-    @property
-    def feature_info(self) -> FeatureInfo:
-        """Channels and reductions of its stages: those of one copy."""
-        from spnas_core.networks import Backbone
-
-        return Backbone(self.inner).feature_info
-
-
-@dataclass(frozen=True)
-class TridentNetwork:
-    """A code's network one of whose stages is computed with several dilations, which share all weights: TridentNet.
-
-    Li et al., "Scale-Aware Trident Networks for Object Detection", ICCV 2019.
+class Composition:
+    """What is made of a code, and is none; its stages are the code's.
 
     Attributes:
         inner: the code.
-        stage: number of the branched stage, from 1.
-
-    Raises:
-        CodeError: there is no such stage, or the code has rows.
     """
 
     inner: Architecture
-    stage: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.stage <= self.inner.stage_count:
-            raise CodeError(f"{self} branches stage {self.stage}, and {self.inner} has {self.inner.stage_count}")
-        if self.inner.rows:
-            raise CodeError(f"{self} composes a code with rows: leave out what stands behind the last _")
-
-    def __str__(self) -> str:
-        return f"trident({self.inner}{'' if self.stage == last_but_one(self.inner) else f',{self.stage}'})"
 
     @property
     def stage_count(self) -> int:
@@ -148,13 +94,59 @@ class TridentNetwork:
         return Backbone(self.inner).feature_info
 
 
+@dataclass(frozen=True)
+class CompositeNetwork(Composition):
+    """Several copies of a code's network, each helping the next: CBNet.
+
+    Liu et al., "CBNet: A Novel Composite Backbone Network Architecture for Object Detection", AAAI 2020; adjacent
+    higher-level composition.
+
+    Attributes:
+        copies: of the code's network, 1 or more.
+
+    Raises:
+        CodeError: no copy.
+    """
+
+    copies: int
+
+    def __post_init__(self) -> None:
+        if self.copies < 1:
+            raise CodeError(f"{self} has {self.copies} copies: it must have 1 or more")
+
+    def __str__(self) -> str:
+        return f"cb{self.copies}({self.inner})"
+
+
+@dataclass(frozen=True)
+class TridentNetwork(Composition):
+    """A code's network one of whose stages is computed with several dilations, which share all weights: TridentNet.
+
+    Li et al., "Scale-Aware Trident Networks for Object Detection", ICCV 2019.
+
+    Attributes:
+        stage: number of the branched stage, from 1.
+
+    Raises:
+        CodeError: there is no such stage, or the code has rows.
+    """
+
+    stage: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.stage <= self.inner.stage_count:
+            raise CodeError(f"{self} branches stage {self.stage}, and {self.inner} has {self.inner.stage_count}")
+        if self.inner.rows:
+            raise CodeError(f"{self} composes a code with rows: leave out what stands behind the last _")
+
+    def __str__(self) -> str:
+        return f"trident({self.inner}{'' if self.stage == last_but_one(self.inner) else f',{self.stage}'})"
+
+
 def last_but_one(code: Architecture) -> int:
     """Return the number of the stage that is branched where none is named: as published, the last but one."""
     return max(1, code.stage_count - 1)
 
-
-Composition = CompositeNetwork | TridentNetwork
-"""What is made of a code, and is none."""
 
 AnyNetwork = Architecture | FixedNetwork | Composition
 """What the text of a backbone stands for."""
