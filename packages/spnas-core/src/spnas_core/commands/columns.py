@@ -52,9 +52,10 @@ def format_columns(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> 
 def _prepared(cells: Sequence[str], side: Literal["left", "right"]) -> tuple[Sequence[str], str]:
     """Return the cells of a column, and the pattern that brings them to one width.
 
-    Looking at each different letter once, instead of at each cell, makes this fast.
+    Looking at all cells as one text, and at each different letter of it once, makes this fast.
     """
-    letters = set("".join(cells))
+    text = "".join(cells)
+    letters = set() if text.isascii() and text.isprintable() else set(text)
     if any(printable(letter) != letter for letter in letters):
         return _prepared([printable(cell) for cell in cells], side)
     if all(cell_len(letter) == 1 for letter in letters):

@@ -2,6 +2,7 @@
 
 import math
 import unicodedata
+from functools import lru_cache
 
 UNDEFINED = "–"
 """Stands in the place of a number that there is not."""
@@ -11,7 +12,12 @@ def duration(seconds: float | None) -> str:
     """Write seconds as ``4:05`` or ``2:04:05``; an unknown duration as a dash."""
     if seconds is None or not math.isfinite(seconds):
         return UNDEFINED
-    minutes, rest = divmod(round(seconds), 60)
+    return _clock(round(seconds))
+
+
+@lru_cache(maxsize=1 << 12)
+def _clock(seconds: int) -> str:
+    minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 

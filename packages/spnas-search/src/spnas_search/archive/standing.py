@@ -8,6 +8,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -71,7 +72,7 @@ class Standing:
         self._parents: list[int] = []
         self._steps: list[tuple[str, ...]] = []
         self._architectures: list[Architecture] = []
-        self._group_of: dict[int, Group] = {}
+        self._controls_of: dict[int, list[float]] = {}
         self._observed = _Observed()
         self._scores: dict[int, float] = {}
         self._controls: dict[Group, list[float]] = defaultdict(list)
@@ -104,7 +105,7 @@ class Standing:
         self._steps.append(tuple(step.morphism for step in candidate.rewrite.steps))
         self._architectures.append(candidate.architecture)
         if candidate.parent is not None:
-            self._group_of[candidate.id] = (candidate.parent, candidate.fidelity)
+            self._controls_of[candidate.id] = self._controls[candidate.parent, candidate.fidelity]
         self._forget()
 
     def finish(self, candidate: Candidate) -> None:
@@ -136,8 +137,7 @@ class Standing:
     def control_score(self, group: Group) -> float | None:
         """Mean score of the done controls of a parent at a fidelity."""
         scores = self._controls.get(group)
-        # fsum rounds once, so the mean does not depend on the order in which replicates came in.
-        return math.fsum(scores) / len(scores) if scores else None
+        return _mean(scores) if scores else None
 
     def controls(self, group: Group) -> int:
         """How many controls of a parent at a fidelity have a score."""
@@ -145,10 +145,8 @@ class Standing:
 
     def gain(self, candidate: int) -> float | None:
         """A child's score minus its control's; minus infinity where the child's is undefined."""
-        group = self._group_of.get(candidate)
-        control = None if group is None else self.control_score(group)
-        score = self._scores.get(candidate)
-        return None if score is None or control is None else score - control
+        controls, score = self._controls_of.get(candidate), self._scores.get(candidate)
+        return score - _mean(controls) if controls and score is not None else None
 
     def lead(self, candidate: int) -> float | None:
         """Quality above the start's by the rule; None while the rule can say nothing, and without a score."""
@@ -197,7 +195,9 @@ class Standing:
         if not nodes:
             return {}
         rows = np.array([self._place[node] for node in nodes], np.int64)
-        leads, errors = self._judged().leads[rows], self._judged().errors[rows]
+        has_lead = ~np.isnan(self._judged().leads[rows])
+        nodes, rows = list(compress(nodes, has_lead.tolist())), rows[has_lead]
+        leads, errors = self._judged().leads[rows], self._judged().errors[rows].tolist()
         start = self._scores.get(self._nodes[0], WORST)
         merits: Sequence[float | None] = [None] * len(nodes) if start == WORST else (start + leads).tolist()
         ties = [False] * len(nodes)
@@ -206,12 +206,9 @@ class Standing:
             if self._from_leader is None:
                 self._from_leader = self._judged().difference_errors(place)
             ties = (self._judged().leads[place] - leads < self._from_leader[rows]).tolist()
-        columns = zip(nodes, leads.tolist(), errors.tolist(), merits, ties, strict=True)
-        return {
-            node: Place(lead, None if math.isnan(error) else error, merit, tied)
-            for node, lead, error, merit, tied in columns
-            if not math.isnan(lead)
-        }
+        known = [None if math.isnan(error) else error for error in errors]
+        places = map(Place._make, zip(leads.tolist(), known, merits, ties, strict=True))
+        return dict(zip(nodes, places, strict=True))
 
     def best(self, count: int) -> tuple[int, ...]:
         """Candidates of the highest merit, best first, older first among equals."""
@@ -298,3 +295,8 @@ class Standing:
             epochs=np.array(observed.epochs, np.int64),
             traits=traits_of(self._architectures, self._priced()) if self._rule.name == TraitPrediction.name else None,
         )
+
+
+def _mean(scores: Sequence[float]) -> float:
+    """Round once, so that the mean does not depend on the order in which replicates came in."""
+    return math.fsum(scores) / len(scores)

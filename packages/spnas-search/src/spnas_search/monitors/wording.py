@@ -1,5 +1,6 @@
 """How candidates and durations read, in every view alike."""
 
+import math
 from collections import Counter
 
 from spnas_core.commands.wording import amount, duration, number
@@ -53,6 +54,8 @@ def in_own_direction(archive: Archive, merit: float | None) -> float | None:
 
 def with_error(lead: float, error: float | None) -> str:
     """Show a lead with its standard error, where that is known; positive is better, whatever the objective."""
+    if error is not None and math.isfinite(lead + error):
+        return f"{lead:+.3f} ±{error:.3f}"
     return number(lead, signed=True) + ("" if error is None else f" ±{number(error)}")
 
 
