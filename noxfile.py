@@ -28,8 +28,10 @@ def install(session: nox.Session) -> None:
     """Install the pinned environment, then the packages from source, editable.
 
     Without build isolation: torch would otherwise be downloaded a second time. The kernels must build and load; where
-    they need not (``SPNAS_KERNELS=auto``), plain PyTorch takes their place.
+    they need not (``SPNAS_KERNELS=auto``), plain PyTorch takes their place. Bytecode is compiled at once: where Python
+    is told to write none, each of a few hundred processes would compile torch anew.
     """
+    session.env.setdefault("UV_COMPILE_BYTECODE", "1")
     session.env.setdefault("SPNAS_KERNELS", os.environ.get("SPNAS_KERNELS", "require"))
     if session.env["SPNAS_KERNELS"] == "require":
         session.env["SPNAS_KERNELS_BUILD"] = "require"
