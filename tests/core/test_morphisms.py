@@ -196,7 +196,8 @@ def test_a_rewrite_with_an_impossible_block_map_is_refused():
 
 
 def test_built_in_morphisms_are_registered_by_their_names():
-    assert {m.name: m for m in (*MORPHISMS, Remove(), Widen(), Narrow(), AddRow())} == dict(morphisms())
+    own = {m.name: m for m in (*MORPHISMS, Remove(), Widen(), Narrow(), AddRow())}
+    assert own == {name: m for name, m in morphisms().items() if name != "rewire"}  # that one is of the detector's neck
     with pytest.raises(ValueError, match="did you mean 'swap'"):
         morphism("swp")
 

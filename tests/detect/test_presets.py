@@ -31,7 +31,7 @@ def write(folder, text, name="mine"):
 
 SEARCHES = {"regularized", "large-scale", "hierarchical", "pnas", "nash"}
 SEARCHES |= {"detnas", "darts", "snas", "proxyless-gradient", "auto-deeplab"}
-SEARCHES |= {"nasnet", "eas", "mnasnet", "proxyless", "metaqnn", "blockqnn"}
+SEARCHES |= {"nasnet", "eas", "nas-fpn", "mnasnet", "proxyless", "metaqnn", "blockqnn"}
 
 
 @pytest.mark.parametrize("name", sorted(registry("presets").items))

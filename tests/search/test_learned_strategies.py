@@ -204,6 +204,7 @@ def test_from_how_many_children_on_it_means_something():
                 "epochs": 20,
             },
         ),
+        ("nas-fpn", {"grammar": "edit", "algorithm": "ppo", "round": 20, "epochs": 10, "odds": {"rewire": 1.0}}),
         ("mnasnet", {"algorithm": "ppo", "shape": "power", "cost_exponent": -0.07, "epochs": 5}),
         (
             "proxyless",

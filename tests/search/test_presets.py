@@ -24,7 +24,7 @@ PRESETS = [
     *("demo", "small", "r50-1x", "r50-3x", "retinanet-r50-1x", "scratch-6x", "efficientdet-d0"),
     *("paper-voc", "paper-coco", "paper-ecp"),
     *("regularized", "large-scale", "hierarchical", "detnas", "pnas", "nash"),
-    *("nasnet", "eas", "mnasnet", "proxyless", "metaqnn", "blockqnn"),
+    *("nasnet", "eas", "nas-fpn", "mnasnet", "proxyless", "metaqnn", "blockqnn"),
     *("darts", "snas", "proxyless-gradient", "auto-deeplab"),
 ]
 

@@ -50,6 +50,14 @@ def spnas_register_necks(register: Register) -> None:
 
 
 @hookimpl
+def spnas_register_morphisms(register: Register) -> None:
+    """Changes of the neck that a code names."""
+    from spnas_detect.necks.rewiring import Rewire
+
+    register("rewire", Rewire())
+
+
+@hookimpl
 def spnas_register_detectors(register: Register) -> None:
     """Faster R-CNN, Cascade R-CNN and RetinaNet."""
     from spnas_detect.detectors.cascade_rcnn import CascadeRCNN

@@ -22,7 +22,7 @@ from spnas_core.networks import Backbone
 from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity, MetricSpec, Pretraining, Progress, Report
 from spnas_detect.data import CachedData, CachedSplit, cache_thumbnails, find_cache, finish, open_cache
 from spnas_detect.detectors import Detector, build_detector
-from spnas_detect.detectors.building import BACKBONE, detector_maps
+from spnas_detect.detectors.building import BACKBONE, check_neck, detector_maps
 from spnas_detect.detectors.levels import check_levels
 from spnas_detect.detectors.origin import Origin, origin_of, read_origin
 from spnas_detect.devices import choose_device
@@ -128,16 +128,18 @@ class DetectionTask:
         return tuple(f"{data.spec}: {note}" for note in data.notes)
 
     def check_start(self, start: Architecture, weights: InitialWeights | None) -> tuple[str, ...]:
-        """Refuse a start that has not the levels and stages that the settings name, or whose weights do not fit.
+        """Refuse a start that has not the levels, stages and neck that are named, or whose weights do not fit.
 
         Returns:
             What of the weights is left out; which classes they know is told by the start's receipt.
 
         Raises:
-            ConfigError: levels or ``freeze_at`` that the start does not have.
+            ConfigError: levels or ``freeze_at`` that the start does not have, or a neck that does not fit it.
+            PluginError: no plugin registers the neck.
             WeightsError: the weights are of a detector of other sizes.
         """
         check_levels(self.settings.detector, start)
+        check_neck(self.settings.detector, start)
         check_freeze_at(self.settings.training.freeze_at, start, inherits=True)
         if weights is None:
             return ()
@@ -162,7 +164,7 @@ class DetectionTask:
 
         Raises:
             EvaluationError: the loss diverged, a step does not fit in memory in parts either, or the candidate lacks a
-                stage that the settings name.
+                stage that the settings name or its neck wants.
             DataError: the cache is gone.
             WeightsError: the parent's weights cannot be read.
         """
@@ -185,6 +187,8 @@ class DetectionTask:
         begin = time.perf_counter()
         try:
             check_levels(self.settings.detector, request.rewrite.child)
+            if request.rewrite.child.neck:
+                check_neck(self.settings.detector, request.rewrite.child)
         except ConfigError as error:  # the start has them: it is the candidate that lacks a stage
             raise EvaluationError(str(error)) from error
         device = choose_device(self.settings.device)

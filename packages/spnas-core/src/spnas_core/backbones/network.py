@@ -7,6 +7,7 @@ from typing import cast
 
 from spnas_core.backbones._base import BackboneProvider
 from spnas_core.encoding import Architecture
+from spnas_core.encoding.grammar import NECK
 from spnas_core.errors import CodeError, PluginError, suggestion
 from spnas_core.morphisms import Rewrite, Step, identity
 from spnas_core.networks.features import FeatureInfo
@@ -166,6 +167,8 @@ def read_network(text: str) -> AnyNetwork:
         inner, name = read_network(match["inner"]), match["name"]
         if not isinstance(inner, Architecture):
             raise CodeError(f"{text!r} composes {inner}: only codes can be composed, such as {name}(b_11-21-21-21)")
+        if inner.neck:
+            raise CodeError(f"{text!r} names a neck inside of {name}(): leave it out, and name it in detector.neck")
         if name == "trident":
             return TridentNetwork(inner, int(match["stage"] or last_but_one(inner)))
         if match["stage"] is not None:
@@ -177,7 +180,8 @@ def read_network(text: str) -> AnyNetwork:
             "share their weights trident(b_11-21-21-21)"
         )
     provider, colon, name = text.partition(":")
-    return FixedNetwork(provider, name) if colon else Architecture.parse(text)
+    is_code = not colon or NECK in provider
+    return Architecture.parse(text) if is_code else FixedNetwork(provider, name)
 
 
 @dataclass(frozen=True)

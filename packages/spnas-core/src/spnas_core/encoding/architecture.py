@@ -21,10 +21,14 @@ class Architecture:
         stem: name of a registered stem.
         rows: the parallel code, extra rows beside each stage; empty where no stage has any.
         shares_rows: whether all rows of a stage share the main path's stage weights.
+        neck: what a task puts behind the backbone, in the task's words; detection reads the name of a neck, such as
+            ``merge:o0@0=in0+in1;o1@1=in1+o0``. Empty where the task's settings are to say it. The network of the
+            backbone does not depend on it.
 
     Raises:
         CodeError: an empty stage, a digit other than 1 and 2, a parallel code of another length than the serial
-            code, an unknown block or stem, or a base that would leave some layer without channels.
+            code, an unknown block or stem, a base that would leave some layer without channels, or a neck with blanks
+            or ``~``.
     """
 
     block: str
@@ -33,6 +37,7 @@ class Architecture:
     stem: str = DEFAULT_STEM
     rows: tuple[int, ...] = ()
     shares_rows: bool = False
+    neck: str = ""
 
     def __post_init__(self) -> None:
         from spnas_core.encoding.validation import check_architecture
@@ -95,14 +100,14 @@ class Architecture:
         rows = self.rows
         if rows:
             rows = rows + (0,) * (len(stages) - len(rows))
-        return Architecture(self.block, stages, self.base, self.stem, rows, self.shares_rows)
+        return Architecture(self.block, stages, self.base, self.stem, rows, self.shares_rows, self.neck)
 
     @classmethod
     def from_borders(cls, like: "Architecture", digits: str, borders: tuple[int, ...]) -> "Architecture":
         """Cut one block sequence into stages.
 
         Args:
-            like: gives block type, base, stem and parallel code.
+            like: gives block type, base, stem, parallel code and neck.
             digits: the blocks.
             borders: where stages begin, ascending, each inside the sequence.
 

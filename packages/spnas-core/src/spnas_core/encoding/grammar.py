@@ -1,11 +1,13 @@
-"""The text form ``<block>[@<base>][+<stem>]_<serial>[_<parallel>[s]]``: parsing and printing, exact inverses."""
+"""The text form ``<block>[@<base>][+<stem>]_<serial>[_<parallel>[s]][~<neck>]``: read and printed."""
 
 import re
 
 from spnas_core.encoding.architecture import DEFAULT_BASE, DEFAULT_STEM, Architecture
 from spnas_core.errors import CodeError
 
-SYNTAX = "<block>[@<base>][+<stem>]_<serial>[_<parallel>[s]]"
+SYNTAX = "<block>[@<base>][+<stem>]_<serial>[_<parallel>[s]][~<neck>]"
+NECK = "~"
+"""Stands between the backbone and the neck."""
 _HEAD = re.compile(r"(?P<block>[^@+_]+)(?:@(?P<base>[^@+_]*))?(?:\+(?P<stem>[^@+_]*))?")
 
 
@@ -17,15 +19,18 @@ def parse_architecture(text: str) -> Architecture:
     """
     from spnas_core.blocks import canonical_block_name
 
-    head, *codes = text.strip().split("_")
+    backbone, tilde, neck = text.strip().partition(NECK)
+    head, *codes = backbone.split("_")
     match = _HEAD.fullmatch(head)
-    if ":" in text:
+    if ":" in backbone:
         raise CodeError(
             f"{text!r} is no architecture code: networks by name can be trained and compared (spnas train, spnas "
             "compare), and a search rewrites codes alone"
         )
     if match is None or not 1 <= len(codes) <= 2:
         raise CodeError(f"{text!r} is no architecture code: write {SYNTAX}, for example b_11-21-21-21")
+    if tilde and not neck:
+        raise CodeError(f"{text!r} names no neck behind the {NECK}: write its name there, or leave both out")
     base = DEFAULT_BASE
     if match["base"] is not None:
         base = _number(match["base"], f"base {match['base']!r} of {text!r} must be a whole number of channels")
@@ -48,6 +53,7 @@ def parse_architecture(text: str) -> Architecture:
         stem=match["stem"] if match["stem"] is not None else DEFAULT_STEM,
         rows=rows,
         shares_rows=shares_rows,
+        neck=neck,
     )
 
 
@@ -61,7 +67,7 @@ def print_architecture(architecture: Architecture) -> str:
     text = f"{head}_{architecture.serial_code}"
     if architecture.rows:
         text += "_" + "-".join(map(str, architecture.rows)) + ("s" if architecture.shares_rows else "")
-    return text
+    return f"{text}{NECK}{architecture.neck}" if architecture.neck else text
 
 
 def _number(text: str, message: str) -> int:

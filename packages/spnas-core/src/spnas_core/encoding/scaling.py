@@ -15,8 +15,8 @@ def scale(architecture: Architecture, phi: float) -> Architecture:
     """Return a code scaled by φ: every stage ``1.2^φ`` times as long, the base ``1.1^φ`` times as wide.
 
     Lengths are rounded up, and a longer stage ends in further blocks ``1``. The base is rounded to the nearest multiple
-    of 8, at least 8, and to the next one where that would lose more than a tenth. Rows stay. Multiply-adds grow by
-    about 1.45^φ, and by 2^φ where the image's side grows by 1.15^φ, too.
+    of 8, at least 8, and to the next one where that would lose more than a tenth. Rows and neck stay. Multiply-adds
+    grow by about 1.45^φ, and by 2^φ where the image's side grows by 1.15^φ, too.
 
     Example: ``b_11-211`` scaled by 1 is ``b@72_111-2111``.
 
@@ -41,6 +41,7 @@ def scale(architecture: Architecture, phi: float) -> Architecture:
         architecture.stem,
         architecture.rows,
         architecture.shares_rows,
+        architecture.neck,
     )
 
 

@@ -1,6 +1,7 @@
 """What every architecture must satisfy, whatever the search space."""
 
 from spnas_core.encoding.architecture import Architecture
+from spnas_core.encoding.grammar import NECK
 from spnas_core.errors import CodeError
 
 
@@ -35,5 +36,7 @@ def check_architecture(architecture: Architecture) -> None:
         )
     if any(count < 0 for count in architecture.rows):
         raise CodeError(f"the parallel code {architecture.rows} holds a negative number of rows")
+    if NECK in architecture.neck or any(letter.isspace() or not letter.isprintable() for letter in architecture.neck):
+        raise CodeError(f"the neck {architecture.neck!r} holds blanks or a {NECK}: write it without")
     block_spec(architecture.block).check(architecture.base)
     stem_spec(architecture.stem).check(architecture.base)

@@ -1,6 +1,6 @@
 """Rewrites of architectures that say where every child block comes from."""
 
-from spnas_core.morphisms._base import Applications, Morphism, Rewrite, Step, identity
+from spnas_core.morphisms._base import Applications, DescribingMorphism, Morphism, Rewrite, Step, identity
 from spnas_core.morphisms.add_row import AddRow
 from spnas_core.morphisms.add_stage import AddStage
 from spnas_core.morphisms.align import align, copied_branches
@@ -16,6 +16,7 @@ __all__ = [
     "AddRow",
     "AddStage",
     "Applications",
+    "DescribingMorphism",
     "Expand",
     "Morphism",
     "Narrow",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, Protocol, TypeVar, overload
+from typing import Generic, Protocol, TypeVar, overload, runtime_checkable
 
 from spnas_core.encoding import Architecture
 from spnas_core.errors import CodeError
@@ -126,3 +126,15 @@ class Morphism(Protocol):
 
     def options(self, architecture: Architecture) -> Sequence[Rewrite]:
         """All single applications to an architecture, in a fixed order; bounds of a search space are not its matter."""
+
+
+@runtime_checkable
+class DescribingMorphism(Protocol):
+    """A morphism that tells learned policies its options apart, beyond the blocks that change."""
+
+    @property
+    def feature_count(self) -> int:
+        """Numbers that describe an option."""
+
+    def features(self, rewrite: Rewrite) -> Sequence[float]:
+        """Describe one of its options: ``feature_count`` numbers, about 1 in size."""

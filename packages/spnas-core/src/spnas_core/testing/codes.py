@@ -23,6 +23,7 @@ def architectures(draw: st.DrawFn) -> Architecture:
         stem=draw(st.sampled_from(["conv7", "deep"])),
         rows=tuple(rows),
         shares_rows=draw(st.booleans()),
+        neck=draw(st.sampled_from(["", "", "fpn", "merge:o0@0=in0+in1;o1@1=gp(in1,o0)"])),
     )
 
 

@@ -6,7 +6,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from spnas_core.backbones import Unchanged, blank_network
+from spnas_core.backbones import AnyNetwork, Unchanged, blank_network
 from spnas_core.backbones.building import fresh_values
 from spnas_core.encoding import Architecture
 from spnas_core.inheritance import (
@@ -31,7 +31,7 @@ from spnas_detect.detectors.classes import ClassMap
 from spnas_detect.detectors.levels import known_stages, read_stages, stage_names
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads.extra_levels import ExtraLevels
-from spnas_detect.necks import LevelMap, Neck, neck_factory
+from spnas_detect.necks import LevelMap, Neck, neck_of
 
 BACKBONE, NECK, EXTRA = "backbone.", "neck.", "extra."
 Named = TypeVar("Named")
@@ -82,7 +82,7 @@ def build_detector(
     child = rewrite.child
     backbone = Supernet(child, names) if shares and isinstance(child, Architecture) else blank_network(child, names)
     with torch.device("meta"):
-        neck = neck_factory(settings.neck)(backbone.feature_info, settings.neck_channels, settings.neck_repeats)
+        neck = neck_of(child, settings.neck)(backbone.feature_info, settings.neck_channels, settings.neck_repeats)
         module = detector_factory(settings.detector)(backbone, neck, classes, settings)
     parent_shapes = {name: tensor.shape for name, tensor in parent_tensors.items()}
     maps, own = None, None
@@ -94,6 +94,18 @@ def build_detector(
     plan = plan_detector(levels, cast("Detector", module), tensor_shapes(module), parent_shapes, maps, class_map)
     fill_module(module, plan, parent_tensors, generator=generator, device=device, own=own)
     return module, plan, write_receipt(module, plan)
+
+
+def check_neck(settings: DetectorSettings, network: AnyNetwork) -> None:
+    """Refuse a network whose code names a neck that is none, or one for other levels than it has.
+
+    Raises:
+        PluginError: no plugin registers the neck.
+        ConfigError: the neck's text cannot be read, or does not fit the levels.
+    """
+    backbone = blank_network(network, stage_names(read_stages(settings.levels, network)))
+    with torch.device("meta"):
+        neck_of(network, settings.neck)(backbone.feature_info, settings.neck_channels, settings.neck_repeats)
 
 
 def detector_maps(rewrite: Rewrite, seed: int, parent_tensors: Mapping[str, Tensor]) -> ChannelMaps:

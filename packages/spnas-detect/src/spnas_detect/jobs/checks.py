@@ -10,7 +10,7 @@ from spnas_detect.devices import choose_device
 from spnas_detect.jobs.inheriting import inherited
 from spnas_detect.jobs.settings import TrainSettings
 from spnas_detect.metrics import metric_factory
-from spnas_detect.necks import neck_factory
+from spnas_detect.necks import neck_of
 from spnas_detect.training import check_freeze_at, part_size
 
 
@@ -24,7 +24,7 @@ def check_settings(settings: TrainSettings) -> None:
     check_levels(settings.detector, architecture)
     check_freeze_at(settings.training.freeze_at, architecture, inherits=settings.init is not None)
     detector_factory(settings.detector.detector)
-    neck_factory(settings.detector.neck)
+    neck_of(architecture, settings.detector.neck)
     for name in settings.metrics:
         metric_factory(name)
     if settings.patience is not None and not settings.score_every:

@@ -1,6 +1,6 @@
 """Necks: from the backbone's feature levels to levels of equal channels."""
 
-from spnas_detect.necks._base import Neck, NeckFactory, NeckFamily, neck_factory
+from spnas_detect.necks._base import Neck, NeckFactory, NeckFamily, neck_factory, neck_name, neck_of
 from spnas_detect.necks.bifpn import BiFPN
 from spnas_detect.necks.cell_text import draw_cell, format_cell, parse_cell
 from spnas_detect.necks.dpc import DENSE_NECKS, DPC, draw_branches, format_branches, parse_branches
@@ -28,6 +28,8 @@ __all__ = [
     "format_branches",
     "format_cell",
     "neck_factory",
+    "neck_name",
+    "neck_of",
     "parse_branches",
     "parse_cell",
 ]

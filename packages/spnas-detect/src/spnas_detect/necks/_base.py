@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from spnas_core.backbones import AnyNetwork
+from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.inheritance import Init
 from spnas_core.networks import FeatureInfo
@@ -79,6 +81,21 @@ def neck_factory(name: str) -> NeckFactory:
     if not isinstance(factory, NeckFamily):
         raise ConfigError(f"neck {family!r} takes no text, and {name!r} has one: leave out what follows the colon")
     return factory.of(text)
+
+
+def neck_of(network: AnyNetwork, otherwise: str) -> NeckFactory:
+    """Look up the neck that a code names, or the one that settings name for codes which do not.
+
+    Raises:
+        PluginError: no plugin registers the name.
+        ConfigError: see ``neck_factory``.
+    """
+    return neck_factory(neck_name(network, otherwise))
+
+
+def neck_name(network: AnyNetwork, otherwise: str) -> str:
+    """Return the name of the neck of a network: its code's own, or that of the settings."""
+    return (network.neck if isinstance(network, Architecture) else "") or otherwise
 
 
 def refuse_repeats(name: str, repeats: int | None) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def level_count(merges: Sequence[Merge]) -> int:
     Raises:
         ConfigError: a level between the finest and the coarsest lacks an output.
     """
-    made = {merge.level for merge in merges if merge.name.startswith("out")}
+    made = {merge.level for merge in merges if merge.is_output}
     levels = max((merge.level for merge in merges), default=0) + 1
     for level in range(levels):
         if level not in made:
@@ -96,18 +97,43 @@ def draw_cell(levels: int, rng: np.random.Generator, intermediates: int = INTERM
         attends = bool(rng.random() < 1 / 2)
         drawn.append(Merge(name, level, (guide, guided) if attends else (one, other), attends))
         at[name] = level
+    return completed(drawn)
+
+
+def drawn_part(merge: Merge) -> Merge:
+    """Return a merge as it is drawn: of two features, without what was added since nothing else reads it.
+
+    One with operations on its edges is drawn as a whole.
+    """
+    return merge if merge.operations else replace(merge, sources=merge.sources[:2], added=())
+
+
+def completed(drawn: Sequence[Merge]) -> tuple[Merge, ...]:
+    """Add inputs and merges between that nothing reads to the output of their level, where that comes later.
+
+    Outputs with operations on their edges are left as they are.
+
+    Args:
+        drawn: see ``drawn_part``.
+    """
     read = {source for merge in drawn for source in merge.sources}
-    unread = [name for name in at if name not in read and not name.startswith("out")]
-    return tuple(_with(merge, tuple(name for name in unread if at[name] == merge.level)) for merge in drawn)
+    unread = {f"in{level}": level for level in range(level_count(drawn)) if f"in{level}" not in read}
+    found = []
+    for merge in drawn:
+        extra = tuple(name for name, level in unread.items() if level == merge.level)
+        found.append(_with(merge, extra))
+        if merge.name not in read and not merge.is_output:
+            unread[merge.name] = merge.level
+    return tuple(found)
 
 
 def _with(merge: Merge, extra: tuple[str, ...]) -> Merge:
     """Add what nothing reads to a level's output."""
-    if not merge.name.startswith("out") or not extra:
+    if not merge.is_output or merge.operations or not extra:
         return merge
     if merge.attends:
-        return Merge(merge.name, merge.level, merge.sources, attends=True, added=extra)
-    return Merge(merge.name, merge.level, (*merge.sources, *extra))
+        return replace(merge, added=extra)
+    return replace(merge, sources=(*merge.sources, *extra))
 
 
 def _read(name: str, level: int, terms: str, where: str) -> Merge:
@@ -139,7 +165,7 @@ def _check(merge: Merge, before: Sequence[Merge], where: str) -> None:
     known = {one.name: one.level for one in before}
     if merge.name in known or _input(merge.name) is not None or merge.name == "gp":
         raise ConfigError(f"{where} takes the name {merge.name!r}, which is taken")
-    if merge.name.startswith("out") and merge.name != f"out{merge.level}":
+    if merge.is_output and merge.name != f"out{merge.level}":
         raise ConfigError(f"{where} is at level {merge.level}: only out{merge.level} is that level's output")
     read = (*merge.sources, *merge.added)
     for source in read:

@@ -40,6 +40,11 @@ class Merge:
     added: tuple[str, ...] = ()
     operations: tuple[str, ...] = ()
 
+    @property
+    def is_output(self) -> bool:
+        """Whether it is what the cell gives of its level."""
+        return self.name.startswith("out")
+
 
 class Cell(nn.ModuleDict):
     """Merges one after the other; each has its layers under its name.

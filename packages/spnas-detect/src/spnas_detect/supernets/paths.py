@@ -13,7 +13,7 @@ from spnas_core.space import SearchSpace
 from spnas_core.supernets import Parts, Supernet, part_of, share_tensors
 from spnas_detect.detectors.levels import read_stages, stage_names
 from spnas_detect.detectors.settings import DetectorSettings
-from spnas_detect.necks import LevelMap, Neck, neck_factory
+from spnas_detect.necks import LevelMap, Neck, neck_name, neck_of
 
 KEPT = 256
 """Parts that are kept ready."""
@@ -87,7 +87,7 @@ def path_neck(neck: nn.Module, part: Rewrite, info: FeatureInfo, settings: Detec
     stages = read_stages(settings.levels, part.child)
     levels, shapes = LevelMap(part, stages, stages), {name: tensor.shape for name, tensor in neck.state_dict().items()}
     with torch.device("meta"):
-        view = neck_factory(settings.neck)(info, settings.neck_channels, settings.neck_repeats)
+        view = neck_of(part.child, settings.neck)(info, settings.neck_channels, settings.neck_repeats)
     own = {name: tensor.shape for name, tensor in view.state_dict().items()}
 
     def lookup(name: str) -> str | None:
@@ -95,8 +95,9 @@ def path_neck(neck: nn.Module, part: Rewrite, info: FeatureInfo, settings: Detec
         return next((source for source in sources if shapes[source] == own[name]), None)
 
     if missing := share_tensors(view, neck, lookup):
+        name = neck_name(part.parent, settings.neck)
         raise ConfigError(
-            f"the neck {settings.neck!r} of {part.parent} has no {missing[0]} that fits its part {part.child}: choose "
+            f"the neck {name!r} of {part.parent} has no {missing[0]} that fits its part {part.child}: choose "
             "another neck, or a start whose stages end with equal channels"
         )
     return view
@@ -126,7 +127,7 @@ def check_paths(settings: DetectorSettings, start: Architecture) -> None:
         )
     names = stage_names(read)
     with torch.device("meta"):
-        neck = neck_factory(settings.neck)(
+        neck = neck_of(start, settings.neck)(
             Backbone(start, names).feature_info, settings.neck_channels, settings.neck_repeats
         )
     parts = Parts(start, SearchSpace(min_blocks=1, max_blocks=10**6, min_stages=1, max_stages=10**6))

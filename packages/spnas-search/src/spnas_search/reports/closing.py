@@ -1,6 +1,7 @@
 """The end of a search: the best beside the start, the Pareto front, what is missing, and what to type next."""
 
 import math
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from statistics import fmean
@@ -50,7 +51,7 @@ def summary(run: Run) -> Iterator[RenderableType]:
     trained = archive.trained_winner or archive.trained(winner)
     weights = f"weights/{trained.id}.safetensors (the winner's weights)"
     yield f"Everything is in {run.folder}: run.toml, archive.db, {weights}."
-    yield f"Next: spnas show {winner.architecture}   or   spnas candidates {run.folder} --pareto"
+    yield f"Next: spnas show {shlex.quote(str(winner.architecture))}   or   spnas candidates {run.folder} --pareto"
 
 
 def verdict_sentences(archive: Archive, found: Verdict | NoVerdict) -> Iterator[str]:

@@ -13,7 +13,7 @@ def cross(one: Architecture, other: Architecture, rng: np.random.Generator) -> A
 
     With even odds it has the first stages of one and the last of the other, or the blocks of one with the borders of
     the other. Borders are scaled to the number of blocks, each to the nearest place that leaves every stage a block.
-    Block type, base and stem are those of ``one``; rows are left out where the number of stages changes.
+    Block type, base, stem and neck are those of ``one``; rows are left out where the number of stages changes.
 
     Args:
         one: gives the first stages, or the blocks.
@@ -26,7 +26,7 @@ def cross(one: Architecture, other: Architecture, rng: np.random.Generator) -> A
     stages = _cut(one, other, rng) if rng.random() < 1 / 2 else _bordered(one, other)
     rows = one.rows if len(stages) == len(one.stages) else ()
     try:
-        return Architecture(one.block, stages, one.base, one.stem, rows, one.shares_rows and bool(rows))
+        return Architecture(one.block, stages, one.base, one.stem, rows, one.shares_rows and bool(rows), one.neck)
     except CodeError:  # a block type that its base cannot double so often
         return one
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spnas_core.encoding import Architecture
-from spnas_core.morphisms import Morphism, Rewrite, Step, identity
+from spnas_core.morphisms import DescribingMorphism, Morphism, Rewrite, Step, identity
 from spnas_core.space import SearchSpace
 
 
@@ -57,8 +57,8 @@ class EditGrammar:
     """Rewrites as sequences of single morphisms.
 
     An option is described, per morphism, by 1, the stage that it touches (one of ``max_stages``), where the first block
-    that it changes stands (0 in front, below 1) and how deep the network is then (a share of ``max_blocks``): the
-    features of other morphisms are 0.
+    that it changes stands (0 in front, below 1) and how deep the network is then (a share of ``max_blocks``); or by
+    what a ``DescribingMorphism`` says itself, behind a 1. The features of other morphisms are 0.
 
     Attributes:
         odds: relative weight of each morphism; zero never takes it.
@@ -78,7 +78,29 @@ class EditGrammar:
     @property
     def feature_count(self) -> int:
         """Numbers that describe an option."""
-        return len(self.odds) * (3 + self.space.max_stages)
+        return sum(self._counts())
+
+    def described(self, number: int, rewrite: Rewrite) -> NDArray[np.float64]:
+        """Return the features of an option of the morphism at a place of ``odds``."""
+        morphism, counts = self.odds[number][0], self._counts()
+        found = np.zeros(self.feature_count)
+        begin = sum(counts[:number])
+        if isinstance(morphism, DescribingMorphism):
+            found[begin : begin + counts[number]] = 1.0, *morphism.features(rewrite)
+            return found
+        stages = self.space.max_stages
+        stage, position = _touched(rewrite)
+        found[begin] = 1.0
+        found[begin + 1 + min(stage, stages - 1)] = 1.0
+        found[begin + 1 + stages : begin + 3 + stages] = position, len(rewrite.child.digits) / self.space.max_blocks
+        return found
+
+    def _counts(self) -> list[int]:
+        """Numbers that describe the options of each morphism."""
+        return [
+            1 + one.feature_count if isinstance(one, DescribingMorphism) else 3 + self.space.max_stages
+            for one, _ in self.odds
+        ]
 
     def options(self, architecture: Architecture) -> Options:
         """List the single steps from an architecture; there may be none."""
@@ -129,21 +151,9 @@ def _options(grammar: EditGrammar, architecture: Architecture) -> Options:
         for rewrite in options:
             rewrites.append(rewrite)
             odds.append(math.log(weight / total / len(options)))
-            features.append(_features(grammar, number, rewrite))
+            features.append(grammar.described(number, rewrite))
     shape = (len(rewrites), grammar.feature_count)
     return Options(tuple(rewrites), np.array(odds, np.float64), np.array(features, np.float64).reshape(shape))
-
-
-def _features(grammar: EditGrammar, number: int, rewrite: Rewrite) -> NDArray[np.float64]:
-    stages = grammar.space.max_stages
-    stage, position = _touched(rewrite)
-    own = np.zeros(3 + stages)
-    own[0] = 1.0
-    own[1 + min(stage, stages - 1)] = 1.0
-    own[-2:] = position, len(rewrite.child.digits) / grammar.space.max_blocks
-    found = np.zeros((len(grammar.odds), len(own)))
-    found[number] = own
-    return found.reshape(-1)
 
 
 def _touched(rewrite: Rewrite) -> tuple[int, float]:

@@ -54,7 +54,7 @@ class Grammar:
     its stage, since the second one needs the fourth block.
 
     Attributes:
-        like: block type, base channels and stem of all that is written; written codes have no rows.
+        like: block type, base channels, stem and neck of all that is written; written codes have no rows.
         space: bounds of the search.
     """
 
@@ -67,7 +67,7 @@ class Grammar:
 
     def architecture(self, stages: Stages) -> Architecture:
         """Return the network of a finished code."""
-        return Architecture(self.like.block, stages, self.like.base, self.like.stem)
+        return Architecture(self.like.block, stages, self.like.base, self.like.stem, neck=self.like.neck)
 
     def choices(self, architecture: Architecture) -> tuple[Choice, ...] | None:
         """Return how a network was written, token by token; None where this grammar does not write it."""

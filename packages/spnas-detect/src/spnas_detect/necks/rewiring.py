@@ -1,0 +1,155 @@
+"""Rewire: a morphism of the neck, so that every strategy that mutates searches in the spaces of cells.
+
+Ghiasi, Lin, Pang, Le, "NAS-FPN: Learning Scalable Feature Pyramid Architecture for Object Detection", CVPR 2019; Xu et
+al., "Auto-FPN: Automatic Network Architecture Adaptation for Object Detection Beyond Classification", ICCV 2019.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple
+
+from spnas_core.encoding import Architecture
+from spnas_core.morphisms import Applications, Rewrite, Step
+from spnas_detect.necks.cell_text import completed, drawn_part, format_cell, level_count, parse_cell
+from spnas_detect.necks.merging import EDGE_OPERATIONS, Merge
+
+FAMILY = "merge:"
+Cell = tuple[Merge, ...]
+PLACES = 16
+"""Features of a cell that ``Rewire.features`` tells apart; later ones count as the last."""
+
+
+class Change(NamedTuple):
+    """One change of a cell.
+
+    Attributes:
+        detail: for people.
+        cell: what comes of it.
+    """
+
+    detail: str
+    cell: Cell
+
+
+@dataclass(frozen=True)
+class Rewire:
+    """Changes one merge of the cell that a code names: ``CODE~merge:CELL``.
+
+    One of its two features becomes another earlier one; sum becomes attention, or the reverse; a merge between moves to
+    another level; an operation on an edge becomes another; or two outputs in a row change places, where the later one
+    does not read the earlier. What nothing reads then is added to the output of its level, as the paper does, where
+    that comes later.
+
+    Merges inherit by name what they have trained; outputs change, so nothing is promised.
+    """
+
+    name: str = "rewire"
+    summary: str = "change one merge of the neck's cell, of a code that names one: CODE~merge:CELL"
+
+    def options(self, architecture: Architecture) -> Sequence[Rewrite]:
+        """All changes of the cell; none where the code names no neck, or one of another kind.
+
+        Raises:
+            ConfigError: the neck's text is no cell.
+        """
+        if not architecture.neck.startswith(FAMILY):
+            return ()
+        kept = tuple(range(len(architecture.digits)))
+
+        def apply(change: Change) -> Rewrite:
+            child = replace(architecture, neck=FAMILY + format_cell(change.cell))
+            return Rewrite(architecture, child, kept, (Step(self.name, change.detail, None),))
+
+        return Applications(changes(parse_cell(architecture.neck.removeprefix(FAMILY))), apply)
+
+    @property
+    def feature_count(self) -> int:
+        """Numbers that describe an option."""
+        return 3 * PLACES + 1
+
+    def features(self, rewrite: Rewrite) -> Sequence[float]:
+        """Describe an option for a learned policy.
+
+        Which merge was changed; what it reads now, first and second; whether it attends. Merges and features are
+        told apart by their place in the child's cell, inputs first.
+        """
+        before, after = (parse_cell(one.neck.removeprefix(FAMILY)) for one in (rewrite.parent, rewrite.child))
+        names = [f"in{level}" for level in range(level_count(after))] + [merge.name for merge in after]
+        place_of = {name: min(place, PLACES - 1) for place, name in enumerate(names)}
+        known = [drawn_part(merge) for merge in before]
+        changed = next((merge for merge in map(drawn_part, after) if merge not in known), None)
+        if changed is None:  # two have changed places
+            changed = next(new for old, new in zip(known, map(drawn_part, after), strict=True) if old != new)
+        found = [0.0] * self.feature_count
+        found[place_of[changed.name]] = 1.0
+        for number, source in enumerate(changed.sources[:2], 1):
+            found[number * PLACES + place_of[source]] = 1.0
+        found[-1] = float(changed.attends)
+        return found
+
+
+@lru_cache(maxsize=1024)
+def changes(cell: Cell) -> tuple[Change, ...]:
+    """Return all single changes of a cell, in a fixed order, each to a different cell."""
+    found: dict[Cell, Change] = {cell: Change("", cell)}
+    bare = [drawn_part(merge) for merge in cell]
+    levels = level_count(cell)
+    for place, merge in enumerate(bare):
+        before, after = bare[:place], bare[place + 1 :]
+        at = _levels(before, levels)
+        for detail, other in _changed(merge, at, levels):
+            child = completed([*before, _guided(other, at), *_reguided(other, after, at)])
+            found.setdefault(child, Change(detail, child))
+        if after and merge.is_output and after[0].is_output and merge.name not in after[0].sources:
+            child = completed([*before, after[0], merge, *after[1:]])
+            found.setdefault(child, Change(f"{after[0].name} comes before {merge.name}", child))
+    del found[cell]
+    return tuple(found.values())
+
+
+def _levels(merges: Sequence[Merge], levels: int) -> dict[str, int]:
+    """Levels of the inputs and of some merges, by name."""
+    return {f"in{level}": level for level in range(levels)} | {merge.name: merge.level for merge in merges}
+
+
+def _changed(merge: Merge, earlier: Mapping[str, int], levels: int) -> Iterator[tuple[str, Merge]]:
+    """Yield what one merge can become, each with what is said of it."""
+    yield from _moved(merge, levels)
+    if len(merge.sources) == 2 and not merge.operations:
+        yield f"{merge.name} {'adds' if merge.attends else 'attends'}", replace(merge, attends=not merge.attends)
+    for position, source in enumerate(merge.sources):
+        for feature in earlier:
+            if feature not in merge.sources:
+                sources = (*merge.sources[:position], feature, *merge.sources[position + 1 :])
+                yield f"{merge.name} reads {feature}, not {source}", replace(merge, sources=sources)
+    for position, operation in enumerate(merge.operations):
+        for other in EDGE_OPERATIONS:
+            if other != operation:
+                operations = (*merge.operations[:position], other, *merge.operations[position + 1 :])
+                detail = f"{merge.name} applies {other} to {merge.sources[position]}, not {operation}"
+                yield detail, replace(merge, operations=operations)
+
+
+def _moved(merge: Merge, levels: int) -> Iterator[tuple[str, Merge]]:
+    for level in range(levels):
+        if level != merge.level and not merge.is_output:
+            yield f"{merge.name} moves to level {level}", replace(merge, level=level)
+
+
+def _reguided(changed: Merge, after: Sequence[Merge], at: Mapping[str, int]) -> list[Merge]:
+    """Return the merges behind a changed one; those that attend and read it get the coarser feature as their guide."""
+    known = {**at, changed.name: changed.level}
+    found = []
+    for merge in after:
+        found.append(_guided(merge, known) if changed.name in merge.sources else merge)
+        known[merge.name] = merge.level
+    return found
+
+
+def _guided(merge: Merge, levels: Mapping[str, int]) -> Merge:
+    """Let the coarser feature guide where a merge attends."""
+    if not merge.attends:
+        return merge
+    one, other = merge.sources
+    return replace(merge, sources=(one, other) if levels[one] >= levels[other] else (other, one))
