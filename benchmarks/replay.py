@@ -25,6 +25,7 @@ from scipy import stats
 import spnas_search
 from replay_table import EPOCHS, START
 from spnas_search.replay import read_table
+from spnas_search.replay.table import ENOUGH
 from spnas_search.replay.task import ReplayTask
 from spnas_search.statistics import mean_interval
 
@@ -63,8 +64,13 @@ class Arm:
     def name(self) -> str:
         """For tables."""
         kind = self.strategy.get("survival") or self.strategy.get("grammar")
-        screen = f" + {self.screen['name']}" if self.screen else ""
-        return f"{self.strategy['name']}{f' ({kind})' if kind else ''}{screen}, {self.ranking}"
+        most = self.strategy.get("max_mutations", 1)
+        own = ", ".join([*([str(kind)] if kind else []), *([f"1-{most} steps"] if most > 1 else [])])
+        screen = ""
+        if self.screen:
+            optimism = self.screen.get("optimism")
+            screen = f" + {self.screen['name']}{f' (optimism {optimism:g})' if optimism else ''}"
+        return f"{self.strategy['name']}{f' ({own})' if own else ''}{screen}, {self.ranking}"
 
 
 def arms() -> list[Arm]:
@@ -72,6 +78,7 @@ def arms() -> list[Arm]:
     serial = {"name": "serial", "epochs": EPOCHS, "odds": ODDS, "max_step": 8}
     evolution = {"name": "regularized-evolution", "epochs": EPOCHS, "odds": ODDS}
     climb = {"name": "hill-climb", "epochs": EPOCHS, "odds": ODDS}
+    far, hopeful = {"max_mutations": 3}, {"name": "prediction", "draws": 8, "optimism": 1.0}
     sampled = {"name": "random", "epochs": EPOCHS}
     edits = {"epochs": EPOCHS, "odds": ODDS, "max_step": 8}
     others: list[Mapping[str, Any]] = [
@@ -86,9 +93,12 @@ def arms() -> list[Arm]:
     return [
         *(Arm(serial, rule) for rule in ("prediction", "traits", "lead", "gains")),
         *(Arm(serial, rule, {"name": "prediction", "draws": 8}) for rule in ("prediction", "traits")),
+        *(Arm({**serial, **far}, rule) for rule in ("prediction", "traits")),
+        *(Arm({**serial, **far}, rule, hopeful) for rule in ("prediction", "traits")),
         *(Arm(serial, "traits", {"name": name, "draws": 4}) for name in ("surrogate", "partial-order", "entropy")),
         *(Arm(sampled, rule) for rule in ("prediction", "traits")),
         *(Arm(evolution, rule) for rule in ("prediction", "traits")),
+        Arm({**evolution, **far}, "traits"),
         *(Arm(climb, rule) for rule in ("prediction", "traits")),
         *(Arm(strategy, "traits") for strategy in others),
     ]
@@ -220,6 +230,12 @@ def main(arguments: Sequence[str] | None = None) -> str:
     given = parser.parse_args(arguments)
     budgets = [int(part) for part in given.budgets.split(",")]
     names = given.data or ["small", "large"]
+    for data in names:
+        if (fewest := read_table(TABLE, data).fewest) < ENOUGH:
+            parser.error(
+                f"the table has {fewest} trainings of some codes on {data} objects, and a search sees no noise with "
+                f"fewer than {ENOUGH}: train more by benchmarks/replay_table.py, or name other --data"
+            )
     given.work.parent.mkdir(parents=True, exist_ok=True)
     questions = [
         Question(*parts) for parts in itertools.product(range(len(arms())), names, budgets, range(given.searches))

@@ -73,6 +73,17 @@ def test_one_repetition_is_hidden_and_is_the_test_score(table):
     assert asked(task, CODES[1]).cost["multiply_adds"] == 1001
 
 
+def test_too_few_repetitions_to_see_noise_are_said(table, tmp_path):
+    assert read_table(table, "small").fewest == 3
+    assert len(ReplayTask(table, "small").prepare(tmp_path, lambda *_: None)) == 1
+    task = ReplayTask(table, "large")
+    assert {asked(task, CODES[0], seed=seed).metrics["AP"] for seed in range(20)} == {
+        asked(task, CODES[0]).metrics["AP"]
+    }
+    notes = task.prepare(tmp_path, lambda *_: None)
+    assert "some were trained 2 times: with fewer than 3 repetitions of each" in notes[1]
+
+
 def test_the_hidden_repetition_depends_on_the_view_and_the_code_alone(table):
     places = []
     for view in range(60):

@@ -43,6 +43,15 @@ class ReplayTable:
         """Epochs after which there are scores, ascending."""
         return tuple(sorted({epochs for by_epochs in self.trained.values() for epochs in by_epochs}))
 
+    @property
+    def fewest(self) -> int:
+        """The fewest repetitions that any architecture has at any age.
+
+        Of two, one is hidden from a search and the other is all that it sees: replicates are equal then, and what they
+        tell of the noise is that there is none.
+        """
+        return min(len(found) for by_age in self.trained.values() for found in by_age.values())
+
     def repetitions(self, code: str, epochs: int) -> Sequence[Mapping[str, float]]:
         """Return the metrics of each training of a code.
 
@@ -61,6 +70,8 @@ class ReplayTable:
 
 
 Row = dict[str, str | int | float]
+ENOUGH = 3
+"""Repetitions of every architecture from which on searches see noise."""
 
 
 @lru_cache(maxsize=8)

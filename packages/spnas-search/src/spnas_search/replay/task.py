@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.tasks import Evaluation, EvaluationRequest, MetricSpec, Report
-from spnas_search.replay.table import ReplayTable, read_table
+from spnas_search.replay.table import ENOUGH, ReplayTable, read_table
 
 
 class ReplaySettings(BaseModel):
@@ -109,7 +109,13 @@ class ReplayTask:
         del cache
         table = self.table
         report("replay table", 1, 1)
-        return (f"{len(table.trained)} architectures after {', '.join(map(str, table.ages))} epochs",)
+        size = f"{len(table.trained)} architectures after {', '.join(map(str, table.ages))} epochs"
+        if table.fewest >= ENOUGH:
+            return (size,)
+        return size, (
+            f"some were trained {table.fewest} times: with fewer than {ENOUGH} repetitions of each, replicates are "
+            "equal, and the search takes its scores for exact"
+        )
 
     def evaluate(self, request: EvaluationRequest, report: Report) -> Evaluation:
         """Look a training up.
