@@ -163,6 +163,8 @@ def test_a_search_with_the_null_task_runs_to_its_end(tmp_path):
     out = done("run", "serial", *small, "--set", "strategy.epochs=0", *budget(6, 1), "--out", tmp_path / "run")
     assert "6/6 children" in out
     assert "Kendall's tau" in out
+    done("report", tmp_path / "run", "--out", tmp_path / "page.html")
+    assert "Kendall&#39;s tau" in (tmp_path / "page.html").read_text()
     with read_archive(tmp_path / "run") as archive:
         start = archive.start.architecture
         assert [why_no_part(start, child.architecture) for child in archive.of_kind("child")] == [None] * 6

@@ -13,7 +13,7 @@ from spnas_core.commands.wording import UNDEFINED, number
 from spnas_core.pages import Dots, Line, Row, Segments, draw_chart, interval, paragraph, table
 from spnas_search.archive import Candidate
 from spnas_search.monitors.wording import merit_of, with_error
-from spnas_search.reports.closing import finalist_sentences, screen_sentences, unranked
+from spnas_search.reports.closing import finalist_sentences, screen_sentences, sharing_sentences, unranked
 from spnas_search.reports.page.view import RunView
 
 MOST_RANKED = 15
@@ -105,7 +105,8 @@ def merits(view: RunView) -> Iterator[Markup]:
         "and = marks what is as good as the best, as far as can be told."
     )
     yield table(columns, rows)
-    for text in (*finalist_sentences(archive), *screen_sentences(archive), unranked(archive)):
+    said = (*finalist_sentences(archive), *screen_sentences(archive), *sharing_sentences(archive), unranked(archive))
+    for text in said:
         if text:
             yield paragraph(text)
 
