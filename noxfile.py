@@ -28,10 +28,8 @@ def install(session: nox.Session) -> None:
     """Install the pinned environment, then the packages from source, editable.
 
     Without build isolation: torch would otherwise be downloaded a second time. The kernels must build and load; where
-    they need not (``SPNAS_KERNELS=auto``), plain PyTorch takes their place. Bytecode is compiled at once: where Python
-    is told to write none, each of a few hundred processes would compile torch anew.
+    they need not (``SPNAS_KERNELS=auto``), plain PyTorch takes their place.
     """
-    session.env.setdefault("UV_COMPILE_BYTECODE", "1")
     session.env.setdefault("SPNAS_KERNELS", os.environ.get("SPNAS_KERNELS", "require"))
     if session.env["SPNAS_KERNELS"] == "require":
         session.env["SPNAS_KERNELS_BUILD"] = "require"
@@ -58,8 +56,10 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests, a process per core; ``-- --slow`` adds the longer proofs, other options go to pytest.
 
-    Each runs with one thread; whoever is done first takes over what others have still to run.
+    Each runs with one thread; whoever is done first takes over what others have still to run. Bytecode is compiled
+    first: where Python is told to write none, each of the hundreds of processes that tests start would compile torch.
     """
+    session.env["UV_COMPILE_BYTECODE"] = "1"
     install(session)
     arguments = [argument for argument in session.posargs if argument != "--slow"]
     marker = [] if "--slow" in session.posargs else ["-m", "not slow"]
