@@ -12,6 +12,7 @@ from spnas_core.errors import PluginError
 from spnas_core.morphisms import AddRow, AddStage, Expand, Narrow, Remove, Rewrite, Step, Swap, Widen, morphisms
 from spnas_core.networks import prototypes
 from spnas_core.testing import BlockContract, MorphismContract
+from spnas_detect.necks.rewiring import Rewire
 
 
 def suite(kind, **attributes):
@@ -48,6 +49,10 @@ class TestAddRow(MorphismContract):
 
 class TestAddSharedRow(MorphismContract):
     morphism = AddRow(shares=True)
+
+
+class TestRewire(MorphismContract):
+    morphism = Rewire()
 
 
 class TestBasic(BlockContract):

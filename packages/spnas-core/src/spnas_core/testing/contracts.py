@@ -31,7 +31,8 @@ class MorphismContract:
 
     Attributes:
         morphism: that is tested.
-        architectures: how many are drawn.
+        architectures: how many are drawn; where the morphism has ``examples``, architectures that it is for, they are
+            tried, too.
     """
 
     morphism: Morphism
@@ -91,7 +92,8 @@ class MorphismContract:
 
     def _drawn(self) -> list[Architecture]:
         rng = np.random.default_rng(SEED)
-        return [random_architecture(rng) for _ in range(self.architectures)]
+        drawn = [random_architecture(rng) for _ in range(self.architectures)]
+        return [*drawn, *getattr(self.morphism, "examples", ())]
 
     def _options(self) -> list[Rewrite]:
         """One option of each architecture that has any."""

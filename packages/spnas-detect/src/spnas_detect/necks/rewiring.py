@@ -15,6 +15,10 @@ from spnas_detect.necks.cell_text import completed, drawn_part, format_cell, lev
 from spnas_detect.necks.merging import EDGE_OPERATIONS, Merge
 
 FAMILY = "merge:"
+EXAMPLES = (
+    "m@1=in1+in0;out0@0=gp(in1,in0);out1@1=out0+m",
+    "out0@0=sep3(in0)+skip(in1);out1@1=dil5(in1)+sep5(out0)",
+)
 Cell = tuple[Merge, ...]
 PLACES = 16
 """Features of a cell that ``Rewire.features`` tells apart; later ones count as the last."""
@@ -46,6 +50,11 @@ class Rewire:
 
     name: str = "rewire"
     summary: str = "change one merge of the neck's cell, of a code that names one: CODE~merge:CELL"
+
+    @property
+    def examples(self) -> Sequence[Architecture]:
+        """Codes to try it with: one of merges, one of operations on edges."""
+        return tuple(Architecture.parse(f"b@8_1-2~{FAMILY}{cell}") for cell in EXAMPLES)
 
     def options(self, architecture: Architecture) -> Sequence[Rewrite]:
         """All changes of the cell; none where the code names no neck, or one of another kind.
