@@ -96,7 +96,7 @@ class TestMerges:
 
     def test_operations_of_edges_are_what_pytorch_computes(self):
         info, features = pyramid(2)
-        text = "out0@0=sep5(in0)+skip(in1);out1@1=dil3(out0)"
+        text = "o0@0=sep5(in0)+skip(in1);o1@1=dil3(o0)"
         assert format_cell(parse_cell(text)) == text
         torch.manual_seed(0)
         neck = randomised(neck_factory(f"merge:{text}")(info, 8, 1))

@@ -51,8 +51,8 @@ def parse_cell(text: str) -> tuple[Merge, ...]:
 
 
 def format_cell(merges: Sequence[Merge]) -> str:
-    """Return the text of a cell; ``parse_cell`` reads it back."""
-    return ";".join(f"{merge.name}@{merge.level}={'+'.join(_terms(merge))}" for merge in merges)
+    """Return the text of a cell; ``parse_cell`` reads it back. Outputs are ``o0``, ``o1``, …: texts stand in codes."""
+    return ";".join(f"{_short(merge.name)}@{merge.level}={'+'.join(_terms(merge))}" for merge in merges)
 
 
 def level_count(merges: Sequence[Merge]) -> int:
@@ -179,13 +179,18 @@ def _check(merge: Merge, before: Sequence[Merge], where: str) -> None:
 
 
 def _terms(merge: Merge) -> Iterator[str]:
+    sources = [_short(name) for name in merge.sources]
     if merge.attends:
-        yield f"gp({','.join(merge.sources)})"
-        yield from merge.added
+        yield f"gp({','.join(sources)})"
+        yield from map(_short, merge.added)
     elif merge.operations:
-        yield from (f"{operation}({source})" for operation, source in zip(merge.operations, merge.sources, strict=True))
+        yield from (f"{operation}({source})" for operation, source in zip(merge.operations, sources, strict=True))
     else:
-        yield from merge.sources
+        yield from sources
+
+
+def _short(name: str) -> str:
+    return _OUTPUT.sub(r"o\1", name) if _OUTPUT.fullmatch(name) else name
 
 
 def _renamed(name: str) -> str:

@@ -16,8 +16,8 @@ from spnas_detect.necks.merging import EDGE_OPERATIONS, Merge
 
 FAMILY = "merge:"
 EXAMPLES = (
-    "m@1=in1+in0;out0@0=gp(in1,in0);out1@1=out0+m",
-    "out0@0=sep3(in0)+skip(in1);out1@1=dil5(in1)+sep5(out0)",
+    "m@1=in1+in0;o0@0=gp(in1,in0);o1@1=o0+m",
+    "o0@0=sep3(in0)+skip(in1);o1@1=dil5(in1)+sep5(o0)",
 )
 Cell = tuple[Merge, ...]
 PLACES = 16
