@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from spnas_core import Architecture
 from spnas_core.backbones import read_network
 from spnas_core.errors import CodeError, ConfigError, EvaluationError, PluginError
-from spnas_core.morphisms import Expand, Swap, align, identity, morphism
+from spnas_core.morphisms import align, identity, morphism, morphisms
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import EvaluationRequest, Fidelity
 from spnas_detect.detectors import DetectorSettings, build_detector
@@ -19,8 +19,10 @@ from spnas_detect.necks.nas_fpn import nas_fpn_cell
 from spnas_detect.necks.rewiring import PLACES, Rewire, changes
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.task import DetectionTask
+from spnas_search.strategies.crossover import cross
 from spnas_search.strategies.learned.controllers import LogLinear
 from spnas_search.strategies.learned.edits import EditGrammar
+from spnas_search.strategies.learned.generation import Grammar
 from spnas_search.strategies.learned.policy_gradient import PolicyGradient, PolicyGradientSettings
 
 CELL = "m@1=gp(in2,in1);out0@0=in0+m;out1@1=m+out0;out2@2=gp(out1,out0)+in2"
@@ -109,8 +111,12 @@ class TestCodes:
         assert str(code) == CODE
         assert read_network(CODE) == code
         assert code != Architecture.parse("b@8_1-2-2")
-        for rewrite in (*Swap().options(Architecture.parse(f"b@8_11-2-2~merge:{CELL}")), *Expand().options(code)):
-            assert rewrite.child.neck == code.neck
+        longer = Architecture.parse(f"b@8_11-21-121~merge:{CELL}")
+        for name, one in morphisms().items():
+            kept = {rewrite.child.neck == code.neck for rewrite in one.options(longer)}
+            assert kept == {name != "rewire"}, name
+        assert cross(longer, Architecture.parse("b@8_1-2-2"), np.random.default_rng(0)).neck == code.neck
+        assert Grammar(longer, SearchSpace(min_stages=3)).architecture(("1", "2", "2")) == code
         assert align(code, Architecture.parse("b@8_1-2-2")).child.neck == ""
 
     @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from spnas_core.inheritance import (
 )
 from spnas_core.inheritance.plan import Shapes, tensor_shapes
 from spnas_core.morphisms import Rewrite
+from spnas_core.networks import FeatureInfo
 from spnas_core.supernets import Supernet
 from spnas_detect.detectors._base import Detector, detector_factory
 from spnas_detect.detectors.classes import ClassMap
@@ -82,7 +83,7 @@ def build_detector(
     child = rewrite.child
     backbone = Supernet(child, names) if shares and isinstance(child, Architecture) else blank_network(child, names)
     with torch.device("meta"):
-        neck = neck_of(child, settings.neck)(backbone.feature_info, settings.neck_channels, settings.neck_repeats)
+        neck = make_neck(child, backbone.feature_info, settings)
         module = detector_factory(settings.detector)(backbone, neck, classes, settings)
     parent_shapes = {name: tensor.shape for name, tensor in parent_tensors.items()}
     maps, own = None, None
@@ -105,7 +106,17 @@ def check_neck(settings: DetectorSettings, network: AnyNetwork) -> None:
     """
     backbone = blank_network(network, stage_names(read_stages(settings.levels, network)))
     with torch.device("meta"):
-        neck_of(network, settings.neck)(backbone.feature_info, settings.neck_channels, settings.neck_repeats)
+        make_neck(network, backbone.feature_info, settings)
+
+
+def make_neck(network: AnyNetwork, features: FeatureInfo, settings: DetectorSettings) -> nn.Module:
+    """Make the neck that a network's code names, or else the settings.
+
+    Raises:
+        PluginError: no plugin registers the neck.
+        ConfigError: the neck's text cannot be read, or does not fit the levels.
+    """
+    return neck_of(network, settings.neck)(features, settings.neck_channels, settings.neck_repeats)
 
 
 def detector_maps(rewrite: Rewrite, seed: int, parent_tensors: Mapping[str, Tensor]) -> ChannelMaps:

@@ -11,9 +11,10 @@ from spnas_core.morphisms import Rewrite, identity
 from spnas_core.networks import Backbone, FeatureInfo, stage_placements
 from spnas_core.space import SearchSpace
 from spnas_core.supernets import Parts, Supernet, part_of, share_tensors
+from spnas_detect.detectors.building import make_neck
 from spnas_detect.detectors.levels import read_stages, stage_names
 from spnas_detect.detectors.settings import DetectorSettings
-from spnas_detect.necks import LevelMap, Neck, neck_name, neck_of
+from spnas_detect.necks import LevelMap, Neck, neck_name
 
 KEPT = 256
 """Parts that are kept ready."""
@@ -87,7 +88,7 @@ def path_neck(neck: nn.Module, part: Rewrite, info: FeatureInfo, settings: Detec
     stages = read_stages(settings.levels, part.child)
     levels, shapes = LevelMap(part, stages, stages), {name: tensor.shape for name, tensor in neck.state_dict().items()}
     with torch.device("meta"):
-        view = neck_of(part.child, settings.neck)(info, settings.neck_channels, settings.neck_repeats)
+        view = make_neck(part.child, info, settings)
     own = {name: tensor.shape for name, tensor in view.state_dict().items()}
 
     def lookup(name: str) -> str | None:
@@ -127,9 +128,7 @@ def check_paths(settings: DetectorSettings, start: Architecture) -> None:
         )
     names = stage_names(read)
     with torch.device("meta"):
-        neck = neck_of(start, settings.neck)(
-            Backbone(start, names).feature_info, settings.neck_channels, settings.neck_repeats
-        )
+        neck = make_neck(start, Backbone(start, names).feature_info, settings)
     parts = Parts(start, SearchSpace(min_blocks=1, max_blocks=10**6, min_stages=1, max_stages=10**6))
     for step in range(PROBES):
         part = part_of(start, parts.at_step(0, step))
