@@ -1,11 +1,14 @@
 """The neck as a part of a code, and the morphism that changes it."""
 
+import shlex
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import spnas_search
 from spnas_core import Architecture
 from spnas_core.backbones import read_network
 from spnas_core.errors import CodeError, ConfigError, EvaluationError, PluginError
@@ -19,6 +22,7 @@ from spnas_detect.necks.nas_fpn import nas_fpn_cell
 from spnas_detect.necks.rewiring import PLACES, Rewire, changes
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.task import DetectionTask
+from spnas_search.reports import summary
 from spnas_search.strategies.crossover import cross
 from spnas_search.strategies.learned.controllers import LogLinear
 from spnas_search.strategies.learned.edits import EditGrammar
@@ -133,6 +137,22 @@ class TestCodes:
         )
         plain, _ = detector_of(identity(Architecture.parse("b@8_1-2-2")))
         assert named.state_dict().keys() == said.state_dict().keys() != plain.state_dict().keys()
+
+    def test_a_search_ends_with_a_command_that_a_shell_reads(self, tmp_path):
+        odds = {"rewire": 1.0}
+        settings = {
+            "task": {"name": "null"},
+            "start": CODE,
+            "strategy": {"name": "serial", "odds": odds, "epochs": 1},
+            "space": {"min_blocks": 3, "min_stages": 3, "max_multiply_adds": "none"},
+            "executor": {"name": "inline"},
+            "final": {"finalists": 0, "seeds": 0},
+        }
+        with spnas_search.search(**settings, budget=3, out=tmp_path / "run") as run:
+            assert run.archive.children == 3
+            assert {child.rewrite.steps[0].morphism for child in run.archive.of_kind("child")} == {"rewire"}
+            *_, last = summary(run)
+            assert shlex.split(last)[3] == str(run.archive.winner.architecture)
 
 
 class TestRewire:
