@@ -3,11 +3,13 @@
 import itertools
 from collections import Counter
 
+import numpy as np
 import pytest
-from filled import WIDE, Filled, populated, proposals
+from filled import START, WIDE, Filled, populated, proposals
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spnas_core.morphisms import Swap
 from spnas_search.strategies import Serial, SerialSettings, parent_odds
 from spnas_search.strategies.progress import why_stuck
 
@@ -74,6 +76,20 @@ def test_serials_powers_choose_the_best_or_the_cheapest(population):
     cheapest = Serial(SerialSettings(round=1, pool=9, merit_power=0, cost_power=60), WIDE)
     costs = {candidate.id: candidate.cost["multiply_adds"] for candidate in population.best(9)}
     assert {p.parent for p in proposals(cheapest, population, range(30))} == {min(costs, key=costs.get)}
+
+
+@pytest.mark.parametrize("inherit", ["none", "warm-start", "parent"])
+def test_a_pool_without_untried_children_is_widened_unless_children_need_its_weights(tmp_path, inherit):
+    strategy = Serial(SerialSettings(round=1, pool=1, odds={"swap": 1.0}, max_redraws=200), WIDE)
+    filled = Filled(tmp_path, ranking="lead", inherit=inherit)
+    with filled.archive as archive:
+        filled.control(0, 0.5)
+        while (drawn := strategy.propose(archive, np.random.default_rng(len(archive)))) and drawn[0].parent == 0:
+            filled.enter(drawn, [0.1])
+        assert archive.best(1)[0].id == 0
+        assert {option.child for option in Swap(max_step=2).options(START)} <= {one.architecture for one in archive}
+        assert [one.parent for one in drawn] == ([] if inherit == "parent" else [archive.best(2)[1].id])
+        assert not any(archive.contains(one.rewrite.child) for one in drawn)
 
 
 # Serial's own settings

@@ -15,9 +15,11 @@ TIGHT = SearchSpace(min_blocks=5, max_blocks=8, min_stages=3, max_stages=4, imag
 class Filled:
     """An archive with made-up scores; every evaluation costs what the network costs."""
 
-    def __init__(self, folder, start=START, score=0.5, ranking="gains", higher_is_better=True):
+    def __init__(self, folder, start=START, score=0.5, ranking="gains", higher_is_better=True, inherit="parent"):
         objective = MetricSpec("score", higher_is_better=higher_is_better)
-        self.archive = Archive.create(folder / "archive.db", objective=objective, run_seed=0, ranking=ranking)
+        self.archive = Archive.create(
+            folder / "archive.db", objective=objective, run_seed=0, ranking=ranking, inherit=inherit
+        )
         self.archive._connection.execute("PRAGMA synchronous = OFF")  # what is tested here is not the disk
         self.add("start", None, identity(start), score)
 

@@ -78,17 +78,18 @@ class Parallel:
 
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
         """Draw parents from the best ``pool`` candidates and add rows to them."""
-        draw_parent = self._pool.drawing(archive, rng)
-        if draw_parent is None:
-            return []
-        drawn = draw_round(
-            self.settings.round,
-            draw_parent,
-            lambda architecture: self.add_rows(architecture, rng),
-            archive,
-            self.space,
-            self.settings.max_redraws,
+        rounds = (
+            draw_round(
+                self.settings.round,
+                drawing,
+                lambda architecture: self.add_rows(architecture, rng),
+                archive,
+                self.space,
+                self.settings.max_redraws,
+            )
+            for drawing in self._pool.drawings(archive, rng)
         )
+        drawn = next(filter(None, rounds), [])
         return [Proposal("child", parent.id, rewrite, Fidelity(self.settings.epochs)) for parent, rewrite in drawn]
 
     def add_rows(self, architecture: Architecture, rng: np.random.Generator) -> Rewrite:

@@ -1,6 +1,6 @@
 """Parents drawn from the best candidates so far, and when that leads nowhere."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -14,7 +14,8 @@ class PoolSettings(BaseModel):
     """What the ``[strategy]`` tables of both phases have: how parents are drawn, and when a search is stuck.
 
     Attributes:
-        pool: how many of the best candidates may become parents.
+        pool: how many of the best candidates may become parents; twice as many, and so on, once these have no untried
+            child left, unless children inherit their weights.
         parents: which these are: ``merit``, those of the highest merit; ``pareto``, those nearest to the Pareto front
             of merit and everything in ``pareto`` (non-dominated sorting).
         merit_power: how steeply a parent's odds fall with its rank by merit.
@@ -70,11 +71,23 @@ class Pool:
     def __init__(self, settings: PoolSettings) -> None:
         self._settings = settings
 
-    def drawing(self, archive: Archive, rng: np.random.Generator) -> Callable[[], Candidate] | None:
-        """Return what draws a parent by ``parent_odds``; None where nothing has a merit yet."""
-        members = self._members(archive)
-        if not members:
-            return None
+    def drawings(self, archive: Archive, rng: np.random.Generator) -> Iterator[Callable[[], Candidate]]:
+        """Yield what draws a parent by ``parent_odds``: from the pool, then from pools twice as large each.
+
+        A wider pool is for a search whose best candidates have no untried child left. There is none where children
+        inherit their parents' weights, since those of members alone are kept; and nothing is drawn where nothing has a
+        merit yet.
+        """
+        size, found = self._settings.pool, 0
+        while found < len(members := self._members(archive, size)):
+            yield self._drawing(archive, members, rng)
+            if archive.inherit == "parent":
+                return
+            size, found = 2 * size, len(members)
+
+    def _drawing(
+        self, archive: Archive, members: Sequence[Candidate], rng: np.random.Generator
+    ) -> Callable[[], Candidate]:
         odds = parent_odds(
             [archive.merit(candidate) or 0.0 for candidate in members],
             [
@@ -91,10 +104,10 @@ class Pool:
         return why_stuck(archive, self._settings.n_stuck, self._settings.alpha)
 
     def may_use(self, archive: Archive) -> frozenset[int]:
-        """Only members become parents."""
-        return frozenset(candidate.id for candidate in self._members(archive))
+        """Only members become parents whose weights are asked for."""
+        return frozenset(candidate.id for candidate in self._members(archive, self._settings.pool))
 
-    def _members(self, archive: Archive) -> tuple[Candidate, ...]:
+    def _members(self, archive: Archive, size: int) -> tuple[Candidate, ...]:
         if self._settings.parents == "pareto":
-            return archive.nearest_to_front(self._settings.pool)
-        return archive.best(self._settings.pool)
+            return archive.nearest_to_front(size)
+        return archive.best(size)

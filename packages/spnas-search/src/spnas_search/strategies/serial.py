@@ -56,14 +56,16 @@ class Serial:
         return self.settings.reignition.most > 0
 
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
-        """Draw parents from the best ``pool`` candidates and mutate them; reignite the best where that is stuck."""
+        """Draw parents from the best ``pool`` candidates and mutate them; reignite the best where that is stuck.
+
+        Where these have no untried child left, and children do not inherit their weights, the pool is doubled.
+        """
         if self._pool.stuck(archive) is not None and self._reignition.is_left(archive):
             return self._reignition.propose(archive)
         reignited = self._reignition.parent(archive)
-        draw_parent = self._pool.drawing(archive, rng) if reignited is None else lambda: reignited
-        if draw_parent is None:
-            return []
-        drawn = self._mutator.children(self.settings.round, draw_parent, archive, rng)
+        drawings = self._pool.drawings(archive, rng) if reignited is None else [lambda: reignited]
+        rounds = (self._mutator.children(self.settings.round, drawing, archive, rng) for drawing in drawings)
+        drawn = next(filter(None, rounds), [])
         return [Proposal("child", parent.id, rewrite, Fidelity(self._epochs(rewrite))) for parent, rewrite in drawn]
 
     def _epochs(self, rewrite: Rewrite) -> int:
