@@ -23,7 +23,7 @@ import numpy as np
 from scipy import stats
 
 import spnas_search
-from replay_table import EPOCHS, START
+from replay_table import DATA, EPOCHS, START
 from spnas_search.replay import read_table
 from spnas_search.replay.table import ENOUGH
 from spnas_search.replay.task import ReplayTask
@@ -97,8 +97,10 @@ def arms() -> list[Arm]:
         *(Arm({**serial, **far}, rule, hopeful) for rule in ("prediction", "traits")),
         *(Arm(serial, "traits", {"name": name, "draws": 4}) for name in ("surrogate", "partial-order", "entropy")),
         *(Arm(sampled, rule) for rule in ("prediction", "traits")),
+        Arm(sampled, "traits", hopeful),
         *(Arm(evolution, rule) for rule in ("prediction", "traits")),
         Arm({**evolution, **far}, "traits"),
+        Arm({**evolution, **far}, "traits", hopeful),
         *(Arm(climb, rule) for rule in ("prediction", "traits")),
         *(Arm(strategy, "traits") for strategy in others),
     ]
@@ -219,34 +221,39 @@ def plot(found: Mapping[Question, float], names: Sequence[str], budgets: Sequenc
     return path
 
 
+def run(arguments: argparse.Namespace) -> str:
+    """Compare on all kinds of data that have enough trainings."""
+    del arguments
+    return main([])
+
+
 def main(arguments: Sequence[str] | None = None) -> str:
     """Search, print and return the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--searches", type=int, default=200, help="searches of each arm")
     parser.add_argument("--budgets", default="25,50,100", help="trainings of a search")
-    parser.add_argument("--data", action="append", choices=("small", "large"))
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--data", action="append", choices=DATA, help="kind of data; else all with enough trainings")
+    parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--work", type=Path, default=Path("runs/replay.jsonl"), help="results so far")
     given = parser.parse_args(arguments)
     budgets = [int(part) for part in given.budgets.split(",")]
-    names = given.data or ["small", "large"]
-    for data in names:
-        if (fewest := read_table(TABLE, data).fewest) < ENOUGH:
-            parser.error(
-                f"the table has {fewest} trainings of some codes on {data} objects, and a search sees no noise with "
-                f"fewer than {ENOUGH}: train more by benchmarks/replay_table.py, or name other --data"
-            )
+    fewest = {data: read_table(TABLE, data).fewest for data in given.data or DATA}
+    names = given.data or [data for data, number in fewest.items() if number >= ENOUGH]
+    lacking = [data for data in names or fewest if fewest[data] < ENOUGH]
+    if lacking:
+        parser.error(
+            f"the table has {fewest[lacking[0]]} trainings of some codes on {lacking[0]} objects, and a search sees no "
+            f"noise with fewer than {ENOUGH}: train more by benchmarks/replay_table.py"
+        )
     given.work.parent.mkdir(parents=True, exist_ok=True)
     questions = [
         Question(*parts) for parts in itertools.product(range(len(arms())), names, budgets, range(given.searches))
     ]
     found = answers(questions, given.work, given.workers)
     text = "\n\n".join("\n".join(table(found, data, budgets, given.searches)) for data in names)
-    print(text)
-    print(plot(found, names, budgets, given.searches))
-    return text
+    return f"{text}\n\n![Regret against trainings]({plot(found, names, budgets, given.searches).name})"
 
 
 if __name__ == "__main__":
     np.seterr(all="raise", under="ignore")
-    main()
+    print(main())

@@ -36,7 +36,8 @@ NAMES = (
     "cluster",
     "many_workers",
 )
-WHERE_NAMED = ("photographs", "rows", "gpu")  # they need --data, --run, or a GPU
+WHERE_NAMED = ("photographs", "rows", "gpu", "screens", "replay", "supernet")
+"""They need --data, --run or a GPU, or belong to the replay table and take long."""
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE = "benchmarks.md"
 HEAD = """# Benchmarks
@@ -75,7 +76,7 @@ def main() -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"of {', '.join((*NAMES, *WHERE_NAMED))}; by default all but the last three",
+        help=f"of {', '.join((*NAMES, *WHERE_NAMED))}; by default all but the last six",
     )
     parser.add_argument("--children", type=int, default=10, help="children of the inheritance benchmark")
     parser.add_argument("--data", action="append", help="data set of the benchmark of photographs, voc:PATH")
