@@ -9,6 +9,7 @@ from spnas_core.plugins import plugin_manager
 from spnas_core.tasks import ResolvedCandidate
 from spnas_detect.jobs import comparison
 from spnas_detect.metrics.intervals import mean_interval, t_quantile
+from spnas_detect.reporting.comparison import report_comparison
 from spnas_search.cli.main import commands
 
 SETTINGS = [
@@ -65,12 +66,25 @@ def test_a_comparison_end_to_end_goes_on_and_does_not_train_twice(tmp_path, monk
         own = [json.loads((out / f"{place + 1}-{seed}" / "scores.json").read_text()) for seed in (0, 1)]
         assert row["scores"] == [one["scores"]["AP"] for one in own]
         assert all(one["split"] == "test" for one in own)
+    assert stored["latency_device"] is None
+    assert "latency" not in result.output
     first, second = (row["scores"] for row in stored["architectures"])
     mean = sum(b - a for a, b in zip(first, second, strict=True)) / 2
     assert stored["architectures"][1]["difference"]["mean"] == pytest.approx(mean)
     calls.clear()
     again = invoke(*CODES, *SETTINGS, "--seeds", 2, "--out", out, "--json")
     assert json.loads(again.stdout) == stored
+    assert calls == []
+    measured = invoke(*CODES, *SETTINGS, "--seeds", 2, "--out", out, "--latency", "cpu")
+    assert "latency on cpu" in measured.output
+    timed = json.loads((out / "compare.json").read_text())
+    assert timed["latency_device"] == "cpu"
+    for row, before in zip(timed["architectures"], stored["architectures"], strict=True):
+        latency = row.pop("latency")
+        assert 0 < latency["low"] <= latency["median"] <= latency["high"]
+        assert row == {key: value for key, value in before.items() if key != "latency"}
+        assert f"{latency['median']:.1f} ms" in measured.output
+        assert f"{latency['median']:.1f} ms" in report_comparison(str(out)).sections[0].body
     assert calls == []
     weights = (out / "2-1" / "weights.safetensors").read_bytes()
     for name in ("scores.json", "weights.safetensors"):
@@ -81,6 +95,13 @@ def test_a_comparison_end_to_end_goes_on_and_does_not_train_twice(tmp_path, monk
     other = invoke(*CODES, *SETTINGS, "--seeds", 2, "--epochs", 2, "--out", out)
     assert other.exit_code == 2
     assert "has 1.epochs = 1, not 2" in other.output.replace("\n", " ")
+
+
+def test_a_device_that_is_not_there_is_refused_before_any_training(tmp_path):
+    result = invoke(*CODES, *SETTINGS, "--out", tmp_path / "out", "--latency", "cuda:77")
+    assert result.exit_code == 2
+    assert "latency device 'cuda:77' is not there" in result.output.replace("\n", " ")
+    assert not (tmp_path / "out").exists()
 
 
 def test_one_seed_has_no_interval_and_a_second_one_can_follow(tmp_path):

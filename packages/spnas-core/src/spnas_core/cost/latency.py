@@ -104,6 +104,16 @@ def measure_latency(
     return Latency(float(np.median(found)), low, high, runs)
 
 
+def measure_latencies(
+    networks: "Sequence[AnyNetwork]", width: int, height: int, *, device: torch.device | str = "cpu"
+) -> list[Latency]:
+    """Measure several backbones: the first by itself, and every other in turn with it; see ``measure_latency``."""
+    first, *others = networks
+    alone = measure_latency(first, width, height, device=device)
+    beside = first, alone.median
+    return [alone, *(measure_latency(other, width, height, device=device, beside=beside) for other in others)]
+
+
 def _times(
     codes: "Sequence[AnyNetwork]", size: tuple[int, int], device: torch.device, turns: int
 ) -> NDArray[np.float64]:

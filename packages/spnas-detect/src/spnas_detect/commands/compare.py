@@ -35,12 +35,16 @@ CHOSEN = ("image_size", "detector")
 @click.option(
     "--seeds", type=click.IntRange(1), default=3, show_default=True, help="Trainings of each; --seed is the first."
 )
+@click.option(
+    "--latency", metavar="DEVICE", help="Measure how long each backbone takes for one image, on cpu, cuda or cuda:1."
+)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("comparison"), show_default=True, help="Folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
 def compare(
     references: tuple[str, ...],
     *,
     seeds: int,
+    latency: str | None,
     out: Path,
     cache: Path | None,
     as_json: bool,
@@ -62,7 +66,7 @@ def compare(
             settings, remarks = compared_settings(references, given, out)
             for remark in remarks:
                 progress.message(remark)
-            result = run_comparison(settings, seeds, out, monitor=progress, cache=cache)
+            result = run_comparison(settings, seeds, out, monitor=progress, cache=cache, latency_on=latency)
     except EvaluationError as error:
         raise SpnasError(str(error)) from error
     if isinstance(result, TrainingResult):
@@ -133,13 +137,15 @@ def _check_alike(reference: str, wanted: TrainSettings, used: TrainSettings) -> 
 def comparison_table(result: Comparison) -> Table:
     """Return a row per architecture."""
     seeds = [f"seed {seed}" for seed in result.seeds]
-    counted = numbers("parameters", "multiply-adds", *seeds, f"mean {result.metric}", "difference to first")
+    measured = [] if result.latency_device is None else [f"latency on {result.latency_device}"]
+    counted = numbers("parameters", "multiply-adds", *measured, *seeds, f"mean {result.metric}", "difference to first")
     table = make_table((Column("architecture"), *counted), title=f"{result.metric} on {result.split} images")
     for one in result.compared:
         table.add_row(
             one.architecture,
             amount(one.parameters),
             amount(one.multiply_adds),
+            *([] if one.latency is None else [f"{one.latency.median:.1f} ms"]),
             *map(number, one.scores),
             _interval(one.mean),
             "" if one.difference is None else _interval(one.difference, signed=True),

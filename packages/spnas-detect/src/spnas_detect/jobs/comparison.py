@@ -9,7 +9,7 @@ from typing import Any
 
 from spnas_core.backbones import read_network
 from spnas_core.commands.json_text import to_json
-from spnas_core.cost import backbone_cost
+from spnas_core.cost import Latency, backbone_cost, latency_device, measure_latencies
 from spnas_core.durable import write_durably
 from spnas_core.errors import ConfigError
 from spnas_detect.data import CachedData
@@ -39,6 +39,7 @@ class Compared:
         scores: one per seed.
         mean: of the scores.
         difference: to the first architecture, seed by seed; None for the first itself.
+        latency: of the backbone for one image; None where it was not measured.
     """
 
     architecture: str
@@ -47,6 +48,7 @@ class Compared:
     scores: tuple[float, ...]
     mean: Interval
     difference: Interval | None
+    latency: Latency | None = None
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,14 @@ class Comparison:
         seeds: of the trainings.
         compared: in the order given.
         split: what the images are called that the scores are of: ``test``, or ``test = validation``.
+        latency_device: on which latencies were measured; None where none was.
     """
 
     metric: str
     seeds: tuple[int, ...]
     compared: tuple[Compared, ...]
     split: str
+    latency_device: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as JSON has it, None where undefined."""
@@ -80,9 +84,16 @@ class Comparison:
                     "scores": [score if math.isfinite(score) else None for score in one.scores],
                     "mean": one.mean.as_dict(),
                     "difference": difference,
+                    "latency": None if one.latency is None else one.latency.as_dict(),
                 }
             )
-        return {"metric": self.metric, "split": self.split, "seeds": list(self.seeds), "architectures": rows}
+        return {
+            "metric": self.metric,
+            "split": self.split,
+            "seeds": list(self.seeds),
+            "latency_device": self.latency_device,
+            "architectures": rows,
+        }
 
 
 def compare(
@@ -92,6 +103,7 @@ def compare(
     *,
     monitor: Monitor | None = None,
     cache: Path | None = None,
+    latency_on: str | None = None,
 ) -> Comparison | TrainingResult:
     """Train and score every architecture with seeds that count up from its settings' own.
 
@@ -101,6 +113,7 @@ def compare(
         out: folder; what is finished in it is read back, what was stopped goes on.
         monitor: is told what happens; nobody by default.
         cache: folder of cached images, where others share it; inside ``out`` by default.
+        latency_on: device on which the backbones' latencies are measured in the end; None measures none.
 
     Returns:
         The comparison, or the training that a signal has stopped.
@@ -110,6 +123,8 @@ def compare(
         EvaluationError: a training failed.
     """
     monitor, cache = monitor or Silent(), cache or out / "cache"
+    if latency_on is not None:
+        latency_device(latency_on)
     numbers = tuple(range(settings[0].seed, settings[0].seed + seeds))
     places = range(len(settings))
     folders = {(place, seed): TrainFolder(out / f"{place + 1}-{seed}") for seed in numbers for place in places}
@@ -130,8 +145,11 @@ def compare(
                 if result.stopped_by:
                     return result
             scores[place].append(read_scores(folder.path)[metric])
-    compared = tuple(_compared(one, row, scores[0]) for one, row in zip(settings, scores, strict=True))
-    comparison = Comparison(metric, numbers, compared, scored_split(folders[0, numbers[0]].path))
+    latencies = _latencies(settings, latency_on, monitor)
+    compared = tuple(
+        _compared(one, row, scores[0], latency) for one, row, latency in zip(settings, scores, latencies, strict=True)
+    )
+    comparison = Comparison(metric, numbers, compared, scored_split(folders[0, numbers[0]].path), latency_on)
     _write(out / RESULT, comparison.as_dict())
     return comparison
 
@@ -147,13 +165,28 @@ def begun_with(out: Path) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value}
 
 
-def _compared(settings: TrainSettings, scores: list[float], first: list[float]) -> Compared:
+def _latencies(settings: Sequence[TrainSettings], device: str | None, monitor: Monitor) -> Sequence[Latency | None]:
+    """Measure the backbones on the canvas of the comparison, where that is asked for."""
+    if device is None:
+        return [None] * len(settings)
+    monitor.message(f"measuring the latency of {len(settings)} backbones on {device}")
+    networks = [read_network(one.architecture) for one in settings]
+    return measure_latencies(networks, *settings[0].image_size, device=device)
+
+
+def _compared(settings: TrainSettings, scores: list[float], first: list[float], latency: Latency | None) -> Compared:
     cost = backbone_cost(read_network(settings.architecture), *settings.image_size)
     difference = None
     if scores is not first:
         difference = mean_interval([here - there for here, there in zip(scores, first, strict=True)])
     return Compared(
-        settings.architecture, cost.parameters, cost.multiply_adds, tuple(scores), mean_interval(scores), difference
+        settings.architecture,
+        cost.parameters,
+        cost.multiply_adds,
+        tuple(scores),
+        mean_interval(scores),
+        difference,
+        latency,
     )
 
 

@@ -131,8 +131,10 @@ def _scores(view: _View) -> Iterator[Markup]:
     seeds = [f"seed {seed}" for seed in view.result["seeds"]]
     ends = [end for row in rows for end in _ends(row["difference"])]
     low, high = min(0.0, *ends, 0.0), max(0.0, *ends, 0.0)
+    device = view.result.get("latency_device")
+    measured = [] if device is None else [f"latency on {device}"]
     columns = (
-        *(Column("architecture"), *numbers("parameters", "multiply-adds", *seeds, f"mean {metric}")),
+        *(Column("architecture"), *numbers("parameters", "multiply-adds", *measured, *seeds, f"mean {metric}")),
         *(*numbers("difference to first"), Column("with its 95 % interval")),
     )
     shown = []
@@ -144,6 +146,7 @@ def _scores(view: _View) -> Iterator[Markup]:
             Row(
                 (
                     *(row["architecture"], amount(row["parameters"]), amount(row["multiply_adds"])),
+                    *([] if device is None else [f"{row['latency']['median']:.1f} ms"]),
                     *map(number, row["scores"]),
                     _interval(row["mean"]),
                     "" if difference is None else _interval(difference, signed=True),
