@@ -75,7 +75,7 @@ class Arm:
 
 def arms() -> list[Arm]:
     """Return what is compared: rules for the strategies that heed them, every other strategy by the default one."""
-    serial = {"name": "serial", "epochs": EPOCHS, "odds": ODDS, "max_step": 8}
+    serial = {"name": "serial", "epochs": EPOCHS, "odds": ODDS, "max_step": 8, "max_redraws": 100}
     evolution = {"name": "regularized-evolution", "epochs": EPOCHS, "odds": ODDS}
     climb = {"name": "hill-climb", "epochs": EPOCHS, "odds": ODDS}
     far, hopeful = {"max_mutations": 3}, {"name": "prediction", "draws": 8, "optimism": 1.0}
