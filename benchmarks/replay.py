@@ -64,8 +64,8 @@ class Arm:
     def name(self) -> str:
         """For tables."""
         kind = self.strategy.get("survival") or self.strategy.get("grammar")
-        most = self.strategy.get("max_mutations", 1)
-        own = ", ".join([*([str(kind)] if kind else []), *([f"1-{most} steps"] if most > 1 else [])])
+        least, most = (self.strategy.get(f"{end}_mutations", 1) for end in ("min", "max"))
+        own = ", ".join([*([str(kind)] if kind else []), *([f"{least}-{most} steps"] if most > 1 else [])])
         screen = ""
         if self.screen:
             optimism = self.screen.get("optimism")
@@ -78,7 +78,8 @@ def arms() -> list[Arm]:
     serial = {"name": "serial", "epochs": EPOCHS, "odds": ODDS, "max_step": 8, "max_redraws": 100}
     evolution = {"name": "regularized-evolution", "epochs": EPOCHS, "odds": ODDS}
     climb = {"name": "hill-climb", "epochs": EPOCHS, "odds": ODDS}
-    far, hopeful = {"max_mutations": 3}, {"name": "prediction", "draws": 8, "optimism": 1.0}
+    far, hopeful = {"min_mutations": 2, "max_mutations": 6}, {"name": "prediction", "draws": 32, "optimism": 1.0}
+    wide = {**serial, **far, "pool": 16}
     sampled = {"name": "random", "epochs": EPOCHS}
     edits = {"epochs": EPOCHS, "odds": ODDS, "max_step": 8}
     others: list[Mapping[str, Any]] = [
@@ -92,14 +93,13 @@ def arms() -> list[Arm]:
     ]
     return [
         *(Arm(serial, rule) for rule in ("prediction", "traits", "lead", "gains")),
-        *(Arm(serial, rule, {"name": "prediction", "draws": 8}) for rule in ("prediction", "traits")),
-        *(Arm({**serial, **far}, rule) for rule in ("prediction", "traits")),
-        *(Arm({**serial, **far}, rule, hopeful) for rule in ("prediction", "traits")),
-        *(Arm(serial, "traits", {"name": name, "draws": 4}) for name in ("surrogate", "partial-order", "entropy")),
+        Arm(wide, "traits"),
+        *(Arm(wide, rule, hopeful) for rule in ("prediction", "traits")),
+        Arm(wide, "traits", {"name": "surrogate", "draws": 32}),
+        *(Arm(wide, "traits", {"name": name, "draws": 8}) for name in ("partial-order", "entropy")),
         *(Arm(sampled, rule) for rule in ("prediction", "traits")),
         Arm(sampled, "traits", hopeful),
         *(Arm(evolution, rule) for rule in ("prediction", "traits")),
-        Arm({**evolution, **far}, "traits"),
         Arm({**evolution, **far}, "traits", hopeful),
         *(Arm(climb, rule) for rule in ("prediction", "traits")),
         *(Arm(strategy, "traits") for strategy in others),
