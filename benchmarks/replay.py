@@ -96,7 +96,6 @@ def arms() -> list[Arm]:
         Arm(wide, "traits"),
         *(Arm(wide, rule, hopeful) for rule in ("prediction", "traits")),
         Arm(wide, "traits", {"name": "surrogate", "draws": 32}),
-        *(Arm(wide, "traits", {"name": name, "draws": 8}) for name in ("partial-order", "entropy")),
         *(Arm(sampled, rule) for rule in ("prediction", "traits")),
         Arm(sampled, "traits", hopeful),
         *(Arm(evolution, rule) for rule in ("prediction", "traits")),
