@@ -20,12 +20,9 @@ def block_families() -> Mapping[str, BlockFamily]:
 
 def canonical_block_name(name: str) -> str:
     """Return the registered name for a name or an alias; an unknown one comes back as it is."""
-    specs = block_specs()
-    if name not in specs:
-        for spec in specs.values():
-            if name in spec.aliases:
-                return spec.name
-    return name
+    if name in registry("blocks").items:
+        return name
+    return next((spec.name for spec in block_specs().values() if name in spec.aliases), name)
 
 
 def block_spec(name: str) -> BlockSpec:

@@ -16,6 +16,7 @@ from spnas_core.tasks import Evaluation, MetricSpec
 from spnas_search.archive import rows, schema
 from spnas_search.archive.admission import Admission
 from spnas_search.archive.candidate import Candidate, Inherit, Phase, Proposal
+from spnas_search.archive.collector import collector_paused
 from spnas_search.archive.contents import Contents
 from spnas_search.archive.intake import plain_evaluation, plain_reason
 from spnas_search.archive.snapshot import snapshot
@@ -60,8 +61,9 @@ class Archive(Contents):
     def _load(self) -> None:
         """Mirror the file's candidates in memory."""
         self._clear()
-        for row in self._connection.execute(rows.SELECT):
-            self._enter(_read(row, self.path))
+        with collector_paused():
+            for row in self._connection.execute(rows.SELECT):
+                self._enter(_read(row, self.path))
 
     @classmethod
     def create(

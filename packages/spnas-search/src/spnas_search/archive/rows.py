@@ -92,21 +92,29 @@ def from_row(row: Row) -> Candidate:
     values = dict(zip(COLUMNS, row, strict=True))
     if values.pop("digest") != row_digest(row[1:-1]):
         raise ValueError("something else than was written")
-    steps = tuple(Step(morphism, detail, promise) for morphism, detail, promise in json.loads(values.pop("steps")))
+    steps = tuple(Step(morphism, detail, promise) for morphism, detail, promise in _decoded(values.pop("steps")))
     rewrite = Rewrite(
         parent=_parse(values.pop("parent_code")),
         child=_parse(values.pop("code")),
-        block_map=tuple(json.loads(values.pop("block_map"))),
+        block_map=tuple(_decoded(values.pop("block_map"))),
         steps=steps,
     )
     for name in ("metrics", "cost", "receipt"):
-        values[name] = json.loads(values[name])
+        values[name] = _decoded(values[name])
     width, height = values.pop("width"), values.pop("height")
     size = None if width is None or height is None else (width, height)
     fidelity = Fidelity(values.pop("epochs"), size, values.pop("share"), values.pop("rung"))
     pretrain_epochs, fresh = values.pop("pretrain_epochs"), values.pop("pretrain_fresh")
     pretraining = None if pretrain_epochs is None else Pretraining(pretrain_epochs, bool(fresh))
     return Candidate(rewrite=rewrite, fidelity=fidelity, pretraining=pretraining, **values)
+
+
+_DECODER = json.JSONDecoder()
+
+
+def _decoded(text: str) -> Any:
+    """Decode JSON that was written here; the row's digest has told that nothing else stands there."""
+    return _DECODER.raw_decode(text)[0]
 
 
 @lru_cache(maxsize=4096)
