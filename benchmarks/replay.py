@@ -99,7 +99,6 @@ def arms() -> list[Arm]:
         *(Arm(sampled, rule) for rule in ("prediction", "traits")),
         Arm(sampled, "traits", hopeful),
         *(Arm(evolution, rule) for rule in ("prediction", "traits")),
-        Arm({**evolution, **far}, "traits", hopeful),
         *(Arm(climb, rule) for rule in ("prediction", "traits")),
         *(Arm(strategy, "traits") for strategy in others),
     ]

@@ -92,6 +92,24 @@ def test_a_pool_without_untried_children_is_widened_unless_children_need_its_wei
         assert not any(archive.contains(one.rewrite.child) for one in drawn)
 
 
+def test_explorers_are_drawn_from_the_whole_space_and_inherit_from_the_start(population):
+    strategy = Serial(SerialSettings(round=4, pool=1, explore=0.5), WIDE)
+    best, start = population.best(1)[0].id, population.start.id
+    assert best != start
+    assert strategy.may_use(population) == {best, start}
+    drawn = Counter(proposal.parent for proposal in proposals(strategy, population, range(100)))
+    assert drawn.keys() == {best, start}
+    assert drawn[start] / 400 == pytest.approx(0.5, abs=0.08)
+    everywhere = proposals(Serial(SerialSettings(round=4, explore=1), WIDE), population, range(5))
+    assert len({len(proposal.rewrite.child.digits) for proposal in everywhere}) > 5  # no neighbours of anything
+    for proposal in everywhere:
+        assert proposal.parent == start
+        assert proposal.rewrite.child in WIDE
+        assert not population.contains(proposal.rewrite.child)
+    nowhere = Serial(SerialSettings(round=4, pool=1), WIDE)
+    assert {proposal.parent for proposal in proposals(nowhere, population, range(20))} == {best}
+
+
 # Serial's own settings
 
 

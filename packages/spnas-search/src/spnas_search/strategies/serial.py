@@ -11,10 +11,11 @@ from pydantic import Field
 from spnas_core.morphisms import Rewrite
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
-from spnas_search.archive import Archive, Proposal
+from spnas_search.archive import Archive, Candidate, Proposal
 from spnas_search.strategies.mutation import MutationSettings, Mutator
 from spnas_search.strategies.pool import Pool, PoolSettings
 from spnas_search.strategies.reignition import Reignition, ReignitionSettings
+from spnas_search.strategies.sampling import draw_samples
 
 
 class SerialSettings(PoolSettings, MutationSettings):
@@ -23,11 +24,14 @@ class SerialSettings(PoolSettings, MutationSettings):
     Attributes:
         name: the strategy's name.
         swap_epochs: epochs of a child with a swap among its morphisms; 0 means as many as ``epochs``.
+        explore: probability that a child is drawn from the whole space, as random search does, and not by mutating one
+            of the pool; it inherits from the start.
         reignition: what happens when the search is stuck.
     """
 
     name: Literal["serial"] = "serial"
     swap_epochs: int = Field(0, ge=0)
+    explore: float = Field(0.0, ge=0, le=1)
     reignition: ReignitionSettings = ReignitionSettings()
 
 
@@ -63,10 +67,20 @@ class Serial:
         if self._pool.stuck(archive) is not None and self._reignition.is_left(archive):
             return self._reignition.propose(archive)
         reignited = self._reignition.parent(archive)
+        drawn = self._explored(archive, rng) if reignited is None else []
         drawings = self._pool.drawings(archive, rng) if reignited is None else [lambda: reignited]
-        rounds = (self._mutator.children(self.settings.round, drawing, archive, rng) for drawing in drawings)
-        drawn = next(filter(None, rounds), [])
+        taken = [rewrite.child for _, rewrite in drawn]
+        if wanted := self.settings.round - len(drawn):
+            rounds = (self._mutator.children(wanted, drawing, archive, rng, taken) for drawing in drawings)
+            drawn += next(filter(None, rounds), [])
         return [Proposal("child", parent.id, rewrite, Fidelity(self._epochs(rewrite))) for parent, rewrite in drawn]
+
+    def _explored(self, archive: Archive, rng: np.random.Generator) -> list[tuple[Candidate, Rewrite]]:
+        if not self.settings.explore or not len(archive):
+            return []
+        count = int(rng.binomial(self.settings.round, self.settings.explore))
+        samples = draw_samples(count, archive, self.space, self.settings.max_redraws, rng)
+        return [(archive.start, rewrite) for rewrite in samples]
 
     def _epochs(self, rewrite: Rewrite) -> int:
         swaps = any(step.morphism == "swap" for step in rewrite.steps)
@@ -77,5 +91,6 @@ class Serial:
         return None if self._reignition.is_left(archive) else self._pool.stuck(archive)
 
     def may_use(self, archive: Archive) -> frozenset[int]:
-        """The pool, and the last reignition: only these become parents."""
-        return self._pool.may_use(archive) | self._reignition.may_use(archive)
+        """The pool, the last reignition, and the start where some explore: only these become parents."""
+        starts = {archive.start.id} if self.settings.explore and archive.start.status == "done" else set()
+        return self._pool.may_use(archive) | self._reignition.may_use(archive) | starts
