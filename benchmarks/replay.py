@@ -65,7 +65,9 @@ class Arm:
         """For tables."""
         kind = self.strategy.get("survival") or self.strategy.get("grammar")
         least, most = (self.strategy.get(f"{end}_mutations", 1) for end in ("min", "max"))
-        own = ", ".join([*([str(kind)] if kind else []), *([f"{least}-{most} steps"] if most > 1 else [])])
+        explores = self.strategy.get("explore")
+        told = str(kind or ""), f"{least}-{most} steps" if most > 1 else "", f"explores {explores}" if explores else ""
+        own = ", ".join(filter(None, told))
         screen = ""
         if self.screen:
             optimism = self.screen.get("optimism")
@@ -101,6 +103,9 @@ def arms() -> list[Arm]:
         *(Arm(evolution, rule) for rule in ("prediction", "traits")),
         *(Arm(climb, rule) for rule in ("prediction", "traits")),
         *(Arm(strategy, "traits") for strategy in others),
+        Arm({**serial, "explore": 0.5}, "traits", hopeful),
+        Arm({**serial, "explore": 0.5, "max_mutations": 3}, "traits", hopeful),
+        Arm({**evolution, **far}, "traits", hopeful),
     ]
 
 
