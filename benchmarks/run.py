@@ -76,7 +76,7 @@ def main() -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"of {', '.join((*NAMES, *WHERE_NAMED))}; by default all but the last six",
+        help=f"of {', '.join((*NAMES, *WHERE_NAMED))}; by default all but the last {len(WHERE_NAMED)}",
     )
     parser.add_argument("--children", type=int, default=10, help="children of the inheritance benchmark")
     parser.add_argument("--data", action="append", help="data set of the benchmark of photographs, voc:PATH")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Look for no garbage in the meantime: with 30 000 candidates that takes a third of the time to read them."""
+    """Look for no garbage in the meantime; where it was paused already it stays so."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -76,7 +76,7 @@ class Serial:
         return [Proposal("child", parent.id, rewrite, Fidelity(self._epochs(rewrite))) for parent, rewrite in drawn]
 
     def _explored(self, archive: Archive, rng: np.random.Generator) -> list[tuple[Candidate, Rewrite]]:
-        if not self.settings.explore or not len(archive):
+        if not self.settings.explore:
             return []
         count = int(rng.binomial(self.settings.round, self.settings.explore))
         samples = draw_samples(count, archive, self.space, self.settings.max_redraws, rng)
