@@ -8,21 +8,36 @@ from spnas_core import Architecture
 from spnas_core.morphisms import Expand, Swap
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import Proposal
-from spnas_search.archive.traits import traits_of
+from spnas_search.archive.traits import Traits
 
 
 def test_traits_are_blocks_doublings_and_cost():
     codes = ["b@8_11-21-21", "b@8_1-1-2-121", "b@8_11121-2"]
-    found = traits_of([Architecture.parse(code) for code in codes], [1.0, 2.0, 8.0])
-    np.testing.assert_array_equal(
-        found,
-        [
-            # blocks of four stages, doublings by the end of the first three, binary logarithm of the cost
-            [2, 2, 2, 0, 0, 1, 2, 0],
-            [1, 1, 1, 3, 0, 0, 1, 1],
-            [5, 1, 0, 0, 1, 2, 2, 3],
-        ],
-    )
+    known = [
+        # blocks of four stages, doublings by the end of the first three, binary logarithm of the cost
+        [2, 2, 2, 0, 0, 1, 2, 0],
+        [1, 1, 1, 3, 0, 0, 1, 1],
+        [5, 1, 0, 0, 1, 2, 2, 3],
+    ]
+    traits = Traits()
+    for count, code in enumerate(codes, 1):
+        traits.append(Architecture.parse(code))
+        assert (len(traits), traits.stages) == (count, 3 if count == 1 else 4)
+    np.testing.assert_array_equal(traits.rows([1.0, 2.0, 8.0]), known)
+    wider = [[*row[:4], 0, *row[4:7], doublings, row[7]] for row, doublings in zip(known, (2, 2, 2), strict=True)]
+    np.testing.assert_array_equal(traits.rows([1.0, 2.0, 8.0], 5), wider)
+
+
+def test_traits_of_many_are_those_of_each_alone():
+    codes = [f"b@8_11{'1' * (i % 3)}{'-21' * (i % 6)}{'-1' * (i % 2)}" for i in range(200)]
+    traits, costs = Traits(), np.random.default_rng(0).uniform(1, 9, len(codes))
+    for code in codes:
+        traits.append(Architecture.parse(code))
+    rows = traits.rows(costs)
+    for place in (0, 1, 63, 64, 65, 199):
+        alone = Traits()
+        alone.append(Architecture.parse(codes[place]))
+        np.testing.assert_array_equal(rows[place], alone.rows(costs[place : place + 1], traits.stages)[0])
 
 
 @pytest.mark.parametrize("ranking", ["traits", "prediction"])

@@ -7,19 +7,18 @@ ranks exactly as the running one did.
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite
 from spnas_core.tasks import Fidelity, MetricSpec
 from spnas_search.archive.candidate import Candidate
-from spnas_search.archive.traits import traits_of
-from spnas_search.ranking import Merits, RankingRule, Scores, TraitPrediction
+from spnas_search.archive.traits import Traits
+from spnas_search.ranking import DescentFit, Merits, RankingRule, Scores, TraitPrediction
 from spnas_search.statistics import Spread, pooled_spread
 
 WORST = -math.inf
@@ -71,7 +70,8 @@ class Standing:
         self._place: dict[int, int] = {}
         self._parents: list[int] = []
         self._steps: list[tuple[str, ...]] = []
-        self._architectures: list[Architecture] = []
+        self._traits = Traits()
+        self._prices: list[float] = []
         self._controls_of: dict[int, list[float]] = {}
         self._observed = _Observed()
         self._scores: dict[int, float] = {}
@@ -83,6 +83,7 @@ class Standing:
 
     def _forget(self) -> None:
         self._merits: Merits | None = None
+        self._fit: DescentFit | None = None
         self._ranked: tuple[int, ...] | None = None
         self._from_leader: NDArray[np.float64] | None = None
         self._places: dict[int, Place] | None = None
@@ -103,7 +104,8 @@ class Standing:
         self._nodes.append(candidate.id)
         self._parents.append(-1 if candidate.parent is None else self._place[candidate.parent])
         self._steps.append(tuple(step.morphism for step in candidate.rewrite.steps))
-        self._architectures.append(candidate.architecture)
+        self._traits.append(candidate.architecture)
+        self._prices.append(math.nan)
         if candidate.parent is not None:
             self._controls_of[candidate.id] = self._controls[candidate.parent, candidate.fidelity]
         self._forget()
@@ -115,6 +117,9 @@ class Standing:
         if candidate.is_node:
             self._scores[candidate.id] = score
             self._costs[candidate.id] = candidate.cost
+            price = candidate.cost.get(COST, math.nan)
+            self._prices[self._place[candidate.id]] = float(price) if 0 < price < math.inf else math.nan
+            self._forget()
         if candidate.split == "validation" and score != WORST:
             self._observe(candidate, score)
             self._forget()
@@ -260,28 +265,37 @@ class Standing:
         places = np.array([self._place[parent] for parent in parents], np.int64)
         known = self._priced()
         priced = [known[place] if cost is None else cost for place, cost in zip(places.tolist(), costs, strict=True)]
-        children = [rewrite.child for rewrite in rewrites]
-        traits = traits_of([*self._architectures, *children], [*known, *priced])
-        table, count = self._table(), len(self._nodes)
-        fit = TraitPrediction().fit(replace(table, traits=traits[:count]))
+        children = Traits()
+        for rewrite in rewrites:
+            children.append(rewrite.child)
+        stages = max(children.stages, self._traits.stages)
         steps = [tuple(step.morphism for step in rewrite.steps) for rewrite in rewrites]
-        return fit.predict_children(places, steps, traits[count:])
+        return self._fitted(stages).predict_children(places, steps, children.rows(priced, stages))
 
-    def _priced(self) -> list[float]:
+    def _fitted(self, stages: int) -> DescentFit:
+        """Fit descent and traits, those of as many stages; that of the stages that there are is remembered."""
+        if stages > self._traits.stages:
+            return TraitPrediction().fit(self._table(stages))
+        if self._fit is None:
+            self._fit = TraitPrediction().fit(self._table(stages))
+        return self._fit
+
+    def _priced(self) -> NDArray[np.float64]:
         """Multiply-adds of each node; where they are not known, those of its parent, and 1 without one."""
-        prices: list[float] = []
-        for node, parent in zip(self._nodes, self._parents, strict=True):
-            price = self._costs.get(node, {}).get(COST, math.nan)
-            known = math.isfinite(price) and price > 0
-            prices.append(float(price) if known else prices[parent] if parent >= 0 else 1.0)
+        prices = np.array(self._prices)
+        for place in np.flatnonzero(np.isnan(prices)).tolist():  # parents come before their children
+            parent = self._parents[place]
+            prices[place] = prices[parent] if parent >= 0 else 1.0
         return prices
 
     def _judged(self) -> Merits:
         if self._merits is None:
-            self._merits = self._rule.rank(self._table())
+            has_traits = self._rule.name == TraitPrediction.name
+            self._merits = self._fitted(self._traits.stages).merits if has_traits else self._rule.rank(self._table())
         return self._merits
 
-    def _table(self) -> Scores:
+    def _table(self, stages: int | None = None) -> Scores:
+        """Return all scores, with the traits of so many stages; None without any."""
         observed = self._observed
         settings = {setting: number for number, setting in enumerate(sorted(set(observed.settings)))}
         return Scores(
@@ -293,7 +307,7 @@ class Standing:
             values=np.array(observed.values, np.float64),
             own=np.array(observed.own, np.bool_),
             epochs=np.array(observed.epochs, np.int64),
-            traits=traits_of(self._architectures, self._priced()) if self._rule.name == TraitPrediction.name else None,
+            traits=None if stages is None else self._traits.rows(self._priced(), stages),
         )
 
 

@@ -8,25 +8,60 @@ from numpy.typing import NDArray
 from spnas_core.encoding import Architecture
 
 
-def traits_of(architectures: Sequence[Architecture], costs: Sequence[float]) -> NDArray[np.float64]:
-    """Return the traits of architectures, a row for each.
+class Traits:
+    """Traits of architectures, of which there become ever more: each is looked at once.
 
-    With S the most stages that any of them has: the blocks of each of S stages; how often the channels have doubled by
-    the end of each stage but the last; the binary logarithm of the cost.
-
-    Args:
-        architectures: n of them.
-        costs: of each, above 0; the unit does not matter.
-
-    Returns:
-        float64[n, 2 S].
+    With S the most stages that any of them has, these are the blocks of each of S stages, how often the channels have
+    doubled by the end of each stage but the last, and the binary logarithm of the cost.
     """
-    most = max(len(architecture.stages) for architecture in architectures)
-    rows = np.zeros((len(architectures), 2 * most))
-    for row, architecture in zip(rows, architectures, strict=True):
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._blocks = np.zeros((0, 0))
+        self._doublings = np.zeros((0, 0))
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def stages(self) -> int:
+        """The most that any architecture has."""
+        return int(self._blocks.shape[1])
+
+    def append(self, architecture: Architecture) -> None:
+        """Add an architecture."""
         stages = architecture.stages
-        row[: len(stages)] = [len(stage) for stage in stages]
+        if self._count == len(self._blocks):
+            self._blocks, self._doublings = (
+                np.concatenate((known, np.zeros((max(64, self._count), self.stages))))
+                for known in (self._blocks, self._doublings)
+            )
+        if (more := len(stages) - self.stages) > 0:
+            self._blocks, self._doublings = _wider(self._blocks, self._doublings, more)
+        row = self._count
         doublings = np.cumsum([stage.count("2") for stage in stages])
-        row[most : 2 * most - 1] = [doublings[min(stage, len(stages) - 1)] for stage in range(most - 1)]
-    rows[:, -1] = np.log2(costs)
-    return rows
+        self._blocks[row, : len(stages)] = [len(stage) for stage in stages]
+        self._doublings[row, : len(stages)] = doublings
+        self._doublings[row, len(stages) :] = doublings[-1]
+        self._count += 1
+
+    def rows(self, costs: Sequence[float] | NDArray[np.float64], stages: int = 0) -> NDArray[np.float64]:
+        """Return the traits, a row for each architecture.
+
+        Args:
+            costs: of each, above 0; the unit does not matter.
+            stages: S, where others have more than any of these.
+
+        Returns:
+            float64[n, 2 S].
+        """
+        blocks, doublings = (known[: self._count] for known in (self._blocks, self._doublings))
+        if (more := stages - self.stages) > 0:
+            blocks, doublings = _wider(blocks, doublings, more)
+        return np.column_stack((blocks, doublings[:, :-1], np.log2(costs)))
+
+
+def _wider(blocks: NDArray[np.float64], doublings: NDArray[np.float64], more: int) -> tuple[NDArray[np.float64], ...]:
+    """Add stages that no architecture has: without blocks, and without doublings behind those before."""
+    padding = ((0, 0), (0, more))
+    return np.pad(blocks, padding), np.pad(doublings, padding, mode="edge" if doublings.size else "constant")
