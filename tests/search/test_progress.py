@@ -3,6 +3,7 @@
 import math
 import random
 
+import numpy as np
 import pytest
 from driving import SCORE, START
 from scipy import stats
@@ -11,22 +12,31 @@ from spnas_core.morphisms import Rewrite, Step, identity
 from spnas_core.tasks import Evaluation, Fidelity
 from spnas_search.archive import Archive, Proposal
 from spnas_search.statistics import pooled_spread, progress_threshold
+from spnas_search.strategies.mutation import draw_rewrite, weighted_morphisms
 from spnas_search.strategies.progress import is_progress, why_stuck
 
 EPOCHS = Fidelity(1)
+ODDS = weighted_morphisms({"swap": 1.0, "expand": 0.4, "add-stage": 0.1}, 2)
 
 
 class Searched:
-    """An archive of children of the start, or of one another, all of the same architecture, with made-up scores."""
+    """An archive of children of the start, or of one another, with made-up scores.
+
+    All are of one architecture, but where the rule looks at what architectures have in common.
+    """
 
     def __init__(self, folder, ranking: str) -> None:
         self.archive = Archive.create(folder / f"{ranking}.db", objective=SCORE, run_seed=0, ranking=ranking)
         self.archive._connection.execute("PRAGMA synchronous = OFF")  # what is tested here is not the disk
+        self._rng = np.random.default_rng(0)
 
     def add(self, kind: str, parent: int | None, score: float) -> int:
-        same = identity(START)
-        steps = (Step("expand", "nothing", None),) if kind == "child" else ()
-        rewrite = Rewrite(START, START, same.block_map, steps)
+        known = START if parent is None else self.archive[parent].architecture
+        rewrite = identity(known)
+        if kind == "child" and self.archive.rule.name == "traits":
+            rewrite = draw_rewrite(known, ODDS, 3, self._rng)
+        elif kind == "child":
+            rewrite = Rewrite(known, known, rewrite.block_map, (Step("expand", "nothing", None),))
         (entered,) = self.archive.commit_round([Proposal(kind, parent, rewrite, EPOCHS)], threads=1)
         self.archive.finish(entered.id, Evaluation({"score": score}, {}), None)
         return entered.id
@@ -75,22 +85,24 @@ def search(made: Searched, rng: random.Random, children: int, gain: float, windo
     return children if why_stuck(archive, window, 0.1) else None
 
 
-@pytest.mark.parametrize("ranking", ["prediction", "gains"])
+@pytest.mark.parametrize("ranking", ["prediction", "traits", "gains"])
 def test_without_any_effect_nearly_all_searches_end_as_stuck(searched, ranking):
     ended = [search(searched(ranking), random.Random(seed), 60, gain=0.0) for seed in range(20)]
     assert sum(after is not None for after in ended) >= 18, ended
 
 
-def test_with_gains_of_two_noise_deviations_few_searches_end_early(searched):
+@pytest.mark.parametrize("ranking", ["prediction", "traits"])
+def test_with_gains_of_two_noise_deviations_few_searches_end_early(searched, ranking):
     # Gains over controls are twice as noisy and know only a child and its parent: there it is one in four.
-    ended = [search(searched("prediction"), random.Random(seed), 60, gain=2.0) for seed in range(20)]
+    ended = [search(searched(ranking), random.Random(seed), 60, gain=2.0) for seed in range(20)]
     assert sum(after is not None for after in ended) <= 2, ended
 
 
-def test_without_any_effect_the_winner_leads_by_no_more_than_its_error(searched):
+@pytest.mark.parametrize("ranking", ["prediction", "traits"])
+def test_without_any_effect_the_winner_leads_by_no_more_than_its_error(searched, ranking):
     ratios = []
     for seed in range(20):
-        made = searched("prediction")
+        made = searched(ranking)
         search(made, random.Random(seed), 60, gain=0.0, window=1000)
         winner = made.archive.best(1)[0]
         error = made.archive.lead_error(winner)
