@@ -59,7 +59,7 @@ def test_parent_odds_sum_to_one_and_fall_with_merit_and_cost_ranks(members, meri
 
 def test_serial_draws_parents_from_the_pool_by_their_odds(population):
     pool = [candidate.id for candidate in population.best(3)]
-    strategy = Serial(SerialSettings(round=1, pool=3, max_mutations=3), WIDE)
+    strategy = Serial(SerialSettings(round=1, pool=3, explore=0), WIDE)
     assert strategy.may_use(population) == frozenset(pool)
     drawn = Counter(proposal.parent for proposal in proposals(strategy, population, range(600)))
     assert drawn.keys() == set(pool)
@@ -71,16 +71,17 @@ def test_serial_draws_parents_from_the_pool_by_their_odds(population):
 
 
 def test_serials_powers_choose_the_best_or_the_cheapest(population):
-    best = Serial(SerialSettings(round=1, merit_power=60), WIDE)
+    best = Serial(SerialSettings(round=1, merit_power=60, explore=0), WIDE)
     assert {p.parent for p in proposals(best, population, range(30))} == {population.best(1)[0].id}
-    cheapest = Serial(SerialSettings(round=1, pool=9, merit_power=0, cost_power=60), WIDE)
+    cheapest = Serial(SerialSettings(round=1, pool=9, merit_power=0, cost_power=60, explore=0), WIDE)
     costs = {candidate.id: candidate.cost["multiply_adds"] for candidate in population.best(9)}
     assert {p.parent for p in proposals(cheapest, population, range(30))} == {min(costs, key=costs.get)}
 
 
 @pytest.mark.parametrize("inherit", ["none", "warm-start", "parent"])
 def test_a_pool_without_untried_children_is_widened_unless_children_need_its_weights(tmp_path, inherit):
-    strategy = Serial(SerialSettings(round=1, pool=1, odds={"swap": 1.0}, max_redraws=200), WIDE)
+    settings = SerialSettings(round=1, pool=1, odds={"swap": 1.0}, max_mutations=1, explore=0, max_redraws=200)
+    strategy = Serial(settings, WIDE)
     filled = Filled(tmp_path, ranking="lead", inherit=inherit)
     with filled.archive as archive:
         filled.control(0, 0.5)
@@ -106,7 +107,7 @@ def test_explorers_are_drawn_from_the_whole_space_and_inherit_from_the_start(pop
         assert proposal.parent == start
         assert proposal.rewrite.child in WIDE
         assert not population.contains(proposal.rewrite.child)
-    nowhere = Serial(SerialSettings(round=4, pool=1), WIDE)
+    nowhere = Serial(SerialSettings(round=4, pool=1, explore=0), WIDE)
     assert {proposal.parent for proposal in proposals(nowhere, population, range(20))} == {best}
 
 
@@ -128,7 +129,7 @@ def test_swap_epochs_are_for_children_with_a_swap(population):
 def test_serial_is_stuck_after_n_stuck_children_without_progress(filled):
     for score in (0.4, 0.5, 0.6):
         filled.control(0, score)
-    strategies = {alpha: Serial(SerialSettings(n_stuck=3, alpha=alpha), WIDE) for alpha in (0.01, 0.5)}
+    strategies = {alpha: Serial(SerialSettings(n_stuck=3, alpha=alpha, explore=0), WIDE) for alpha in (0.01, 0.5)}
     for score in (0.8, None):
         filled.child(score)
         assert [strategy.stuck(filled.archive) for strategy in strategies.values()] == [None, None]
@@ -136,3 +137,18 @@ def test_serial_is_stuck_after_n_stuck_children_without_progress(filled):
     reasons = {alpha: strategy.stuck(filled.archive) for alpha, strategy in strategies.items()}
     assert reasons == {0.01: why_stuck(filled.archive, 3, 0.01), 0.5: None}
     assert reasons[0.01]
+
+
+def test_children_better_than_a_start_that_many_have_beaten_are_no_progress(filled):
+    """Explorers inherit from the start; a search by them would never end while the start is a poor one."""
+    for score in (0.49, 0.5, 0.51):
+        filled.control(0, score)
+    filled.child(0.9)
+    filled.child(0.8)
+    for score in (0.7, 0.71, 0.7):
+        filled.child(score)
+    exploring, mutating = (Serial(SerialSettings(n_stuck=3, pool=2, explore=share), WIDE) for share in (0.1, 0))
+    assert mutating.stuck(filled.archive) is None
+    assert "was among the best 2 and better than its parent" in exploring.stuck(filled.archive)
+    filled.child(0.85)
+    assert exploring.stuck(filled.archive) is None

@@ -1,12 +1,15 @@
 """When a search is stuck: a decision with a stated error rate."""
 
 import math
+from collections.abc import Collection
 
 from spnas_search.archive import Archive, Candidate
 from spnas_search.statistics import progress_threshold
 
 
-def why_stuck(archive: Archive, children: int, alpha: float) -> str | None:
+def why_stuck(
+    archive: Archive, children: int, alpha: float, *, among: Collection[Candidate] | None = None
+) -> str | None:
     """Say that none of the last children was progress; None where one was, or where there are not so many yet.
 
     A child is progress where its gain exceeds ``z`` standard errors; z is such that among ``children`` children without
@@ -17,12 +20,16 @@ def why_stuck(archive: Archive, children: int, alpha: float) -> str | None:
             the ones that have ended.
         children: in a row.
         alpha: error rate.
+        among: only these can be progress; None for all. Where a parent is not among the best, being better than it is
+            none.
     """
     last = [child for child in archive.recent_children if child.status != "proposed"][-children:]
-    if len(last) < children or any(is_progress(archive, child, children, alpha) for child in last):
+    chosen = last if among is None else [child for child in last if child in among]
+    if len(last) < children or any(is_progress(archive, child, children, alpha) for child in chosen):
         return None
+    better = "better" if among is None else f"among the best {len(among)} and better"
     return (
-        f"none of the last {children} children was better than its parent by more than chance explains (alpha = "
+        f"none of the last {children} children was {better} than its parent by more than chance explains (alpha = "
         f"{alpha:g})"
     )
 

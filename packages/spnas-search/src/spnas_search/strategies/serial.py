@@ -64,7 +64,7 @@ class Serial:
 
         Where these have no untried child left, and children do not inherit their weights, the pool is doubled.
         """
-        if self._pool.stuck(archive) is not None and self._reignition.is_left(archive):
+        if self._pool_stuck(archive) is not None and self._reignition.is_left(archive):
             return self._reignition.propose(archive)
         reignited = self._reignition.parent(archive)
         drawn = self._explored(archive, rng) if reignited is None else []
@@ -74,6 +74,9 @@ class Serial:
             rounds = (self._mutator.children(wanted, drawing, archive, rng, taken) for drawing in drawings)
             drawn += next(filter(None, rounds), [])
         return [Proposal("child", parent.id, rewrite, Fidelity(self._epochs(rewrite))) for parent, rewrite in drawn]
+
+    def _pool_stuck(self, archive: Archive) -> str | None:
+        return self._pool.stuck(archive, by_members=self.settings.explore > 0)
 
     def _explored(self, archive: Archive, rng: np.random.Generator) -> list[tuple[Candidate, Rewrite]]:
         if not self.settings.explore:
@@ -87,8 +90,12 @@ class Serial:
         return self.settings.swap_epochs if swaps and self.settings.swap_epochs else self.settings.epochs
 
     def stuck(self, archive: Archive) -> str | None:
-        """Say so after ``n_stuck`` children in a row of which none was progress, once no reignition is left."""
-        return None if self._reignition.is_left(archive) else self._pool.stuck(archive)
+        """Say so after ``n_stuck`` children in a row of which none was progress, once no reignition is left.
+
+        Where some explore, a child must be one of the best ``pool`` to be progress: the start, from which they inherit,
+        is soon beaten by many.
+        """
+        return None if self._reignition.is_left(archive) else self._pool_stuck(archive)
 
     def may_use(self, archive: Archive) -> frozenset[int]:
         """The pool, the last reignition, and the start where some explore: only these become parents."""
