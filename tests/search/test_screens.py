@@ -4,12 +4,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from driving import SPACE, Scripted, run_settings, scores
+from driving import SPACE, START, Scripted, run_settings, scores
 
 import spnas_search
 from spnas_core.errors import ConfigError, PluginError
-from spnas_core.morphisms import Step
-from spnas_search.archive import Archive
+from spnas_core.morphisms import Step, identity
+from spnas_core.tasks import Evaluation, Fidelity
+from spnas_search.archive import Archive, Proposal
 from spnas_search.reports import summary
 from spnas_search.screens import ScreenedStrategy
 from spnas_search.screens.prediction import PredictionScreen, PredictionScreenSettings
@@ -97,6 +98,15 @@ def test_settings_of_screens_are_checked():
         resolve({"screen": {"name": "predicton"}})
     with pytest.raises(ConfigError, match=r"screen\.draws"):
         resolve({"screen": {"draws": 0}})
+
+
+def test_a_hope_that_nothing_tells_yet_is_the_lead_alone(drive):
+    run = drive(run_settings(ranking="prediction"), Scripted([(0, 2)]), scores())
+    run.archive.commit_round([Proposal("start", None, identity(START), Fidelity(4))], threads=1)
+    run.archive.finish(0, Evaluation({"score": 0.5}, {}), None)
+    made = Scripted([(0, 2)]).made(run.archive, [(0, 2), (0, 2)])
+    assert np.isnan(run.archive.predict(made)[1]).all()
+    assert PredictionScreen(PredictionScreenSettings(optimism=1.0), SPACE).preferences(run.archive, made) == [0.0, 0.0]
 
 
 def test_a_search_stores_what_its_screen_said(tmp_path):

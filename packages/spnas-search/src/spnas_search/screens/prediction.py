@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from spnas_core.cost import backbone_cost
@@ -44,6 +45,5 @@ class PredictionScreen:
         """Predict the leads of children."""
         costs = [backbone_cost(one.rewrite.child, *self.space.image_size).multiply_adds for one in proposals]
         leads, errors = archive.predict(proposals, costs)
-        if not self.settings.optimism:  # errors may be unknown yet
-            return [float(lead) for lead in leads]
-        return [float(value) for value in leads + self.settings.optimism * errors]
+        hopes = leads + self.settings.optimism * np.nan_to_num(errors)  # unknown where hardly anything was scored
+        return [float(value) for value in hopes]
