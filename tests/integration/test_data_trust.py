@@ -6,12 +6,13 @@ import re
 import shutil
 
 import pytest
-from commands import done, refused
+from commands import done, invoke, refused
 from PIL import Image
 from voc_folder import write_voc
 
 from spnas_core.lock import FolderLock
 from spnas_search.run import read_archive
+from spnas_search.studies.searches.study import read_searches_results
 
 TINY = (
     *("--set", "task.image_size=[64, 64]", "--set", "start=b@8_1-2-2-2", "--set", "executor.name=inline"),
@@ -85,6 +86,44 @@ def test_a_run_goes_on_where_its_data_lies_now(begun):
     shutil.copytree(moved, other)
     assert "has changed" in refused("run", "--resume", "--out", begun / "run", "--data", f"voc:{other}")
     assert str(moved) in (begun / "run" / "run.toml").read_text()
+
+
+def test_a_study_of_searches_goes_on_where_its_data_lies_now(tmp_path, monkeypatch):
+    """The search that was under way, and those that had not begun."""
+    voc, out = write_voc(tmp_path / "voc"), tmp_path / "study"
+    given = [*TINY, "--set", "final.seeds=0", "--searches", "2", "--ranked", "0", "--epochs", "1"]
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("spnas_search.studies.searches.study.look_at", interrupt)
+        result = invoke("study", "searches", "random", *given, "--data", f"voc:{voc}", "--out", out)
+    assert result.exit_code == 130, result.output
+    moved = tmp_path / "moved"
+    shutil.move(voc, moved)
+    assert "--resume --data" in refused("study", "searches", "--resume", "--out", out)
+    done("study", "searches", "--resume", "--out", out, "--data", f"voc:{moved}")
+    assert len(read_searches_results(out).plan.judged["random"]) == 2
+    for number in range(2):
+        assert str(moved) in (out / "searches" / "random" / str(number) / "run.toml").read_text()
+
+
+def test_a_series_goes_on_where_its_data_lies_now(tmp_path):
+    """Its searches that have begun, and those that have not."""
+    voc, out = write_voc(tmp_path / "voc"), tmp_path / "series"
+    given = [*TINY, "--set", "budget.candidates=0", "--set", "final.seeds=0"]
+    done("run", "serial", *given, "--data", f"voc:{voc}", "--seeds", "1", "--out", out)
+    moved, other = tmp_path / "moved", tmp_path / "other"
+    shutil.copytree(voc, other)
+    add_a_class(other)
+    shutil.move(voc, moved)
+    assert "has changed" in refused("run", "--resume", "--out", out, "--data", f"voc:{other}")
+    assert str(other) not in (out / "series.toml").read_text()
+    done("run", "--resume", "--out", out, "--data", f"voc:{moved}")
+    done("run", "--resume", "--out", out, "--seeds", "2")
+    assert str(moved) in (out / "series.toml").read_text()
+    assert str(moved) in (out / "seed-1" / "run.toml").read_text()
 
 
 def test_a_training_does_not_go_on_with_other_annotations(tmp_path):

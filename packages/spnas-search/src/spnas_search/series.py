@@ -33,20 +33,31 @@ class Series:
         first = int(self.values["seed"])
         return range(first, first + self.count)
 
-    def open(self, prepare: Prepare, *, cache: Path | None = None, **resuming: Any) -> Iterator[tuple[int, Run]]:
+    def open(
+        self, prepare: Prepare, *, cache: Path | None = None, data: str | None = None, **resuming: Any
+    ) -> Iterator[tuple[int, Run]]:
         """Yield each seed with its run, started or gone on with; who iterates runs and closes it.
 
         Args:
             prepare: told how far reading the data is.
             cache: folder of cached data that they share; inside each one's folder by default.
-            resuming: arguments of ``resume_run`` for searches that have begun.
+            data: where their data lies now; its content must be what it was. None for where it lay.
+            resuming: further arguments of ``resume_run`` for searches that have begun.
         """
+        values = dict(self.values)
+        if data is not None:
+            values["task"] = {**values["task"], "data": data}
+        is_known = data is None
         for seed in self.seeds:
             folder = self.folder / f"seed-{seed}"
             if RunFolder(folder).config.exists() or RunFolder(folder).archive.exists():
-                yield seed, resume_run(folder, prepare, cache=cache, **resuming)
+                run = resume_run(folder, prepare, data=data, cache=cache, **resuming)
             else:
-                yield seed, start_run(folder, {**self.values, "seed": seed}, prepare, cache=cache)
+                run = start_run(folder, {**values, "seed": seed}, prepare, cache=cache)
+            if not is_known:  # only now is it sure to be the same data
+                write_toml({"seeds": self.count, **values}, RunFolder(self.folder).series)
+                is_known = True
+            yield seed, run
 
 
 def start_series(folder: Path, values: Mapping[str, Any], count: int) -> Series:

@@ -22,7 +22,8 @@ class SearchArm:
 
     Attributes:
         name: the strategy's, or that of the file with its settings.
-        values: configuration of its searches, plain values of ``run.toml``; the seed is the study's.
+        values: configuration of its searches, plain values of ``run.toml``, all of them, so that later searches of a
+            study are as its first, whatever the defaults are by then; the seed is the study's.
     """
 
     name: str
@@ -60,8 +61,7 @@ def _arm(text: str, base: Mapping[str, Any]) -> SearchArm:
         if key in own:
             raise ConfigError(f"{text} sets {key!r}, which all searches of a study share: give it to the study itself")
     try:
-        values = _laid_over(base, own)
-        resolve(values)
+        values = resolve(_laid_over(base, own)).as_dict()
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from None
     return SearchArm(name, values)

@@ -21,7 +21,7 @@ from spnas_search.studies.description import Description
 from spnas_search.studies.filling import Listener, StudyStoppedError
 from spnas_search.studies.jobs import Job
 from spnas_search.studies.opened import OpenedStudy
-from spnas_search.studies.searches.arms import SearchArm, read_arms
+from spnas_search.studies.searches.arms import OF_THE_STUDY, SearchArm, read_arms
 from spnas_search.studies.searches.found import Found, look_at
 from spnas_search.studies.searches.plan import SearchesPlan, SearchesSettings, plan_trainings
 from spnas_search.studies.searches.plot import draw_searches
@@ -134,12 +134,13 @@ class SearchesStudy(OpenedStudy):
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest()) >> 1
 
     def _open(self, arm: SearchArm, number: int, prepare: Prepare) -> Run:
+        """Open a search; what all of them share is the study's, which may have been told where its data lies now."""
         folder = _folder(self.study.folder, arm.name, number)
-        files = RunFolder(folder)
+        files, study = RunFolder(folder), self.study.settings.as_dict()
         if files.config.exists() or files.archive.exists():
-            return resume_run(folder, prepare, cache=self.cache)
-        values = {**arm.values, "seed": self._seed(arm, number), "executor": self.study.settings.run.executor}
-        return start_run(folder, values, prepare, cache=self.cache)
+            return resume_run(folder, prepare, data=study["task"].get("data"), cache=self.cache)
+        shared = {key: study[key] for key in OF_THE_STUDY if key in study}
+        return start_run(folder, {**arm.values, **shared, "seed": self._seed(arm, number)}, prepare, cache=self.cache)
 
 
 def start_searches_study(
