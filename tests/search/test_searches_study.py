@@ -17,7 +17,9 @@ from spnas_search.cli.studies.searches import _Lines
 from spnas_search.strategies import Sampler
 from spnas_search.strategies.sampling import drawer
 from spnas_search.studies import Training
+from spnas_search.studies.searches.arms import random_beside, read_arms
 from spnas_search.studies.searches.found import ALIKE, Found, sample_alike
+from spnas_search.studies.searches.layout import STEM, shares_by_reduction
 from spnas_search.studies.searches.plan import SearchesSettings, plan_trainings
 from spnas_search.studies.searches.results import measure_searches, share_better
 from spnas_search.studies.searches.study import read_searches_results
@@ -26,6 +28,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 NULL = ("--set", "task.name=null", "--set", "executor.name=inline", "--set", "warm_start_epochs=3")
 SMALL = (*NULL, "--set", "budget.candidates=3", "--set", "space.max_blocks=12", "--searches", "2", "--ranked", "3")
 START = "b@8_11-21-21-21"
+BESIDE = {"random": (), "serial": ("random",), "again": ("random",)}
 
 
 class TestTheCommand:
@@ -185,7 +188,7 @@ class TestTheResults:
         plan = plan_trainings(START, ("random", "serial"), outcomes, self.settings)
         trainings = answer(plan, lambda code, number: 0.5 + 0.1 * (code != START) + 0.01 * number)
         for objective in (MetricSpec("score"), MetricSpec("loss", higher_is_better=False)):
-            results = measure_searches(plan, trainings, objective)
+            results = measure_searches(plan, trainings, objective, BESIDE)
             serial = results.arms[1]
             assert serial.over_sampled.mean == pytest.approx(0.1)
             assert serial.over_random.mean == pytest.approx(0.1)
@@ -205,7 +208,7 @@ class TestTheResults:
         plan = plan_trainings(START, ("random",), outcomes, self.settings)
         trainings = answer(plan, lambda code, number: 0.5)
         del trainings[plan.judged["random"][0].winner[0]]
-        results = measure_searches(plan, trainings, MetricSpec("score"))
+        results = measure_searches(plan, trainings, MetricSpec("score"), BESIDE)
         assert math.isnan(results.arms[0].scores[0])
         assert results.arms[0].mean.count == 2
         assert results.arms[0].over_sampled.count == 2
@@ -216,7 +219,8 @@ class TestTheResults:
         outcomes += [found("random", 1, self.codes[0], ranked=[(code, -lead) for code, lead in ranked])]
         plan = plan_trainings(START, ("random",), outcomes, self.settings.model_copy(update={"ranked": 3}))
         worth = dict(zip(self.codes, (0.9, 0.8, 0.7), strict=True))
-        results = measure_searches(plan, answer(plan, lambda code, _: worth.get(code, 0.5)), MetricSpec("score"))
+        trainings = answer(plan, lambda code, _: worth.get(code, 0.5))
+        results = measure_searches(plan, trainings, MetricSpec("score"), BESIDE)
         assert results.arms[0].agreement.tau.mean == pytest.approx(0)  # one agrees, the other one is reversed
         assert results.arms[0].agreement.codes == 6
 
@@ -237,9 +241,65 @@ class TestTheResults:
             outcomes = [found(arm, number, winner()) for arm in ("random", "again") for number in range(8)]
             plan = plan_trainings(START, ("random", "again"), outcomes, settings)
             trainings = answer(plan, lambda code, _: quality[code] + rng.normal(0, 0.03))
-            above = measure_searches(plan, trainings, MetricSpec("score")).arms[1].over_random
+            above = measure_searches(plan, trainings, MetricSpec("score"), BESIDE).arms[1].over_random
             inside.append(above.low <= 0 <= above.high)
         assert 0.9 <= fmean(inside) <= 0.99
+
+
+class TestRandomSearch:
+    def test_each_way_is_measured_by_those_that_inherit_alike(self, tmp_path):
+        files = {
+            "sampled": 'strategy = { name = "random" }',
+            "fresh": 'inherit = "none"\nstrategy = { name = "random" }',
+            "serial-fresh": 'inherit = "none"',
+            "serial-warm": 'inherit = "warm-start"',
+        }
+        for name, text in files.items():
+            (tmp_path / f"{name}.toml").write_text(text + "\n")
+        arms = read_arms([str(tmp_path / f"{name}.toml") for name in files], {"task": {"name": "null"}})
+        assert random_beside(arms) == {
+            "sampled": (),
+            "fresh": (),
+            "serial-fresh": ("fresh",),
+            "serial-warm": ("sampled", "fresh"),
+        }
+        assert random_beside(read_arms(["serial"], {"task": {"name": "null"}})) == {"random": (), "serial": ("random",)}
+
+    def test_several_count_together(self):
+        settings = SearchesSettings(searches=2, trainings=1, epochs=4, ranked=0)
+        outcomes = [found("one", number, START) for number in range(2)]
+        outcomes += [found("two", number, "b@8_111-21-21-21") for number in range(2)]
+        outcomes += [found("serial", number, "b@8_11-21-21-211") for number in range(2)]
+        plan = plan_trainings(START, ("one", "two", "serial"), outcomes, settings)
+        worth = {START: 0.1, "b@8_111-21-21-21": 0.3, "b@8_11-21-21-211": 0.4}
+        trainings = answer(plan, lambda code, _: worth[code])
+        beside = {"one": (), "two": (), "serial": ("one", "two")}
+        results = measure_searches(plan, trainings, MetricSpec("score"), beside)
+        assert results.arms[2].over_random.mean == pytest.approx(0.2)
+        assert results.arms[0].over_random is results.arms[1].over_random is None
+
+
+class TestWhereWinnersCompute:
+    def test_shares_are_those_of_stages_and_add_up(self):
+        shares = shares_by_reduction([START])
+        cost = backbone_cost(Architecture.parse(START), 256, 256)
+        assert list(shares) == [STEM, 4, 8, 16, 32]
+        exact = [stage.multiply_adds / cost.multiply_adds for stage in cost.stages]
+        assert list(shares.values()) == pytest.approx(exact)
+        deeper = shares_by_reduction([START, "b@8_11111-2-2-2-1"])
+        assert list(deeper) == [STEM, 4, 8, 16, 32, 64]
+        assert sum(deeper.values()) == pytest.approx(1)
+        assert deeper[4] > shares[4]
+        assert deeper[64] == pytest.approx(shares_by_reduction(["b@8_11111-2-2-2-1"])[64] / 2)
+
+    def test_the_report_has_a_row_for_the_start_and_each_way(self, tmp_path):
+        out = tmp_path / "s"
+        text = done("study", "searches", "serial", *SMALL, "--out", out)
+        assert "Where winners compute: shares of multiply-adds by resolution" in text
+        page = (out / "searches.md").read_text()
+        head, _, *rows = page.split("| winners of |")[1].splitlines()[:5]
+        assert head.startswith(" stem | 1/4 | 1/8 | 1/16 | 1/32 |")
+        assert [row.split("|")[1].strip() for row in rows] == ["(start)", "random", "serial"]
 
 
 class TestSampledCodes:

@@ -44,13 +44,35 @@ def read_arms(texts: Sequence[str], base: Mapping[str, Any]) -> tuple[SearchArm,
         PluginError: no strategy has the name.
     """
     arms = [_arm(text, base) for text in texts]
-    if not any(arm.values["strategy"]["name"] == RANDOM for arm in arms):
+    if not any(map(_is_random, arms)):
         arms.insert(0, _arm(RANDOM, base))
     names = [arm.name for arm in arms]
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"two ways to search are called {name!r}: name each once, and give files other names")
     return tuple(arms)
+
+
+def random_beside(arms: Sequence[SearchArm]) -> dict[str, tuple[str, ...]]:
+    """Return the random searches that each arm is measured by: those that inherit as it does, else all of them.
+
+    Args:
+        arms: of a study. A random one is measured by none.
+    """
+    random = [arm for arm in arms if _is_random(arm)]
+    found = {}
+    for arm in arms:
+        alike = [one.name for one in random if _inherit(one) == _inherit(arm)]
+        found[arm.name] = () if _is_random(arm) else tuple(alike or [one.name for one in random])
+    return found
+
+
+def _is_random(arm: SearchArm) -> bool:
+    return bool(arm.values.get("strategy", {}).get("name") == RANDOM)
+
+
+def _inherit(arm: SearchArm) -> str:
+    return str(arm.values.get("inherit", "parent"))
 
 
 def _arm(text: str, base: Mapping[str, Any]) -> SearchArm:

@@ -9,13 +9,13 @@ from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.wording import UNDEFINED, amount, number
 from spnas_search.statistics import Interval, mean_interval
 from spnas_search.studies.pages import Table, failures, markdown_page, printed
-from spnas_search.studies.searches.arms import RANDOM
 from spnas_search.studies.searches.found import ALIKE
+from spnas_search.studies.searches.layout import STEM, shares_by_reduction
 from spnas_search.studies.searches.results import ArmResult, SearchesResults
 
 
 def searches_parts(results: SearchesResults) -> Iterator[RenderableType]:
-    """Yield what is printed: three tables, and sentences."""
+    """Yield what is printed: four tables, and sentences."""
     return printed(_tables(results), searches_sentences(results))
 
 
@@ -47,9 +47,9 @@ def searches_sentences(results: SearchesResults) -> Iterator[str]:
         "Over sampled: winners above one code each, drawn at random from the same space, whose multiply-adds differ "
         f"by at most a factor of {ALIKE} where such codes were found; so size alone is no merit. P: share of searches "
         "whose winner is better than its sampled code, with Wilson's interval; 0.5 is luck. Over random: above the "
-        "winners of random search at the same budget. τ: Kendall's, of a search's own order of codes with that of "
-        "trainings from scratch, a mean over searches with Student's interval, and the probability of as much by "
-        "chance. All intervals are 95 %."
+        "winners of random search at the same budget, of those that inherit alike where there are such. τ: Kendall's, "
+        "of a search's own order of codes with that of trainings from scratch, a mean over searches with Student's "
+        "interval, and the probability of as much by chance. All intervals are 95 %."
     )
     if results.failed:
         yield failures(results.failed)
@@ -81,6 +81,7 @@ def _tables(results: SearchesResults) -> Iterator[Table]:
     yield "What they are worth", worth, [_worth(arm) for arm in results.arms]
     found = Column("search"), *numbers("number"), Column("winner"), *numbers(name, "sampled code's")
     yield "What each search has found", found, list(_found(results))
+    yield "Where winners compute: shares of multiply-adds by resolution", *_layouts(results)
 
 
 def _spent(arm: ArmResult) -> tuple[str, ...]:
@@ -100,7 +101,7 @@ def _worth(arm: ArmResult) -> tuple[str, ...]:
         arm.arm,
         _signed(arm.over_sampled),
         UNDEFINED if share is None else f"{share.value:.2f} ({share.low:.2f}…{share.high:.2f})",
-        "" if arm.arm == RANDOM else _signed(arm.over_random),
+        _signed(arm.over_random),
         _signed(arm.over_start),
         UNDEFINED if agreement is None else _interval(agreement.tau, places=2),
         UNDEFINED if agreement is None else f"{agreement.p_value:.2g}",
@@ -113,6 +114,18 @@ def _found(results: SearchesResults) -> Iterator[tuple[str, ...]]:
         for judged, score in zip(results.plan.judged[arm.arm], arm.scores, strict=True):
             found = judged.found
             yield arm.arm, str(found.number), found.winner, number(score), number(next(sampled))
+
+
+def _layouts(results: SearchesResults) -> tuple[tuple[Column, ...], list[tuple[str, ...]]]:
+    """Return a column per resolution, and a row for the start and for each way to search that has found something."""
+    plan = results.plan
+    codes = {"(start)": [plan.start]}
+    codes |= {arm: [one.found.winner for one in plan.judged[arm]] for arm in plan.arms if plan.judged[arm]}
+    shares = {name: shares_by_reduction(found) for name, found in codes.items()}
+    resolutions = sorted(set().union(*shares.values()))
+    heads = ("stem" if reduction == STEM else f"1/{reduction}" for reduction in resolutions)
+    rows = [(name, *(f"{found.get(one, 0):.0%}" for one in resolutions)) for name, found in shares.items()]
+    return (Column("winners of"), *numbers(*heads)), rows
 
 
 def _rounded(value: float) -> str:

@@ -11,7 +11,6 @@ from spnas_core.tasks import MetricSpec
 from spnas_search.statistics import Agreement, Interval, difference_interval, mean_agreement, mean_interval
 from spnas_search.statistics.intervals import LEVEL
 from spnas_search.studies.keys import TrainingKey
-from spnas_search.studies.searches.arms import RANDOM
 from spnas_search.studies.searches.plan import Judged, Keys, SearchesPlan
 from spnas_search.studies.trainings import Training
 
@@ -49,7 +48,7 @@ class ArmResult:
         mean: of these; None before one is in.
         over_sampled: winners above codes drawn at random whose cost is alike; paired.
         better_than_sampled: share of searches whose winner is better than its sampled code.
-        over_random: winners above those of random search.
+        over_random: winners above those of random search; None for random search itself.
         over_start: winners above the start.
         agreement: of the search's own order of codes with that of the trainings; None where no order is in.
     """
@@ -91,12 +90,24 @@ class SearchesResults:
     failed: tuple[Training, ...]
 
 
-def measure_searches(plan: SearchesPlan, trainings: Trainings, objective: MetricSpec) -> SearchesResults:
-    """Measure what is in; a pure function of the trainings."""
+def measure_searches(
+    plan: SearchesPlan, trainings: Trainings, objective: MetricSpec, random: Mapping[str, Sequence[str]]
+) -> SearchesResults:
+    """Measure what is in; a pure function of the trainings.
+
+    Args:
+        plan: of the trainings.
+        trainings: that are in.
+        objective: the metric of all scores.
+        random: the random searches that each way to search is measured by; none for these themselves.
+    """
     name = objective.name
     starts = tuple(_score(keys, trainings, name) for keys in plan.starts)
-    randoms = [_score(one.winner, trainings, name) for one in plan.judged.get(RANDOM, ())]
-    arms = tuple(_arm(arm, plan, trainings, objective, randoms, starts) for arm in plan.arms)
+    winners = {arm: [_score(one.winner, trainings, name) for one in plan.judged[arm]] for arm in plan.arms}
+    arms = tuple(
+        _arm(arm, plan, trainings, objective, [score for other in random[arm] for score in winners[other]], starts)
+        for arm in plan.arms
+    )
     sampled = tuple(_score(one.sampled, trainings, name) for ones in plan.judged.values() for one in ones)
     known = [trainings[job.key] for job in plan.jobs if job.key in trainings]
     failed = tuple(one for one in known if one.has_failed)
@@ -132,7 +143,7 @@ def _arm(
         mean_interval(known) if known else None,
         mean_interval(above) if len(above) > 1 else None,
         share_better(above) if above else None,
-        None if arm == RANDOM else _above(known, randoms, sign),
+        _above(known, randoms, sign),
         _above(known, starts, sign),
         mean_agreement([_orders(one, trainings, name, sign) for one in judged]),
     )

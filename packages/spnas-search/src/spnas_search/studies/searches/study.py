@@ -21,7 +21,7 @@ from spnas_search.studies.description import Description
 from spnas_search.studies.filling import Listener, StudyStoppedError
 from spnas_search.studies.jobs import Job
 from spnas_search.studies.opened import OpenedStudy
-from spnas_search.studies.searches.arms import OF_THE_STUDY, SearchArm, read_arms
+from spnas_search.studies.searches.arms import OF_THE_STUDY, SearchArm, random_beside, read_arms
 from spnas_search.studies.searches.found import Found, look_at
 from spnas_search.studies.searches.plan import SearchesPlan, SearchesSettings, plan_trainings
 from spnas_search.studies.searches.plot import draw_searches
@@ -122,7 +122,8 @@ class SearchesStudy(OpenedStudy):
     @property
     def results(self) -> SearchesResults:
         """What is in so far."""
-        return measure_searches(self.plan, self.study.results.trainings, self.study.description.objective)
+        trainings, objective = self.study.results.trainings, self.study.description.objective
+        return measure_searches(self.plan, trainings, objective, random_beside(self.arms))
 
     @property
     def _start(self) -> str:
@@ -235,7 +236,7 @@ def read_searches_results(folder: Path) -> SearchesResults:
     names = [arm.name for arm in arms]
     start = str(Architecture.parse(description.settings["start"]))
     plan = plan_trainings(start, names, tuple(_read_found(folder, names, own.searches)), own)
-    return measure_searches(plan, lines.trainings, description.objective)
+    return measure_searches(plan, lines.trainings, description.objective, random_beside(arms))
 
 
 def write_searches_report(results: SearchesResults, folder: Path) -> tuple[Path, Path]:
