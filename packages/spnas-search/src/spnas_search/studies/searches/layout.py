@@ -23,12 +23,12 @@ def shares_by_reduction(codes: Sequence[str]) -> Mapping[int, float]:
         By reduction of a stage's output (4, 8, …), and ``STEM``; in order. They add up to 1.
     """
     found = [_shares(Architecture.parse(code)) for code in codes]
-    return {key: fmean(shares[key] for shares in found) for key in sorted(set().union(*found))}
+    return {key: fmean(shares.get(key, 0) for shares in found) for key in sorted(set().union(*found))}
 
 
-def _shares(architecture: Architecture) -> Counter[int]:
+def _shares(architecture: Architecture) -> Mapping[int, float]:
     cost = backbone_cost(architecture, SIZE, SIZE)
-    shares: Counter[int] = Counter()
+    spent: Counter[int] = Counter()
     for stage in cost.stages:
-        shares[STEM if stage.name == "stem" else SIZE // stage.width] += stage.multiply_adds / cost.multiply_adds
-    return shares
+        spent[STEM if stage.name == "stem" else SIZE // stage.width] += stage.multiply_adds
+    return {reduction: count / cost.multiply_adds for reduction, count in spent.items()}
