@@ -63,6 +63,16 @@ class TestTheCommand:
         assert ours.arms == theirs.arms
         assert ours.start == theirs.start
 
+    def test_sampled_codes_can_be_left_out(self, tmp_path):
+        out = tmp_path / "s"
+        text = done("study", "searches", *SMALL, "--sampled", "0", "--trainings", "2", "--out", out)
+        assert "from scratch twice (a sampled code never) for 6 epochs" in text
+        assert read_searches_results(out).arms[0].over_sampled is None
+        assert "over 2 searches" not in text
+        more = done("study", "searches", "--out", out, "--resume", "--sampled", "1")
+        assert "a sampled code once" in more
+        assert read_searches_results(out).arms[0].over_sampled.count == 2
+
     def test_an_interrupted_study_goes_on_as_an_undisturbed_one(self, tmp_path, monkeypatch):
         out, fresh = tmp_path / "s", tmp_path / "fresh"
 
@@ -107,6 +117,7 @@ class TestTheCommand:
             (["serial", "serial"], "two ways to search are called 'serial'"),
             (["serial", "--searches", "1"], "study of searches: searches is 1"),
             (["serial", "--ranked", "2"], "an order needs 3 codes or more; 0 leaves it out"),
+            (["serial", "--sampled", "2"], "sampled is 2, above trainings = 1: raise the latter"),
             (["serial", "--epochs", "0"], "study of searches: epochs is 0"),
             (["nowhere.toml"], "cannot read the configuration nowhere.toml"),
             (["serial", "--set", "init=x.safetensors"], "this study trains from fresh weights"),
@@ -176,6 +187,17 @@ class TestThePlan:
         assert repetitions == sorted((one, number) for one in (START, code) for number in range(6))
         assert plan.judged["random"][1].winner == plan.judged["serial"][1].sampled
         assert not set(plan.judged["random"][0].winner) & set(plan.judged["random"][1].winner)
+
+    @pytest.mark.parametrize(("sampled", "count"), [(None, 3), (1, 1), (0, 0)])
+    def test_sampled_codes_are_trained_as_often_as_the_winner_or_as_is_said(self, sampled, count):
+        settings = SearchesSettings(searches=2, trainings=3, sampled=sampled, epochs=4, ranked=0)
+        outcomes = [found("random", number, "b@8_111-21-21-21", "b@8_11-21-21-211") for number in (0, 1)]
+        plan = plan_trainings(START, ("random",), outcomes, settings)
+        assert [len(one.sampled) for one in plan.judged["random"]] == [count, count]
+        assert [len(one.winner) for one in plan.judged["random"]] == [3, 3]
+        assert len(plan.jobs) == 2 * (3 + 3 + count)
+        results = measure_searches(plan, answer(plan, lambda code, _: 0.5), MetricSpec("score"), BESIDE)
+        assert (results.arms[0].over_sampled is None) == (count == 0)
 
 
 class TestTheResults:

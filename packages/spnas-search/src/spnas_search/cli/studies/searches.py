@@ -37,7 +37,8 @@ from spnas_search.studies.searches.study import (
 @click.argument("strategies", nargs=-1, metavar="[STRATEGY]...")
 @setting_options
 @click.option("--searches", type=int, help="Of each kind, with independent seeds; 2 or more.  [default: 10]")
-@click.option("--trainings", type=int, help="From scratch, of a winner and what it is compared with.  [default: 1]")
+@click.option("--trainings", type=int, help="From scratch, of a winner and of the start.  [default: 1]")
+@click.option("--sampled", type=int, help="Trainings of each sampled code; 0 for none.  [default: --trainings]")
 @click.option("--epochs", type=int, metavar="T", help="Of these trainings.  [default: twice warm_start_epochs]")
 @click.option("--ranked", type=int, help="Codes of each search's ranking to train; 0 leaves that out.  [default: 5]")
 @click.option("--split", type=click.Choice(["validation", "test"]), help="Images to score on.  [default: test]")
@@ -77,7 +78,8 @@ def _run(opened: SearchesStudy, console: PlainConsole, *, retry_failed: bool) ->
         start, objective = study.settings.run.start, study.description.objective.name
         console.show(f"Study of searches from {start} by {names}, objective {objective}, in {study.folder}")
         total = settings.searches * len(opened.arms)
-        most = total * (2 * settings.trainings + max(0, settings.ranked - 1)) + settings.searches * settings.trainings
+        each = settings.trainings + settings.sampled_trainings + max(0, settings.ranked - 1)
+        most = total * each + settings.searches * settings.trainings
         console.show(
             f"{total} searches, {len(opened.missing())} of them to be done; behind them at most {most} trainings from "
             f"scratch with {settings.epochs} epochs each"

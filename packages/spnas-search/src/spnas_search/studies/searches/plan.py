@@ -23,7 +23,9 @@ class SearchesSettings(BaseModel):
 
     Attributes:
         searches: of each way to search, with independent seeds.
-        trainings: from scratch of each winner, and of whatever it is compared with.
+        trainings: from scratch of each winner, and of the start.
+        sampled: trainings of the sampled code that a winner is compared with: None for as many, 0 for none. How much
+            codes differ hides more here than the luck of a training, so one is nearly as good as several.
         epochs: of each of these trainings.
         ranked: codes of each search's own ranking that are trained from scratch, once, for the agreement of both
             orders; 0 leaves that out.
@@ -34,18 +36,26 @@ class SearchesSettings(BaseModel):
 
     searches: int = Field(10, ge=2)
     trainings: int = Field(1, ge=1)
+    sampled: int | None = Field(None, ge=0)
     epochs: int = Field(ge=1)
     ranked: int = Field(5, ge=0)
     split: Split = "test"
 
+    @property
+    def sampled_trainings(self) -> int:
+        """Trainings of each sampled code."""
+        return self.trainings if self.sampled is None else self.sampled
+
     def check(self) -> None:
-        """Refuse so few codes that they have hardly an order.
+        """Refuse so few codes that they have hardly an order, and more trainings of sampled codes than of winners.
 
         Raises:
-            ConfigError: one or two.
+            ConfigError: what is wrong, and what to do.
         """
         if 0 < self.ranked < FEWEST_RANKED:
             raise ConfigError(f"ranked is {self.ranked}: an order needs {FEWEST_RANKED} codes or more; 0 leaves it out")
+        if self.sampled_trainings > self.trainings:
+            raise ConfigError(f"sampled is {self.sampled}, above trainings = {self.trainings}: raise the latter")
 
 
 Keys = tuple[TrainingKey, ...]
@@ -116,7 +126,8 @@ def plan_trainings(start: str, arms: Sequence[str], found: Sequence[Found], sett
     numbers = sorted({one.number for one in found})
     starts = tuple(trained(start, number, settings.trainings) for number in numbers)
     for one in sorted(found, key=lambda one: (one.number, arms.index(one.arm))):
-        winner, sampled = (trained(code, one.number, settings.trainings) for code in (one.winner, one.sampled))
+        winner = trained(one.winner, one.number, settings.trainings)
+        sampled = trained(one.sampled, one.number, settings.sampled_trainings)
         codes = one.ranked if settings.ranked else ()
         ranked = tuple(trained(code, one.number, 1)[0] for code, _ in codes)
         judged[one.arm].append(Judged(one, winner, sampled, ranked))

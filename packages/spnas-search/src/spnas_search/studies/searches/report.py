@@ -31,8 +31,10 @@ def searches_sentences(results: SearchesResults) -> Iterator[str]:
     settings = plan.settings
     wanted = len(plan.arms) * settings.searches
     ended = sum(arm.searches for arm in results.arms)
+    less = settings.sampled_trainings != settings.trainings
+    but = f" (a sampled code {_times(settings.sampled_trainings)})" if less else ""
     yield (
-        f"Each winner, and what it is compared with, is trained from scratch {_times(settings.trainings)} for "
+        f"Each winner, and what it is compared with, is trained from scratch {_times(settings.trainings)}{but} for "
         f"{settings.epochs} epochs; {name} is that on {settings.split} images."
     )
     if ended < wanted or results.done + len(results.failed) < len(plan.jobs):
@@ -56,7 +58,7 @@ def searches_sentences(results: SearchesResults) -> Iterator[str]:
 
 
 def _times(count: int) -> str:
-    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 def _verdict(arm: str, found: Interval, name: str) -> str:

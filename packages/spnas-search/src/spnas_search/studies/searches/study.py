@@ -274,7 +274,10 @@ def _settings(values: Mapping[str, Any]) -> SearchesSettings:
 
 
 def _own(settings: SearchesSettings, arms: Sequence[SearchArm]) -> dict[str, Any]:
-    return {**settings.model_dump(mode="json"), _ARMS: [json.dumps([arm.name, arm.values]) for arm in arms]}
+    return {
+        **settings.model_dump(mode="json", exclude_none=True),
+        _ARMS: [json.dumps([arm.name, arm.values]) for arm in arms],
+    }
 
 
 def _read_own(values: Mapping[str, Any]) -> tuple[tuple[SearchArm, ...], SearchesSettings]:
