@@ -102,6 +102,30 @@ def test_a_search_returns_only_what_keeps_the_bound(tmp_path, measured, limit):
         assert '"runs": 20' in stored
 
 
+def test_a_screen_has_only_what_it_prefers_measured(tmp_path, measured):
+    space = {"max_latency": 1.27, "max_multiply_adds": "none", "max_blocks": 16}
+    strategy = {"name": "serial", "odds": {"expand": 1.0}, "max_mutations": 6}
+    settings = {**NULL, "space": space, "strategy": strategy, "screen": {"draws": 10}, "seed": 1}
+    with spnas_search.search(**settings, budget=8, out=tmp_path / "run") as run:
+        children = run.archive.of_kind("child")
+    assert len(children) == 8
+    assert all(len(child.architecture.digits) <= 12 for child in children)
+    too_slow = [code for code in measured if len(Architecture.parse(code).digits) > 12]
+    assert too_slow  # more blocks are better here, so these were preferred
+    assert len(measured) == 1 + len(children) + len(too_slow)
+    assert len(measured) < 8 * 10  # what was drawn
+
+
+def test_where_nothing_that_was_drawn_keeps_the_bound_others_are_drawn(tmp_path, measured):
+    """One child of the start in seven is fast enough, and a round draws two."""
+    settings = {**NULL, "space": {"max_latency": "1.05x", "max_multiply_adds": "none"}, "screen": {"draws": 1}}
+    strategy = {"name": "serial", "odds": {"expand": 6.0, "swap": 1.0}, "max_mutations": 1}
+    with spnas_search.search(**settings, strategy=strategy, budget=6, out=tmp_path / "run") as run:
+        children = run.archive.of_kind("child")
+    assert {len(child.architecture.digits) for child in children} == {8}
+    assert len(children) >= 4
+
+
 @pytest.mark.parametrize("limit", [1.05, "1.3x"])
 def test_a_resumed_search_measures_nothing_again(tmp_path, measured, monkeypatch, limit):
     settings = {**NULL, "space": {"max_latency": limit}, "seed": 4}

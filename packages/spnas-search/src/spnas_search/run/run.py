@@ -11,7 +11,7 @@ from spnas_core.errors import ConfigError, suggestion
 from spnas_core.interchange.initial_weights import read_initial_weights
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.plugins import registry
-from spnas_core.space import SearchSpace
+from spnas_core.space import Bound, SearchSpace
 from spnas_core.supernets import PartOf
 from spnas_core.tasks import (
     MetricSpec,
@@ -78,7 +78,7 @@ class Run:
         parts = (PartOf(start),) if settings.run.inherit == "supernet" else ()
         latency = () if self.latency is None else (self.latency,)
         self.space = replace(counted, bounds=(*bounds_of(self.task), *parts, *latency))
-        self.strategy = _strategy(settings, self.space)
+        self.strategy = _strategy(settings, self.space, latency)
         self.sharing = SharedTraining(counted, self.strategy.relaxation) if parts else None
         of_pretraining = self._check_settings()
         if warning := self._too_few():
@@ -283,16 +283,23 @@ class Run:
         return check_pretraining(self.task)
 
 
-def _strategy(settings: ResolvedSettings, space: SearchSpace) -> CheckedStrategy:
-    """Build the strategy, and the screen that chooses among its children where there is one."""
+def _strategy(settings: ResolvedSettings, space: SearchSpace, measured: tuple[Bound, ...]) -> CheckedStrategy:
+    """Build the strategy, and the screen that chooses among its children where there is one.
+
+    Args:
+        settings: of the run.
+        space: bounds of the search.
+        measured: those of them that take long to ask.
+    """
     name = settings.strategy.model_dump()["name"]
     table = one_by_one(settings.strategy) if settings.run.asynchronous else settings.strategy
-    strategy = strategy_plugin(name).build(table, space)
+    plugin = strategy_plugin(name)
     if settings.screen is None:
-        return CheckedStrategy(name, strategy, space)
-    values = settings.screen.model_dump()
-    screen = screen_plugin(values["name"]).build(settings.screen, space)
-    return ScreenedStrategy(name, strategy, space, screen, values["name"], values["draws"])
+        return CheckedStrategy(name, plugin.build(table, space), space)
+    counted = replace(space, bounds=tuple(bound for bound in space.bounds if all(bound is not one for one in measured)))
+    strategy, values = plugin.build(table, counted), settings.screen.model_dump()
+    screen = screen_plugin(values["name"]).build(settings.screen, counted)
+    return ScreenedStrategy(name, strategy, counted, screen, values["name"], values["draws"], measured)
 
 
 def _tradeoffs(task: Task, objective: MetricSpec, names: Sequence[str]) -> tuple[Tradeoff, ...]:

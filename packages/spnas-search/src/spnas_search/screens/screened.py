@@ -1,16 +1,22 @@
 """A strategy whose children a screen has chosen."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
 from spnas_core.encoding import Architecture
 from spnas_core.errors import PluginError
 from spnas_core.plugins import plugin_origins, registry
+from spnas_core.space import Bound
 from spnas_search.archive import Archive, Proposal
 from spnas_search.archive.intake import plain_reason
 from spnas_search.screens._base import Screen
 from spnas_search.strategies import CheckedStrategy
+
+REDRAWS = 20
+"""Times that children are drawn anew where none of those drawn keeps the measured bounds."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +27,14 @@ class ScreenedStrategy(CheckedStrategy):
         screen: prefers.
         screen_name: under which it is registered.
         draws: rounds to draw for one that is trained, 1 or more.
+        measured: bounds that take long to ask, and that ``space`` leaves out: only what is preferred is held to them,
+            and where nothing keeps them, children are drawn anew, up to ``REDRAWS`` times.
     """
 
     screen: Screen
     screen_name: str
     draws: int
+    measured: tuple[Bound, ...] = ()
 
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
         """Propose the children that the screen prefers, best first; see ``Strategy``.
@@ -33,14 +42,25 @@ class ScreenedStrategy(CheckedStrategy):
         Raises:
             PluginError: strategy or screen raised, or broke a rule.
         """
-        drawn: dict[Architecture, Proposal] = {}
-        for _ in range(self.draws):
-            for proposal in super().propose(archive, rng):
-                drawn.setdefault(proposal.rewrite.child, proposal)
-        proposals = list(drawn.values())
+        chosen: list[Proposal] = []
+        for _ in range(1 + REDRAWS):
+            drawn: dict[Architecture, Proposal] = {}
+            for _ in range(self.draws):
+                for proposal in super().propose(archive, rng):
+                    drawn.setdefault(proposal.rewrite.child, proposal)
+            ranked = self._ranked(archive, list(drawn.values()))
+            chosen = list(islice(filter(self._keeps_bounds, ranked), self.round_size))
+            if chosen or not drawn:
+                break
+        return chosen
+
+    def _ranked(self, archive: Archive, proposals: list[Proposal]) -> Iterator[Proposal]:
         preferences = self._preferences(archive, proposals)
-        chosen = np.argsort(-preferences, kind="stable")[: self.round_size]
-        return [replace(proposals[place], preference=float(preferences[place])) for place in chosen.tolist()]
+        for place in np.argsort(-preferences, kind="stable").tolist():
+            yield replace(proposals[place], preference=float(preferences[place]))
+
+    def _keeps_bounds(self, proposal: Proposal) -> bool:
+        return all(bound.violation(proposal.rewrite.child) is None for bound in self.measured)
 
     def _preferences(self, archive: Archive, proposals: list[Proposal]) -> np.ndarray:
         try:
