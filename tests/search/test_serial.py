@@ -111,6 +111,23 @@ def test_explorers_are_drawn_from_the_whole_space_and_inherit_from_the_start(pop
     assert {proposal.parent for proposal in proposals(nowhere, population, range(20))} == {best}
 
 
+@pytest.mark.parametrize(
+    ("odds", "explores"),
+    [
+        ({"swap": 1.0, "expand": 1.0, "add-stage": 1.0}, {"swap", "expand", "add-stage"}),
+        ({"swap": 1.0, "expand": 1.0, "add-stage": 0.0, "widen": 1.0}, {"swap", "expand"}),
+        ({"swap": 1.0, "add-stage": 1.0}, set()),
+        ({"expand": 1.0}, set()),
+        ({"widen": 1.0}, set()),
+    ],
+)
+def test_explorers_keep_to_the_morphisms_that_may_be_drawn(population, odds, explores):
+    strategy = Serial(SerialSettings(round=4, explore=1, odds=odds), WIDE)
+    drawn = [one for one in proposals(strategy, population, range(20)) if len(one.rewrite.steps) > 1]
+    found = {step.morphism for one in drawn for step in one.rewrite.steps}
+    assert found == explores
+
+
 # Serial's own settings
 
 

@@ -3,6 +3,7 @@
 Jiang et al., "SP-NAS: Serial-to-Parallel Backbone Search for Object Detection", CVPR 2020.
 """
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -25,7 +26,8 @@ class SerialSettings(PoolSettings, MutationSettings):
         name: the strategy's name.
         swap_epochs: epochs of a child with a swap among its morphisms; 0 means as many as ``epochs``.
         explore: probability that a child is drawn from the whole space, as random search does, and not by mutating one
-            of the pool; it inherits from the start.
+            of the pool; it inherits from the start. What is drawn keeps to the morphisms in ``odds``: without
+            ``add-stage`` it has the start's stages, and without ``swap`` or ``expand`` nothing is drawn.
         reignition: what happens when the search is stuck.
     """
 
@@ -79,10 +81,14 @@ class Serial:
         return self._pool.stuck(archive, by_members=self.settings.explore > 0)
 
     def _explored(self, archive: Archive, rng: np.random.Generator) -> list[tuple[Candidate, Rewrite]]:
-        if not self.settings.explore:
+        named = {name for name, weight in self.settings.odds.items() if weight > 0}
+        if not self.settings.explore or not {"swap", "expand"} <= named:
             return []
+        space = self.space
+        if "add-stage" not in named:
+            space = replace(space, max_stages=min(space.max_stages, len(archive.start.architecture.stages)))
         count = int(rng.binomial(self.settings.round, self.settings.explore))
-        samples = draw_samples(count, archive, self.space, self.settings.max_redraws, rng)
+        samples = draw_samples(count, archive, space, self.settings.max_redraws, rng)
         return [(archive.start, rewrite) for rewrite in samples]
 
     def _epochs(self, rewrite: Rewrite) -> int:
