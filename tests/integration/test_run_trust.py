@@ -33,7 +33,7 @@ def test_a_setting_that_was_edited_is_refused_by_name(half):
         ("seed = 0", "seed = 1", "seed"),
         ('name = "null"', 'name = "null"\nnoise = 0.5', "task.noise"),
         ("warm_start_epochs = 2", 'warm_start_epochs = 2\nobjective = "loss"', "objective"),
-        ("max_blocks = 60", "", "space.max_blocks"),
+        ('max_blocks = "2x"', "", "space.max_blocks"),
     ):
         assert before in text
         changed = text.replace(before, after, 1) if "noise" not in key else text.replace("noise = 0.0", "noise = 0.5")

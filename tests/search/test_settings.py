@@ -211,8 +211,10 @@ def test_bounds_in_numbers_and_missing_ones_are_kept():
         start, (32, 32)
     )
     assert (space.max_parameters, space.max_multiply_adds, space.max_activation_bytes) == (12345, None, None)
-    assert (space.min_blocks, space.max_blocks, space.min_stages, space.max_stages) == (4, 60, 4, 7)
+    assert (space.min_blocks, space.max_blocks, space.min_stages, space.max_stages) == (4, 16, 4, 7)
     assert (space.max_rows, space.block_types) == (1, ("b",))
+    for most, blocks in (("1x", 8), ("1.6x", 12), (9, 9), ("0.1x", 4)):
+        assert SpaceSettings(max_blocks=most).build(start, (32, 32)).max_blocks == blocks
     with pytest.raises(SpaceError, match="min_blocks 9 is above max_blocks 8"):
         SpaceSettings(min_blocks=9, max_blocks=8).build(start, (32, 32))
 

@@ -103,7 +103,8 @@ class SpaceSettings(_Table):
 
     Attributes:
         min_blocks: fewest residual blocks.
-        max_blocks: most residual blocks.
+        max_blocks: most residual blocks: a number, or a multiple of the start's such as ``"2x"``; of what is drawn at
+            random from a space of far deeper networks, hardly anything resembles the start.
         min_stages: fewest stages.
         max_stages: most stages.
         max_rows: most parallel rows beside a stage.
@@ -117,7 +118,7 @@ class SpaceSettings(_Table):
     """
 
     min_blocks: int = Field(4, ge=1)
-    max_blocks: int = Field(60, ge=1)
+    max_blocks: Bound | Ratio = "2x"
     min_stages: int = Field(4, ge=1)
     max_stages: int = Field(7, ge=1)
     max_rows: int = Field(3, ge=0)
@@ -135,6 +136,9 @@ class SpaceSettings(_Table):
             SpaceError: a lower bound above its upper bound.
         """
         values = self.model_dump(exclude={"max_latency", "latency_device"})
+        if isinstance(self.max_blocks, str):
+            blocks = int(float(self.max_blocks.removesuffix("x")) * len(start.digits))
+            values["max_blocks"] = max(blocks, self.min_blocks)
         cost = backbone_cost(start, *image_size).as_dict()
         for name in cost:
             bound = values[f"max_{name}"]
