@@ -48,7 +48,7 @@ def _rate(folder: Path, workers: int, size: int) -> float:
         "budget": {"candidates": (rounds + uncounted) * size},
         "final": {"seeds": 0, "rescores": 0},
         "strategy": {"name": "random", "round": size},
-        "space": {"max_multiply_adds": "20x"},
+        "space": {"max_blocks": 60, "max_multiply_adds": "20x"},
         "executor": {"name": "ray", "workers": workers, "cores": WORKERS},
     }
     stopwatch = Stopwatch()

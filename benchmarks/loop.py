@@ -36,7 +36,7 @@ def run(_: argparse.Namespace) -> str:
                 "budget": {"candidates": CHILDREN},
                 "final": {"seeds": 0},
                 "executor": {"name": executor, "workers": workers},
-                "space": {"max_multiply_adds": "20x"},
+                "space": {"max_blocks": 60, "max_multiply_adds": "20x"},
                 "strategy": {"name": "serial", "n_stuck": 10 * CHILDREN},
             }
             stopwatch = Stopwatch()

@@ -147,7 +147,7 @@ def _search(
         "asynchronous": asynchronous,
         "budget": {"candidates": CHILDREN},
         "final": {"seeds": 0, "rescores": 0},
-        "space": {"max_multiply_adds": "20x", "max_stages": 9},
+        "space": {"max_blocks": 60, "max_multiply_adds": "20x", "max_stages": 9},
         "executor": {"name": "inline"},
         "strategy": {"name": "serial", "round": WORKERS, "n_stuck": 10 * CHILDREN, **strategy},
     }

@@ -120,10 +120,11 @@ def test_a_series_goes_on_where_its_data_lies_now(tmp_path):
     shutil.move(voc, moved)
     assert "has changed" in refused("run", "--resume", "--out", out, "--data", f"voc:{other}")
     assert str(other) not in (out / "series.toml").read_text()
-    done("run", "--resume", "--out", out, "--data", f"voc:{moved}")
-    done("run", "--resume", "--out", out, "--seeds", "2")
+    done("run", "--resume", "--out", out, "--data", f"voc:{moved}", "--seeds", "2")
+    done("run", "--resume", "--out", out, "--seeds", "3")
     assert str(moved) in (out / "series.toml").read_text()
-    assert str(moved) in (out / "seed-1" / "run.toml").read_text()
+    for seed in range(3):
+        assert str(moved) in (out / f"seed-{seed}" / "run.toml").read_text()
 
 
 def test_a_training_does_not_go_on_with_other_annotations(tmp_path):

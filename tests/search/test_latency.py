@@ -1,6 +1,7 @@
 """A bound on latency: measured once, stored, and never measured again."""
 
 import itertools
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -117,13 +118,14 @@ def test_a_screen_has_only_what_it_prefers_measured(tmp_path, measured):
 
 
 def test_where_nothing_that_was_drawn_keeps_the_bound_others_are_drawn(tmp_path, measured):
-    """One child of the start in seven is fast enough, and a round draws two."""
+    """One child of the start in seven is fast enough, and a round draws four; none is proposed twice."""
     settings = {**NULL, "space": {"max_latency": "1.05x", "max_multiply_adds": "none"}, "screen": {"draws": 1}}
-    strategy = {"name": "serial", "odds": {"expand": 6.0, "swap": 1.0}, "max_mutations": 1}
-    with spnas_search.search(**settings, strategy=strategy, budget=6, out=tmp_path / "run") as run:
+    strategy = {"name": "serial", "odds": {"expand": 6.0, "swap": 1.0}, "max_mutations": 1, "round": 4}
+    with spnas_search.search(**settings, strategy=strategy, budget=12, out=tmp_path / "run") as run:
         children = run.archive.of_kind("child")
     assert {len(child.architecture.digits) for child in children} == {8}
-    assert len(children) >= 4
+    assert Counter(child.round for child in children) == dict.fromkeys({child.round for child in children}, 4)
+    assert len({child.architecture for child in children}) == 12
 
 
 @pytest.mark.parametrize("limit", [1.05, "1.3x"])

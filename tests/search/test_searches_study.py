@@ -1,5 +1,6 @@
 """`spnas study searches`: several strategies at equal budgets, judged by trainings from scratch."""
 
+import importlib
 import json
 import math
 from statistics import fmean
@@ -9,6 +10,7 @@ import pytest
 from commands import done, invoke, refused
 from scipy import stats
 
+from spnas_core.configuration import read_toml
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.space import SearchSpace
@@ -87,6 +89,33 @@ class TestTheCommand:
         done("study", "searches", "--out", out, "--resume")
         done("study", "searches", "serial", *SMALL, "--out", fresh)
         assert read_searches_results(out).arms == read_searches_results(fresh).arms
+
+    def test_later_searches_are_as_the_first_whatever_is_said_anew(self, tmp_path, monkeypatch):
+        out = tmp_path / "s"
+        done("study", "searches", "serial", *SMALL, "--out", out)
+        again = ("study", "searches", "--out", out, "--resume", "--searches", "3")
+        done(*again, "--set", "objective=score", "--set", "executor.cores=1")
+        first, last = (read_toml(out / "searches" / "serial" / number / "run.toml") for number in "02")
+        assert "objective" not in last
+        assert last["executor"]["cores"] == 1
+        assert {**last, "seed": 0, "executor": 0} == {**first, "seed": 0, "executor": 0}
+
+    def test_a_search_under_way_goes_on_with_other_versions_where_they_are_accepted(self, tmp_path, monkeypatch):
+        out = tmp_path / "s"
+
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr("spnas_search.studies.searches.study.look_at", interrupt)
+            invoke("study", "searches", "random", *SMALL, "--out", out)
+        for name in ("spnas_search.run.opening", "spnas_search.run.run", "spnas_search.studies.study"):
+            module = importlib.import_module(name)
+            versions = {**module.installed_versions(), "spnas-core": "9.9"}
+            monkeypatch.setattr(module, "installed_versions", lambda versions=versions: versions)
+        assert "--accept-versions" in refused("study", "searches", "--out", out, "--resume")
+        done("study", "searches", "--out", out, "--resume", "--accept-versions")
+        assert read_searches_results(out).arms[0].searches == 2
 
     def test_files_are_ways_to_search_of_their_own(self, tmp_path):
         own = tmp_path / "greedy.toml"

@@ -9,6 +9,7 @@ from filled import START, WIDE, Filled, populated, proposals
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spnas_core import Architecture
 from spnas_core.morphisms import Swap
 from spnas_search.strategies import Serial, SerialSettings, parent_odds
 from spnas_search.strategies.progress import why_stuck
@@ -169,3 +170,32 @@ def test_children_better_than_a_start_that_many_have_beaten_are_no_progress(fill
     assert "was among the best 2 and better than its parent" in exploring.stuck(filled.archive)
     filled.child(0.85)
     assert exploring.stuck(filled.archive) is None
+
+
+def test_a_breakthrough_stays_progress_when_its_own_children_overtake_it(tmp_path):
+    """They are as good as it is, and better by luck, so it is soon none of the best any more."""
+    filled = Filled(tmp_path, START, score=0.5, ranking="prediction")
+    with filled.archive as archive:
+        for score in (0.49, 0.5, 0.51):
+            filled.control(0, score)
+        for score in (0.5, 0.49, 0.51):
+            filled.child(score)
+        found = filled.child(0.8)
+        for score in (0.81, 0.8, 0.82, 0.81, 0.8):
+            filled.child(score, parent=found)
+        assert found not in {one.id for one in archive.best(2)}
+        strategy = Serial(SerialSettings(n_stuck=9, pool=2, explore=0.5), WIDE)
+        assert strategy.stuck(archive) is None
+        for score in (0.8, 0.8, 0.8, 0.8):
+            filled.child(score, parent=found)
+        assert "was among the best 2" in strategy.stuck(archive)
+
+
+def test_parts_of_a_supernet_are_explored_whatever_the_odds(tmp_path):
+    whole = Architecture.parse("b@8_1111-211-211-211")
+    filled = Filled(tmp_path, whole, score=0.5, inherit="supernet")
+    with filled.archive as archive:
+        strategy = Serial(SerialSettings(round=4, explore=1, odds={"swap": 1.0, "remove": 1.0}), WIDE)
+        drawn = strategy.propose(archive, np.random.default_rng(0))
+        assert {step.morphism for one in drawn for step in one.rewrite.steps} == {"align"}
+        assert strategy.may_use(archive) == {0}

@@ -215,6 +215,9 @@ def test_bounds_in_numbers_and_missing_ones_are_kept():
     assert (space.max_rows, space.block_types) == (1, ("b",))
     for most, blocks in (("1x", 8), ("1.6x", 12), (9, 9), ("0.1x", 4)):
         assert SpaceSettings(max_blocks=most).build(start, (32, 32)).max_blocks == blocks
+    assert SpaceSettings(min_blocks=1, min_stages=6, max_blocks="0.1x").build(start, (32, 32)).max_blocks == 6
+    fifty = Architecture.parse("b_" + "1" * 50)
+    assert SpaceSettings(max_blocks="2.3x").build(fifty, (32, 32)).max_blocks == 115
     with pytest.raises(SpaceError, match="min_blocks 9 is above max_blocks 8"):
         SpaceSettings(min_blocks=9, max_blocks=8).build(start, (32, 32))
 

@@ -7,7 +7,9 @@ from spnas_core.encoding import Architecture
 from spnas_core.errors import SpaceError
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import MetricSpec
+from spnas_search.settings import resolve
 from spnas_search.studies import Training
+from spnas_search.studies.spaces import study
 from spnas_search.studies.spaces.plan import DrawnSpace, SpacesSettings, draw_codes, plan_spaces
 from spnas_search.studies.spaces.results import measure_spaces
 from spnas_search.studies.spaces.study import read_spaces_results
@@ -36,6 +38,20 @@ class TestTheCommand:
         done("study", "spaces", *TWO, *SMALL, "--codes", "9", "--out", fresh)
         assert read_spaces_results(out).spaces == read_spaces_results(fresh).spaces
         assert "9 codes were drawn" in done("study", "spaces", "--out", out, "--report")
+
+    def test_a_study_keeps_the_bounds_that_it_began_with(self, tmp_path, monkeypatch):
+        """Whatever the defaults are when it is extended."""
+        out = tmp_path / "s"
+        done("study", "spaces", TWO[0], *NULL, "--set", "space.max_stages=4", "--codes", "6", "--out", out)
+        before = read_spaces_results(out).plan.spaces[0].codes
+        assert 4 < max(len(Architecture.parse(code).digits) for code in before) <= 6
+
+        def otherwise(values):
+            return resolve({**values, "space": {"max_blocks": 30, **values.get("space", {})}})
+
+        monkeypatch.setattr(study, "resolve", otherwise)
+        done("study", "spaces", "--out", out, "--resume", "--codes", "8")
+        assert read_spaces_results(out).plan.spaces[0].codes[:6] == before
 
     def test_a_file_is_a_space_with_bounds_of_its_own(self, tmp_path):
         file = tmp_path / "deep.toml"

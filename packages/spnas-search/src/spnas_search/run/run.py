@@ -77,8 +77,9 @@ class Run:
         self.latency = latency_bound(settings.run, self.meter)
         parts = (PartOf(start),) if settings.run.inherit == "supernet" else ()
         latency = () if self.latency is None else (self.latency,)
-        self.space = replace(counted, bounds=(*bounds_of(self.task), *parts, *latency))
-        self.strategy = _strategy(settings, self.space, latency)
+        quick = replace(counted, bounds=(*bounds_of(self.task), *parts))
+        self.space = replace(quick, bounds=(*quick.bounds, *latency))
+        self.strategy = _strategy(settings, quick, latency)
         self.sharing = SharedTraining(counted, self.strategy.relaxation) if parts else None
         of_pretraining = self._check_settings()
         if warning := self._too_few():
@@ -288,18 +289,18 @@ def _strategy(settings: ResolvedSettings, space: SearchSpace, measured: tuple[Bo
 
     Args:
         settings: of the run.
-        space: bounds of the search.
-        measured: those of them that take long to ask.
+        space: bounds of the search, but those that take long to ask.
+        measured: these.
     """
     name = settings.strategy.model_dump()["name"]
     table = one_by_one(settings.strategy) if settings.run.asynchronous else settings.strategy
     plugin = strategy_plugin(name)
     if settings.screen is None:
-        return CheckedStrategy(name, plugin.build(table, space), space)
-    counted = replace(space, bounds=tuple(bound for bound in space.bounds if all(bound is not one for one in measured)))
-    strategy, values = plugin.build(table, counted), settings.screen.model_dump()
-    screen = screen_plugin(values["name"]).build(settings.screen, counted)
-    return ScreenedStrategy(name, strategy, counted, screen, values["name"], values["draws"], measured)
+        whole = replace(space, bounds=(*space.bounds, *measured))
+        return CheckedStrategy(name, plugin.build(table, whole), whole)
+    strategy, values = plugin.build(table, space), settings.screen.model_dump()
+    screen = screen_plugin(values["name"]).build(settings.screen, space)
+    return ScreenedStrategy(name, strategy, space, screen, values["name"], values["draws"], measured)
 
 
 def _tradeoffs(task: Task, objective: MetricSpec, names: Sequence[str]) -> tuple[Tradeoff, ...]:

@@ -17,7 +17,8 @@ class Screen(Protocol):
 
         Args:
             archive: of the search; everything in it has ended.
-            proposals: children that may be trained, different from each other and new in the archive.
+            proposals: children that may be trained, different from each other and new in the archive; a bound on
+                measured latency has not been asked about them yet.
         """
 
 
@@ -28,7 +29,7 @@ class ScreenPlugin:
     Attributes:
         summary: one line for listings.
         settings: pydantic model of the ``[screen]`` table, which has a ``name`` and ``draws``.
-        build: makes the screen from validated settings and the search space.
+        build: makes the screen from validated settings and the search space, but its bound on measured latency.
     """
 
     summary: str

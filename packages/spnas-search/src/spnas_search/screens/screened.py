@@ -16,7 +16,7 @@ from spnas_search.screens._base import Screen
 from spnas_search.strategies import CheckedStrategy
 
 REDRAWS = 20
-"""Times that children are drawn anew where none of those drawn keeps the measured bounds."""
+"""Times that children are drawn anew where too few of those drawn keep the measured bounds."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ScreenedStrategy(CheckedStrategy):
         screen_name: under which it is registered.
         draws: rounds to draw for one that is trained, 1 or more.
         measured: bounds that take long to ask, and that ``space`` leaves out: only what is preferred is held to them,
-            and where nothing keeps them, children are drawn anew, up to ``REDRAWS`` times.
+            and where too little keeps them, children are drawn anew, up to ``REDRAWS`` times.
     """
 
     screen: Screen
@@ -43,14 +43,17 @@ class ScreenedStrategy(CheckedStrategy):
             PluginError: strategy or screen raised, or broke a rule.
         """
         chosen: list[Proposal] = []
+        known: set[Architecture] = set()
         for _ in range(1 + REDRAWS):
             drawn: dict[Architecture, Proposal] = {}
             for _ in range(self.draws):
                 for proposal in super().propose(archive, rng):
-                    drawn.setdefault(proposal.rewrite.child, proposal)
+                    if proposal.rewrite.child not in known:
+                        drawn.setdefault(proposal.rewrite.child, proposal)
+            known |= drawn.keys()
             ranked = self._ranked(archive, list(drawn.values()))
-            chosen = list(islice(filter(self._keeps_bounds, ranked), self.round_size))
-            if chosen or not drawn:
+            chosen += islice(filter(self._keeps_bounds, ranked), self.round_size - len(chosen))
+            if not self.measured or len(chosen) == self.round_size:
                 break
         return chosen
 

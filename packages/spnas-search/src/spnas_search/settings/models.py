@@ -17,7 +17,7 @@ from spnas_search.ranking import RuleName
 
 def _check_ratio(text: str) -> str:
     if not re.fullmatch(r"\d+(\.\d+)?x", text) or float(text[:-1]) == 0:
-        raise ValueError("a multiple of the start's cost looks like '1.5x'")
+        raise ValueError("a multiple of the start's looks like '1.5x'")
     return text
 
 
@@ -103,8 +103,9 @@ class SpaceSettings(_Table):
 
     Attributes:
         min_blocks: fewest residual blocks.
-        max_blocks: most residual blocks: a number, or a multiple of the start's such as ``"2x"``; of what is drawn at
-            random from a space of far deeper networks, hardly anything resembles the start.
+        max_blocks: most residual blocks: a number, or a multiple of the start's such as ``"2x"``, which is raised to
+            ``min_blocks`` and ``min_stages``. Of what is drawn at random from a space of far deeper networks, hardly
+            anything resembles the start.
         min_stages: fewest stages.
         max_stages: most stages.
         max_rows: most parallel rows beside a stage.
@@ -137,8 +138,8 @@ class SpaceSettings(_Table):
         """
         values = self.model_dump(exclude={"max_latency", "latency_device"})
         if isinstance(self.max_blocks, str):
-            blocks = int(float(self.max_blocks.removesuffix("x")) * len(start.digits))
-            values["max_blocks"] = max(blocks, self.min_blocks)
+            blocks = int(round(float(self.max_blocks.removesuffix("x")) * len(start.digits), 9))
+            values["max_blocks"] = max(blocks, self.min_blocks, self.min_stages)
         cost = backbone_cost(start, *image_size).as_dict()
         for name in cost:
             bound = values[f"max_{name}"]

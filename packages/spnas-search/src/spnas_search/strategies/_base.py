@@ -57,7 +57,8 @@ class StrategyPlugin:
     Attributes:
         summary: one line for listings.
         settings: pydantic model of the ``[strategy]`` table.
-        build: makes the strategy from validated settings and the search space.
+        build: makes the strategy from validated settings and the search space; where a screen chooses among its
+            children, that leaves out the bound on measured latency, which the screen's choice is held to.
     """
 
     summary: str

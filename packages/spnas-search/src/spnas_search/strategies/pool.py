@@ -99,15 +99,16 @@ class Pool:
         )
         return lambda: members[rng.choice(len(members), p=odds)]
 
-    def stuck(self, archive: Archive, *, by_members: bool = False) -> str | None:
+    def stuck(self, archive: Archive, *, as_members: bool = False) -> str | None:
         """Say so after ``n_stuck`` children in a row of which none was progress.
 
         Args:
             archive: of the search.
-            by_members: whether only members can be progress; for strategies whose parents are not all of the pool.
+            as_members: whether a child must have been one of the best ``pool`` when it came to be progress; for
+                strategies whose parents are not all of the pool.
         """
-        among = self._members(archive, self._settings.pool) if by_members else None
-        return why_stuck(archive, self._settings.n_stuck, self._settings.alpha, among=among)
+        pool = self._settings.pool if as_members else None
+        return why_stuck(archive, self._settings.n_stuck, self._settings.alpha, pool=pool)
 
     def may_use(self, archive: Archive) -> frozenset[int]:
         """Only members become parents whose weights are asked for."""

@@ -1,15 +1,14 @@
 """When a search is stuck: a decision with a stated error rate."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Sequence
+from itertools import islice
 
 from spnas_search.archive import Archive, Candidate
 from spnas_search.statistics import progress_threshold
 
 
-def why_stuck(
-    archive: Archive, children: int, alpha: float, *, among: Collection[Candidate] | None = None
-) -> str | None:
+def why_stuck(archive: Archive, children: int, alpha: float, *, pool: int | None = None) -> str | None:
     """Say that none of the last children was progress; None where one was, or where there are not so many yet.
 
     A child is progress where its gain exceeds ``z`` standard errors; z is such that among ``children`` children without
@@ -20,18 +19,30 @@ def why_stuck(
             the ones that have ended.
         children: in a row.
         alpha: error rate.
-        among: only these can be progress; None for all. Where a parent is not among the best, being better than it is
-            none.
+        pool: a child must have been one of the best so many when it came to be progress, by today's leads; None for
+            no such condition. Where a parent is not among the best, being better than it is no progress.
     """
     last = [child for child in archive.recent_children if child.status != "proposed"][-children:]
-    chosen = last if among is None else [child for child in last if child in among]
+    chosen = last if pool is None else _entering(archive, last, pool)
     if len(last) < children or any(is_progress(archive, child, children, alpha) for child in chosen):
         return None
-    better = "better" if among is None else f"among the best {len(among)} and better"
+    better = "better" if pool is None else f"among the best {pool} and better"
     return (
         f"none of the last {children} children was {better} than its parent by more than chance explains (alpha = "
         f"{alpha:g})"
     )
+
+
+def _entering(archive: Archive, children: Sequence[Candidate], pool: int) -> list[Candidate]:
+    """Return the children that are better than all but ``pool`` - 1 of what was there before them."""
+    ranked = [candidate.id for candidate in archive.best(len(archive))]
+    places = {number: place for place, number in enumerate(ranked)}
+
+    def enters(child: Candidate) -> bool:
+        before = (other for other in ranked[: places[child.id]] if other < child.id)
+        return sum(1 for _ in islice(before, pool)) < pool
+
+    return [child for child in children if child.id in places and enters(child)]
 
 
 def is_progress(archive: Archive, child: Candidate, children: int, alpha: float) -> bool:

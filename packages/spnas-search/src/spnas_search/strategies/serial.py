@@ -4,6 +4,7 @@ Jiang et al., "SP-NAS: Serial-to-Parallel Backbone Search for Object Detection",
 """
 
 from dataclasses import replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -78,14 +79,22 @@ class Serial:
         return [Proposal("child", parent.id, rewrite, Fidelity(self._epochs(rewrite))) for parent, rewrite in drawn]
 
     def _pool_stuck(self, archive: Archive) -> str | None:
-        return self._pool.stuck(archive, by_members=self.settings.explore > 0)
+        return self._pool.stuck(archive, as_members=self._explores(archive))
+
+    def _explores(self, archive: Archive) -> bool:
+        """Whether some children are drawn from the whole space; parts of a supernet are whatever the odds are."""
+        moves = archive.inherit == "supernet" or {"swap", "expand"} <= self._named
+        return self.settings.explore > 0 and moves
+
+    @cached_property
+    def _named(self) -> set[str]:
+        return {name for name, weight in self.settings.odds.items() if weight > 0}
 
     def _explored(self, archive: Archive, rng: np.random.Generator) -> list[tuple[Candidate, Rewrite]]:
-        named = {name for name, weight in self.settings.odds.items() if weight > 0}
-        if not self.settings.explore or not {"swap", "expand"} <= named:
+        if not self._explores(archive):
             return []
         space = self.space
-        if "add-stage" not in named:
+        if archive.inherit != "supernet" and "add-stage" not in self._named:
             space = replace(space, max_stages=min(space.max_stages, len(archive.start.architecture.stages)))
         count = int(rng.binomial(self.settings.round, self.settings.explore))
         samples = draw_samples(count, archive, space, self.settings.max_redraws, rng)
@@ -98,12 +107,12 @@ class Serial:
     def stuck(self, archive: Archive) -> str | None:
         """Say so after ``n_stuck`` children in a row of which none was progress, once no reignition is left.
 
-        Where some explore, a child must be one of the best ``pool`` to be progress: the start, from which they inherit,
-        is soon beaten by many.
+        Where some explore, a child must have been one of the best ``pool`` when it came to be progress: the start, from
+        which they inherit, is soon beaten by many.
         """
         return None if self._reignition.is_left(archive) else self._pool_stuck(archive)
 
     def may_use(self, archive: Archive) -> frozenset[int]:
         """The pool, the last reignition, and the start where some explore: only these become parents."""
-        starts = {archive.start.id} if self.settings.explore and archive.start.status == "done" else set()
+        starts = {archive.start.id} if self._explores(archive) and archive.start.status == "done" else set()
         return self._pool.may_use(archive) | self._reignition.may_use(archive) | starts

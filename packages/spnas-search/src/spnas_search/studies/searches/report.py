@@ -103,7 +103,7 @@ def _worth(arm: ArmResult) -> tuple[str, ...]:
         arm.arm,
         _signed(arm.over_sampled),
         UNDEFINED if share is None else f"{share.value:.2f} ({share.low:.2f}…{share.high:.2f})",
-        _signed(arm.over_random),
+        "" if arm.is_random else _signed(arm.over_random),
         _signed(arm.over_start),
         UNDEFINED if agreement is None else _interval(agreement.tau, places=2),
         UNDEFINED if agreement is None else f"{agreement.p_value:.2g}",

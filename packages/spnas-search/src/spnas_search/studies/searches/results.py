@@ -51,6 +51,7 @@ class ArmResult:
         over_random: winners above those of random search; None for random search itself.
         over_start: winners above the start.
         agreement: of the search's own order of codes with that of the trainings; None where no order is in.
+        is_random: whether it is random search itself, so that there is nothing to be over.
     """
 
     arm: str
@@ -65,6 +66,7 @@ class ArmResult:
     over_random: Interval | None
     over_start: Interval | None
     agreement: Agreement | None
+    is_random: bool
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,14 @@ def measure_searches(
     starts = tuple(_score(keys, trainings, name) for keys in plan.starts)
     winners = {arm: [_score(one.winner, trainings, name) for one in plan.judged[arm]] for arm in plan.arms}
     arms = tuple(
-        _arm(arm, plan, trainings, objective, [score for other in random[arm] for score in winners[other]], starts)
+        _arm(
+            arm,
+            plan,
+            trainings,
+            objective,
+            [score for other in random[arm] for score in winners[other]] if random[arm] else None,
+            starts,
+        )
         for arm in plan.arms
     )
     sampled = tuple(_score(one.sampled, trainings, name) for ones in plan.judged.values() for one in ones)
@@ -119,7 +128,7 @@ def _arm(
     plan: SearchesPlan,
     trainings: Trainings,
     objective: MetricSpec,
-    randoms: Sequence[float],
+    randoms: Sequence[float] | None,
     starts: Sequence[float],
 ) -> ArmResult:
     name, sign = objective.name, 1 if objective.higher_is_better else -1
@@ -143,9 +152,10 @@ def _arm(
         mean_interval(known) if known else None,
         mean_interval(above) if len(above) > 1 else None,
         share_better(above) if above else None,
-        _above(known, randoms, sign),
+        None if randoms is None else _above(known, randoms, sign),
         _above(known, starts, sign),
         mean_agreement([_orders(one, trainings, name, sign) for one in judged]),
+        randoms is None,
     )
 
 

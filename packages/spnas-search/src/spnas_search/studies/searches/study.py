@@ -21,7 +21,7 @@ from spnas_search.studies.description import Description
 from spnas_search.studies.filling import Listener, StudyStoppedError
 from spnas_search.studies.jobs import Job
 from spnas_search.studies.opened import OpenedStudy
-from spnas_search.studies.searches.arms import OF_THE_STUDY, SearchArm, random_beside, read_arms
+from spnas_search.studies.searches.arms import SearchArm, random_beside, read_arms
 from spnas_search.studies.searches.found import Found, look_at
 from spnas_search.studies.searches.plan import SearchesPlan, SearchesSettings, plan_trainings
 from spnas_search.studies.searches.plot import draw_searches
@@ -53,11 +53,13 @@ class SearchesStudy(OpenedStudy):
         arms: the ways to search.
         settings: what it does.
         cache: folder of cached data.
+        accept_versions: whether searches that have begun go on with other versions of the packages.
     """
 
     arms: tuple[SearchArm, ...]
     settings: SearchesSettings
     cache: Path
+    accept_versions: bool = False
 
     def missing(self) -> tuple[tuple[SearchArm, int], ...]:
         """Return the searches that have not ended, number by number, so that all ways have as many at any time."""
@@ -135,13 +137,16 @@ class SearchesStudy(OpenedStudy):
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest()) >> 1
 
     def _open(self, arm: SearchArm, number: int, prepare: Prepare) -> Run:
-        """Open a search; what all of them share is the study's, which may have been told where its data lies now."""
+        """Open a search, on the data where the study has been told that it lies now."""
         folder = _folder(self.study.folder, arm.name, number)
-        files, study = RunFolder(folder), self.study.settings.as_dict()
+        files, now = RunFolder(folder), self.study.settings.as_dict()
+        data = now["task"].get("data")
         if files.config.exists() or files.archive.exists():
-            return resume_run(folder, prepare, data=study["task"].get("data"), cache=self.cache)
-        shared = {key: study[key] for key in OF_THE_STUDY if key in study}
-        return start_run(folder, {**arm.values, **shared, "seed": self._seed(arm, number)}, prepare, cache=self.cache)
+            return resume_run(folder, prepare, data=data, accept_versions=self.accept_versions, cache=self.cache)
+        values = {**arm.values, "seed": self._seed(arm, number), "executor": now["executor"]}
+        if data is not None:
+            values["task"] = {**values["task"], "data": data}
+        return start_run(folder, values, prepare, cache=self.cache)
 
 
 def start_searches_study(
@@ -222,7 +227,7 @@ def resume_searches_study(
     study = resume_study(
         folder, KIND, prepare, own=_own(own, arms), changes=changes, accept_versions=accept_versions, cache=cache
     )
-    return SearchesStudy(study, arms, own, cache or RunFolder(folder).cache)
+    return SearchesStudy(study, arms, own, cache or RunFolder(folder).cache, accept_versions)
 
 
 def read_searches_results(folder: Path) -> SearchesResults:

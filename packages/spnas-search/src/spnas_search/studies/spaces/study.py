@@ -113,7 +113,9 @@ def resume_spaces_study(
         SpnasError: whatever is wrong, in one line.
     """
     before = Description.read(folder, KIND)
-    drawn, bounds, stored = _read_own(before.study)
+    drawn, given, stored = _read_own(before.study)
+    began = before.settings.get("space", {})  # whatever the defaults are by now
+    bounds = [{**found, "space": {**began, **found.get("space", {})}} for found in given]
     own = _settings({**stored.model_dump(), **chosen})
     if own.split != stored.split:
         raise ConfigError(
