@@ -105,6 +105,7 @@ def arms() -> list[Arm]:
         *(Arm(strategy, "traits") for strategy in others),
         Arm({**serial, "explore": 0.5}, "traits", hopeful),
         Arm({**serial, "explore": 0.5, "max_mutations": 3}, "traits", hopeful),
+        *(Arm({**serial, "max_mutations": 3}, "traits", screen) for screen in (None, hopeful)),
     ]
 
 
