@@ -12,7 +12,7 @@ import spnas_core.cost.latency
 import spnas_search
 from spnas_core import Architecture, SearchSpace
 from spnas_core.cost import Latency, measure_latency
-from spnas_core.errors import ArchiveError, ConfigError, SpaceError
+from spnas_core.errors import ArchiveError, ConfigError, SpaceError, SpnasError
 from spnas_core.tasks import MetricSpec
 from spnas_search.archive import Archive
 from spnas_search.run import latency, read_archive
@@ -138,6 +138,20 @@ def test_a_resumed_search_measures_nothing_again(tmp_path, measured, monkeypatch
         assert [str(child.architecture) for child in run.archive.of_kind("child")] == decided
         known = LatencyBound(limit, LatencyMeter("cpu", (64, 64), START, run.archive))
         assert all(known.violation(Architecture.parse(code)) is None for code in decided)
+
+
+@pytest.mark.parametrize("screen", [None, {"draws": 2}])
+def test_a_device_that_fails_in_the_middle_is_named(tmp_path, measured, monkeypatch, screen):
+    made_up = latency.measure_latency
+
+    def fails(architecture, *size, **options):
+        if len(measured) > 2:
+            raise RuntimeError("CUDA out of memory.\nTried to allocate")
+        return made_up(architecture, *size, **options)
+
+    monkeypatch.setattr(latency, "measure_latency", fails)
+    with pytest.raises(SpnasError, match=r"the latency of b@8\S+ on cpu cannot be measured: CUDA out of memory\.$"):
+        spnas_search.search(**NULL, space={"max_latency": "2x"}, screen=screen, budget=8, out=tmp_path / "run")
 
 
 def test_a_measurement_that_was_altered_is_seen(tmp_path, measured):

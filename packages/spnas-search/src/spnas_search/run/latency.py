@@ -6,6 +6,7 @@ from typing import Protocol
 
 from spnas_core.cost.latency import Latency, latency_device, measure_latency
 from spnas_core.encoding import Architecture
+from spnas_core.errors import MachineError
 from spnas_search.settings import RunSettings
 
 
@@ -65,7 +66,11 @@ class LatencyMeter:
         latency_device(self.device)
 
     def of(self, architecture: Architecture) -> Latency:
-        """Return the latency of an architecture."""
+        """Return the latency of an architecture.
+
+        Raises:
+            MachineError: the device does not compute it.
+        """
         if architecture not in self._known:
             stored = None if self.store is None else self.store.measurement(self._what, str(architecture))
             if stored is not None:
@@ -78,7 +83,13 @@ class LatencyMeter:
 
     def _measured(self, architecture: Architecture) -> Latency:
         beside = None if architecture == self.start else (self.start, self.of(self.start).median)
-        return measure_latency(architecture, *self.image_size, device=self.device, beside=beside)
+        try:
+            return measure_latency(architecture, *self.image_size, device=self.device, beside=beside)
+        except RuntimeError as error:  # torch's, out of memory among them
+            reason = str(error).partition("\n")[0]
+            raise MachineError(
+                f"the latency of {architecture} on {self.device} cannot be measured: {reason}"
+            ) from error
 
     @property
     def _what(self) -> str:
