@@ -173,6 +173,16 @@ class TestTheCommand:
         own.write_text(text)
         assert message in refused("study", "searches", own, *NULL, "--out", tmp_path / "s")
 
+    @pytest.mark.parametrize("text", ['strategy = "serial"', "screen = 3", "ranking = 1", "strategy = { pool = 0 }"])
+    def test_wrong_settings_are_refused_wherever_they_stand(self, tmp_path, text):
+        file, key = tmp_path / "own.toml", text.partition(" ")[0]
+        file.write_text(text)
+        for given in (["serial", file], ["serial", "--config", file]):
+            assert f"{key}{'.pool' if 'pool' in text else ''} is " in refused(
+                "study", "searches", *given, *NULL, "--out", tmp_path / "s"
+            )
+            assert not (tmp_path / "s").exists()
+
     def test_refusals_of_going_on(self, tmp_path):
         out = tmp_path / "s"
         assert "holds no study" in refused("study", "searches", "--out", out, "--resume")

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spnas_core.configuration import validate
 from spnas_core.errors import ConfigError
 from spnas_core.presets import laid_over
-from spnas_search.settings import read_toml, resolve, strategy_part
+from spnas_search.settings import RunSettings, read_toml, resolve, strategy_part
 
 RANDOM = "random"
 """The strategy that every study has: whoever does not beat it has found nothing."""
@@ -83,6 +84,7 @@ def _arm(text: str, base: Mapping[str, Any]) -> SearchArm:
         if key in own:
             raise ConfigError(f"{text} sets {key!r}, which all searches of a study share: give it to the study itself")
     try:
+        validate(RunSettings, own, "")  # tables are tables
         values = resolve(_laid_over(base, own)).as_dict()
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from None

@@ -173,7 +173,8 @@ def start_searches_study(
     """
     if values.get("init") is not None:
         raise ConfigError(f"init is {values['init']!r}, and this study trains from fresh weights: leave it out")
-    read_arms(names, values)  # before the data is read for what they leave open
+    resolve(values)  # before the data is read for what they leave open
+    read_arms(names, values)
     values, remarks = suit(values)
     settings = resolve(values)
     arms = read_arms(names, settings.as_dict())
