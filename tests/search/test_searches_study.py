@@ -173,14 +173,23 @@ class TestTheCommand:
         own.write_text(text)
         assert message in refused("study", "searches", own, *NULL, "--out", tmp_path / "s")
 
-    @pytest.mark.parametrize("text", ['strategy = "serial"', "screen = 3", "ranking = 1", "strategy = { pool = 0 }"])
-    def test_wrong_settings_are_refused_wherever_they_stand(self, tmp_path, text):
-        file, key = tmp_path / "own.toml", text.partition(" ")[0]
+    @pytest.mark.parametrize(
+        ("text", "key"),
+        [
+            ('strategy = "serial"', "strategy"),
+            ("screen = 3", "screen"),
+            ("ranking = 1", "ranking"),
+            ("strategy = { pool = 0 }", "strategy.pool"),
+            ("strategy = { name = 3 }", "strategy.name"),
+            ("strategy = { name = [] }", "strategy.name"),
+            ("screen = { name = 3 }", "screen.name"),
+        ],
+    )
+    def test_wrong_settings_are_refused_wherever_they_stand(self, tmp_path, text, key):
+        file = tmp_path / "own.toml"
         file.write_text(text)
         for given in (["serial", file], ["serial", "--config", file]):
-            assert f"{key}{'.pool' if 'pool' in text else ''} is " in refused(
-                "study", "searches", *given, *NULL, "--out", tmp_path / "s"
-            )
+            assert f"{key} is " in refused("study", "searches", *given, *NULL, "--out", tmp_path / "s")
             assert not (tmp_path / "s").exists()
 
     def test_refusals_of_going_on(self, tmp_path):

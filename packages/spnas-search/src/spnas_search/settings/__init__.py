@@ -14,6 +14,7 @@ from spnas_search.settings.resolution import (
     resolve,
     set_key,
     set_value,
+    strategy_name,
     suit,
     write_toml,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "search_values",
     "set_key",
     "set_value",
+    "strategy_name",
     "strategy_part",
     "suit",
     "write_toml",

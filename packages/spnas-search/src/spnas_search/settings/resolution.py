@@ -14,7 +14,7 @@ from spnas_search.executors import ExecutorSettings, executor_plugin
 from spnas_search.settings.models import RunSettings
 from spnas_search.strategies import strategy_plugin
 
-__all__ = ["ResolvedSettings", "read_toml", "resolve", "set_key", "set_value", "suit", "write_toml"]
+__all__ = ["ResolvedSettings", "read_toml", "resolve", "set_key", "set_value", "strategy_name", "suit", "write_toml"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,15 @@ def suit(values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         return dict(values), ()
     found = task.suited(run.task, Architecture.parse(run.start), run.init, "task.")
     return {**values, "task": dict(found.values)}, found.remarks
+
+
+def strategy_name(values: Mapping[str, Any], default: str = "serial") -> str:
+    """Return the name of a configuration's strategy.
+
+    Raises:
+        ConfigError: it is no text.
+    """
+    return _named(values.get("strategy", {}), "strategy", default)
 
 
 def _screen(table: Mapping[str, Any]) -> BaseModel:

@@ -8,7 +8,7 @@ from typing import Any
 from spnas_core.configuration import validate
 from spnas_core.errors import ConfigError
 from spnas_core.presets import laid_over
-from spnas_search.settings import RunSettings, read_toml, resolve, strategy_part
+from spnas_search.settings import RunSettings, read_toml, resolve, strategy_name, strategy_part
 
 RANDOM = "random"
 """The strategy that every study has: whoever does not beat it has found nothing."""
@@ -93,8 +93,8 @@ def _arm(text: str, base: Mapping[str, Any]) -> SearchArm:
 
 def _laid_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """Lay an arm's settings over the study's; no verdict, since the study's own trainings judge."""
-    known = base.get("strategy", {})
-    wanted = own.get("strategy", {}).get("name", known.get("name", "serial"))
-    if wanted != known.get("name", "serial"):
-        base = {**base, "strategy": strategy_part(known, wanted)}
+    known = strategy_name(base)
+    wanted = strategy_name(own, known)
+    if wanted != known:
+        base = {**base, "strategy": strategy_part(base.get("strategy", {}), wanted)}
     return laid_over(laid_over(base, own), {"final": {"seeds": 0, "train_epochs": 0}, "strategy": {"name": wanted}})
