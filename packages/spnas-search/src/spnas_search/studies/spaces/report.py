@@ -110,7 +110,7 @@ def draw_spaces(results: SpacesResults, path: Path) -> None:
     for axes in (left, right):
         axes.set_xlabel(f"{results.objective.name} on {results.plan.settings.split} images")
         axes.grid(alpha=0.3)
-        if known:
+        if known and axes.get_legend_handles_labels()[0]:  # spaces without a cost in common have no curve
             axes.legend(fontsize=8)
     save_figure(figure, path)
 

@@ -10,6 +10,7 @@ from spnas_core.configuration import validate
 from spnas_core.durable import write_durably
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
+from spnas_core.presets import laid_over
 from spnas_search.run.folder import Prepare
 from spnas_search.settings import resolve, suit
 from spnas_search.studies.description import Description
@@ -30,6 +31,9 @@ from spnas_search.studies.study import build_task, read_study, resume_study, sta
 KIND = "spaces"
 REPORT, PLOT = "spaces.md", "spaces.png"
 _SPACES = "spaces"
+MOST_BLOCKS = 60
+"""Of the codes in a space, where nothing is said of it: the paper's, and not a multiple of the start's as in a search,
+since spaces of short starts would have hardly any cost in common."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,8 @@ def start_spaces_study(
     Args:
         folder: new, or without any trace of a run or study.
         values: the configuration, as of a run; ``seed``, ``space``, ``objective``, ``executor``, ``alike_failures`` and
-            ``task`` are heeded. What the task chooses to suit its data, it chooses for the first space's start.
+            ``task`` are heeded; without ``space.max_blocks`` it is ``MOST_BLOCKS``. What the task chooses to suit its
+            data, it chooses for the first space's start.
         texts: the spaces; see ``read_spaces``.
         prepare: told how far reading the data is.
         chosen: fields of ``SpacesSettings``; without ``epochs`` trainings take twice the warm start's.
@@ -78,6 +83,7 @@ def start_spaces_study(
     """
     if values.get("init") is not None:
         raise ConfigError(f"init is {values['init']!r}, and this study trains from fresh weights: leave it out")
+    values = laid_over({"space": {"max_blocks": MOST_BLOCKS}}, values)
     spaces = read_spaces(texts, values)
     values, remarks = suit({**values, "start": spaces[0][1]["start"]} if "start" in spaces[0][1] else values)
     settings = resolve(values)
