@@ -79,7 +79,7 @@ class Run:
         latency = () if self.latency is None else (self.latency,)
         quick = replace(counted, bounds=(*bounds_of(self.task), *parts))
         self.space = replace(quick, bounds=(*quick.bounds, *latency))
-        self.strategy = _strategy(settings, quick, latency)
+        self.strategy = _strategy(settings, self.space, quick, latency)
         self.sharing = SharedTraining(counted, self.strategy.relaxation) if parts else None
         of_pretraining = self._check_settings()
         if warning := self._too_few():
@@ -284,23 +284,25 @@ class Run:
         return check_pretraining(self.task)
 
 
-def _strategy(settings: ResolvedSettings, space: SearchSpace, measured: tuple[Bound, ...]) -> CheckedStrategy:
+def _strategy(
+    settings: ResolvedSettings, space: SearchSpace, quick: SearchSpace, measured: tuple[Bound, ...]
+) -> CheckedStrategy:
     """Build the strategy, and the screen that chooses among its children where there is one.
 
     Args:
         settings: of the run.
-        space: bounds of the search, but those that take long to ask.
-        measured: these.
+        space: bounds of the search.
+        quick: those of them that take no time to ask.
+        measured: the others.
     """
     name = settings.strategy.model_dump()["name"]
     table = one_by_one(settings.strategy) if settings.run.asynchronous else settings.strategy
     plugin = strategy_plugin(name)
     if settings.screen is None:
-        whole = replace(space, bounds=(*space.bounds, *measured))
-        return CheckedStrategy(name, plugin.build(table, whole), whole)
-    strategy, values = plugin.build(table, space), settings.screen.model_dump()
-    screen = screen_plugin(values["name"]).build(settings.screen, space)
-    return ScreenedStrategy(name, strategy, space, screen, values["name"], values["draws"], measured)
+        return CheckedStrategy(name, plugin.build(table, space), space)
+    strategy, values = plugin.build(table, quick), settings.screen.model_dump()
+    screen = screen_plugin(values["name"]).build(settings.screen, quick)
+    return ScreenedStrategy(name, strategy, quick, screen, values["name"], values["draws"], measured)
 
 
 def _tradeoffs(task: Task, objective: MetricSpec, names: Sequence[str]) -> tuple[Tradeoff, ...]:
