@@ -18,6 +18,7 @@ from spnas_search.archive import Archive
 from spnas_search.driver import run_search
 from spnas_search.executors import evaluate_all, executor_plugin
 from spnas_search.executors.ray.executor import RayExecutor
+from spnas_search.executors.ray.mailbox import Mail, Postman
 from spnas_search.executors.ray.settings import RaySettings
 from spnas_search.monitors import Silent
 from spnas_search.run import start_run
@@ -78,6 +79,18 @@ def test_weights_travel_and_nothing_stays_on_the_node(tmp_path):
         assert {path.name for path in run.iterdir()} == {"weights", "lock"}
     assert list((tmp_path / "node" / "runs").iterdir()) == []
     assert {(one.done, one.total) for one in told if one.note == "null" and one.candidate == 3} >= {(0, 2), (2, 2)}
+
+
+def test_what_an_evaluation_saw_delivered_is_there_when_all_letters_are_asked_for():
+    import ray
+
+    mail = Mail(ray, ray.get_runtime_context().get_node_id())
+    for attempt in range(300):
+        postman = Postman(ray, mail.actor, 7, attempt)
+        postman.post("came", "somewhere")
+        postman.settle()
+        assert (7, attempt) in {letter[1:3] for letter in mail.take(everything=True)}
+    mail.close()
 
 
 def test_a_lost_worker_is_replaced_a_few_times_and_a_late_evaluation_ends(tmp_path):

@@ -34,6 +34,10 @@ def _mailbox() -> type:
             letters, self._letters = self._letters, []
             return letters
 
+        async def wake(self) -> None:
+            """End a wait for letters."""
+            self._arrived.set()
+
     return Mailbox
 
 
@@ -61,13 +65,9 @@ class Mail:
         """Yield letters that have come.
 
         Args:
-            everything: whether to ask for what was posted and is not here yet.
+            everything: whether to wait for what lies in the mailbox and is not here yet.
         """
-        found = self._arrived()
-        if everything:
-            found += self._got(self.actor.take.remote(0.0))
-            found += self._arrived()
-        for letter in found:
+        for letter in self._all() if everything else self._arrived():
             yield pickle.loads(letter)  # noqa: S301 - from our own evaluations
 
     def close(self) -> None:
@@ -79,6 +79,14 @@ class Mail:
         if not ready:
             return []
         found = self._got(self.waiting)
+        self.waiting = self.actor.take.remote(_PATIENCE_SECONDS)
+        return found
+
+    def _all(self) -> list[bytes]:
+        """Take all that lies in the mailbox: a request that waits may hold it already, its answer being on the way."""
+        self.actor.wake.remote()
+        found = self._got(self.waiting)
+        found += self._got(self.actor.take.remote(0.0))
         self.waiting = self.actor.take.remote(_PATIENCE_SECONDS)
         return found
 
@@ -109,7 +117,7 @@ class Postman:
         """Send a letter, and wait for nothing."""
         self._last = self._actor.post.remote(pickle.dumps((kind, *self._address, what)))
 
-    def close(self) -> None:
-        """See that all letters lie in the mailbox, or that it is gone."""
+    def settle(self) -> None:
+        """Wait until all letters lie in the mailbox, or it is gone."""
         if self._last is not None:
             self._ray.wait([self._last], timeout=_PATIENCE_SECONDS)

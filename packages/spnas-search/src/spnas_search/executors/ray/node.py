@@ -117,7 +117,7 @@ def work(data: bytes, references: list[Any], mailbox: Any) -> tuple[bytes, Conte
         answer, content = Answer("mistake", sendable_mistake(error)), None
     except OSError as error:
         answer, content = Answer("mistake", (MachineError, f"node {socket.gethostname()}: {reason_of(error)}")), None
-    postman.close()
+    postman.settle()
     return _sendable(answer), content
 
 
@@ -125,6 +125,7 @@ def _attempt(ray: Any, order: Order, references: list[Any], postman: Postman) ->
     folder = NodeFolder.of_run(order.folder, order.run)
     node: str = ray.get_runtime_context().get_node_id()
     postman.post("came", Began(node, socket.gethostname(), folder.run))
+    postman.settle()  # should this process die at once, the search knows where
     request = order.request
 
     def preparing(what: str, done: int, total: int) -> None:
