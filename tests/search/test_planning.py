@@ -1,12 +1,13 @@
 """What a search will take is counted as the search counts, and measured on the task."""
 
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
 
 import spnas_search
-from spnas_core.errors import ConfigError, EvaluationError
+from spnas_core.errors import ConfigError, EvaluationError, SpnasError
 from spnas_core.tasks import Fidelity
 from spnas_search.cli.main import commands
 from spnas_search.planning import _Speed, plan_search
@@ -96,6 +97,31 @@ def test_a_probe_that_fails_says_why():
 def test_a_wrong_setting_is_refused_before_anything_is_read():
     with pytest.raises(ConfigError, match=r"budget\.candidats"):
         plan_search({**NULL, "budget": {"candidats": 3}}, silent)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"objective": "recall"},
+        {"init": "absent.safetensors"},
+        {"pareto": ["weight"]},
+        {"inherit": "none", "init": "absent.safetensors"},
+        {"budget": {"epochs": 3}},
+        {"space": {"max_latency": 0.001}},
+    ],
+    ids=repr,
+)
+def test_what_a_run_would_refuse_is_refused_in_its_words(tmp_path, wrong):
+    with pytest.raises(SpnasError) as planned:
+        plan_search({**NULL, **wrong}, silent)
+    with pytest.raises(SpnasError) as begun:
+        spnas_search.search(**{**NULL, **wrong}, out=tmp_path / "run")
+    assert without_numbers(planned.value) == without_numbers(begun.value)
+
+
+def without_numbers(error):
+    """Return a message without what was measured."""
+    return re.sub(r"[0-9.]+ ms|median [0-9.]+", "", str(error))
 
 
 def test_the_command_shows_it_and_prints_exact_numbers(tmp_path, monkeypatch):

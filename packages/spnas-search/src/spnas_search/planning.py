@@ -15,14 +15,13 @@ from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.errors import DataError, EvaluationError
 from spnas_core.morphisms import Rewrite, identity
-from spnas_core.plugins import registry
 from spnas_core.tasks import EvaluationRequest, Fidelity, Task
 from spnas_search.archive import Candidate
 from spnas_search.driver import run_search
 from spnas_search.executors.evaluation import evaluate
 from spnas_search.executors.resources import share_cores
 from spnas_search.monitors import Silent
-from spnas_search.run import start_run
+from spnas_search.run import checked_task, start_run
 from spnas_search.run.folder import Prepare
 from spnas_search.settings import ResolvedSettings, resolve, suit
 
@@ -113,10 +112,9 @@ def plan_search(values: Mapping[str, Any], prepare: Prepare, *, cache: Path | No
     with tempfile.TemporaryDirectory(prefix="spnas-") as name:
         folder = cache or Path(name) / "cache"
         folder.mkdir(parents=True, exist_ok=True)
-        task: Task = registry("tasks").get(settings.task.model_dump()["name"]).build(settings.task)
         began = time.monotonic()
         before = _bytes(folder)
-        task.prepare(folder, prepare)
+        task = checked_task(settings, Path(name), prepare, folder)
         preparation = time.monotonic() - began
         foreseen, kept, side_by_side = _foreseen(suited, task, Path(name) / "run")
         resources = share_cores(settings.executor, side_by_side)

@@ -2,7 +2,17 @@
 
 from spnas_search.run.folder import CONFIG, RunFolder
 from spnas_search.run.identity import ENDED
-from spnas_search.run.opening import read_archive, read_run_settings, resume_run, start_run
+from spnas_search.run.opening import checked_task, read_archive, read_run_settings, resume_run, start_run
 from spnas_search.run.run import Run
 
-__all__ = ["CONFIG", "ENDED", "Run", "RunFolder", "read_archive", "read_run_settings", "resume_run", "start_run"]
+__all__ = [
+    "CONFIG",
+    "ENDED",
+    "Run",
+    "RunFolder",
+    "checked_task",
+    "read_archive",
+    "read_run_settings",
+    "resume_run",
+    "start_run",
+]

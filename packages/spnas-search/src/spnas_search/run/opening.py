@@ -6,9 +6,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from spnas_core.encoding import Architecture
 from spnas_core.errors import ArchiveError, DataError
+from spnas_core.interchange.initial_weights import read_initial_weights
 from spnas_core.once import reading_once
-from spnas_core.tasks import data_fingerprint
+from spnas_core.tasks import Task, data_fingerprint
 from spnas_search.archive import Archive, RunLock
 from spnas_search.run.folder import Prepare, RunFolder, begun
 from spnas_search.run.identity import (
@@ -51,6 +53,25 @@ def start_run(folder: Path, values: Mapping[str, Any], prepare: Prepare, *, cach
         write_toml(settings.as_dict(), files.config)
         run.open_stores()
     return run
+
+
+def checked_task(settings: ResolvedSettings, folder: Path, prepare: Prepare, cache: Path) -> Task:
+    """Prepare the task of a run that is not made: whatever would keep it from beginning is said here.
+
+    Args:
+        settings: of the run.
+        folder: where it is not made; nothing is written.
+        prepare: told how far reading the data is.
+        cache: folder of cached data.
+
+    Raises:
+        SpnasError: whatever is wrong, in one line.
+    """
+    with reading_once(), Run(RunFolder(folder), settings, RunLock(folder), prepare, cache) as run:
+        if settings.run.init is not None:
+            read_initial_weights(settings.run.init, Architecture.parse(settings.run.start))
+        run.space.check(Architecture.parse(settings.run.start))
+        return run.task
 
 
 def resume_run(
