@@ -15,7 +15,7 @@ def needed_weights(run: Run) -> frozenset[int]:
         return frozenset()
     kept = {archive.start.id, *run.strategy.may_use(archive), *needed_for_end(archive, run.settings.run)}
     kept.update(candidate.id for candidate in archive.best(1))
-    kept.update(candidate.id for candidate in archive.pareto())
+    kept.update(candidate.id for candidate in archive.nearest_to_front(len(archive.pareto()) + LIKELY))
     kept.update(candidate.source for candidate in archive.pending() if candidate.source is not None)
     kept.update(_not_yet_judged(archive))
     kept.add(oldest_start(archive).id)
