@@ -170,6 +170,17 @@ def find_preset(reference: str) -> Preset:
     return preset
 
 
+def for_data(below: Mapping[str, Any], data: object) -> dict[str, Any]:
+    """Return a preset's table of a task or training; where other data is wanted than its own, without options of that.
+
+    Args:
+        below: the preset's table.
+        data: what one's own settings name; None where they name none.
+    """
+    is_other = data is not None and data != below.get("data")
+    return {key: value for key, value in below.items() if not (is_other and key in {"data", "data_options"})}
+
+
 def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings over those of a preset, table by table; both stay as they are.
 

@@ -10,7 +10,7 @@ from spnas_core.backbones import read_network
 from spnas_core.configuration import read_toml, set_key, set_value, validate
 from spnas_core.errors import CodeError, ConfigError
 from spnas_core.plugins import plugin_manager
-from spnas_core.presets import find_preset, laid_over
+from spnas_core.presets import find_preset, for_data, laid_over
 from spnas_detect.commands.options import read_options
 from spnas_detect.jobs import TrainFolder, TrainSettings
 from spnas_detect.jobs.presets import training_values
@@ -73,7 +73,7 @@ def completed(values: Mapping[str, Any], given: Mapping[str, Any], *, is_resumed
     own: dict[str, Any] = {} if given["config"] is None else read_toml(given["config"])
     _apply_options(own, given)
     if given["preset"] is not None:
-        preset = training_values(find_preset(given["preset"]))
+        preset = for_data(training_values(find_preset(given["preset"])), own.get("data"))
         own = laid_over({key: preset[key] for key in preset if key not in BEGINNING or key not in values}, own)
     found = laid_over(values if is_resumed else for_other_data(values, own.get("data")), own)
     if given["fresh"]:

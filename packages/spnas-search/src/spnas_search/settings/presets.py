@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from spnas_core.errors import ConfigError
-from spnas_core.presets import Preset, laid_over
+from spnas_core.presets import Preset, for_data, laid_over
 from spnas_search.settings.resolution import resolve
 from spnas_search.strategies import strategy_plugin
 
@@ -37,7 +37,8 @@ def over_preset(preset: Preset, own: Mapping[str, Any]) -> dict[str, Any]:
 
     Where ``own`` names another task, executor or screen than the preset, the preset's table of it is left out. Of
     another strategy it is what the preset has for that strategy as a part of the whole (``full`` has ``serial`` and
-    ``parallel``), else children's epochs and rounds, so that a baseline has the same.
+    ``parallel``), else children's epochs and rounds, so that a baseline has the same. Options of the preset's data are
+    not those of other data.
 
     Args:
         preset: below.
@@ -47,12 +48,15 @@ def over_preset(preset: Preset, own: Mapping[str, Any]) -> dict[str, Any]:
         ConfigError: the preset is wrong.
         PluginError: it extends a preset, or ``own`` names a strategy, that nobody registers.
     """
-    values = search_values(preset)
+    values, task = search_values(preset), own.get("task")
+    if "task" in values and isinstance(task, Mapping):
+        values["task"] = for_data(values["task"], task.get("data"))
     for noun, default in DEFAULTS.items():
         table = own.get(noun)
         name = table.get("name") if isinstance(table, Mapping) else None
-        if noun in values and isinstance(name, str) and name != values[noun].get("name", default):
-            values[noun] = strategy_part(values[noun], name) if noun == "strategy" else {}
+        known = values.get(noun)
+        if isinstance(known, Mapping) and isinstance(name, str) and name != known.get("name", default):
+            values[noun] = strategy_part(known, name) if noun == "strategy" else {}
     return laid_over(values, own)
 
 
