@@ -44,12 +44,13 @@ def cores() -> int:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Search on generated shapes from a conventional ResNet; ``-- --seeds 3`` repeats it, other options pass on."""
+    """Search for a backbone of small objects (preset ``demo``); ``-- --seeds 3`` repeats it, other options pass on."""
     install(session)
     out = Path(session.create_tmp()) / "demo"
-    if out.exists() and "--resume" not in session.posargs:
+    preset = [] if "--resume" in session.posargs else ["--preset", "demo"]
+    if out.exists() and preset:
         shutil.rmtree(out)
-    session.run("spnas", "run", "serial", "--out", str(out), *session.posargs)
+    session.run("spnas", "run", "serial", *preset, "--out", str(out), *session.posargs)
 
 
 @nox.session

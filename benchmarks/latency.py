@@ -53,6 +53,9 @@ def bounded() -> tuple[int, int, float]:
             "task": {"name": "null", "image_size": SIZE},
             "space": {"max_latency": LIMIT, "max_multiply_adds": "none", "max_blocks": 14},
             "executor": {"name": "inline"},
+            "ranking": "prediction",
+            "screen": "none",
+            "strategy": {"name": "serial", "max_mutations": 1, "explore": 0.0},
             "final": {"seeds": 0},
         }
         with spnas_search.search(**settings, budget=24, out=Path(folder) / "run") as found:

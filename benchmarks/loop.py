@@ -37,7 +37,9 @@ def run(_: argparse.Namespace) -> str:
                 "final": {"seeds": 0},
                 "executor": {"name": executor, "workers": workers},
                 "space": {"max_blocks": 60, "max_multiply_adds": "20x"},
-                "strategy": {"name": "serial", "n_stuck": 10 * CHILDREN},
+                "ranking": "prediction",
+                "screen": "none",
+                "strategy": {"name": "serial", "n_stuck": 10 * CHILDREN, "max_mutations": 1, "explore": 0.0},
             }
             stopwatch = Stopwatch()
             with start_run(Path(folder) / "run", values, lambda *_: None) as run_:

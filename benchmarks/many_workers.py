@@ -27,13 +27,14 @@ WORKERS, CHILDREN = 500, 1500
 MINUTES, USUAL = (1, 10, 60), 10
 SPREAD = 0.25
 WEIGHTS_MB, FILES = 100, 5
+PLAIN = "`serial`, single mutations of the best"
 WIDE = "`serial`, `pool` 250 and `max_mutations` 4"
 ASYNCHRONOUS = f"{WIDE}, `--asynchronous`"
 POOL: dict[str, object] = {"pool": 250, "max_mutations": 4}
 SEARCHES: dict[str, tuple[dict[str, object], bool]] = {
-    "`serial` as it is": ({}, False),
+    PLAIN: ({}, False),
     WIDE: (POOL, False),
-    "`serial` as it is, `--asynchronous`": ({}, True),
+    f"{PLAIN}, `--asynchronous`": ({}, True),
     ASYNCHRONOUS: (POOL, True),
 }
 
@@ -149,7 +150,16 @@ def _search(
         "final": {"seeds": 0, "rescores": 0},
         "space": {"max_blocks": 60, "max_multiply_adds": "20x", "max_stages": 9},
         "executor": {"name": "inline"},
-        "strategy": {"name": "serial", "round": WORKERS, "n_stuck": 10 * CHILDREN, **strategy},
+        "ranking": "prediction",
+        "screen": "none",
+        "strategy": {
+            "name": "serial",
+            "round": WORKERS,
+            "n_stuck": 10 * CHILDREN,
+            "max_mutations": 1,
+            "explore": 0.0,
+            **strategy,
+        },
     }
     spent: Counter[str] = Counter()
     before = [(owner, name, getattr(owner, name)) for owner, name, _ in PARTS]

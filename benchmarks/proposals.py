@@ -18,7 +18,7 @@ START = "r_111-2111-211111-211"
 START_BLOCKS = 16
 SIZES = (100, 1000, 10000)
 ROUNDS = 60
-SETTINGS = SerialSettings(round=4, pool=64, max_mutations=3)
+SETTINGS = SerialSettings(round=4, pool=64, max_mutations=3, explore=0.0)
 
 
 def evaluation(architecture: Architecture, rng: np.random.Generator) -> Evaluation:

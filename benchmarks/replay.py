@@ -78,6 +78,7 @@ class Arm:
 def arms() -> list[Arm]:
     """Return what is compared: rules for the strategies that heed them, every other strategy by the default one."""
     serial = {"name": "serial", "epochs": EPOCHS, "odds": ODDS, "max_step": 8, "max_redraws": 100}
+    serial |= {"explore": 0.0, "max_mutations": 1}
     evolution = {"name": "regularized-evolution", "epochs": EPOCHS, "odds": ODDS}
     climb = {"name": "hill-climb", "epochs": EPOCHS, "odds": ODDS}
     far, hopeful = {"min_mutations": 2, "max_mutations": 6}, {"name": "prediction", "draws": 32, "optimism": 1.0}
@@ -142,7 +143,7 @@ def regret(question: Question) -> float:
             "executor": {"name": "inline"},
             "budget": {"epochs": question.budget * EPOCHS},
             "final": {"finalists": 3, "rescores": 2, "seeds": 0},
-            **({"screen": arm.screen} if arm.screen else {}),
+            "screen": arm.screen or "none",
         }
         with spnas_search.search(**settings, out=Path(folder) / "run") as run:
             winner = run.archive.winner

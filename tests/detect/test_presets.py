@@ -45,8 +45,8 @@ def test_every_preset_is_a_trainings_settings(name):
     assert settings.init is None
 
 
-def test_the_demonstration_spelt_out_is_every_default():
-    values = training_values(find_preset("demo"))
+def test_the_defaults_are_spelt_out():
+    values = training_values(find_preset("defaults"))
     assert validate(TrainSettings, values) == TrainSettings(architecture=values["architecture"])
 
 

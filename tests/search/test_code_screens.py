@@ -291,9 +291,10 @@ def test_the_order_the_wrong_way_round_rules_out_the_optimum_at_once(tmp_path, m
         assert ruled_out(archive, str(front[-1])) == [True]
 
 
-def test_all_are_registered_and_off_by_default():
+def test_all_are_registered_and_no_strategys_own():
     from spnas_search.settings import resolve
 
     names = ("entropy", "partial-order", "surrogate")
     assert all(screen_plugin(name).summary for name in names)
-    assert resolve({}).screen is None
+    assert resolve({}).screen.name not in names
+    assert resolve({"strategy": {"name": "random"}}).screen is None

@@ -140,7 +140,7 @@ def test_a_resumed_search_measures_nothing_again(tmp_path, measured, monkeypatch
         assert all(known.violation(Architecture.parse(code)) is None for code in decided)
 
 
-@pytest.mark.parametrize("screen", [None, {"draws": 2}])
+@pytest.mark.parametrize("screen", ["none", {"draws": 2}])
 def test_a_device_that_fails_in_the_middle_is_named(tmp_path, measured, monkeypatch, screen):
     made_up = latency.measure_latency
 

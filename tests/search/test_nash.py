@@ -91,5 +91,5 @@ def test_where_fewer_morphisms_apply_than_are_wanted_there_is_no_child():
 
 
 def test_more_morphisms_at_least_than_at_most_are_refused():
-    with pytest.raises(ConfigError, match="min_mutations is 3, above max_mutations = 1: raise the latter"):
-        resolve({"strategy": {"name": "serial", "min_mutations": 3}})
+    with pytest.raises(ConfigError, match="min_mutations is 4, above max_mutations = 3: raise the latter"):
+        resolve({"strategy": {"name": "serial", "min_mutations": 4}})

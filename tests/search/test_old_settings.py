@@ -54,5 +54,5 @@ def test_another_value_of_that_setting_is_refused(old):
     values = read_toml(old / "run.toml")
     values["strategy"] |= {"min_mutations": 2, "max_mutations": 2}
     write_toml(values, old / "run.toml")
-    with pytest.raises(ConfigError, match=r"has strategy\.max_mutations = 2, and the run was made with 1"):
+    with pytest.raises(ConfigError, match=r"has strategy\.max_mutations = 2, and the run was made with 3"):
         resume_run(old, quiet)

@@ -227,7 +227,8 @@ def test_another_strategy_does_not_go_on_from_an_earlier_ones_reignition(tmp_pat
     """Its second round is its own matter, however few children it has by then."""
     first = {"name": "serial", "n_stuck": 3, "candidates": 8, "reignition": {"most": 1, "n_after": 2}}
     second = {"name": "serial", "n_stuck": 30, "candidates": 6, "pool": 1, "reignition": {"n_after": 9}}
-    strategy = {"name": "phases", "phases": [first, second]}
+    plain = {"max_mutations": 1, "explore": 0.0}
+    strategy = {"name": "phases", "phases": [first | plain, second | plain]}
     with searched(tmp_path, strategy=strategy) as run:
         archive = run.archive
         (reignition,) = archive.of_kind("reignition")

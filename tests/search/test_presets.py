@@ -21,7 +21,7 @@ from spnas_search.testing.null_task import NullSettings
 ROOT = Path(__file__).resolve().parents[2]
 TOP = 'summary = "for tests"\nmachine = "any"\n'
 PRESETS = [
-    *("demo", "small", "r50-1x", "r50-3x", "retinanet-r50-1x", "scratch-6x", "efficientdet-d0"),
+    *("demo", "defaults", "small", "r50-1x", "r50-3x", "retinanet-r50-1x", "scratch-6x", "efficientdet-d0"),
     *("paper-voc", "paper-coco", "paper-ecp"),
     *("regularized", "large-scale", "hierarchical", "detnas", "pnas", "nash"),
     *("nasnet", "eas", "nas-fpn", "mnasnet", "proxyless", "metaqnn", "blockqnn"),
@@ -41,7 +41,7 @@ def test_every_preset_resolves_and_its_start_is_inside_its_space(name):
     settings = resolve(values)
     start = Architecture.parse(settings.run.start)
     settings.run.space.build(start, settings.task.image_size).check(start)
-    assert "data" not in values.get("task", {})
+    assert values.get("task", {}).get("data", "shapes") == "shapes"  # nobody's own
     assert settings.run.init is None
 
 
@@ -56,8 +56,8 @@ def test_the_files_of_presets_are_in_the_wheels(package):
     assert files <= set(PRESETS)
 
 
-def test_the_demonstration_spelt_out_is_every_default():
-    assert resolve(search_values(find_preset("demo"))).as_dict() == resolve({}).as_dict()
+def test_the_defaults_are_spelt_out():
+    assert resolve(search_values(find_preset("defaults"))).as_dict() == resolve({}).as_dict()
 
 
 @pytest.mark.parametrize(
@@ -269,3 +269,11 @@ def test_a_search_from_python_takes_a_preset(tmp_path):
     with search(preset=str(preset), budget=1, out=tmp_path / "run", **settings) as run:
         assert run.settings.task.noise == 0.5
         assert run.settings.strategy.name == "full"
+
+
+def test_options_of_a_presets_data_are_not_those_of_other_data():
+    demo = find_preset("demo")
+    assert over_preset(demo, {})["task"]["data_options"]["train"] == 1024
+    other = over_preset(demo, {"task": {"data": "voc:photographs"}})["task"]
+    assert (other["data"], other["detector"]["neck_channels"]) == ("voc:photographs", 16)
+    assert "data_options" not in other

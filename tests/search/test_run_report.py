@@ -11,8 +11,9 @@ from pages import cells, parse_page, points, sections
 
 import spnas_search
 from spnas_core.commands.wording import number
+from spnas_core.configuration import read_toml, write_toml
 from spnas_core.tasks import Evaluation
-from spnas_search.archive import RunLock
+from spnas_search.archive import Archive, RunLock
 from spnas_search.cli import report as command
 from spnas_search.testing import NullTask
 
@@ -85,6 +86,18 @@ def test_the_command_in_it_repeats_the_search(finished, tmp_path, monkeypatch):
     done(*argv[1:-1], again)
     same = ("kind", "architecture", "metrics", "seed", "status")
     assert [[one[key] for key in same] for one in rows(again)] == [[one[key] for key in same] for one in rows(finished)]
+
+
+def test_the_command_repeats_a_search_from_before_strategies_had_screens(finished, tmp_path):
+    old = shutil.copytree(finished, tmp_path / "old")
+    values = read_toml(old / "run.toml")
+    for key in ("screen", "explore"):
+        (values if key in values else values["strategy"]).pop(key, None)
+    write_toml(values, old / "run.toml")
+    with Archive.open(old / "archive.db") as archive:
+        archive.remember("settings", json.dumps(values))
+    argv = shlex.split(next(iter(sections(read(old))["again"].all("pre"))).text)
+    assert argv[4:-2] == ["--set", "screen=none", "--set", "strategy.explore=0"]
 
 
 def test_a_named_candidates_descent_is_told(finished):

@@ -1,5 +1,6 @@
 """Screens choose among drawn children, and one that misbehaves is named."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,15 +8,20 @@ import pytest
 from driving import SPACE, START, Scripted, run_settings, scores
 
 import spnas_search
+from spnas_core.configuration import read_toml, write_toml
 from spnas_core.errors import ConfigError, PluginError
 from spnas_core.morphisms import Step, identity
+from spnas_core.presets import find_preset
 from spnas_core.tasks import Evaluation, Fidelity
 from spnas_search.archive import Archive, Proposal
 from spnas_search.reports import summary
+from spnas_search.run import resume_run, start_run
 from spnas_search.screens import ScreenedStrategy
 from spnas_search.screens.prediction import PredictionScreen, PredictionScreenSettings
-from spnas_search.settings import resolve
-from spnas_search.strategies import Serial, SerialSettings
+from spnas_search.series import resume_series, start_series
+from spnas_search.settings import over_preset, resolve
+from spnas_search.strategies import CheckedStrategy, Serial, SerialSettings
+from spnas_search.studies.searches.arms import no_baselines, read_arms
 
 
 def screened(screen, draws=4, round_size=2) -> ScreenedStrategy:
@@ -92,8 +98,10 @@ def test_the_built_in_screen_prefers_children_of_good_parents_by_good_morphisms(
 
 
 def test_settings_of_screens_are_checked():
-    assert resolve({"screen": {"draws": 3}}).screen == PredictionScreenSettings(draws=3)
-    assert resolve({}).screen is None
+    assert resolve({"screen": {"draws": 3}, "strategy": RANDOM}).screen == PredictionScreenSettings(draws=3)
+    for text in ("of its own", 3, ["prediction"]):
+        with pytest.raises(ConfigError, match="screen"):
+            resolve({"screen": text})
     with pytest.raises(PluginError, match="'predicton' is not among the registered screens; did you mean 'prediction'"):
         resolve({"screen": {"name": "predicton"}})
     with pytest.raises(ConfigError, match=r"screen\.draws"):
@@ -107,6 +115,112 @@ def test_a_hope_that_nothing_tells_yet_is_the_lead_alone(drive):
     made = Scripted([(0, 2)]).made(run.archive, [(0, 2), (0, 2)])
     assert np.isnan(run.archive.predict(made)[1]).all()
     assert PredictionScreen(PredictionScreenSettings(optimism=1.0), SPACE).preferences(run.archive, made) == [0.0, 0.0]
+
+
+# The screen that a strategy comes with
+
+
+RANDOM = {"name": "random"}
+OWN = {"name": "prediction", "draws": 32, "optimism": 1.0}
+SEARCH = {"task": {"name": "null"}, "executor": {"name": "inline"}, "final": {"seeds": 0}, "budget": {"candidates": 2}}
+
+
+def quiet(*_):
+    """Whoever is told of reading the data."""
+
+
+@pytest.mark.parametrize(
+    ("values", "screen"),
+    [
+        ({}, OWN),
+        ({"screen": "own"}, OWN),
+        ({"screen": {"draws": 5}}, {**OWN, "draws": 5}),
+        ({"screen": {"name": "surrogate"}}, {"name": "surrogate", "draws": 4}),
+        ({"screen": "none"}, "none"),
+        ({"strategy": RANDOM}, "none"),
+        ({"strategy": RANDOM, "screen": "own"}, "none"),
+        ({"strategy": RANDOM, "screen": {"draws": 5}}, {"name": "prediction", "draws": 5, "optimism": 0.0}),
+        ({"strategy": {"name": "full"}}, "none"),
+    ],
+)
+def test_a_search_has_its_strategys_screen_unless_the_settings_say(tmp_path, values, screen):
+    with start_run(tmp_path / "run", {**SEARCH, **values}, quiet) as run:
+        assert isinstance(run.strategy, ScreenedStrategy) == (screen != "none")
+    assert read_toml(tmp_path / "run" / "run.toml")["screen"] == screen
+    with resume_run(tmp_path / "run", quiet) as run:
+        assert isinstance(run.strategy, ScreenedStrategy) == (screen != "none")
+
+
+@pytest.mark.parametrize("strategy", [{"name": "serial"}, {"name": "phases", "phases": [{"name": "serial"}]}])
+def test_what_has_begun_goes_on_as_it_was(tmp_path, strategy):
+    """As runs and series from before strategies had screens, and serial explored."""
+    given = {**SEARCH, "strategy": strategy, "screen": "none"}
+    with start_run(tmp_path / "run", given, quiet) as run:
+        told = serial_settings(run)
+    with resume_run(tmp_path / "run", quiet) as run:
+        assert serial_settings(run) == told == (0.5, 3)
+    start_series(tmp_path / "series", given, 1)
+    for path in (tmp_path / "run" / "run.toml", tmp_path / "series" / "series.toml"):
+        values = read_toml(path)
+        del values["screen"]
+        if "explore" in values["strategy"]:
+            del values["strategy"]["explore"]
+            values["strategy"]["max_mutations"] = 1
+        write_toml(values, path)
+    with resume_run(tmp_path / "run", quiet) as run:
+        assert serial_settings(run) == (0, 1)
+    for _, run in resume_series(tmp_path / "series").open(quiet):
+        with run:
+            assert serial_settings(run) == (0, 1)
+
+
+def serial_settings(run) -> tuple[float, int]:
+    """``explore`` and ``max_mutations`` of a serial search, or of the first of several phases; without a screen."""
+    assert type(run.strategy) is CheckedStrategy
+    phases = getattr(run.strategy.wrapped, "phases", None)
+    settings = (phases[0].strategy if phases else run.strategy.wrapped).settings
+    return settings.explore, settings.max_mutations
+
+
+def test_in_a_study_each_strategy_has_its_own_screen(tmp_path):
+    (tmp_path / "plain.toml").write_text('screen = "none"\nstrategy = { explore = 0.0 }\n')
+    names = ["serial", "hill-climb", str(tmp_path / "plain.toml")]
+    for base in (SEARCH, over_preset(find_preset("demo"), SEARCH), resolve(SEARCH).as_dict()):
+        arms = {arm.name: arm.values for arm in read_arms(names, base)}
+        screens = {name: values["screen"] for name, values in arms.items()}
+        assert screens == {"random": "none", "serial": OWN, "hill-climb": "none", "plain": "none"}
+        assert (arms["serial"]["strategy"]["explore"], arms["plain"]["strategy"]["explore"]) == (0.5, 0.0)
+    for screen in (OWN, {"name": "surrogate", "draws": 2}):  # the user's is for all
+        arms = read_arms(["serial"], {**SEARCH, "screen": screen})
+        assert [arm.values["screen"] for arm in arms] == [screen] * 2
+        (warning,) = no_baselines(arms)
+        assert warning.startswith(f"warning: random has the screen {screen['name']!r}, and so does not sample")
+    assert no_baselines(read_arms(["serial"], SEARCH)) == ()
+
+
+def test_a_presets_screen_is_changed_by_single_keys_or_left_out():
+    paper = find_preset("paper-coco")
+    serial = {"strategy": {"name": "serial"}}
+    assert resolve(over_preset(paper, serial)).screen is None
+    assert resolve(over_preset(paper, {**serial, "screen": {"draws": 5}})).screen.draws == 5
+    assert resolve(over_preset(find_preset("demo"), {"screen": "none"})).screen is None
+    assert resolve(over_preset(find_preset("demo"), {"strategy": RANDOM})).screen is None
+
+
+def test_a_strategy_that_has_nothing_new_is_not_asked_for_the_rounds_that_are_left(archive):
+    asked = []
+    exhausted = SimpleNamespace(round=2, epochs=4, propose=lambda *_: asked.append(1) or [])
+    strategy = replace(screened(preferring(lambda child: 1.0), draws=32), wrapped=exhausted)
+    assert strategy.propose(archive, np.random.default_rng(0)) == []
+    assert asked == [1]
+
+
+def test_a_search_that_explores_ends_when_nothing_is_left_and_not_by_chance(tmp_path):
+    space = {"max_blocks": 8, "max_stages": 4, "max_multiply_adds": "none"}
+    strategy = {"name": "serial", "pool": 1, "max_mutations": 1, "max_redraws": 60, "n_stuck": 1000}
+    settings = SEARCH | {"space": space, "strategy": strategy, "screen": {"draws": 2}, "budget": {"candidates": 99}}
+    with spnas_search.search(**settings, seed=2, out=tmp_path / "run") as run:
+        assert len({child.architecture for child in run.archive.of_kind("child")}) == 34  # all there are, but the start
 
 
 def test_a_search_stores_what_its_screen_said(tmp_path):

@@ -123,7 +123,7 @@ def test_explorers_are_drawn_from_the_whole_space_and_inherit_from_the_start(pop
     ],
 )
 def test_explorers_keep_to_the_morphisms_that_may_be_drawn(population, odds, explores):
-    strategy = Serial(SerialSettings(round=4, explore=1, odds=odds), WIDE)
+    strategy = Serial(SerialSettings(round=4, explore=1, max_mutations=1, odds=odds), WIDE)
     drawn = [one for one in proposals(strategy, population, range(20)) if len(one.rewrite.steps) > 1]
     found = {step.morphism for one in drawn for step in one.rewrite.steps}
     assert found == explores

@@ -42,7 +42,9 @@ def spnas_register_strategies(register: Register) -> None:
         full,
     )
 
-    register("serial", StrategyPlugin("swap, expand and add stage on the best so far", SerialSettings, Serial))
+    grown = "swap, expand and add stage on the best so far, and samples; a screen chooses"
+    chosen = {"name": "prediction", "draws": 32, "optimism": 1.0}
+    register("serial", StrategyPlugin(grown, SerialSettings, Serial, chosen))
     register("parallel", StrategyPlugin("rows beside the stages of the best so far", ParallelSettings, Parallel))
     register(
         "random",

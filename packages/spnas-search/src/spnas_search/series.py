@@ -8,7 +8,7 @@ from typing import Any
 from spnas_core.errors import ArchiveError, ConfigError
 from spnas_search.run import Run, RunFolder, resume_run, start_run
 from spnas_search.run.folder import Prepare
-from spnas_search.settings import read_toml, resolve, suit, write_toml
+from spnas_search.settings import of_begun, read_toml, resolve, suit, write_toml
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def start_series(folder: Path, values: Mapping[str, Any], count: int) -> Series:
     if begun:
         raise ConfigError(f"{folder} holds {begun[0]} already: choose another --out")
     values, remarks = suit(values)
-    settings = resolve(values).as_dict()
+    settings = resolve(values).settled().as_dict()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_toml({"seeds": count, **settings}, files.series)
@@ -101,4 +101,4 @@ def resume_series(folder: Path, count: int | None = None) -> Series:
     wanted = known if count is None else count
     if wanted > known:
         write_toml({"seeds": wanted, **values}, files.series)
-    return Series(folder, values, wanted)
+    return Series(folder, of_begun(values), wanted)

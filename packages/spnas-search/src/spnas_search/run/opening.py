@@ -22,7 +22,7 @@ from spnas_search.run.identity import (
     installed_versions,
 )
 from spnas_search.run.run import Run
-from spnas_search.settings import ResolvedSettings, read_toml, resolve, set_value, suit, write_toml
+from spnas_search.settings import ResolvedSettings, of_begun, read_toml, resolve, set_value, suit, write_toml
 
 
 def start_run(folder: Path, values: Mapping[str, Any], prepare: Prepare, *, cache: Path | None = None) -> Run:
@@ -46,7 +46,7 @@ def start_run(folder: Path, values: Mapping[str, Any], prepare: Prepare, *, cach
     lock = RunLock(folder)
     with reading_once(), ExitStack() as stack:
         values, remarks = suit(values)
-        settings = resolve(values)
+        settings = resolve(values).settled()
         stack.enter_context(begun(files, lock, files.check_new))
         run = Run(files, settings, lock, prepare, cache)
         run.remarks[:0] = remarks
@@ -128,7 +128,7 @@ def _resumed(
     values = read_toml(files.config)
     if data is not None:
         set_value(values, "task.data", data)
-    settings = resolve(values)
+    settings = resolve(of_begun(values))
     if files.archive.exists() and _begins_anew(files, values, accept_versions=accept_versions):
         _remove_archive(files)
         notes.append("the settings were changed before anything was evaluated: the run begins with these")
@@ -215,7 +215,7 @@ def read_run_settings(folder: Path) -> ResolvedSettings:
     files = RunFolder(folder)
     if not files.config.exists():
         raise ArchiveError(f"{folder} holds no run: there is no {files.config.name} in it")
-    return resolve(read_toml(files.config))
+    return resolve(of_begun(read_toml(files.config)))
 
 
 def read_archive(folder: Path) -> Archive:

@@ -47,9 +47,12 @@ class ScreenedStrategy(CheckedStrategy):
         for _ in range(1 + REDRAWS):
             drawn: dict[Architecture, Proposal] = {}
             for _ in range(self.draws):
-                for proposal in super().propose(archive, rng):
+                proposals = super().propose(archive, rng)
+                for proposal in proposals:
                     if proposal.rewrite.child not in known:
                         drawn.setdefault(proposal.rewrite.child, proposal)
+                if not proposals:  # the strategy has nothing new: it has tried hard enough, once
+                    break
             known |= drawn.keys()
             ranked = self._ranked(archive, list(drawn.values()))
             chosen += islice(filter(self._keeps_bounds, ranked), self.round_size - len(chosen))

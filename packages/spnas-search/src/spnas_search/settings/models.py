@@ -1,6 +1,6 @@
 """The tables of ``run.toml`` that belong to the search; strategy, executor and task bring their own models.
 
-The defaults are the demonstration: a search on generated shapes of a few minutes on two cores.
+The defaults are a search on generated shapes of ten minutes on two cores.
 """
 
 import re
@@ -181,7 +181,8 @@ class RunSettings(_Table):
         space: bounds of the search.
         executor: the table of the executor, where evaluations run.
         strategy: the strategy's own table.
-        screen: the table of a screen, which chooses among more children than are trained; None has none.
+        screen: the table of a screen, which chooses among more children than are trained; ``own``, the one that the
+            strategy comes with, if any; ``none``.
         task: the task's own table.
     """
 
@@ -190,7 +191,7 @@ class RunSettings(_Table):
     init: str | None = None
     warm_start_epochs: int = Field(14, ge=0)
     inherit: Inherit = "parent"
-    ranking: RuleName = "prediction"
+    ranking: RuleName = "traits"
     noise_seeds: int = Field(4, ge=2)
     alike_failures: int = Field(3, ge=1)
     objective: str | None = None
@@ -202,7 +203,7 @@ class RunSettings(_Table):
     space: SpaceSettings = SpaceSettings()
     executor: dict[str, Any] = Field(default_factory=lambda: {"name": "processes"})
     strategy: dict[str, Any] = Field(default_factory=lambda: {"name": "serial"})
-    screen: dict[str, Any] | None = None
+    screen: dict[str, Any] | Literal["own", "none"] = "own"
     task: dict[str, Any] = Field(default_factory=lambda: {"name": "detection"})
 
     def start_epochs(self, epochs: int) -> int:

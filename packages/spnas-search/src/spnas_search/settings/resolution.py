@@ -1,8 +1,8 @@
 """Checking the configuration of a run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from typing import Any, Self, cast
 
 from pydantic import BaseModel
 
@@ -10,11 +10,22 @@ from spnas_core.configuration import read_toml, set_key, set_value, validate, wi
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.plugins import registry
+from spnas_core.presets import laid_over
 from spnas_search.executors import ExecutorSettings, executor_plugin
 from spnas_search.settings.models import RunSettings
-from spnas_search.strategies import strategy_plugin
+from spnas_search.strategies import StrategyPlugin, strategy_plugin
 
-__all__ = ["ResolvedSettings", "read_toml", "resolve", "set_key", "set_value", "strategy_name", "suit", "write_toml"]
+__all__ = [
+    "ResolvedSettings",
+    "of_begun",
+    "read_toml",
+    "resolve",
+    "set_key",
+    "set_value",
+    "strategy_name",
+    "suit",
+    "write_toml",
+]
 
 
 @dataclass(frozen=True)
@@ -41,8 +52,12 @@ class ResolvedSettings:
         values["strategy"] = self.strategy.model_dump(mode="json")
         values["task"] = self.task.model_dump(mode="json")
         values["executor"] = self.executor.model_dump(mode="json")
-        values["screen"] = None if self.screen is None else self.screen.model_dump(mode="json")
         return cast("dict[str, Any]", without_none(values))
+
+    def settled(self) -> Self:
+        """Return the same with the table of the screen that is meant by ``own``, as a run is stored."""
+        screen = "none" if self.screen is None else self.screen.model_dump(mode="json")
+        return replace(self, run=self.run.model_copy(update={"screen": screen}))
 
 
 def resolve(values: Mapping[str, Any]) -> ResolvedSettings:
@@ -64,8 +79,35 @@ def resolve(values: Mapping[str, Any]) -> ResolvedSettings:
         validate(strategy.settings, run.strategy, "strategy."),
         validate(task.settings, run.task, "task."),
         validate(executor.settings, run.executor, "executor."),
-        None if run.screen is None else _screen(run.screen),
+        _screen(run.screen, strategy),
     )
+
+
+def of_begun(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete settings of what has begun by what it began with, where that was before strategies had screens.
+
+    Args:
+        values: as they were stored; since then always with a ``screen``.
+    """
+    if "screen" in values:
+        return dict(values)
+    found = {"screen": "none", **values}
+    if "strategy" in found:
+        found["strategy"] = _as_before(found["strategy"])
+    return found
+
+
+_BEFORE = {"max_mutations": 1, "explore": 0.0}
+"""What ``serial`` had where nothing was said: inside of ``phases`` only what was said is stored."""
+
+
+def _as_before(table: Any) -> Any:
+    if isinstance(table, list):
+        return [_as_before(one) for one in table]
+    if not isinstance(table, Mapping):
+        return table
+    before = _BEFORE if table.get("name") == "serial" else {}
+    return {**before, **{key: _as_before(value) for key, value in table.items()}}
 
 
 def suit(values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -97,7 +139,13 @@ def strategy_name(values: Mapping[str, Any], default: str = "serial") -> str:
     return _named(values.get("strategy", {}), "strategy", default)
 
 
-def _screen(table: Mapping[str, Any]) -> BaseModel:
+def _screen(given: Mapping[str, Any] | str, strategy: StrategyPlugin) -> BaseModel | None:
+    own = strategy.screen
+    if given == "none" or (given == "own" and own is None):
+        return None
+    above = {} if isinstance(given, str) else given
+    below = {} if own is None else {"name": "prediction", **own}
+    table = laid_over({"screen": below}, {"screen": above})["screen"]  # of another name it replaces
     screen = registry("screens").get(_named(table, "screen", "prediction"))
     return cast("BaseModel", validate(screen.settings, table, "screen."))
 

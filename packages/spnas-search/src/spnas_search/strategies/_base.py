@@ -1,6 +1,6 @@
 """The contract of a strategy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -59,11 +59,14 @@ class StrategyPlugin:
         settings: pydantic model of the ``[strategy]`` table.
         build: makes the strategy from validated settings and the search space; where a screen chooses among its
             children, that leaves out the bound on measured latency, which the screen's choice is held to.
+        screen: the ``[screen]`` table of searches that say nothing of one; None for none. A table that names no other
+            screen lies over it.
     """
 
     summary: str
     settings: type[Any]
     build: Callable[[Any, SearchSpace], Strategy]
+    screen: Mapping[str, Any] | None = None
 
 
 def strategy_plugin(name: str) -> StrategyPlugin:

@@ -146,13 +146,17 @@ class FirstPhaseReignition(ReignitionSettings):
 
 
 class FirstPhaseSettings(SerialSettings):
-    """The ``[strategy.serial]`` table of the whole search.
+    """The ``[strategy.serial]`` table of the whole search: single mutations of the best, as in the paper.
 
     Attributes:
+        max_mutations: most morphisms in one child.
+        explore: probability that what is drawn comes from the whole space.
         n_stuck: children in a row without progress after which the best is reignited, or the phase ends.
         reignition: what happens then.
     """
 
+    max_mutations: int = Field(1, ge=1)
+    explore: float = Field(0.0, ge=0, le=1)
     n_stuck: int = Field(4, ge=1)
     reignition: FirstPhaseReignition = FirstPhaseReignition()
 

@@ -26,15 +26,18 @@ class SerialSettings(PoolSettings, MutationSettings):
     Attributes:
         name: the strategy's name.
         swap_epochs: epochs of a child with a swap among its morphisms; 0 means as many as ``epochs``.
-        explore: probability that a child is drawn from the whole space, as random search does, and not by mutating one
-            of the pool; it inherits from the start. What is drawn keeps to the morphisms in ``odds``: without
-            ``add-stage`` it has the start's stages, and without ``swap`` or ``expand`` nothing is drawn.
+        max_mutations: most morphisms in one child, applied one after the other.
+        explore: probability that what is drawn comes from the whole space, as in random search, and not by mutating one
+            of the pool; it inherits from the start. How many of the children do, the screen decides. Such samples keep
+            to the morphisms in ``odds``: without ``add-stage`` they have the start's stages, and without ``swap`` or
+            ``expand`` there are none.
         reignition: what happens when the search is stuck.
     """
 
     name: Literal["serial"] = "serial"
     swap_epochs: int = Field(0, ge=0)
-    explore: float = Field(0.0, ge=0, le=1)
+    max_mutations: int = Field(3, ge=1)
+    explore: float = Field(0.5, ge=0, le=1)
     reignition: ReignitionSettings = ReignitionSettings()
 
 
@@ -76,6 +79,9 @@ class Serial:
         if wanted := self.settings.round - len(drawn):
             rounds = (self._mutator.children(wanted, drawing, archive, rng, taken) for drawing in drawings)
             drawn += next(filter(None, rounds), [])
+        if not drawn and reignited is None and self._explores(archive):
+            # No neighbour of the best is new, and by chance nothing was sampled: nothing proposed means nothing left.
+            drawn = self._samples(archive, 1, rng)
         return [Proposal("child", parent.id, rewrite, Fidelity(self._epochs(rewrite))) for parent, rewrite in drawn]
 
     def _pool_stuck(self, archive: Archive) -> str | None:
@@ -93,10 +99,12 @@ class Serial:
     def _explored(self, archive: Archive, rng: np.random.Generator) -> list[tuple[Candidate, Rewrite]]:
         if not self._explores(archive):
             return []
+        return self._samples(archive, int(rng.binomial(self.settings.round, self.settings.explore)), rng)
+
+    def _samples(self, archive: Archive, count: int, rng: np.random.Generator) -> list[tuple[Candidate, Rewrite]]:
         space = self.space
         if archive.inherit != "supernet" and "add-stage" not in self._named:
             space = replace(space, max_stages=min(space.max_stages, len(archive.start.architecture.stages)))
-        count = int(rng.binomial(self.settings.round, self.settings.explore))
         samples = draw_samples(count, archive, space, self.settings.max_redraws, rng)
         return [(archive.start, rewrite) for rewrite in samples]
 

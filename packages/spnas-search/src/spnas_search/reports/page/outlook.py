@@ -3,7 +3,8 @@
 import json
 import shlex
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from markupsafe import Markup
 
@@ -103,12 +104,22 @@ def verified(view: RunView) -> Iterator[Markup]:
         yield paragraph(f"By spnas verify --keep, {view.verified.when}.", kind="note")
 
 
+def _as_before(settings: Mapping[str, Any]) -> Iterator[str]:
+    """What a new run must be told of settings that were not there yet when an old one began."""
+    if "screen" in settings:
+        return
+    yield "--set screen=none"
+    strategy = settings.get("strategy", {})
+    if strategy.get("name") == "serial" and "explore" not in strategy:
+        yield "--set strategy.explore=0"
+
+
 def again(view: RunView) -> Iterator[Markup]:
     """The commands that repeat the run, go on with it, and use what it has found; and all that it was computed from."""
     folder, archive = shlex.quote(str(view.folder)), view.archive
     config = shlex.quote(str(RunFolder(view.folder).config))
     yield paragraph("The same search once more, with the same decisions:")
-    yield command(f"spnas run --config {config} --out {folder}-again")
+    yield command(" ".join(["spnas run --config", config, *_as_before(view.settings), f"--out {folder}-again"]))
     if view.state != "ended":
         yield paragraph("To go on with this one:")
         yield command(f"spnas run --out {folder} --resume")

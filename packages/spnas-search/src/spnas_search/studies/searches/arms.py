@@ -68,6 +68,17 @@ def random_beside(arms: Sequence[SearchArm]) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def no_baselines(arms: Sequence[SearchArm]) -> tuple[str, ...]:
+    """Say of random searches that they do not sample at random, where a screen chooses: a line each."""
+    named = ((arm.name, arm.values["screen"]) for arm in arms if _is_random(arm))
+    return tuple(
+        f'warning: {name} has the screen {screen["name"]!r}, and so does not sample at random: screen = "own" gives '
+        "each strategy its own, and random none"
+        for name, screen in named
+        if screen != "none"
+    )
+
+
 def _is_random(arm: SearchArm) -> bool:
     return bool(arm.values.get("strategy", {}).get("name") == RANDOM)
 
@@ -85,7 +96,7 @@ def _arm(text: str, base: Mapping[str, Any]) -> SearchArm:
             raise ConfigError(f"{text} sets {key!r}, which all searches of a study share: give it to the study itself")
     try:
         validate(RunSettings, own, "")  # tables are tables
-        values = resolve(_laid_over(base, own)).as_dict()
+        values = resolve(_laid_over(base, own)).settled().as_dict()
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from None
     return SearchArm(name, values)

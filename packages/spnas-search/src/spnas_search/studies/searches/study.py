@@ -16,12 +16,12 @@ from spnas_search.driver import SearchStoppedError, run_search
 from spnas_search.monitors import Monitor
 from spnas_search.run import Run, RunFolder, resume_run, start_run
 from spnas_search.run.folder import Prepare
-from spnas_search.settings import resolve, suit
+from spnas_search.settings import of_begun, resolve, suit
 from spnas_search.studies.description import Description
 from spnas_search.studies.filling import Listener, StudyStoppedError
 from spnas_search.studies.jobs import Job
 from spnas_search.studies.opened import OpenedStudy
-from spnas_search.studies.searches.arms import SearchArm, random_beside, read_arms
+from spnas_search.studies.searches.arms import SearchArm, no_baselines, random_beside, read_arms
 from spnas_search.studies.searches.found import Found, look_at
 from spnas_search.studies.searches.plan import SearchesPlan, SearchesSettings, plan_trainings
 from spnas_search.studies.searches.plot import draw_searches
@@ -181,7 +181,7 @@ def start_searches_study(
     task, own = build_task(settings), _settings({"epochs": 2 * settings.run.warm_start_epochs, **chosen})
     stored, heeded = _own(own, arms), tuple(settings.as_dict())
     study = start_study(folder, KIND, settings, task, prepare, own=stored, heeded=heeded, cache=cache)
-    study.remarks[:0] = remarks
+    study.remarks[:0] = (*remarks, *no_baselines(arms))
     opened = SearchesStudy(study, arms, own, cache or RunFolder(folder).cache)
     opened.begin_each(prepare)
     return opened
@@ -223,7 +223,7 @@ def resume_searches_study(
     if own.searches < stored.searches:
         raise ConfigError(f"{folder} has {stored.searches} searches of each kind: {own.searches} would leave some out")
     has = {arm.name for arm in known}
-    further = [arm for arm in read_arms(names, before.settings) if arm.name not in has] if names else []
+    further = [arm for arm in read_arms(names, of_begun(before.settings)) if arm.name not in has] if names else []
     arms = (*known, *further)
     study = resume_study(
         folder, KIND, prepare, own=_own(own, arms), changes=changes, accept_versions=accept_versions, cache=cache
@@ -289,7 +289,8 @@ def _own(settings: SearchesSettings, arms: Sequence[SearchArm]) -> dict[str, Any
 def _read_own(values: Mapping[str, Any]) -> tuple[tuple[SearchArm, ...], SearchesSettings]:
     own = dict(values)
     try:
-        arms = tuple(SearchArm(*json.loads(text)) for text in own.pop(_ARMS, ()))
+        told = [json.loads(text) for text in own.pop(_ARMS, ())]
+        arms = tuple(SearchArm(name, of_begun(arm)) for name, arm in told)
     except (ValueError, TypeError):
         raise ConfigError("the ways to search of the study are damaged: restore a copy of study.toml") from None
     return arms, _settings(own)
