@@ -188,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
         finally:
             collector.save()
-    for line in explained(rows):
+    for line in (*explained(rows), *above_start(rows)):
         print(line)
 
 
@@ -211,6 +211,33 @@ def explained(rows: Rows) -> Iterator[str]:
                 f"{data}, {epochs} epochs, {found.codes} codes: heritability {found.share:.2f} "
                 f"({found.low:.2f} ... {found.high:.2f}); standard deviation of codes "
                 f"{math.sqrt(found.between_clipped):.4f}, of luck {math.sqrt(found.within):.4f}"
+            )
+
+
+def above_start(rows: Rows) -> Iterator[str]:
+    """Say of each kind of data what there is to be found: by how much the best code is above the start, by cost.
+
+    Only codes that were trained as often as the start count. The best of many means of few trainings is lucky, too.
+    """
+    last = max(int(one["epochs"]) for one in rows)
+    for data in DATA:
+        scores: dict[str, list[float]] = {}
+        cost = {}
+        for one in rows:
+            if one["data"] == data and int(one["epochs"]) == last:
+                scores.setdefault(str(one["code"]), []).append(float(one[METRICS[0]]))
+                cost[str(one["code"])] = float(one["multiply_adds"])
+        if START not in scores:
+            continue
+        count = len(scores[START])
+        means = {code: sum(known) / count for code, known in scores.items() if len(known) == count}
+        for most in (1.5, math.inf):
+            inside = [code for code in means if cost[code] <= most * cost[START]]
+            best = max(inside, key=lambda code: means[code])
+            bound = "of whatever cost" if most == math.inf else f"of at most {most:g} times the start's multiply-adds"
+            yield (
+                f"{data}, {last} epochs, trainings of each: {count}, {len(inside)} codes {bound}: the best, {best} "
+                f"({cost[best] / cost[START]:.2f}x), is {means[best] - means[START]:+.3f} above the start"
             )
 
 
