@@ -44,7 +44,7 @@ def cores() -> int:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Search on generated shapes from a conventional ResNet (preset ``demo``); ``-- --seeds 3`` repeats it, other options pass on."""
+    """Search on generated shapes, preset ``demo``; ``-- --seeds 3`` repeats it, other options pass on."""
     install(session)
     out = Path(session.create_tmp()) / "demo"
     preset = [] if "--resume" in session.posargs else ["--preset", "demo"]
