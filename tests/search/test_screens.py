@@ -158,7 +158,7 @@ def test_what_has_begun_goes_on_as_it_was(tmp_path, strategy):
     with start_run(tmp_path / "run", given, quiet) as run:
         told = serial_settings(run)
     with resume_run(tmp_path / "run", quiet) as run:
-        assert serial_settings(run) == told == (0.5, 3)
+        assert serial_settings(run) == told == ("auto", 3)
     start_series(tmp_path / "series", given, 1)
     for path in (tmp_path / "run" / "run.toml", tmp_path / "series" / "series.toml"):
         values = read_toml(path)
@@ -174,7 +174,7 @@ def test_what_has_begun_goes_on_as_it_was(tmp_path, strategy):
             assert serial_settings(run) == (0, 1)
 
 
-def serial_settings(run) -> tuple[float, int]:
+def serial_settings(run) -> tuple[float | str, int]:
     """``explore`` and ``max_mutations`` of a serial search, or of the first of several phases; without a screen."""
     assert type(run.strategy) is CheckedStrategy
     phases = getattr(run.strategy.wrapped, "phases", None)
@@ -189,7 +189,7 @@ def test_in_a_study_each_strategy_has_its_own_screen(tmp_path):
         arms = {arm.name: arm.values for arm in read_arms(names, base)}
         screens = {name: values["screen"] for name, values in arms.items()}
         assert screens == {"random": "none", "serial": OWN, "hill-climb": "none", "plain": "none"}
-        assert (arms["serial"]["strategy"]["explore"], arms["plain"]["strategy"]["explore"]) == (0.5, 0.0)
+        assert (arms["serial"]["strategy"]["explore"], arms["plain"]["strategy"]["explore"]) == ("auto", 0.0)
     for screen in (OWN, {"name": "surrogate", "draws": 2}):  # the user's is for all
         arms = read_arms(["serial"], {**SEARCH, "screen": screen})
         assert [arm.values["screen"] for arm in arms] == [screen] * 2
@@ -217,7 +217,7 @@ def test_a_strategy_that_has_nothing_new_is_not_asked_for_the_rounds_that_are_le
 
 def test_a_search_that_explores_ends_when_nothing_is_left_and_not_by_chance(tmp_path):
     space = {"max_blocks": 8, "max_stages": 4, "max_multiply_adds": "none"}
-    strategy = {"name": "serial", "pool": 1, "max_mutations": 1, "max_redraws": 60, "n_stuck": 1000}
+    strategy = {"name": "serial", "pool": 1, "max_mutations": 1, "max_redraws": 60, "n_stuck": 1000, "explore": 0.5}
     settings = SEARCH | {"space": space, "strategy": strategy, "screen": {"draws": 2}, "budget": {"candidates": 99}}
     with spnas_search.search(**settings, seed=2, out=tmp_path / "run") as run:
         assert len({child.architecture for child in run.archive.of_kind("child")}) == 34  # all there are, but the start

@@ -9,6 +9,7 @@ from filled import START, WIDE, Filled, populated, proposals
 from hypothesis import given
 from hypothesis import strategies as st
 
+import spnas_search
 from spnas_core import Architecture
 from spnas_core.morphisms import Swap
 from spnas_search.strategies import Serial, SerialSettings, parent_odds
@@ -110,6 +111,14 @@ def test_explorers_are_drawn_from_the_whole_space_and_inherit_from_the_start(pop
         assert not population.contains(proposal.rewrite.child)
     nowhere = Serial(SerialSettings(round=4, pool=1, explore=0), WIDE)
     assert {proposal.parent for proposal in proposals(nowhere, population, range(20))} == {best}
+
+
+@pytest.mark.parametrize(("inherit", "samples"), [("parent", False), ("warm-start", False), ("none", True)])
+def test_by_default_it_samples_where_nothing_is_inherited(tmp_path, inherit, samples):
+    settings = {"task": {"name": "null"}, "executor": {"name": "inline"}, "screen": "none", "final": {"seeds": 0}}
+    with spnas_search.search(**settings, inherit=inherit, budget=20, out=tmp_path / "run") as run:
+        steps = [len(child.rewrite.steps) for child in run.archive.of_kind("child") if child.parent == 0]
+    assert (max(steps) > 3) == samples
 
 
 @pytest.mark.parametrize(

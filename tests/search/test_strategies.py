@@ -158,8 +158,7 @@ def test_without_a_start_to_inherit_from_nothing_is_proposed(tmp_path, name):
 
 @pytest.mark.parametrize("name", MUTATING)
 def test_every_number_and_kind_of_mutation_is_reached(population, name):
-    plain = {"explore": 0.0} if name == "serial" else {}
-    strategy = made(name, WIDE, round=1, max_mutations=3, odds={"swap": 1, "expand": 1, "add-stage": 1}, **plain)
+    strategy = made(name, WIDE, round=1, max_mutations=3, odds={"swap": 1, "expand": 1, "add-stage": 1})
     counts, kinds = Counter(), Counter()
     for proposal in proposals(strategy, population, range(200)):
         counts[len(proposal.rewrite.steps)] += 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -156,7 +156,7 @@ class FirstPhaseSettings(SerialSettings):
     """
 
     max_mutations: int = Field(1, ge=1)
-    explore: float = Field(0.0, ge=0, le=1)
+    explore: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = 0.0
     n_stuck: int = Field(4, ge=1)
     reignition: FirstPhaseReignition = FirstPhaseReignition()
 

@@ -5,7 +5,7 @@ Jiang et al., "SP-NAS: Serial-to-Parallel Backbone Search for Object Detection",
 
 from dataclasses import replace
 from functools import cached_property
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -19,6 +19,9 @@ from spnas_search.strategies.pool import Pool, PoolSettings
 from spnas_search.strategies.reignition import Reignition, ReignitionSettings
 from spnas_search.strategies.sampling import draw_samples
 
+EXPLORED = 0.5
+"""Share of what is drawn that comes from the whole space, by default, where nothing is inherited."""
+
 
 class SerialSettings(PoolSettings, MutationSettings):
     """The ``[strategy]`` table of a serial search; see ``MutationSettings`` and ``PoolSettings`` for the rest of it.
@@ -28,7 +31,9 @@ class SerialSettings(PoolSettings, MutationSettings):
         swap_epochs: epochs of a child with a swap among its morphisms; 0 means as many as ``epochs``.
         max_mutations: most morphisms in one child, applied one after the other.
         explore: probability that what is drawn comes from the whole space, as in random search, and not by mutating one
-            of the pool; it inherits from the start. How many of the children do, the screen decides. Such samples keep
+            of the pool; it inherits from the start. ``auto`` is 0.5 where children begin with fresh weights or are
+            parts of a supernet, and 0 where they inherit, since what is far from the start has not recovered when it is
+            scored. How many of the children do, the screen decides. Such samples keep
             to the morphisms in ``odds``: without ``add-stage`` they have the start's stages, and without ``swap`` or
             ``expand`` there are none.
         reignition: what happens when the search is stuck.
@@ -37,7 +42,7 @@ class SerialSettings(PoolSettings, MutationSettings):
     name: Literal["serial"] = "serial"
     swap_epochs: int = Field(0, ge=0)
     max_mutations: int = Field(3, ge=1)
-    explore: float = Field(0.5, ge=0, le=1)
+    explore: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = "auto"
     reignition: ReignitionSettings = ReignitionSettings()
 
 
@@ -90,7 +95,12 @@ class Serial:
     def _explores(self, archive: Archive) -> bool:
         """Whether some children are drawn from the whole space; parts of a supernet are whatever the odds are."""
         moves = archive.inherit == "supernet" or {"swap", "expand"} <= self._named
-        return self.settings.explore > 0 and moves
+        return self._share(archive) > 0 and moves
+
+    def _share(self, archive: Archive) -> float:
+        if self.settings.explore != "auto":
+            return self.settings.explore
+        return EXPLORED if archive.inherit in {"none", "supernet"} else 0.0
 
     @cached_property
     def _named(self) -> set[str]:
@@ -99,7 +109,7 @@ class Serial:
     def _explored(self, archive: Archive, rng: np.random.Generator) -> list[tuple[Candidate, Rewrite]]:
         if not self._explores(archive):
             return []
-        return self._samples(archive, int(rng.binomial(self.settings.round, self.settings.explore)), rng)
+        return self._samples(archive, int(rng.binomial(self.settings.round, self._share(archive))), rng)
 
     def _samples(self, archive: Archive, count: int, rng: np.random.Generator) -> list[tuple[Candidate, Rewrite]]:
         space = self.space
