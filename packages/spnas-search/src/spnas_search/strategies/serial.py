@@ -75,7 +75,7 @@ class Serial:
 
         Where these have no untried child left, and children do not inherit their weights, the pool is doubled.
         """
-        if self._pool_stuck(archive) is not None and self._reignition.is_left(archive):
+        if self._reignition.is_left(archive) and self._pool_stuck(archive) is not None:
             return self._reignition.propose(archive)
         reignited = self._reignition.parent(archive)
         drawn = self._explored(archive, rng) if reignited is None else []
