@@ -8,7 +8,6 @@ from typing import Any
 
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ArchiveError, DataError
-from spnas_core.interchange.initial_weights import read_initial_weights
 from spnas_core.once import reading_once
 from spnas_core.tasks import Task, data_fingerprint
 from spnas_search.archive import Archive, RunLock
@@ -68,8 +67,6 @@ def checked_task(settings: ResolvedSettings, folder: Path, prepare: Prepare, cac
         SpnasError: whatever is wrong, in one line.
     """
     with reading_once(), Run(RunFolder(folder), settings, RunLock(folder), prepare, cache) as run:
-        if settings.run.init is not None:
-            read_initial_weights(settings.run.init, Architecture.parse(settings.run.start))
         run.space.check(Architecture.parse(settings.run.start))
         return run.task
 
