@@ -73,6 +73,10 @@ def test_an_unknown_key_with_a_bracket_is_refused_too():
         ({"task": {"name": ["null"]}}, "task.name is ['null']: it must be the name of a registered task"),
         ({"task": NULL | {"half_life": 0}}, "task.half_life is 0: input should be greater than 0"),
         ({"task": {"image_size": [128, 16]}}, "task.image_size is 16: input should be greater than or equal to 32"),
+        ({"seed": True}, "seed is True: input should be a number"),
+        ({"budget": {"hours": True}}, "budget.hours is True: input should be a number"),
+        ({"strategy": {"odds": {"swap": True}}}, "strategy.odds.swap is True: input should be a number"),
+        ({"task": {"detector": {"anchor_scales": [2.0, True]}}}, "task.detector.anchor_scales is True: input should"),
     ],
 )
 def test_a_wrong_value_names_key_value_and_what_is_allowed(values, message):

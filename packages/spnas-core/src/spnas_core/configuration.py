@@ -1,7 +1,7 @@
 """Configurations: TOML read into pydantic models, every error in one line. Needs ``spnas-core[commands]``."""
 
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_origin
 
@@ -136,9 +136,26 @@ def validate(model: type[_Model], values: Mapping[str, Any], prefix: str = "") -
         ConfigError: the first wrong key, its value, and what is allowed.
     """
     try:
-        return model.model_validate(_over_defaults(model, values))
+        settings = model.model_validate(_over_defaults(model, values))
     except ValidationError as error:
         raise ConfigError(_explain(error.errors(), model, prefix)) from None
+    for key, value in _truths_as_numbers(values, settings):
+        raise ConfigError(f"{prefix}{key} is {value!r}: input should be a number")
+    return settings
+
+
+def _truths_as_numbers(raw: object, taken: object, key: str = "") -> Iterator[tuple[str, bool]]:
+    """Yield what is true or false in a configuration where pydantic has made a number of it, with its key."""
+    if isinstance(raw, bool):
+        if isinstance(taken, int | float) and not isinstance(taken, bool):
+            yield key, raw
+    elif isinstance(raw, Mapping):
+        inner = taken if isinstance(taken, Mapping) else getattr(taken, "__dict__", {})
+        for name, value in raw.items():
+            yield from _truths_as_numbers(value, inner.get(name), f"{key}.{name}" if key else name)
+    elif isinstance(raw, list | tuple) and isinstance(taken, list | tuple):
+        for value, item in zip(raw, taken, strict=False):
+            yield from _truths_as_numbers(value, item, key)
 
 
 def _over_defaults(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from rich.cells import cell_len
@@ -9,6 +10,7 @@ from rich.cells import cell_len
 from spnas_core.commands.wording import printable
 
 GAP = "  "
+ROWS_AT_A_TIME = 64
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,23 @@ def format_columns(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> 
     Raises:
         ValueError: a row with more or fewer cells than there are columns.
     """
-    headings = [column.heading for column in columns]
-    by_column = zip(headings, *rows, strict=True)
+    by_column = _transposed([column.heading for column in columns], rows)
     prepared = [_prepared(cells, column.side) for cells, column in zip(by_column, columns, strict=True)]
     line = GAP.join(pattern for _, pattern in prepared)
     return ((line % cells).rstrip() for cells in zip(*(cells for cells, _ in prepared), strict=True))
+
+
+def _transposed(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[list[str]]:
+    """Return the cells of each column, below its heading.
+
+    Rows are taken a few at a time: to hold and to walk through all of them at once would cost more than to make them.
+    """
+    by_column = [[heading] for heading in headings]
+    remaining = iter(rows)
+    while few := tuple(islice(remaining, ROWS_AT_A_TIME)):
+        for column, cells in zip(by_column, zip(*few, strict=True), strict=True):
+            column.extend(cells)
+    return by_column
 
 
 def _prepared(cells: Sequence[str], side: Literal["left", "right"]) -> tuple[Sequence[str], str]:
