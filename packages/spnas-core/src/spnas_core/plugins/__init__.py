@@ -1,5 +1,6 @@
 """Plugins: found by entry point, loaded when first asked for, registered through the hooks."""
 
+from spnas_core.plugins.building import asked, built, owner, settings_model
 from spnas_core.plugins.events import answers, notify
 from spnas_core.plugins.manager import BrokenPlugin, broken_plugins, plugin_manager, plugin_origins
 from spnas_core.plugins.registries import Registry, registry, reset_plugins
@@ -8,10 +9,14 @@ __all__ = [
     "BrokenPlugin",
     "Registry",
     "answers",
+    "asked",
     "broken_plugins",
+    "built",
     "notify",
+    "owner",
     "plugin_manager",
     "plugin_origins",
     "registry",
     "reset_plugins",
+    "settings_model",
 ]

@@ -41,7 +41,7 @@ def plain_proposal(proposal: object, what: str) -> Proposal:
         kind=_one_of(proposal.kind, get_args(Kind), f"the kind of {what}"),
         split=_one_of(proposal.split, get_args(Split), f"the split of {what}"),
         subject=None if proposal.subject is None else whole(proposal.subject, f"the subject of {what}"),
-        preference=None if proposal.preference is None else _finite(proposal.preference, f"the preference of {what}"),
+        preference=None if proposal.preference is None else finite(proposal.preference, f"the preference of {what}"),
         strategy=whole(proposal.strategy, f"the strategy of {what}"),
         pretraining=None if proposal.pretraining is None else _plain_pretraining(proposal.pretraining, what),
     )
@@ -91,7 +91,7 @@ def _plain_fidelity(fidelity: object, what: str) -> Fidelity:
         return Fidelity(
             whole(fidelity.epochs, f"the epochs of {what}"),
             size,
-            _finite(fidelity.share, f"the share of {what}"),
+            finite(fidelity.share, f"the share of {what}"),
             whole(fidelity.rung, f"the rung of {what}"),
         )
     except (ValueError, TypeError) as error:
@@ -104,7 +104,12 @@ def _plain_pretraining(pretraining: object, what: str) -> Pretraining:
     return Pretraining(whole(pretraining.epochs, f"the pretraining epochs of {what}"), bool(pretraining.fresh))
 
 
-def _finite(value: object, what: str) -> float:
+def finite(value: object, what: str) -> float:
+    """Return a finite number as float.
+
+    Raises:
+        ArchiveError: it is none; ``what`` names it.
+    """
     try:
         number = float(_number(value))
     except (TypeError, ValueError, OverflowError, RuntimeError):
@@ -165,9 +170,13 @@ def _numbers(values: object, what: str) -> dict[str, float]:
     return found
 
 
+_NO_NUMBERS = "cmMSU"  # of NumPy: complex, durations, moments, texts
+
+
 def _number(value: object) -> float:
-    """Convert what is a number; a text that reads like one is none."""
-    if value is None or isinstance(value, (str, bytes, bytearray)):
+    """Convert what is a number; a text that reads like one is none, nor is a moment, nor what has an imaginary part."""
+    kind = getattr(getattr(value, "dtype", None), "kind", "f")  # of NumPy's
+    if value is None or isinstance(value, (str, bytes, bytearray)) or kind in _NO_NUMBERS:
         raise TypeError(type(value).__name__)
     try:
         return int(operator.index(value))  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, suggestion
 from spnas_core.interchange.initial_weights import read_initial_weights
 from spnas_core.morphisms import Rewrite, identity
-from spnas_core.plugins import registry
+from spnas_core.plugins import built
 from spnas_core.space import Bound, SearchSpace
 from spnas_core.supernets import PartOf
 from spnas_core.tasks import (
@@ -27,16 +27,16 @@ from spnas_core.tasks import (
 )
 from spnas_core.tasks import test_images as images_of_tests
 from spnas_search.archive import TEST_IMAGES, Archive, RunLock, Tradeoff, WeightStore
-from spnas_search.executors import Executor, executor_plugin
+from spnas_search.executors import Executor
 from spnas_search.executors.resources import share_cores
 from spnas_search.run.code import installed_code
 from spnas_search.run.folder import Prepare, RunFolder
 from spnas_search.run.identity import Identity, check_init, installed_versions
 from spnas_search.run.initial_weights import import_weights, initial_rewrite
 from spnas_search.run.latency import LATENCY, latency_bound, latency_meter
-from spnas_search.screens import ScreenedStrategy, screen_plugin
+from spnas_search.screens import ScreenedStrategy
 from spnas_search.settings import ResolvedSettings
-from spnas_search.strategies import CheckedStrategy, strategy_plugin
+from spnas_search.strategies import CheckedStrategy
 from spnas_search.strategies.one_by_one import one_by_one
 
 COSTS = ("parameters", "multiply_adds", "activation_bytes", LATENCY)
@@ -68,8 +68,7 @@ class Run:
         self.settings = settings
         self.remarks: list[str] = []
         self._lock = lock
-        plugin = registry("tasks").get(settings.task.model_dump()["name"])
-        self.task: Task = plugin.build(settings.task)
+        self.task: Task = built("tasks", settings.task.model_dump()["name"], settings.task)
         start = Architecture.parse(settings.run.start)
         counted = settings.run.space.build(start, self.task.image_size)
         counted.check(start)
@@ -146,7 +145,8 @@ class Run:
     def make_executor(self, report: Report) -> Executor:
         """Make the executor that the settings ask for."""
         settings = self.settings.executor
-        return executor_plugin(settings.name).build(settings, self.task, self._resources.workers, report)
+        executor: Executor = built("executors", settings.name, settings, self.task, self._resources.workers, report)
+        return executor
 
     def threads(self, executor: Executor) -> int:
         """CPU threads of each evaluation: the cores, shared evenly among those that run side by side."""
@@ -297,11 +297,10 @@ def _strategy(
     """
     name = settings.strategy.model_dump()["name"]
     table = one_by_one(settings.strategy) if settings.run.asynchronous else settings.strategy
-    plugin = strategy_plugin(name)
     if settings.screen is None:
-        return CheckedStrategy(name, plugin.build(table, space), space)
-    strategy, values = plugin.build(table, quick), settings.screen.model_dump()
-    screen = screen_plugin(values["name"]).build(settings.screen, quick)
+        return CheckedStrategy(name, built("strategies", name, table, space), space)
+    strategy, values = built("strategies", name, table, quick), settings.screen.model_dump()
+    screen = built("screens", values["name"], settings.screen, quick)
     return ScreenedStrategy(name, strategy, quick, screen, values["name"], values["draws"], measured)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from spnas_core.errors import ArchiveError, SpnasError
 from spnas_core.morphisms import identity
-from spnas_core.plugins import registry
+from spnas_core.plugins import built
 from spnas_core.tasks import EvaluationRequest, Task, data_fingerprint
 from spnas_search.archive import Archive, Candidate
 from spnas_search.archive.weights import file_checksum
@@ -76,7 +76,7 @@ def verify_run(
         if data is not None:
             set_value(values, "task.data", data)
         task_settings = resolve(values).task
-        task: Task = registry("tasks").get(task_settings.model_dump()["name"]).build(task_settings)
+        task: Task = built("tasks", task_settings.model_dump()["name"], task_settings)
         place = files.cache if cache is None else cache
         with tempfile.TemporaryDirectory() as elsewhere:
             try:

@@ -1,17 +1,18 @@
 """A strategy whose children a screen has chosen."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
 
 from spnas_core.encoding import Architecture
-from spnas_core.errors import PluginError
-from spnas_core.plugins import plugin_origins, registry
+from spnas_core.errors import ArchiveError, PluginError
+from spnas_core.plugins import asked, owner
 from spnas_core.space import Bound
 from spnas_search.archive import Archive, Proposal
-from spnas_search.archive.intake import plain_reason
+from spnas_search.archive.intake import finite
 from spnas_search.screens._base import Screen
 from spnas_search.strategies import CheckedStrategy
 
@@ -68,23 +69,34 @@ class ScreenedStrategy(CheckedStrategy):
     def _keeps_bounds(self, proposal: Proposal) -> bool:
         return all(bound.violation(proposal.rewrite.child) is None for bound in self.measured)
 
-    def _preferences(self, archive: Archive, proposals: list[Proposal]) -> np.ndarray:
+    def _preferences(self, archive: Archive, proposals: Sequence[Proposal]) -> np.ndarray:
+        children = tuple(proposals)  # a copy: whatever the screen does to it, the proposals stay
+        found: object = asked(self._whose, "preferences", lambda: self.screen.preferences(archive, children))
+        if isinstance(found, Mapping | AbstractSet | str | bytes):
+            raise PluginError(f"{self._whose} returned a {type(found).__name__}: it must be a number for each child")
         try:
-            found = np.asarray(self.screen.preferences(archive, proposals), float)
-        except Exception as error:
-            reason = plain_reason(f"{type(error).__name__}: {error}")
-            raise PluginError(f"{self._whose} raised {reason}") from error
-        if found.shape != (len(proposals),):
+            values = list(found)  # type: ignore[call-overload]
+        except TypeError:
             raise PluginError(
-                f"{self._whose} returned values of shape {found.shape} for {len(proposals)} children: it must be one "
-                "number for each"
+                f"{self._whose} returned a {type(found).__name__} for {len(children)} children: it must be one number "
+                "for each"
+            ) from None
+        if len(values) != len(children):
+            raise PluginError(
+                f"{self._whose} returned {len(values)} values for {len(children)} children: it must be one number for "
+                "each"
             )
-        if not np.isfinite(found).all():
-            child = proposals[int(np.argmin(np.isfinite(found)))].rewrite.child
-            raise PluginError(f"{self._whose} returned what is no number for {child}: it must be finite")
-        return found
+        return np.array([self._number_of(value, child) for value, child in zip(values, children, strict=True)])
+
+    def _number_of(self, value: object, proposal: Proposal) -> float:
+        wrong = f"{self._whose} returned what is no number for {proposal.rewrite.child}"
+        if getattr(value, "ndim", 0):
+            raise PluginError(f"{wrong}, but an array: it must be finite")
+        try:
+            return finite(None if value is np.ma.masked else value, "it")
+        except ArchiveError as error:
+            raise PluginError(f"{wrong}: {error}") from None
 
     @property
     def _whose(self) -> str:
-        plugin = registry("screens").plugins.get(self.screen_name, "?")
-        return f"screen {self.screen_name!r} of plugin {plugin!r} ({plugin_origins().get(plugin, '?')})"
+        return owner("screens", self.screen_name)

@@ -8,10 +8,10 @@ from pydantic import BaseModel
 
 from spnas_core.configuration import read_toml, set_key, set_value, validate, without_none, write_toml
 from spnas_core.encoding import Architecture
-from spnas_core.errors import ConfigError
-from spnas_core.plugins import registry
+from spnas_core.errors import ConfigError, PluginError
+from spnas_core.plugins import owner, registry, settings_model
 from spnas_core.presets import laid_over
-from spnas_search.executors import ExecutorSettings, executor_plugin
+from spnas_search.executors import ExecutorSettings
 from spnas_search.settings.models import RunSettings
 from spnas_search.strategies import StrategyPlugin, strategy_plugin
 
@@ -71,15 +71,15 @@ def resolve(values: Mapping[str, Any]) -> ResolvedSettings:
         PluginError: an unknown strategy, task, executor or screen.
     """
     run = validate(RunSettings, values, "")
-    strategy = strategy_plugin(_named(run.strategy, "strategy", "serial"))
-    executor = executor_plugin(_named(run.executor, "executor", "processes"))
-    task = registry("tasks").get(_named(run.task, "task", "detection"))
+    strategy = _named(run.strategy, "strategy", "serial")
+    executor = _named(run.executor, "executor", "processes")
+    task = _named(run.task, "task", "detection")
     return ResolvedSettings(
         run,
-        validate(strategy.settings, run.strategy, "strategy."),
-        validate(task.settings, run.task, "task."),
-        validate(executor.settings, run.executor, "executor."),
-        _screen(run.screen, strategy),
+        validate(settings_model("strategies", strategy), run.strategy, "strategy."),
+        validate(settings_model("tasks", task), run.task, "task."),
+        validate(settings_model("executors", executor), run.executor, "executor."),
+        _screen(run.screen, strategy_plugin(strategy)),
     )
 
 
@@ -146,8 +146,14 @@ def _screen(given: Mapping[str, Any] | str, strategy: StrategyPlugin) -> BaseMod
     above = {} if isinstance(given, str) else given
     below = {} if own is None else {"name": "prediction", **own}
     table = laid_over({"screen": below}, {"screen": above})["screen"]  # of another name it replaces
-    screen = registry("screens").get(_named(table, "screen", "prediction"))
-    return cast("BaseModel", validate(screen.settings, table, "screen."))
+    name = _named(table, "screen", "prediction")
+    screen: BaseModel = validate(settings_model("screens", name), table, "screen.")
+    draws = screen.model_dump().get("draws")
+    if type(draws) is not int or draws < 1:
+        raise PluginError(
+            f"{owner('screens', name)} has draws = {draws!r}: its settings must have a whole number 'draws', 1 or more"
+        )
+    return screen
 
 
 def _named(table: Mapping[str, Any], what: str, default: str) -> str:

@@ -1,6 +1,5 @@
 """A strategy as the loop sees it: whatever it proposes is checked, and what it raises names its plugin."""
 
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -8,8 +7,8 @@ from typing import TypeVar
 import numpy as np
 
 from spnas_core.encoding import Architecture
-from spnas_core.errors import ArchiveError, PluginError, SpnasError
-from spnas_core.plugins import plugin_origins, registry
+from spnas_core.errors import ArchiveError, PluginError
+from spnas_core.plugins import asked, owner
 from spnas_core.relaxation import Relaxation
 from spnas_core.space import SearchSpace
 from spnas_search.archive import OFFSPRING, Archive, Proposal
@@ -137,8 +136,7 @@ class CheckedStrategy:
 
     @property
     def _who(self) -> str:
-        plugin = registry("strategies").plugins.get(self.name, "?")
-        return f"strategy {self.name!r} of plugin {plugin!r} ({plugin_origins().get(plugin, '?')})"
+        return owner("strategies", self.name)
 
     def _number(self, key: str, least: int) -> int:
         settings = getattr(self.wrapped, "settings", None)
@@ -155,15 +153,7 @@ class CheckedStrategy:
         return number
 
     def _asked(self, method: str, ask: Callable[[], _T]) -> _T:
-        try:
-            return ask()
-        except SpnasError as error:
-            raise PluginError(f"{self._who}: {error}") from error
-        except Exception as error:
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            reason = plain_reason(f"{type(error).__name__}: {error}")
-            where = f"{frame.filename}, line {frame.lineno}"
-            raise PluginError(f"{self._who} raised {reason} in {method} ({where})") from error
+        return asked(self._who, method, ask)
 
     def _checked(self, archive: Archive, proposal: object, place: int, taken: set[Architecture]) -> Proposal:
         what = f"proposal {place} of {self._who}"

@@ -8,10 +8,10 @@ from typing import Any, Self
 
 from spnas_core.errors import ConfigError, DataError, suggestion
 from spnas_core.lock import FolderLock
-from spnas_core.plugins import registry
+from spnas_core.plugins import built
 from spnas_core.tasks import MetricSpec, Report, Task, data_fingerprint
 from spnas_search.archive import WeightStore
-from spnas_search.executors import Executor, executor_plugin
+from spnas_search.executors import Executor
 from spnas_search.executors.resources import Resources, share_cores
 from spnas_search.run import RunFolder
 from spnas_search.run.folder import Prepare, begun
@@ -70,7 +70,8 @@ class Study:
     def make_executor(self, report: Report) -> Executor:
         """Make the executor that the settings ask for."""
         settings = self.settings.executor
-        return executor_plugin(settings.name).build(settings, self.task, self.resources.workers, report)
+        executor: Executor = built("executors", settings.name, settings, self.task, self.resources.workers, report)
+        return executor
 
     def close(self) -> None:
         """Close the results and let others in."""
@@ -88,7 +89,7 @@ class Study:
 
 def build_task(settings: ResolvedSettings) -> Task:
     """Make the task of a configuration; its data is not read yet."""
-    task: Task = registry("tasks").get(settings.task.model_dump()["name"]).build(settings.task)
+    task: Task = built("tasks", settings.task.model_dump()["name"], settings.task)
     return task
 
 

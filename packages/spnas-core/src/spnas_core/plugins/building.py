@@ -1,0 +1,76 @@
+"""Plugins' own code, asked in a way that names the plugin where something goes wrong."""
+
+import traceback
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from spnas_core.errors import PluginError, SpnasError
+from spnas_core.plugins.manager import plugin_origins
+from spnas_core.plugins.registries import registry
+
+_T = TypeVar("_T")
+
+
+def owner(noun: str, name: str) -> str:
+    """Say what is registered and whose it is, for messages: ``screen 'mine' of plugin 'ours' (ours 1.0)``."""
+    one = f"{noun.removesuffix('ies')}y" if noun.endswith("ies") else noun.removesuffix("s")
+    plugin = registry(noun).plugins.get(name, "?")
+    return f"{one} {name!r} of plugin {plugin!r} ({plugin_origins().get(plugin, '?')})"
+
+
+def settings_model(noun: str, name: str) -> type[Any]:
+    """Return the model of the table that configures what is registered under a name.
+
+    Raises:
+        PluginError: nobody registers the name, or its settings are no pydantic model, or one without a ``name``.
+    """
+    model = getattr(registry(noun).get(name), "settings", None)
+    if not (isinstance(model, type) and hasattr(model, "model_validate")):
+        raise PluginError(f"{owner(noun, name)} has settings {model!r}: they must be a pydantic model, the class")
+    if "name" not in getattr(model, "model_fields", {}):
+        raise PluginError(f"{owner(noun, name)} has settings {model.__name__} without a field 'name': add one")
+    return model
+
+
+def built(noun: str, name: str, *arguments: Any) -> Any:
+    """Have what is registered under a name built.
+
+    Raises:
+        PluginError: nobody registers the name, or building it raised.
+        SpnasError: whatever of this kind it raised, such as a setting that does not go with another.
+    """
+    item = registry(noun).get(name)
+    try:
+        return item.build(*arguments)
+    except SpnasError:
+        raise
+    except Exception as error:
+        raise raised(owner(noun, name), "build", error) from error
+
+
+def asked(who: str, method: str, ask: Callable[[], _T]) -> _T:
+    """Ask a plugin for something.
+
+    Args:
+        who: names it, see ``owner``.
+        method: that is asked, for messages.
+        ask: calls it.
+
+    Raises:
+        PluginError: it raised, whatever that was.
+    """
+    try:
+        return ask()
+    except SpnasError as error:
+        raise PluginError(f"{who}: {error}") from error
+    except Exception as error:
+        raise raised(who, method, error) from error
+
+
+def raised(who: str, method: str, error: Exception) -> PluginError:
+    """Return the error, in one line, that says what a plugin raised and where."""
+    from spnas_core.commands.wording import printable
+
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    reason = printable(" ".join(f"{type(error).__name__}: {error}".split()))
+    return PluginError(f"{who} raised {reason} in {method} ({frame.filename}, line {frame.lineno})")

@@ -1,0 +1,76 @@
+"""A plugin that is put together wrongly is named in one line, whatever kind it is of."""
+
+from types import SimpleNamespace
+
+import pytest
+from pydantic import BaseModel
+
+from spnas_core.errors import ConfigError, PluginError
+from spnas_core.plugins import built, owner, registry
+from spnas_search.run import start_run
+from spnas_search.screens import ScreenPlugin
+
+NULL = {"task": {"name": "null"}, "executor": {"name": "inline"}}
+TABLES = {"screens": "screen", "strategies": "strategy", "tasks": "task", "executors": "executor"}
+
+
+class Named(BaseModel):
+    """What every table has."""
+
+    name: str = "odd"
+    draws: object = 2
+
+
+class Nameless(BaseModel, extra="ignore"):
+    """Forgets its own name."""
+
+
+def impossible(*_):
+    raise ZeroDivisionError("one by\nnone")
+
+
+def unsuited(*_):
+    raise ConfigError("these settings contradict each other")
+
+
+def begun(tmp_path, noun, monkeypatch, item, **table):
+    """Start a run with something odd in it."""
+    monkeypatch.setitem(registry(noun).items, "odd", item)
+    return start_run(tmp_path / "run", {**NULL, TABLES[noun]: {"name": "odd", **table}}, lambda *_: None)
+
+
+@pytest.mark.parametrize("noun", TABLES)
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (SimpleNamespace(settings=dict, build=impossible, suited=None, screen=None), "must be a pydantic model"),
+        (SimpleNamespace(build=impossible, suited=None, screen=None), "has settings None"),
+        (SimpleNamespace(settings=Nameless, build=impossible, suited=None, screen=None), "without a field 'name'"),
+    ],
+)
+def test_settings_that_are_no_model_with_a_name_are_refused(tmp_path, monkeypatch, noun, item, message):
+    with pytest.raises(PluginError, match=rf"^{TABLES[noun]} 'odd' of plugin") as caught:
+        begun(tmp_path, noun, monkeypatch, item)
+    assert message in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("noun", ["screens", "strategies", "tasks"])
+def test_what_cannot_be_built_is_named_with_what_it_raised(tmp_path, monkeypatch, noun):
+    item = SimpleNamespace(settings=Named, build=impossible, suited=None, screen=None)
+    with pytest.raises(PluginError, match=r"raised ZeroDivisionError: one by none in build \(.*, line \d+\)$") as caught:
+        begun(tmp_path, noun, monkeypatch, item)
+    assert str(caught.value).startswith(owner(noun, "odd"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_error_of_ours_says_by_itself_what_is_wrong(monkeypatch):
+    monkeypatch.setitem(registry("screens").items, "odd", ScreenPlugin("odd", Named, unsuited))
+    with pytest.raises(ConfigError, match="^these settings contradict each other$"):
+        built("screens", "odd", None, None)
+
+
+@pytest.mark.parametrize("draws", [0, -1, 1.5, "many", None, True])
+def test_a_screen_draws_whole_rounds(tmp_path, monkeypatch, draws):
+    with pytest.raises(PluginError, match=rf"screen 'odd' .* has draws = {draws!r}: .* whole number 'draws', 1 or more"):
+        begun(tmp_path, "screens", monkeypatch, ScreenPlugin("odd", Named, impossible), draws=draws)
