@@ -11,6 +11,7 @@ from spnas_core.errors import ConfigError
 from spnas_core.plugins import plugin_manager
 from spnas_search.driver.weights import needed_weights
 from spnas_search.run.initial_weights import import_weights
+from spnas_search.series import start_series
 
 NULL = {"task": {"name": "null"}, "executor": {"name": "inline"}, "noise_seeds": 2}
 
@@ -94,6 +95,29 @@ def test_a_start_without_a_defined_score_stops_the_search(tmp_path):
     task = {"name": "null", "behaviour": {0: "nan"}}
     with pytest.raises(ValueError, match="the start's score is undefined"):
         spnas_search.search(**{**NULL, "task": task}, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"budget": 2.5}, "budget.candidates is 2.5: input should be a valid integer"),
+        ({"budget": True}, "budget.candidates is True: input should be a number"),
+        ({"budget": [5]}, r"budget.candidates is \[5\]: input should be a valid integer"),
+        ({"budget": 5, "strategy": 5}, "strategy.name is 5: it must be the name of a registered strategy"),
+        ({"budget": 5, "task": ["null"]}, r"task.name is \['null'\]: it must be the name of a registered task"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused_in_one_line(tmp_path, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        spnas_search.search(out=tmp_path / "run", **{"task": "null", **settings})
+
+
+def test_a_series_whose_first_search_cannot_start_leaves_nothing_behind(tmp_path):
+    values = {"task": {"name": "null"}, "executor": {"name": "inline"}, "budget": {"epochs": 10}}
+    series = start_series(tmp_path / "series", values, 2)
+    with pytest.raises(ConfigError, match=r"budget.epochs is 10"):
+        next(series.open(lambda *_: None))
+    assert not (tmp_path / "series").exists()
 
 
 def test_an_unknown_setting_is_refused(tmp_path):

@@ -58,7 +58,9 @@ def test_settings_that_are_no_model_with_a_name_are_refused(tmp_path, monkeypatc
 @pytest.mark.parametrize("noun", ["screens", "strategies", "tasks"])
 def test_what_cannot_be_built_is_named_with_what_it_raised(tmp_path, monkeypatch, noun):
     item = SimpleNamespace(settings=Named, build=impossible, suited=None, screen=None)
-    with pytest.raises(PluginError, match=r"raised ZeroDivisionError: one by none in build \(.*, line \d+\)$") as caught:
+    with pytest.raises(
+        PluginError, match=r"raised ZeroDivisionError: one by none in build \(.*, line \d+\)$"
+    ) as caught:
         begun(tmp_path, noun, monkeypatch, item)
     assert str(caught.value).startswith(owner(noun, "odd"))
     assert not (tmp_path / "run").exists()
@@ -66,11 +68,13 @@ def test_what_cannot_be_built_is_named_with_what_it_raised(tmp_path, monkeypatch
 
 def test_an_error_of_ours_says_by_itself_what_is_wrong(monkeypatch):
     monkeypatch.setitem(registry("screens").items, "odd", ScreenPlugin("odd", Named, unsuited))
-    with pytest.raises(ConfigError, match="^these settings contradict each other$"):
+    with pytest.raises(ConfigError, match=r"^these settings contradict each other$"):
         built("screens", "odd", None, None)
 
 
 @pytest.mark.parametrize("draws", [0, -1, 1.5, "many", None, True])
 def test_a_screen_draws_whole_rounds(tmp_path, monkeypatch, draws):
-    with pytest.raises(PluginError, match=rf"screen 'odd' .* has draws = {draws!r}: .* whole number 'draws', 1 or more"):
+    with pytest.raises(
+        PluginError, match=rf"screen 'odd' .* has draws = {draws!r}: .* whole number 'draws', 1 or more"
+    ):
         begun(tmp_path, "screens", monkeypatch, ScreenPlugin("odd", Named, impossible), draws=draws)

@@ -8,11 +8,16 @@ import pytest
 
 import spnas_search
 from spnas_core.encoding import Architecture
-from spnas_core.errors import ConfigError
+from spnas_core.errors import ConfigError, SpnasError, suggestion
 from spnas_core.morphisms import identity
 from spnas_core.tasks import EvaluationRequest, Fidelity
+from spnas_search.planning import plan_search
 from spnas_search.replay import ReplayTask, read_table
 from spnas_search.replay.table import read_rows, write_table
+from spnas_search.reports.closing import sentence
+from spnas_search.run import start_run
+from spnas_search.run.verification import verify_run
+from spnas_search.studies import start_signal_study
 
 DIGITS = ("1121", "11121", "11211")
 CODES = [f"b@8_{digits[:at]}-{digits[at:]}" for digits in DIGITS for at in range(1, len(digits))]
@@ -118,11 +123,118 @@ def test_files_that_are_no_table_are_refused(table, tmp_path):
         file.write("a,b\n1,2\n")
     with pytest.raises(ConfigError, match="is no replay table: its columns must be"):
         read_table(other, "small")
+    for lines, message in (
+        (["small,x,0,4,9,9,9"], "line 2 of the replay table .* has more or fewer cells than there are columns"),
+        (["small,x,0,4,9,9,9,0.5,7"], "line 2 .* has more or fewer cells"),
+        (
+            ["small,x,0,4,9,9,9,0.5", "small,x,0,-4,9,9,9,0.5"],
+            r"line 3 .* has epochs = '-4': it must be a whole number",
+        ),
+        (["small,x,0,4,9,many,9,0.5"], "has parameters = 'many': it must be a whole number, 0 or more"),
+        (["small,x,0,4,9,9,9,inf"], "has AP = 'inf': it must be a finite number, or empty where it is undefined"),
+        (["small,x,0,4,9,9,9,0.5"] * 2, "line 3 .* is small, x, 0, 4, which another line is already"),
+    ):
+        with gzip.open(other, "wt") as file:
+            file.write("\n".join(["data,code,repetition,epochs,multiply_adds,parameters,activation_bytes,AP", *lines]))
+        with pytest.raises(ConfigError, match=message):
+            read_table(other, "small")
     other.write_bytes(table.read_bytes()[:-20])
     with pytest.raises(ConfigError, match="cannot be read"):
         read_table(other, "small")
     with pytest.raises(ConfigError, match="has no metric 'AR'"):
         _ = ReplayTask(table, "small", objective="AR").metrics
+
+
+SEARCH = {
+    "strategy": {"name": "serial", "epochs": 4, "odds": {"swap": 1.0, "expand": 1.0}},
+    "start": CODES[0],
+    "inherit": "none",
+    "space": {"min_blocks": 4, "max_blocks": 5, "min_stages": 2, "max_stages": 2, "max_multiply_adds": "none"},
+    "executor": {"name": "inline"},
+}
+
+
+def test_a_verdict_on_one_hidden_training_says_nothing_of_chance(table, tmp_path):
+    settings = {**SEARCH, "task": {"name": "replay", "table": str(table)}, "final": {"finalists": 2, "seeds": 3}}
+    with spnas_search.search(**settings, budget=6, out=tmp_path / "run") as run:
+        found = spnas_search.outcome(run.archive, run.settings.run)
+        assert found.gain.is_point
+        assert "in all of 3 seeds alike: trainings that do not differ say nothing of chance" in sentence(
+            found.columns[0], "AP"
+        )
+
+
+def test_a_table_of_single_trainings_is_refused(tmp_path):
+    path = tmp_path / "once.csv.gz"
+    write_table(path, rows(repetitions=1), ["AP", "AP50"])
+    with pytest.raises(
+        ConfigError, match=r"architectures of 'small' that were trained once: .* so 2 of each are needed"
+    ):
+        start_run(tmp_path / "run", {**SEARCH, "task": {"name": "replay", "table": str(path)}}, lambda *_: None)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"start": "b@8_11-11"}, "not in the table table.csv.gz"),
+        ({"inherit": "parent"}, "the task 'replay' knows trainings from fresh weights only: set inherit = 'none'"),
+        ({"strategy": {"name": "serial", "epochs": 5}}, "strategy.epochs is 5, and .* trainings of 4 epochs: choose"),
+        ({"final": {"scratch_epochs": 12}}, "final.scratch_epochs is 12, and the task 'replay' knows trainings of 4"),
+        ({"final": {"train_epochs": 4}}, r"final.train_epochs is 4, .* leave it out, or add final.train_fresh = true"),
+        ({"final": {"train_epochs": 6, "train_fresh": True}}, "final.train_epochs is 6, and .* trainings of 4 epochs"),
+        ({"rungs": {"epochs": [2]}, "ranking": "prediction"}, r"rungs.epochs are \[2\], .*: leave the rungs out"),
+    ],
+)
+def test_what_the_table_cannot_answer_is_refused_before_the_search(table, tmp_path, settings, message):
+    values = {**SEARCH, "task": {"name": "replay", "table": str(table)}, **settings}
+    with pytest.raises(SpnasError, match=message) as caught:
+        start_run(tmp_path / "run", values, lambda *_: None)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("fidelity", [Fidelity(4, share=0.5), Fidelity(4, (64, 64))])
+def test_another_fidelity_than_that_of_the_table_is_refused(table, fidelity):
+    request = EvaluationRequest(0, identity(Architecture.parse(CODES[0])), None, None, fidelity, 0)
+    with pytest.raises(ConfigError, match="holds trainings on all images at 128x128"):
+        ReplayTask(table, "small").evaluate(request, lambda progress: None)
+
+
+def test_a_replayed_search_can_be_planned_and_verified(table, tmp_path):
+    values = {
+        **SEARCH,
+        "task": {"name": "replay", "table": str(table)},
+        "final": {"seeds": 0},
+        "budget": {"candidates": 3},
+    }
+    foreseen = plan_search(values, lambda *_: None)
+    assert {phase.name: phase.evaluations for phase in foreseen.phases}["start"] == 1
+    assert foreseen.seconds == 0
+    spnas_search.search(**values, out=tmp_path / "run").close()
+    found = {finding.part: finding for finding in verify_run(tmp_path / "run", None, lambda *_: None)}
+    assert (found["score"].holds, found["weights"].holds) == (None, True)
+    assert "scores no weights" in found["score"].found
+
+
+def test_studies_stay_in_the_table(table, tmp_path):
+    space = {**SEARCH["space"], "max_blocks": 9, "max_stages": 4}
+    values = {**SEARCH, "task": {"name": "replay", "table": str(table)}, "space": space}
+    chosen = {
+        "codes": 8,
+        "epochs": 4,
+        "child_epochs": [4],
+        "leave_out": ["double", "warm-start", "parent", "inherited"],
+    }
+    study = start_signal_study(tmp_path / "signal", values, lambda *_: None, chosen=chosen)
+    assert set(study.plan.codes) <= set(CODES)
+    study.study.close()
+
+
+def test_a_message_does_not_list_hundreds_of_names():
+    assert suggestion("x", [f"name{number}" for number in range(300)]) == (
+        "; known are 300, such as name0, name1, name10"
+    )
 
 
 def test_a_search_replays_and_stays_in_the_table(table, tmp_path):

@@ -9,6 +9,7 @@ from driving import SPACE, START, Scripted, run_settings, scores
 from spnas_core.morphisms import identity
 from spnas_core.tasks import EvaluationRequest, Fidelity
 from spnas_search.archive import Archive, Candidate, Proposal
+from spnas_search.driver import outcome
 from spnas_search.driver.failures import beyond_hope
 from spnas_search.driver.rounds import why_ended
 from spnas_search.driver.verdict_rounds import needed_for_end, oldest_start
@@ -221,10 +222,13 @@ def test_out_of_time_ends_the_search_at_once(drive, rounds):
     assert why_ended(run.archive, run.settings, run.strategy, out_of_time=True) == "the budget of 2 hours is used up"
 
 
-def test_start_and_noise_are_evaluated_even_out_of_time(drive):
+def test_the_start_is_evaluated_even_out_of_time_and_nothing_else_is(drive):
     run = drive(run_settings(hours=1.0), SCRIPT, BETTER)
     run.to_the_end(out_of_time=True)
-    assert run.phases == ["start", "noise"]
+    assert run.phases == ["start"]
+    found = outcome(run.archive, run.settings)
+    assert not found.start_won
+    assert found.reason == "There is nothing to compare the start with: no child was evaluated."
 
 
 def test_a_stuck_strategy_ends_the_search(drive):

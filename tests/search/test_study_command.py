@@ -79,7 +79,7 @@ class TestTheCommand:
             (["--epochs", "0"], "signal study: epochs is 0"),
             (["--child-epochs", "1,x"], "--child-epochs '1,x' must be whole numbers with commas in between"),
             (["--child-epochs", "1,7"], "child epochs are 7: they must be 1 or more, and at most the truth's 6"),
-            (["--set", "warm_start_epochs=0"], "signal study: epochs is 0"),
+            (["--set", "warm_start_epochs=0"], "warm_start_epochs is 0, and a study's trainings take twice as many"),
             (["--set", "warm_start_epochs=0", "--epochs", "4"], "warm_start_epochs is 0, and nothing can inherit"),
             (["--set", "init=x.safetensors"], "a signal study trains from fresh weights"),
             (["--set", "space.max_blocks=7"], "8 blocks where max_blocks = 7"),

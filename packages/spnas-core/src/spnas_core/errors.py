@@ -52,10 +52,16 @@ class EvaluationError(RuntimeError):
     """A candidate's evaluation that ended without a score, with the reason that the archive keeps."""
 
 
+MOST_NAMES = 60
+"""Known names that a message lists; of more it says how many there are."""
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the known name nearest to ``name``, or the list of known names."""
+    """Return ``; did you mean 'x'?`` for the nearest known name, or else the known names, if they are few."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {close[0]!r}?"
+    if len(names) > MOST_NAMES:
+        return f"; known are {len(names)}, such as {', '.join(names[:3])}"
     return f"; known: {', '.join(names)}" if names else ""

@@ -51,9 +51,9 @@ def search(
         values: dict[str, Any] = dict(settings)
         for noun, given in (("task", task), ("strategy", strategy)):
             if given is not None:
-                values[noun] = {"name": given} if isinstance(given, str) else dict(given)
+                values[noun] = dict(given) if isinstance(given, Mapping) else {"name": given}
         if budget is not None:
-            values["budget"] = {"candidates": budget} if isinstance(budget, int) else dict(budget)
+            values["budget"] = dict(budget) if isinstance(budget, Mapping) else {"candidates": budget}
         if preset is not None:
             values = over_preset(find_preset(preset), values)
         run = start_run(folder, values, _quietly, cache=cache)

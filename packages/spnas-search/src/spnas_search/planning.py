@@ -15,7 +15,7 @@ from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.errors import DataError, EvaluationError
 from spnas_core.morphisms import Rewrite, identity
-from spnas_core.tasks import EvaluationRequest, Fidelity, Task
+from spnas_core.tasks import EvaluationRequest, Fidelity, Task, known_epochs
 from spnas_search.archive import Candidate
 from spnas_search.driver import run_search
 from spnas_search.executors.evaluation import evaluate
@@ -129,7 +129,7 @@ def plan_search(values: Mapping[str, Any], prepare: Prepare, *, cache: Path | No
             weights * kept,
             _memory() * resources.workers,
             torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0,
-            _bound(settings),
+            _bound(settings, phases),
         )
 
 
@@ -163,6 +163,8 @@ def _probed(
     task: Task, settings: ResolvedSettings, foreseen: Sequence[Candidate], threads: int, folder: Path
 ) -> tuple[_Speed, int]:
     """Measure; return the speed and the bytes of the start's weights."""
+    if known_epochs(task) is not None:  # nothing is trained
+        return _Speed(0, 0, 0), 0
     start = Architecture.parse(settings.run.start)
     weights = folder / "probe.safetensors"
     cost = {one.architecture: backbone_cost(one.architecture, *task.image_size).multiply_adds for one in foreseen}
@@ -212,9 +214,13 @@ def _phases(foreseen: Sequence[Candidate], speed: _Speed, task: Task) -> Iterato
         yield Phase(name, len(own), sum(one.epochs for one in own), spent)
 
 
-def _bound(settings: ResolvedSettings) -> str:
+def _bound(settings: ResolvedSettings, phases: Sequence[Phase]) -> str:
     hours = settings.run.budget.hours
-    return "" if hours is None else f"its budget of {hours:g} hours ends it at the latest"
+    if hours is None:
+        return ""
+    if hours * 3600 < sum(phase.seconds for phase in phases if phase.name == "start"):
+        return f"its budget of {hours:g} hours is over before the warm start is: no child would be evaluated"
+    return f"its budget of {hours:g} hours ends it at the latest"
 
 
 def _bytes(folder: Path) -> int:

@@ -1,11 +1,12 @@
 """A series: the same search with several seeds, each in a folder ``seed-N`` of its own, resumable like any run."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spnas_core.errors import ArchiveError, ConfigError
+from spnas_core.errors import ArchiveError, ConfigError, SpnasError
 from spnas_search.run import Run, RunFolder, resume_run, start_run
 from spnas_search.run.folder import Prepare
 from spnas_search.settings import of_begun, read_toml, resolve, suit, write_toml
@@ -53,11 +54,22 @@ class Series:
             if RunFolder(folder).config.exists() or RunFolder(folder).archive.exists():
                 run = resume_run(folder, prepare, data=data, cache=cache, **resuming)
             else:
-                run = start_run(folder, {**values, "seed": seed}, prepare, cache=cache)
+                run = self._started(folder, {**values, "seed": seed}, prepare, cache)
             if not is_known:  # only now is it sure to be the same data
                 write_toml({"seeds": self.count, **values}, RunFolder(self.folder).series)
                 is_known = True
             yield seed, run
+
+    def _started(self, folder: Path, values: Mapping[str, Any], prepare: Prepare, cache: Path | None) -> Run:
+        """Start one of the searches; where the first cannot start, the series leaves nothing behind, as a run does."""
+        try:
+            return start_run(folder, values, prepare, cache=cache)
+        except SpnasError:
+            if not any(self.folder.glob("seed-*")):
+                RunFolder(self.folder).series.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # it holds something else
+                    self.folder.rmdir()
+            raise
 
 
 def start_series(folder: Path, values: Mapping[str, Any], count: int) -> Series:

@@ -18,6 +18,7 @@ from spnas_core.tasks.protocols import (
     check_start,
     data_fingerprint,
     is_prepared_here,
+    known_epochs,
     pretrains,
     test_images,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "check_start",
     "data_fingerprint",
     "is_prepared_here",
+    "known_epochs",
     "pretrains",
     "test_images",
 ]

@@ -202,6 +202,16 @@ def bounds_of(task: Task) -> "tuple[Bound, ...]":
     return tuple(getattr(task, "bounds", ()))
 
 
+def known_epochs(task: Task) -> tuple[int, ...] | None:
+    """Return of how many epochs a task knows trainings; None for one that trains, and so knows all.
+
+    A task that answers from trainings that were done before says so by an attribute ``known_epochs``; they began with
+    fresh weights, and none of them can be gone on with. The attribute is asked for before ``prepare``.
+    """
+    known = getattr(task, "known_epochs", None)
+    return None if known is None else tuple(known)
+
+
 def check_pretraining(task: Task) -> tuple[str, ...]:
     """Ask a task whether a backbone could be pretrained, before anything is trained.
 

@@ -42,6 +42,7 @@ OPTIONS = (
         is_flag=True,
         help="Propose a child whenever a worker is free, instead of rounds; the same seed may then search otherwise.",
     ),
+    click.option("--from-scratch", is_flag=True, help="Let the verdict train start and winner from scratch, too."),
     click.option("--fresh", is_flag=True, help="Train the winner of a full search from fresh weights in the end."),
 )
 """Of every command that begins a search, or looks ahead to one."""
@@ -67,6 +68,7 @@ def assembled(
     assignments: Sequence[str],
     latency_device: str | None,
     asynchronous: bool,
+    from_scratch: bool,
     fresh: bool,
 ) -> dict[str, Any]:
     """Put the configuration together: a preset's, a file's, the options' and those of ``--set``; the later ones win.
@@ -83,6 +85,8 @@ def assembled(
             set_value(values, key, value)
     if asynchronous:
         set_value(values, "asynchronous", True)
+    if from_scratch:
+        set_value(values, "final.from_scratch", True)
     if fresh:
         set_value(values, "final.train_fresh", True)
     for assignment in data_options:

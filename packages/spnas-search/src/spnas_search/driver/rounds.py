@@ -65,7 +65,7 @@ def next_round(
         rewrite = identity(Architecture.parse(settings.start))
         return Round("start", (Proposal("start", None, rewrite, Fidelity(settings.start_epochs(epochs))),))
     if archive.phase in {"start", "noise", "search"}:
-        if missing := _missing_noise(archive, settings, epochs):
+        if not out_of_time and (missing := _missing_noise(archive, settings, epochs)):
             return Round("noise", (_control(archive, archive.start.id, Fidelity(epochs)),) * missing)
         if why_over(archive, settings, strategy, out_of_time=out_of_time) is None:
             children = _children(archive, settings, strategy)

@@ -121,6 +121,9 @@ def outcome(archive: Archive, settings: RunSettings) -> Verdict | NoVerdict:
         return NoVerdict(f"No candidate has a defined {archive.objective.name}: there is nothing to compare.")
     if not settings.final.seeds:
         return NoVerdict(f"No verdict on {archive.test_images} was asked for (final.seeds = 0).")
+    if not any(math.isfinite(archive.score(child)) for child in archive.of_kind("child")):
+        failed = "no child has a defined score" if archive.children else "no child was evaluated"
+        return NoVerdict(f"There is nothing to compare the start with: {failed}.")
     if winner.kind == "start":
         reason = f"No child beat the start {winner.architecture}: there is nothing to compare it with."
         return NoVerdict(reason, start_won=True)

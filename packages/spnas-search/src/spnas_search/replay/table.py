@@ -8,10 +8,11 @@ weights.
 import csv
 import gzip
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from spnas_core.errors import ConfigError, suggestion
 
@@ -61,7 +62,7 @@ class ReplayTable:
         if code not in self.trained:
             raise ConfigError(
                 f"{code} is not among the {len(self.trained)} architectures of the replay table "
-                f"{self.data!r}{suggestion(code, self.trained)}: keep the search in its space by [space]"
+                f"{self.data!r}{suggestion(code, self.trained)}"
             )
         if epochs not in self.trained[code]:
             ages = ", ".join(map(str, sorted(self.trained[code])))
@@ -70,6 +71,8 @@ class ReplayTable:
 
 
 Row = dict[str, str | int | float]
+LEAST = 2
+"""Repetitions of every architecture that a search needs: one to see, and one that judges it."""
 ENOUGH = 3
 """Repetitions of every architecture from which on searches see noise."""
 
@@ -114,17 +117,38 @@ def read_rows(path: Path) -> list[Row]:
                 raise ConfigError(
                     f"{path} is no replay table: its columns must be {', '.join((*KEYS, *COSTS))} and metrics"
                 )
-            return [_typed(row) for row in reader]
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error, TypeError, ValueError) as error:
+            return list(_rows(reader, path))
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"the replay table {path} cannot be read: {error}") from error
 
 
-def _typed(row: Mapping[str, str]) -> Row:
-    texts, whole = {"data", "code"}, {"repetition", "epochs", *COSTS}
-    return {
-        name: value if name in texts else int(value) if name in whole else float(value or math.nan)
-        for name, value in row.items()
-    }
+def _rows(lines: Iterable[Mapping[Any, Any]], path: Path) -> Iterator[Row]:
+    """Yield the trainings of a table, each once; a wrong line is named by its number, from 2 behind the columns."""
+    known: set[tuple[object, ...]] = set()
+    for number, line in enumerate(lines, 2):
+        where = f"line {number} of the replay table {path}"
+        if None in line or None in line.values():
+            raise ConfigError(f"{where} has more or fewer cells than there are columns")
+        row = {name: _typed(name, text, where) for name, text in line.items()}
+        key = tuple(row[name] for name in KEYS)
+        if key in known:
+            raise ConfigError(f"{where} is {', '.join(map(str, key))}, which another line is already")
+        known.add(key)
+        yield row
+
+
+def _typed(name: str, text: str, where: str) -> str | int | float:
+    if name in {"data", "code"}:
+        return text
+    is_whole = name in {"repetition", "epochs", *COSTS}
+    try:
+        value = int(text) if is_whole else float(text or math.nan)
+    except ValueError:
+        value = -1 if is_whole else math.inf
+    if value < 0 if is_whole else math.isinf(value):
+        kind = "a whole number, 0 or more" if is_whole else "a finite number, or empty where it is undefined"
+        raise ConfigError(f"{where} has {name} = {text!r}: it must be {kind}")
+    return value
 
 
 def write_table(path: Path, rows: Iterable[Mapping[str, object]], metrics: Sequence[str]) -> None:

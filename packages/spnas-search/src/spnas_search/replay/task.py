@@ -4,14 +4,16 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.tasks import Evaluation, EvaluationRequest, MetricSpec, Report
-from spnas_search.replay.table import ENOUGH, ReplayTable, read_table
+from spnas_search.replay.table import ENOUGH, LEAST, ReplayTable, read_table
+
+Side = Annotated[int, Field(ge=1)]
 
 
 class ReplaySettings(BaseModel):
@@ -33,7 +35,7 @@ class ReplaySettings(BaseModel):
     data: str = "small"
     objective: str = "AP"
     view: int = Field(0, ge=0)
-    image_size: tuple[int, int] = (128, 128)
+    image_size: tuple[Side, Side] = (128, 128)
 
     def build(self) -> "ReplayTask":
         """Make the task."""
@@ -88,6 +90,11 @@ class ReplayTask:
         return (InTable(self),)
 
     @property
+    def known_epochs(self) -> tuple[int, ...]:
+        """Epochs after which every architecture was scored; see ``spnas_core.tasks.known_epochs``."""
+        return self.table.ages
+
+    @property
     def metrics(self) -> tuple[MetricSpec, ...]:
         """What the table has, the objective first."""
         names = self.table.metrics
@@ -104,12 +111,18 @@ class ReplayTask:
         """Read the table.
 
         Raises:
-            ConfigError: it cannot be read, or lacks something.
+            ConfigError: it cannot be read, or lacks something: of each training of an architecture one is hidden, so
+                there must be two.
         """
         del cache
         table = self.table
         report("replay table", 1, 1)
         size = f"{len(table.trained)} architectures after {', '.join(map(str, table.ages))} epochs"
+        if table.fewest < LEAST:
+            raise ConfigError(
+                f"the replay table {self.path} has architectures of {self.data!r} that were trained once: a search "
+                f"must not see the training by which it is judged, so {LEAST} of each are needed"
+            )
         if table.fewest >= ENOUGH:
             return (size,)
         return size, (
@@ -121,12 +134,18 @@ class ReplayTask:
         """Look a training up.
 
         Raises:
-            ConfigError: a code or a number of epochs that the table does not have, or weights to inherit: the table
-                holds trainings from fresh weights.
+            ConfigError: a code, a number of epochs, an image size or a share of the images that the table does not
+                have, or weights to inherit: the table holds trainings from fresh weights.
         """
         del report
         if request.parent_weights is not None:
             raise ConfigError("a replay table holds trainings from fresh weights: set inherit = 'none'")
+        fidelity = request.fidelity
+        if fidelity.share != 1 or fidelity.image_size not in {None, self.image_size}:
+            raise ConfigError(
+                f"a replay table holds trainings on all images at {'x'.join(map(str, self.image_size))}, none at "
+                f"{fidelity.image_size or 'that size'} on a share of {fidelity.share:g}"
+            )
         code = str(request.rewrite.child)
         trainings = self.table.repetitions(code, request.epochs)
         if request.weights is not None:
@@ -144,7 +163,7 @@ class ReplayTask:
         hidden = self._hidden(code, len(trainings))
         if request.split == "test":
             return dict(trainings[hidden])
-        visible = [training for place, training in enumerate(trainings) if place != hidden] or list(trainings)
+        visible = [training for place, training in enumerate(trainings) if place != hidden]
         return dict(visible[request.seed % len(visible)])
 
     def _hidden(self, code: str, count: int) -> int:

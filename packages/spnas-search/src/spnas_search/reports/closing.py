@@ -107,7 +107,7 @@ def screen_sentences(archive: Archive) -> Iterator[str]:
     ages: dict[tuple[object, ...], list[float]] = defaultdict(list)
     for child in chosen:
         ages[_comparable(child)].append(archive.score(child))
-    scores = [archive.score(child) - fmean(ages[_comparable(child)]) for child in chosen]
+    scores = [_above(archive.score(child), ages[_comparable(child)]) for child in chosen]
     preferences = [child.preference or 0.0 for child in chosen]
     if len(set(preferences)) < 2 or len(set(scores)) < 2 or len(chosen) < _FEWEST:
         yield f"How well children were ranked before their training cannot be told from {len(chosen)} of them."
@@ -119,6 +119,11 @@ def screen_sentences(archive: Archive) -> Iterator[str]:
         f"What was said of {len(chosen)} children before their training, when they were chosen, and their scores have "
         f"a rank correlation of {number(float(found.statistic), signed=True)} (p {float(found.pvalue):.2g} for none)."
     )
+
+
+def _above(score: float, alike: list[float]) -> float:
+    """Return a score above the mean of those that it compares with; what is equal differs by exactly 0."""
+    return score - fmean(alike) if len(set(alike)) > 1 else 0.0
 
 
 def sharing_sentences(archive: Archive) -> Iterator[str]:
@@ -198,6 +203,11 @@ def sentence(column: Column, objective: str) -> str:
         return (
             f"Trained {how}, the winner differs from the start by {size} in a single comparison: whether that is more "
             "than chance cannot be said (final.seeds = 2 or more gives an interval)."
+        )
+    if gain.is_point:
+        return (
+            f"Trained {how}, the winner differs from the start by {size}, and so in all of {gain.count} seeds alike: "
+            "trainings that do not differ say nothing of chance, so whether that is more cannot be said."
         )
     interval = f"95 % interval {number(gain.low, signed=True)} … {number(gain.high, signed=True)}, {gain.count} seeds"
     if gain.excludes_zero:

@@ -1,6 +1,6 @@
 """A run: a folder with the resolved configuration, the archive, the weights and the cache."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +33,7 @@ from spnas_search.run.code import installed_code
 from spnas_search.run.folder import Prepare, RunFolder
 from spnas_search.run.identity import Identity, check_init, installed_versions
 from spnas_search.run.initial_weights import import_weights, initial_rewrite
+from spnas_search.run.known import check_trainings
 from spnas_search.run.latency import LATENCY, latency_bound, latency_meter
 from spnas_search.screens import ScreenedStrategy
 from spnas_search.settings import ResolvedSettings
@@ -41,6 +42,9 @@ from spnas_search.strategies.one_by_one import one_by_one
 
 COSTS = ("parameters", "multiply_adds", "activation_bytes", LATENCY)
 """What can be weighed against the objective, beside metrics."""
+
+ENOUGH_REPLICATES = 4
+"""Replicates from which on the noise of a score is known well enough: with 2 it may be off by a factor of ten."""
 
 
 class Run:
@@ -77,12 +81,12 @@ class Run:
         parts = (PartOf(start),) if settings.run.inherit == "supernet" else ()
         latency = () if self.latency is None else (self.latency,)
         quick = replace(counted, bounds=(*bounds_of(self.task), *parts))
+        quick.check(start)
         self.space = replace(quick, bounds=(*quick.bounds, *latency))
         self.strategy = _strategy(settings, self.space, quick, latency)
         self.sharing = SharedTraining(counted, self.strategy.relaxation) if parts else None
         of_pretraining = self._check_settings()
-        if warning := self._too_few():
-            self.remarks.append(warning)
+        self.remarks += self._too_few()
         self._resources = share_cores(settings.executor, self.side_by_side)
         if self._resources.remark:
             self.remarks.append(self._resources.remark)
@@ -232,9 +236,11 @@ class Run:
                 f"{settings.inherit!r}: set inherit = 'supernet', as presets darts, snas, proxyless-gradient and "
                 "auto-deeplab do"
             )
+        wanted = settings.training_epochs(wanted=self.strategy.trains_winner)
+        check_trainings(self.task, settings, self.control_epochs, wanted)
         if self.sharing is not None:
             check_sharing(self.task, settings.task.get("name", "detection"), Architecture.parse(settings.start))
-        if settings.final.train_fresh and not settings.training_epochs(wanted=self.strategy.trains_winner):
+        if settings.final.train_fresh and not wanted:
             raise ConfigError(
                 "final.train_fresh (--fresh) trains the winner from fresh weights, and this search does not train it: "
                 "say for how many epochs by final.train_epochs, or leave it out"
@@ -257,16 +263,26 @@ class Run:
             self.remarks += check_start(self.task, start, weights)
         return self._check_reignition() if self.strategy.reignites else ()
 
-    def _too_few(self) -> str:
-        """Warn of a budget that is too small for the strategy to be more than a random search."""
-        children, enough = self.settings.run.budget.children, self.strategy.meaningful_from
-        if children is None or children >= enough:
-            return ""
-        name = self.strategy.name
-        return (
-            f"warning: the budget has {children} candidates, and with these settings the strategy {name!r} is more "
-            f"than a random search from {enough} on: raise budget.candidates, or settle for less by its settings"
-        )
+    def _too_few(self) -> Iterator[str]:
+        """Warn of numbers that are too small for what they are there for."""
+        settings = self.settings.run
+        children, enough = settings.budget.children, self.strategy.meaningful_from
+        if children is not None and children < enough:
+            name = self.strategy.name
+            yield (
+                f"warning: the budget has {children} candidates, and with these settings the strategy {name!r} is more "
+                f"than a random search from {enough} on: raise budget.candidates, or settle for less by its settings"
+            )
+        if settings.noise_seeds < ENOUGH_REPLICATES:
+            yield (
+                f"warning: noise_seeds = {settings.noise_seeds} tells the noise of a score vaguely: set it to "
+                f"{ENOUGH_REPLICATES} or more"
+            )
+        if settings.final.seeds == 1:
+            yield (
+                "warning: final.seeds = 1 compares winner and start once, and the verdict cannot say whether their "
+                "difference is more than chance: set it to 2 or more"
+            )
 
     def _check_reignition(self) -> tuple[str, ...]:
         """Refuse reignitions that cannot happen."""

@@ -33,8 +33,13 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the whole interval lies on one side of zero."""
-        return self.low > 0 or self.high < 0
+        """Whether the whole interval lies on one side of zero; one without width rests on chance as little as none."""
+        return not self.is_point and (self.low > 0 or self.high < 0)
+
+    @property
+    def is_point(self) -> bool:
+        """Whether all values are the same: then they say nothing of what chance does."""
+        return self.is_known and self.low == self.high
 
 
 def mean_interval(values: Sequence[float]) -> Interval:

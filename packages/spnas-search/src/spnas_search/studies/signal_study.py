@@ -10,12 +10,14 @@ from spnas_core.configuration import validate
 from spnas_core.durable import write_durably
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
+from spnas_core.tasks import Task, bounds_of
 from spnas_search.run.folder import Prepare
 from spnas_search.run.latency import latency_bound, latency_meter
 from spnas_search.settings import ResolvedSettings, resolve, suit
 from spnas_search.studies.description import Description
 from spnas_search.studies.forecast import total_epochs
 from spnas_search.studies.jobs import Job
+from spnas_search.studies.lengths import truth_epochs
 from spnas_search.studies.opened import OpenedStudy
 from spnas_search.studies.paths import Path as CodePath
 from spnas_search.studies.paths import draw_paths, plain_path, read_path
@@ -86,8 +88,8 @@ def start_signal_study(
     values, remarks = suit(values)
     settings = resolve(values)
     task = build_task(settings)
-    signal = _signal_settings({"epochs": 2 * settings.run.warm_start_epochs, **chosen})
-    paths = _paths(settings, task.image_size, signal)
+    signal = _signal_settings({**chosen, "epochs": truth_epochs(settings.run, chosen.get("epochs"))})
+    paths = _paths(settings, task, signal)
     plan = _plan(settings, paths, signal)
     own = _own(signal, paths)
     study = start_study(folder, KIND, settings, task, prepare, own=own, cache=cache)
@@ -127,7 +129,7 @@ def resume_signal_study(
             "--out elsewhere"
         )
     settings = resolve(before.settings)
-    paths = known if len(known) >= signal.codes else _paths(settings, build_task(settings).image_size, signal, known)
+    paths = known if len(known) >= signal.codes else _paths(settings, build_task(settings), signal, known)
     plan = _plan(settings, paths, signal)
     own = _own(signal, paths)
     study = resume_study(folder, KIND, prepare, own=own, changes=changes, accept_versions=accept_versions, cache=cache)
@@ -168,15 +170,12 @@ def _signal_settings(values: Mapping[str, Any]) -> SignalSettings:
 
 
 def _paths(
-    settings: ResolvedSettings, image_size: tuple[int, int], signal: SignalSettings, known: tuple[CodePath, ...] = ()
+    settings: ResolvedSettings, task: Task, signal: SignalSettings, known: tuple[CodePath, ...] = ()
 ) -> tuple[CodePath, ...]:
     start = Architecture.parse(settings.run.start)
-    space, latency = (
-        settings.run.space.build(start, image_size),
-        latency_bound(settings.run, latency_meter(settings.run, image_size)),
-    )
-    if latency is not None:
-        space = replace(space, bounds=(latency,))
+    latency = latency_bound(settings.run, latency_meter(settings.run, task.image_size))
+    bounds = (*bounds_of(task), *(() if latency is None else (latency,)))
+    space = replace(settings.run.space.build(start, task.image_size), bounds=bounds)
     return draw_paths(start, space, signal.codes, seed=settings.run.seed, known=known, most_steps=signal.links)
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,6 +22,7 @@ from spnas_core.tasks import Evaluation, EvaluationRequest, MetricSpec, Progress
 from spnas_search.testing.landscapes import LANDSCAPES, Landscape
 
 Behaviour = Literal["raise", "diverge", "nan", "kill", "hang", "user-error"]
+Side = Annotated[int, Field(ge=1)]
 
 
 class NullSettings(BaseModel):
@@ -46,7 +47,7 @@ class NullSettings(BaseModel):
     differences: float = Field(1.0, ge=0)
     half_life: float = Field(4.0, gt=0)
     duration: float = Field(0.0, ge=0)
-    image_size: tuple[int, int] = (64, 64)
+    image_size: tuple[Side, Side] = (64, 64)
     behaviour: dict[int, Behaviour] = Field(default_factory=dict)
     landscape: Landscape = "none"
     landscape_seed: int = Field(0, ge=0)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,12 @@ from spnas_core.durable import write_durably
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.presets import laid_over
+from spnas_core.tasks import Task, bounds_of
 from spnas_search.run.folder import Prepare
 from spnas_search.settings import resolve, suit
 from spnas_search.studies.description import Description
 from spnas_search.studies.jobs import Job
+from spnas_search.studies.lengths import truth_epochs
 from spnas_search.studies.opened import OpenedStudy
 from spnas_search.studies.spaces.plan import (
     DrawnSpace,
@@ -87,9 +89,9 @@ def start_spaces_study(
     spaces = read_spaces(texts, values)
     values, remarks = suit({**values, "start": spaces[0][1]["start"]} if "start" in spaces[0][1] else values)
     settings = resolve(values)
-    own = _settings({"epochs": 2 * settings.run.warm_start_epochs, **chosen})
+    own = _settings({**chosen, "epochs": truth_epochs(settings.run, chosen.get("epochs"))})
     task = build_task(settings)
-    drawn = [_draw(name, found, task.image_size, own.codes, settings.run.seed) for name, found in spaces]
+    drawn = [_draw(name, found, task, own.codes, settings.run.seed) for name, found in spaces]
     stored = _own(own, drawn, [found for _, found in spaces])
     study = start_study(folder, KIND, settings, task, prepare, own=stored, cache=cache)
     study.remarks[:0] = remarks
@@ -130,8 +132,8 @@ def resume_spaces_study(
         )
     settings = resolve(before.settings)
     if own.codes > stored.codes:
-        size, seed = build_task(settings).image_size, settings.run.seed
-        drawn = [_draw(space.name, found, size, own.codes, seed) for space, found in zip(drawn, bounds, strict=True)]
+        task, seed = build_task(settings), settings.run.seed
+        drawn = [_draw(space.name, found, task, own.codes, seed) for space, found in zip(drawn, bounds, strict=True)]
     study = resume_study(
         folder,
         KIND,
@@ -163,10 +165,11 @@ def write_spaces_report(results: SpacesResults, folder: Path) -> tuple[Path, Pat
     return page, plot
 
 
-def _draw(name: str, values: Mapping[str, Any], image_size: tuple[int, int], count: int, seed: int) -> DrawnSpace:
+def _draw(name: str, values: Mapping[str, Any], task: Task, count: int, seed: int) -> DrawnSpace:
     run = resolve(values).run
     start = Architecture.parse(run.start)
-    return draw_codes(name, start, run.space.build(start, image_size), count, seed)
+    space = replace(run.space.build(start, task.image_size), bounds=bounds_of(task))
+    return draw_codes(name, start, space, count, seed)
 
 
 def _settings(values: Mapping[str, Any]) -> SpacesSettings:

@@ -1,0 +1,52 @@
+"""Whether a task that answers from trainings done before knows those that a search would ask for."""
+
+from collections.abc import Iterator
+
+from spnas_core.errors import ConfigError
+from spnas_core.tasks import Task, known_epochs
+from spnas_search.settings import RunSettings
+
+
+def check_trainings(task: Task, settings: RunSettings, epochs: int, training: int) -> None:
+    """Refuse settings that ask a task for trainings that it does not know, before anything is evaluated.
+
+    Args:
+        task: of the search; one that trains knows everything.
+        settings: of the search.
+        epochs: that the strategy's children are trained.
+        training: epochs that the winner is trained for use; 0 for not at all.
+
+    Raises:
+        ConfigError: it says which setting, and what is known.
+    """
+    known = known_epochs(task)
+    if known is None:
+        return
+    name = settings.task.get("name", "detection")
+    if settings.inherit != "none":
+        raise ConfigError(f"the task {name!r} knows trainings from fresh weights only: set inherit = 'none'")
+    if settings.rungs.epochs:
+        raise ConfigError(
+            f"rungs.epochs are {list(settings.rungs.epochs)}, and the task {name!r} knows trainings from fresh weights "
+            "only, none that went on: leave the rungs out"
+        )
+    if training and not settings.final.train_fresh:
+        raise ConfigError(
+            f"final.train_epochs is {training}, and the task {name!r} knows trainings from fresh weights only: leave "
+            "it out, or add final.train_fresh = true (--fresh)"
+        )
+    for key, wanted in _asked(settings, epochs, training):
+        if wanted not in known:
+            raise ConfigError(
+                f"{key} is {wanted}, and the task {name!r} knows trainings of {', '.join(map(str, known))} epochs: "
+                "choose one of these"
+            )
+
+
+def _asked(settings: RunSettings, epochs: int, training: int) -> Iterator[tuple[str, int]]:
+    """Yield the epochs of all trainings, by the setting that asks for them."""
+    yield "strategy.epochs", epochs
+    if settings.final.seeds and settings.final.scratch_epochs is not None:
+        yield "final.scratch_epochs", settings.final.scratch_epochs
+    if training:
+        yield "final.train_epochs", training
