@@ -243,3 +243,12 @@ def test_a_search_stores_what_its_screen_said(tmp_path):
     assert f"{said} correlation of" in text
     with spnas_search.read_archive(tmp_path / "run") as archive:
         assert [child.preference for child in archive.of_kind("child")] == [child.preference for child in children]
+
+
+def test_scores_that_are_all_equal_at_their_age_rank_nothing(tmp_path):
+    task = {"name": "null", "noise": 0, "differences": 0}
+    settings = {"task": task, "executor": {"name": "inline"}, "final": {"finalists": 0, "seeds": 0}}
+    with spnas_search.search(**settings, budget=24, out=tmp_path / "run") as run:
+        assert len({child.age for child in run.archive.of_kind("child")}) > 1
+        text = " ".join(part for part in summary(run) if isinstance(part, str))
+    assert "How well children were ranked before their training cannot be told from 24 of them." in text
