@@ -248,7 +248,7 @@ def test_a_search_stores_what_its_screen_said(tmp_path):
 def test_scores_that_are_all_equal_at_their_age_rank_nothing(tmp_path):
     task = {"name": "null", "noise": 0, "differences": 0}
     settings = {"task": task, "executor": {"name": "inline"}, "final": {"finalists": 0, "seeds": 0}}
-    with spnas_search.search(**settings, budget=24, out=tmp_path / "run") as run:
+    with spnas_search.search(**settings, budget=30, out=tmp_path / "run") as run:
         assert len({child.age for child in run.archive.of_kind("child")}) > 1
         text = " ".join(part for part in summary(run) if isinstance(part, str))
-    assert "How well children were ranked before their training cannot be told from 24 of them." in text
+    assert "How well children were ranked before their training cannot be told from 30 of them." in text
