@@ -20,6 +20,7 @@ from spnas_search.run.latency import LatencyBound, LatencyMeter
 from spnas_search.settings import resolve
 from spnas_search.studies.signal import SignalSettings
 from spnas_search.studies.signal_study import _paths
+from spnas_search.testing import NullTask
 
 START = Architecture.parse("b@8_11-21-21-21")
 NULL = {"task": {"name": "null"}, "executor": {"name": "inline"}, "final": {"seeds": 0}, "noise_seeds": 2}
@@ -174,7 +175,7 @@ def test_a_start_above_the_limit_is_refused_with_both_numbers(tmp_path, measured
 
 def test_codes_of_a_study_keep_the_bound(tmp_path, measured):
     settings = resolve({**NULL, "space": {"max_latency": 1.0, "max_multiply_adds": "none"}})
-    paths = _paths(settings, (64, 64), SignalSettings(codes=6, epochs=4))
+    paths = _paths(settings, NullTask(), SignalSettings(codes=6, epochs=4))
     assert all(1.05 * len(path[-1].child.digits) / 10 <= 1.0 for path in paths if path)
     assert len(measured) > 6
 

@@ -19,6 +19,7 @@ from spnas_search.reports import candidate_json, summary, verdict_tables
 from spnas_search.run import read_archive, resume_run
 from spnas_search.starting_points import resolve_candidate
 from spnas_search.strategies import CheckedStrategy, phase_names, strategy_plugin
+from spnas_search.testing import NullTask
 
 NULL = {"name": "null", "noise": 0.02}
 FULL = {
@@ -163,12 +164,18 @@ def test_any_strategies_may_follow_one_another(tmp_path):
             "strategy.phases.0.candidates is 0",
         ),
         ({"inherit": "none"}, ConfigError, "lets no child begin with the weights of a reignition"),
-        ({"task": {"name": "replay", "table": "t"}}, ConfigError, "cannot pretrain a backbone"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_begins(tmp_path, values, error, message):
     with pytest.raises(error, match=message):
         searched(tmp_path, **values)
+    assert not (tmp_path / "run" / "archive.db").exists()
+
+
+def test_a_task_that_cannot_pretrain_is_refused_before_anything_begins(tmp_path, monkeypatch):
+    monkeypatch.setattr(NullTask, "pretrains", False)
+    with pytest.raises(ConfigError, match=r"the task 'null' cannot pretrain a backbone"):
+        searched(tmp_path)
     assert not (tmp_path / "run" / "archive.db").exists()
 
 
