@@ -10,6 +10,7 @@ import spnas_search
 from spnas_core.errors import ConfigError
 from spnas_core.plugins import plugin_manager
 from spnas_search.driver.weights import needed_weights
+from spnas_search.run import start_run
 from spnas_search.run.initial_weights import import_weights
 from spnas_search.series import start_series
 
@@ -171,3 +172,12 @@ def test_the_least_budget_has_a_first_child(tmp_path):
     with spnas_search.search(**NULL, budget={"epochs": 50}, out=tmp_path / "run") as run:
         assert run.archive.children == 1
         assert run.archive.epochs <= 50
+
+
+def test_numbers_too_small_for_what_they_are_for_are_warned_of_at_the_start(tmp_path):
+    values = {"task": {"name": "null"}, "executor": {"name": "inline"}, "noise_seeds": 3, "final": {"seeds": 1}}
+    with start_run(tmp_path / "few", values, lambda *_: None) as run:
+        assert [remark for remark in run.remarks if "noise_seeds = 3" in remark]
+        assert [remark for remark in run.remarks if "final.seeds = 1 compares winner and start once" in remark]
+    with start_run(tmp_path / "enough", {**values, "noise_seeds": 4, "final": {"seeds": 2}}, lambda *_: None) as run:
+        assert not [remark for remark in run.remarks if "seeds" in remark]
