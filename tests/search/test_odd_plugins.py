@@ -66,6 +66,14 @@ def test_what_cannot_be_built_is_named_with_what_it_raised(tmp_path, monkeypatch
     assert not (tmp_path / "run").exists()
 
 
+def test_what_cannot_be_built_inside_of_phases_is_named_itself(tmp_path, monkeypatch):
+    odd = SimpleNamespace(settings=Named, build=impossible, suited=None, screen=None)
+    monkeypatch.setitem(registry("strategies").items, "odd", odd)
+    phases = {"name": "phases", "phases": [{"name": "odd"}]}
+    with pytest.raises(PluginError, match=r"^strategy 'odd' of plugin .* raised ZeroDivisionError"):
+        start_run(tmp_path / "run", {**NULL, "strategy": phases}, lambda *_: None)
+
+
 def test_an_error_of_ours_says_by_itself_what_is_wrong(monkeypatch):
     monkeypatch.setitem(registry("screens").items, "odd", ScreenPlugin("odd", Named, unsuited))
     with pytest.raises(ConfigError, match=r"^these settings contradict each other$"):

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from spnas_core.configuration import validate
 from spnas_core.errors import ConfigError
+from spnas_core.plugins import built, settings_model
 from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive, Proposal
 from spnas_search.strategies._base import Strategy, strategy_plugin
@@ -222,11 +223,12 @@ def _phase(table: dict[str, Any], number: int, space: SearchSpace) -> Phase:
     where, name = f"strategy.phases.{number}.", table.get("name")
     if not isinstance(name, str):
         raise ConfigError(f"{where}name is {name!r}: it must be the name of a registered strategy")
-    plugin, candidates = strategy_plugin(name), table.get("candidates")
-    if candidates is not None and (not isinstance(candidates, int) or candidates < 1):
+    candidates = table.get("candidates")
+    if candidates is not None and (type(candidates) is not int or candidates < 1):
         raise ConfigError(f"{where}candidates is {candidates!r}: it must be a whole number, 1 or more")
     own = {key: value for key, value in table.items() if key != "candidates"}
-    return Phase(name, plugin.build(validate(plugin.settings, own, where), space), candidates)
+    settings = validate(settings_model("strategies", name), own, where)
+    return Phase(name, built("strategies", name, settings, space), candidates)
 
 
 def _number(phase: Phase, key: str) -> int:
