@@ -7,7 +7,7 @@ import sys
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.search.test_reports import shown
+from reported import shown
 
 import spnas_search
 from spnas_core.cost import Latency

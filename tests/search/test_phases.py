@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from driving import Scripted, run_settings, scores
-from tests.search.test_reports import shown
+from reported import shown
 
 import spnas_search
 from spnas_core.errors import ConfigError, PluginError
@@ -162,6 +162,11 @@ def test_any_strategies_may_follow_one_another(tmp_path):
             {"strategy": {"name": "phases", "phases": [{"name": "serial", "candidates": 0}]}},
             ConfigError,
             "strategy.phases.0.candidates is 0",
+        ),
+        (
+            {"strategy": {"name": "phases", "phases": [{"name": "serial", "candidates": True}]}},
+            ConfigError,
+            "strategy.phases.0.candidates is True: it must be a whole number",
         ),
         ({"inherit": "none"}, ConfigError, "lets no child begin with the weights of a reignition"),
     ],
