@@ -12,7 +12,7 @@ from spnas_core.plugins import plugin_manager
 from spnas_search.driver.weights import needed_weights
 from spnas_search.run import start_run
 from spnas_search.run.initial_weights import import_weights
-from spnas_search.series import start_series
+from spnas_search.series import resume_series, start_series
 
 NULL = {"task": {"name": "null"}, "executor": {"name": "inline"}, "noise_seeds": 2}
 
@@ -119,6 +119,14 @@ def test_a_series_whose_first_search_cannot_start_leaves_nothing_behind(tmp_path
     with pytest.raises(ConfigError, match=r"budget.epochs is 10"):
         next(series.open(lambda *_: None))
     assert not (tmp_path / "series").exists()
+
+
+def test_a_series_that_was_made_earlier_stays_where_it_cannot_start(tmp_path):
+    values = {"task": {"name": "null"}, "executor": {"name": "inline"}, "budget": {"epochs": 10}}
+    start_series(tmp_path / "series", values, 2)
+    with pytest.raises(ConfigError, match=r"budget.epochs is 10"):
+        next(resume_series(tmp_path / "series").open(lambda *_: None))
+    assert resume_series(tmp_path / "series").count == 2
 
 
 def test_an_unknown_setting_is_refused(tmp_path):

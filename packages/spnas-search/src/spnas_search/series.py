@@ -21,12 +21,14 @@ class Series:
         values: the configuration of each, with the first one's seed.
         count: how many searches.
         remarks: what was chosen for all of them, and why.
+        is_new: whether it was made just now: then it leaves nothing behind where its first search cannot start.
     """
 
     folder: Path
     values: Mapping[str, Any]
     count: int
     remarks: tuple[str, ...] = ()
+    is_new: bool = False
 
     @property
     def seeds(self) -> range:
@@ -61,11 +63,11 @@ class Series:
             yield seed, run
 
     def _started(self, folder: Path, values: Mapping[str, Any], prepare: Prepare, cache: Path | None) -> Run:
-        """Start one of the searches; where the first cannot start, the series leaves nothing behind, as a run does."""
+        """Start one of the searches; where the first of a new series cannot start, nothing is left, as of a run."""
         try:
             return start_run(folder, values, prepare, cache=cache)
         except SpnasError:
-            if not any(self.folder.glob("seed-*")):
+            if self.is_new and not any(self.folder.glob("seed-*")):
                 RunFolder(self.folder).series.unlink(missing_ok=True)
                 with contextlib.suppress(OSError):  # it holds something else
                     self.folder.rmdir()
@@ -91,7 +93,7 @@ def start_series(folder: Path, values: Mapping[str, Any], count: int) -> Series:
         write_toml({"seeds": count, **settings}, files.series)
     except OSError as error:
         raise ConfigError(f"{files.series} cannot be written: {error.strerror}; choose another --out") from error
-    return Series(folder, settings, count, remarks)
+    return Series(folder, settings, count, remarks, is_new=True)
 
 
 def resume_series(folder: Path, count: int | None = None) -> Series:
