@@ -23,6 +23,7 @@ from spnas_search.studies.searches.arms import random_beside, read_arms
 from spnas_search.studies.searches.found import ALIKE, Found, sample_alike
 from spnas_search.studies.searches.layout import STEM, shares_by_reduction
 from spnas_search.studies.searches.plan import SearchesSettings, plan_trainings
+from spnas_search.studies.searches.report import searches_sentences
 from spnas_search.studies.searches.results import measure_searches, share_better
 from spnas_search.studies.searches.study import read_searches_results
 
@@ -266,6 +267,8 @@ class TestTheResults:
             assert serial.better_than_sampled.value == 1
             assert results.arms[0].better_than_sampled.value == 0.5  # ties
             assert results.arms[0].over_random is None
+            alike = "serial is not shown to find better"  # all differ by 0.1, but for rounding: that rests on no chance
+            assert any(line.startswith(alike) for line in searches_sentences(results))
 
     def test_the_share_has_wilsons_interval(self):
         for better in range(11):

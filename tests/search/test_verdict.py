@@ -50,6 +50,8 @@ def test_intervals_are_those_of_scipy():
 def test_one_value_has_no_interval_and_equal_ones_have_none_to_speak_of():
     assert not mean_interval([0.1]).is_known
     assert not mean_interval([0.1]).excludes_zero
+    assert not mean_interval([0.1, 0.3 - 0.2]).excludes_zero  # alike but for rounding
+    assert mean_interval([0.1, 0.1001]).excludes_zero
     assert not difference_interval([0.1], [0.2, 0.3]).is_known
     same = difference_interval([0.2, 0.2], [0.1, 0.1])
     assert (same.low, same.high) == (pytest.approx(0.1), pytest.approx(0.1))

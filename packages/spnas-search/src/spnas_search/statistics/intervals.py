@@ -38,8 +38,8 @@ class Interval:
 
     @property
     def is_point(self) -> bool:
-        """Whether all values are the same: then they say nothing of what chance does."""
-        return self.is_known and self.low == self.high
+        """Whether all values are the same, but for rounding: then they say nothing of what chance does."""
+        return self.is_known and math.isclose(self.low, self.high, rel_tol=1e-9, abs_tol=1e-12)
 
 
 def mean_interval(values: Sequence[float]) -> Interval:

@@ -62,10 +62,10 @@ def _times(count: int) -> str:
 
 
 def _verdict(arm: str, found: Interval, name: str) -> str:
-    if found.low > 0:
-        said = "finds better architectures than sampling codes of the same cost does"
-    elif found.high < 0:
-        said = "finds worse architectures than sampling codes of the same cost does"
+    if found.excludes_zero:
+        said = (
+            f"finds {'better' if found.mean > 0 else 'worse'} architectures than sampling codes of the same cost does"
+        )
     else:
         said = "is not shown to find better architectures than sampling codes of the same cost"
     return f"{arm} {said}: {_signed(found)} {name} over {found.count} searches."
