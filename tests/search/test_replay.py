@@ -18,6 +18,7 @@ from spnas_search.reports.closing import sentence
 from spnas_search.run import start_run
 from spnas_search.run.verification import verify_run
 from spnas_search.studies import start_signal_study
+from spnas_search.studies.spaces.study import start_spaces_study
 
 DIGITS = ("1121", "11121", "11211")
 CODES = [f"b@8_{digits[:at]}-{digits[at:]}" for digits in DIGITS for at in range(1, len(digits))]
@@ -229,6 +230,10 @@ def test_studies_stay_in_the_table(table, tmp_path):
     study = start_signal_study(tmp_path / "signal", values, lambda *_: None, chosen=chosen)
     assert set(study.plan.codes) <= set(CODES)
     study.study.close()
+    chosen = {"codes": 5, "epochs": 4}
+    texts = [CODES[0], CODES[1]]
+    with start_spaces_study(tmp_path / "spaces", values, texts, lambda *_: None, chosen=chosen) as spaces:
+        assert {job.key.code for job in spaces.jobs} <= set(CODES)
 
 
 def test_a_message_does_not_list_hundreds_of_names():

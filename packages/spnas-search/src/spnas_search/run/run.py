@@ -33,7 +33,7 @@ from spnas_search.run.code import installed_code
 from spnas_search.run.folder import Prepare, RunFolder
 from spnas_search.run.identity import Identity, check_init, installed_versions
 from spnas_search.run.initial_weights import import_weights, initial_rewrite
-from spnas_search.run.known import check_trainings
+from spnas_search.run.known_trainings import check_trainings
 from spnas_search.run.latency import LATENCY, latency_bound, latency_meter
 from spnas_search.screens import ScreenedStrategy
 from spnas_search.settings import ResolvedSettings
@@ -74,14 +74,13 @@ class Run:
         self._lock = lock
         self.task: Task = built("tasks", settings.task.model_dump()["name"], settings.task)
         start = Architecture.parse(settings.run.start)
-        counted = settings.run.space.build(start, self.task.image_size)
-        counted.check(start)
-        self.meter = latency_meter(settings.run, self.task.image_size)
-        self.latency = latency_bound(settings.run, self.meter)
         parts = (PartOf(start),) if settings.run.inherit == "supernet" else ()
-        latency = () if self.latency is None else (self.latency,)
+        counted = settings.run.space.build(start, self.task.image_size)
         quick = replace(counted, bounds=(*bounds_of(self.task), *parts))
         quick.check(start)
+        self.meter = latency_meter(settings.run, self.task.image_size)
+        self.latency = latency_bound(settings.run, self.meter)
+        latency = () if self.latency is None else (self.latency,)
         self.space = replace(quick, bounds=(*quick.bounds, *latency))
         self.strategy = _strategy(settings, self.space, quick, latency)
         self.sharing = SharedTraining(counted, self.strategy.relaxation) if parts else None

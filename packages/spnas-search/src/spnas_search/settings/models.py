@@ -4,13 +4,14 @@ The defaults are a search on generated shapes of ten minutes on two cores.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
-from spnas_core.space import SearchSpace
+from spnas_core.space import Bound, SearchSpace
 from spnas_search.archive import Inherit
 from spnas_search.ranking import RuleName
 
@@ -21,9 +22,9 @@ def _check_ratio(text: str) -> str:
     return text
 
 
-Bound = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1)]
 Ratio = Annotated[str, AfterValidator(_check_ratio)]
-Limit = Bound | Literal["none"] | Ratio
+Limit = Positive | Literal["none"] | Ratio
 
 
 CANDIDATES = 16
@@ -94,7 +95,7 @@ class RungSettings(_Table):
             child is stopped.
     """
 
-    epochs: tuple[Bound, ...] = ()
+    epochs: tuple[Positive, ...] = ()
     chance: float = Field(0.2, gt=0, le=0.5)
 
 
@@ -119,7 +120,7 @@ class SpaceSettings(_Table):
     """
 
     min_blocks: int = Field(4, ge=1)
-    max_blocks: Bound | Ratio = "2x"
+    max_blocks: Positive | Ratio = "2x"
     min_stages: int = Field(4, ge=1)
     max_stages: int = Field(7, ge=1)
     max_rows: int = Field(3, ge=0)
@@ -130,8 +131,13 @@ class SpaceSettings(_Table):
     max_latency: Annotated[float, Field(gt=0)] | Literal["none"] | Ratio = "none"
     latency_device: str = "cpu"
 
-    def build(self, start: Architecture, image_size: tuple[int, int]) -> SearchSpace:
+    def build(self, start: Architecture, image_size: tuple[int, int], bounds: Sequence[Bound] = ()) -> SearchSpace:
         """Turn multiples of the start's cost into numbers; the bound on latency is not among them.
+
+        Args:
+            start: of the search.
+            image_size: (width, height) in pixels at which costs are counted.
+            bounds: further ones, such as those of the task.
 
         Raises:
             SpaceError: a lower bound above its upper bound.
@@ -147,7 +153,7 @@ class SpaceSettings(_Table):
                 values[f"max_{name}"] = None
             elif isinstance(bound, str):
                 values[f"max_{name}"] = int(float(bound.removesuffix("x")) * cost[name])
-        return SearchSpace(image_size=image_size, **values)
+        return SearchSpace(image_size=image_size, bounds=tuple(bounds), **values)
 
 
 class RunSettings(_Table):

@@ -1,7 +1,7 @@
 """A signal study in its folder: start it, go on with it, read it, and write its report."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from spnas_search.settings import ResolvedSettings, resolve, suit
 from spnas_search.studies.description import Description
 from spnas_search.studies.forecast import total_epochs
 from spnas_search.studies.jobs import Job
-from spnas_search.studies.lengths import truth_epochs
 from spnas_search.studies.opened import OpenedStudy
 from spnas_search.studies.paths import Path as CodePath
 from spnas_search.studies.paths import draw_paths, plain_path, read_path
@@ -25,7 +24,7 @@ from spnas_search.studies.signal import SignalPlan, SignalSettings, plan_signal
 from spnas_search.studies.signal_plot import draw_signal
 from spnas_search.studies.signal_report import signal_markdown
 from spnas_search.studies.signal_results import SignalResults, measure
-from spnas_search.studies.study import build_task, read_study, resume_study, start_study
+from spnas_search.studies.study import build_task, read_study, resume_study, start_study, truth_epochs
 
 KIND = "signal"
 REPORT, PLOT = "signal.md", "signal.png"
@@ -175,7 +174,7 @@ def _paths(
     start = Architecture.parse(settings.run.start)
     latency = latency_bound(settings.run, latency_meter(settings.run, task.image_size))
     bounds = (*bounds_of(task), *(() if latency is None else (latency,)))
-    space = replace(settings.run.space.build(start, task.image_size), bounds=bounds)
+    space = settings.run.space.build(start, task.image_size, bounds)
     return draw_paths(start, space, signal.codes, seed=settings.run.seed, known=known, most_steps=signal.links)
 
 

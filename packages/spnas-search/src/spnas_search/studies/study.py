@@ -16,7 +16,7 @@ from spnas_search.executors.resources import Resources, share_cores
 from spnas_search.run import RunFolder
 from spnas_search.run.folder import Prepare, begun
 from spnas_search.run.identity import installed_versions
-from spnas_search.settings import ResolvedSettings, resolve
+from spnas_search.settings import ResolvedSettings, RunSettings, resolve
 from spnas_search.studies.description import CONFIG, Description
 from spnas_search.studies.trainings import TrainingFile, TrainingLines, read_trainings
 
@@ -91,6 +91,22 @@ def build_task(settings: ResolvedSettings) -> Task:
     """Make the task of a configuration; its data is not read yet."""
     task: Task = built("tasks", settings.task.model_dump()["name"], settings.task)
     return task
+
+
+def truth_epochs(settings: RunSettings, chosen: object) -> object:
+    """Return the epochs of a study's trainings from fresh weights: what was chosen, else twice the warm start's.
+
+    Raises:
+        ConfigError: nothing was chosen, and there is no warm start.
+    """
+    if chosen is not None:
+        return chosen
+    if not settings.warm_start_epochs:
+        raise ConfigError(
+            "warm_start_epochs is 0, and a study's trainings take twice as many epochs where nothing is said: say it "
+            "by --epochs"
+        )
+    return 2 * settings.warm_start_epochs
 
 
 def start_study(

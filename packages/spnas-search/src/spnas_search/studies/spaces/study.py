@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from spnas_search.run.folder import Prepare
 from spnas_search.settings import resolve, suit
 from spnas_search.studies.description import Description
 from spnas_search.studies.jobs import Job
-from spnas_search.studies.lengths import truth_epochs
 from spnas_search.studies.opened import OpenedStudy
 from spnas_search.studies.spaces.plan import (
     DrawnSpace,
@@ -28,7 +27,7 @@ from spnas_search.studies.spaces.plan import (
 )
 from spnas_search.studies.spaces.report import draw_spaces, spaces_markdown
 from spnas_search.studies.spaces.results import SpacesResults, measure_spaces
-from spnas_search.studies.study import build_task, read_study, resume_study, start_study
+from spnas_search.studies.study import build_task, read_study, resume_study, start_study, truth_epochs
 
 KIND = "spaces"
 REPORT, PLOT = "spaces.md", "spaces.png"
@@ -168,8 +167,7 @@ def write_spaces_report(results: SpacesResults, folder: Path) -> tuple[Path, Pat
 def _draw(name: str, values: Mapping[str, Any], task: Task, count: int, seed: int) -> DrawnSpace:
     run = resolve(values).run
     start = Architecture.parse(run.start)
-    space = replace(run.space.build(start, task.image_size), bounds=bounds_of(task))
-    return draw_codes(name, start, space, count, seed)
+    return draw_codes(name, start, run.space.build(start, task.image_size, bounds_of(task)), count, seed)
 
 
 def _settings(values: Mapping[str, Any]) -> SpacesSettings:
