@@ -14,7 +14,7 @@ from spnas_core.errors import CodeError
 from spnas_core.inheritance import calibrate_pass_through, output_change
 from spnas_core.inheritance.channels import ChannelMap, ChannelMaps, Route, norm_scales
 from spnas_core.inheritance.plan import plan_inheritance, tensor_shapes
-from spnas_core.morphisms import AddRow, Expand, Narrow, Rewrite, Swap, Widen, identity, morphisms
+from spnas_core.morphisms import AddRow, Expand, Halve, Narrow, Rewrite, Swap, Widen, identity, morphisms
 from spnas_core.networks import block_placements
 from spnas_core.testing import parallel_architectures, serial_architectures
 
@@ -150,11 +150,12 @@ def test_equal_halves_would_stay_alike_for_ever(monkeypatch):
     torch.testing.assert_close(weight, weight[[int(np.argmax(source == at)) for at in source]], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", [Narrow(), Halve()], ids=lambda kind: kind.name)
 @torch.no_grad()
 @settings(max_examples=15)
-@given(serial_architectures(), SEEDS)
-def test_narrow_keeps_the_channels_of_the_largest_scale(architecture, seed):
-    options = Narrow().options(architecture)
+@given(architecture=serial_architectures(), seed=SEEDS)
+def test_fewer_channels_are_those_of_the_largest_scale(kind, architecture, seed):
+    options = kind.options(architecture)
     assume(options)
     rewrite = options[seed % len(options)]
     parent = trained_looking(architecture, seed)
@@ -177,6 +178,19 @@ def test_narrow_keeps_the_channels_of_the_largest_scale(architecture, seed):
         name = f"blocks.{at}.{last.norm}.weight"
         assert torch.equal(child.state_dict()[name], parent.state_dict()[name][torch.from_numpy(kept)])
     assert all(torch.isfinite(x).all() for x in child(images(seed)).values())
+
+
+@given(parallel_architectures())
+def test_halve_undoes_a_doubling(architecture):
+    doubled = [Widen().double(architecture, at) for at, digit in enumerate(architecture.digits) if digit == "1"]
+    for rewrite in doubled:
+        (at,) = [
+            at
+            for at, digits in enumerate(zip(architecture.digits, rewrite.child.digits, strict=True))
+            if digits == ("1", "2")
+        ]
+        assert Halve().halve(rewrite.child, at).child == architecture
+    assert len(Halve().options(architecture)) == architecture.digits.count("2")
 
 
 @settings(max_examples=25)
@@ -248,6 +262,8 @@ def test_a_widened_block_of_a_row_descends_as_the_main_path_does():
         (lambda a: Widen().move(a, 2, 3), "from a 2 to a 1"),
         (lambda a: Widen(1).move(a, 2, 0), "by 1 to 1 blocks"),
         (lambda a: Narrow().move(a, 2, 1), "cannot move to block 1"),
+        (lambda a: Halve().halve(a, 1), "block 1 of b@4_11-21 is no 2"),
+        (lambda a: Halve().halve(a, -2), "block -2 of b@4_11-21 is no 2"),
         (lambda a: AddRow().add(a, 3), "beside stage 3"),
         (lambda a: AddRow().add(a, 0), "beside stage 0"),
     ],

@@ -9,7 +9,7 @@ from spnas_core.blocks import ResidualBlock, block_families, block_spec
 from spnas_core.blocks.inverted import INVERTED_BOTTLENECKS
 from spnas_core.blocks.regnet import REGNET_BLOCKS
 from spnas_core.errors import PluginError
-from spnas_core.morphisms import AddRow, AddStage, Expand, Narrow, Remove, Rewrite, Step, Swap, Widen, morphisms
+from spnas_core.morphisms import AddRow, AddStage, Expand, Halve, Narrow, Remove, Rewrite, Step, Swap, Widen, morphisms
 from spnas_core.networks import prototypes
 from spnas_core.testing import BlockContract, MorphismContract
 from spnas_detect.necks.rewiring import Rewire
@@ -41,6 +41,10 @@ class TestWiden(MorphismContract):
 
 class TestNarrow(MorphismContract):
     morphism = Narrow()
+
+
+class TestHalve(MorphismContract):
+    morphism = Halve()
 
 
 class TestAddRow(MorphismContract):

@@ -15,6 +15,7 @@ from spnas_core.morphisms import (
     AddRow,
     AddStage,
     Expand,
+    Halve,
     Narrow,
     Remove,
     Rewrite,
@@ -196,7 +197,7 @@ def test_a_rewrite_with_an_impossible_block_map_is_refused():
 
 
 def test_built_in_morphisms_are_registered_by_their_names():
-    own = {m.name: m for m in (*MORPHISMS, Remove(), Widen(), Narrow(), AddRow())}
+    own = {m.name: m for m in (*MORPHISMS, Remove(), Widen(), Narrow(), Halve(), AddRow())}
     assert own == {name: m for name, m in morphisms().items() if name != "rewire"}  # that one is of the detector's neck
     with pytest.raises(ValueError, match="did you mean 'swap'"):
         morphism("swp")

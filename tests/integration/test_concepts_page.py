@@ -32,7 +32,7 @@ def test_promises_are_those_of_the_morphisms():
         promise = morphism(name).options(START)[0].promise
         assert words in line
         assert promise == (0.0 if name == "add-stage" else float(words))
-    for name in ("swap", "narrow", "remove"):
+    for name in ("swap", "narrow", "halve", "remove"):
         assert all(one.promise is None for one in morphism(name).options(START))
 
 

@@ -69,6 +69,24 @@ def test_steps_lead_from_the_start_to_the_child_and_its_weights_are_the_starts(t
             assert receipt.copied > 0
 
 
+def test_any_code_inside_the_bounds_is_drawn_where_the_space_says_so(tmp_path):
+    space = SearchSpace(min_blocks=3, max_blocks=6, min_stages=2, max_stages=4, sampling="any")
+    filled = Filled(tmp_path)
+    weights = build_backbone(START).state_dict()
+    with filled.archive as archive:
+        proposed = proposals(RandomSearch(RandomSettings(round=1), space), archive, range(200))
+    codes = [one.rewrite.child for one in proposed]
+    assert {len(code.digits) for code in codes} == {3, 4, 5, 6}
+    assert {len(code.stages) for code in codes} == {2, 3, 4}
+    assert {code.digits.count("2") for code in codes} == {0, 1, 2, 3, 4}
+    assert all(code in space for code in codes)
+    for proposal in proposed[:8]:
+        assert {step.morphism for step in proposal.rewrite.steps} == {"align"}
+        child, receipt = materialise(proposal.rewrite, weights)
+        assert child.architecture == proposal.rewrite.child
+        assert receipt.copied + receipt.expanded + receipt.new == sum(p.numel() for p in child.parameters())
+
+
 def test_a_small_space_is_searched_to_its_end(tmp_path):
     space = SearchSpace(min_blocks=8, max_blocks=9, min_stages=4, max_stages=4)
     strategy = RandomSearch(RandomSettings(round=40, max_redraws=4000), space)

@@ -1,7 +1,9 @@
 """Random codes of a whole search space: all that the morphisms reach, nothing else, each alike given its size."""
 
+import itertools
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,9 +13,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from spnas_core import Architecture, SearchSpace, backbone_cost
-from spnas_core.morphisms import AddStage, Expand, Swap, chain, identity
+from spnas_core.morphisms import AddStage, Expand, Swap, align, chain, identity
 from spnas_core.testing import architectures
-from spnas_search.strategies.sampling import Sampler, most_blocks
+from spnas_search.strategies.sampling import AnySampler, Sampler, most_blocks, sampler_of
 
 SEEDS = st.integers(0, 2**31)
 DEMO = Architecture.parse("b@8_11-21-21-21")
@@ -138,6 +140,86 @@ def test_where_no_code_is_reached_the_start_comes_back(bounds):
     space = replace(SearchSpace(min_blocks=1, max_blocks=40, min_stages=1, max_stages=9), **bounds)
     assert draws(DEMO, space, 3) == [identity(DEMO)] * 3
     assert not reached(DEMO, space) - {DEMO}
+
+
+# Any code inside the bounds
+
+
+def every_code(blocks: range, stages: range) -> set[str]:
+    """All serial codes of so many blocks and stages that double the channels at most once per stage."""
+    found = set()
+    for count in blocks:
+        for digits in map("".join, itertools.product("12", repeat=count)):
+            for cut in stages:
+                for borders in itertools.combinations(range(1, count), cut - 1):
+                    if digits.count("2") <= cut:
+                        found.add("-".join(digits[a:b] for a, b in pairwise((0, *borders, count))))
+    return found
+
+
+def any_draws(start, space, count, seed=0):
+    rng = np.random.default_rng(seed)
+    return [AnySampler(start, space).draw(rng) for _ in range(count)]
+
+
+@pytest.mark.parametrize("start", ["b@8_11-21-21-21", "b@8_1", "r@4_2-2-2"])
+def test_any_code_inside_the_bounds_is_drawn_whatever_the_start(start):
+    start = Architecture.parse(start)
+    space = SearchSpace(min_blocks=2, max_blocks=4, min_stages=2, max_stages=3, sampling="any")
+    drawn = any_draws(start, space, 6000)
+    assert {rewrite.child.serial_code for rewrite in drawn} == every_code(range(2, 5), range(2, 4))
+    for rewrite in drawn[:50]:
+        assert (rewrite.child.block, rewrite.child.base, rewrite.child.stem) == (start.block, start.base, start.stem)
+        assert rewrite == align(start, rewrite.child)
+
+
+def test_the_documented_odds_of_any_code():
+    space = SearchSpace(min_blocks=2, max_blocks=2, min_stages=2, max_stages=2, sampling="any")
+    drawn = Counter(rewrite.child.serial_code for rewrite in any_draws(DEMO, space, 6000))
+    expected = {"1-1": 2000, "1-2": 1000, "2-1": 1000, "2-2": 2000}
+    assert drawn.keys() == expected.keys()
+    assert stats.chisquare([drawn[code] for code in expected], list(expected.values())).pvalue > 1e-3
+
+
+def test_numbers_of_blocks_stages_and_doublings_are_uniform():
+    space = SearchSpace(min_blocks=5, max_blocks=10, min_stages=3, max_stages=5, sampling="any")
+    drawn = [rewrite.child for rewrite in any_draws(DEMO, space, 6000)]
+    for counts in (
+        Counter(len(code.digits) for code in drawn),
+        Counter(len(code.stages) for code in drawn),
+        Counter(code.digits.count("2") for code in drawn if len(code.stages) == 4),
+    ):
+        assert len(counts) in {6, 3, 5}
+        assert stats.chisquare(list(counts.values())).pvalue > 1e-3
+
+
+def test_stages_with_rows_beside_them_stay():
+    start = Architecture.parse("b@8_11-21-21_0-1-0")
+    space = SearchSpace(min_blocks=1, max_blocks=8, min_stages=1, max_stages=4, sampling="any")
+    drawn = [rewrite.child for rewrite in any_draws(start, space, 300)]
+    assert {len(code.stages) for code in drawn} == {3, 4}
+    assert all(code.rows[:3] == (0, 1, 0) for code in drawn)
+
+
+@pytest.mark.parametrize("bounds", [{"min_blocks": 9, "max_blocks": 9, "min_stages": 4, "max_stages": 4}, {}])
+def test_a_cost_bound_leaves_enough_codes_to_draw(bounds):
+    space = replace(limited(DEMO, 1.5, max_blocks=12), sampling="any", **bounds)
+    drawn = [rewrite.child for rewrite in any_draws(DEMO, space, 300)]
+    assert sum(code in space for code in drawn) > 50
+
+
+def test_where_there_is_no_code_the_start_comes_back_for_any_sampler():
+    space = SearchSpace(min_blocks=1, max_blocks=8, min_stages=1, max_stages=2, sampling="any")
+    assert (
+        any_draws(Architecture.parse("b@8_1-1-1_0-0-1"), space, 3)
+        == [identity(Architecture.parse("b@8_1-1-1_0-0-1"))] * 3
+    )
+
+
+def test_a_space_says_what_is_drawn():
+    space = SearchSpace(sampling="any")
+    assert sampler_of(DEMO, space) == AnySampler(DEMO, space)
+    assert sampler_of(DEMO, replace(space, sampling="grown")) == Sampler(DEMO, replace(space, sampling="grown"))
 
 
 # Cost bounds

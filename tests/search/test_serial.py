@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -208,3 +209,18 @@ def test_parts_of_a_supernet_are_explored_whatever_the_odds(tmp_path):
         drawn = strategy.propose(archive, np.random.default_rng(0))
         assert {step.morphism for one in drawn for step in one.rewrite.steps} == {"align"}
         assert strategy.may_use(archive) == {0}
+
+
+def test_where_the_space_has_any_codes_they_are_explored_whatever_the_odds(tmp_path):
+    filled = Filled(tmp_path, Architecture.parse("b@8_11-21-21-21"), score=0.5, inherit="none")
+    space = replace(WIDE, min_blocks=4, max_blocks=6, min_stages=4, max_stages=5, sampling="any")
+    with filled.archive as archive:
+        strategy = Serial(SerialSettings(round=12, explore=1, odds={"swap": 1.0, "halve": 1.0}), space)
+        drawn = [one.rewrite.child for one in strategy.propose(archive, np.random.default_rng(0))]
+        assert len(drawn) == 12
+        assert all(code in space for code in drawn)
+        assert {len(code.stages) for code in drawn} == {4, 5}
+        grown = Serial(SerialSettings(round=12, explore=1, odds={"swap": 1.0, "halve": 1.0}), WIDE)
+        assert {
+            step.morphism for one in grown.propose(archive, np.random.default_rng(0)) for step in one.rewrite.steps
+        } <= {"swap", "halve"}

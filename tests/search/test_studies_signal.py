@@ -52,6 +52,17 @@ class TestPaths:
         assert costs[-1] > 1.38 * start
         assert max(b - a for a, b in pairwise(costs)) < 0.25 * start
 
+    def test_a_space_of_any_codes_is_walked_by_all_morphisms(self):
+        bounds = replace(SPACE, max_stages=5, max_multiply_adds=backbone_cost(START, 128, 128).multiply_adds)
+        any_paths, grown = (draw_paths(START, replace(bounds, sampling=one), 12, seed=0) for one in ("any", "grown"))
+        taken, before = ({step.steps[0].morphism for path in paths for step in path} for paths in (any_paths, grown))
+        assert {"halve", "remove"} < taken
+        assert before <= {"swap", "expand", "add-stage"}
+        costs = [
+            min(backbone_cost(code, 128, 128).multiply_adds for code in ends(paths)) for paths in (any_paths, grown)
+        ]
+        assert costs[0] < costs[1]
+
     def test_the_seed_decides_and_known_ways_stay(self):
         paths = draw_paths(START, SPACE, 6, seed=3)
         assert paths == draw_paths(START, SPACE, 6, seed=3) != draw_paths(START, SPACE, 6, seed=4)

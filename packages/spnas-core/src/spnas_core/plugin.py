@@ -29,9 +29,9 @@ def spnas_register_stems(register: Register) -> None:
 @hookimpl
 def spnas_register_morphisms(register: Register) -> None:
     """The morphisms of both phases."""
-    from spnas_core.morphisms import AddRow, AddStage, Expand, Narrow, Remove, Swap, Widen
+    from spnas_core.morphisms import AddRow, AddStage, Expand, Halve, Narrow, Remove, Swap, Widen
 
-    for morphism in (Swap(), Expand(), AddStage(), Remove(), Widen(), Narrow(), AddRow()):
+    for morphism in (Swap(), Expand(), AddStage(), Remove(), Widen(), Narrow(), Halve(), AddRow()):
         register(morphism.name, morphism)
 
 

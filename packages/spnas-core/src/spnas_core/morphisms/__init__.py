@@ -10,7 +10,7 @@ from spnas_core.morphisms.origins import Origin
 from spnas_core.morphisms.registry import morphism, morphisms
 from spnas_core.morphisms.remove import Remove
 from spnas_core.morphisms.swap import Swap
-from spnas_core.morphisms.widen import Narrow, Widen
+from spnas_core.morphisms.widen import Halve, Narrow, Widen
 
 __all__ = [
     "AddRow",
@@ -18,6 +18,7 @@ __all__ = [
     "Applications",
     "DescribingMorphism",
     "Expand",
+    "Halve",
     "Morphism",
     "Narrow",
     "Origin",

@@ -1,4 +1,4 @@
-"""Widen and narrow: move where the channels double, or let them double once more."""
+"""Widen, narrow and halve: move where the channels double, let them double once more, or once less."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -105,6 +105,38 @@ class Narrow:
     def _rewrite(self, architecture: Architecture, block: int, to: int) -> Rewrite:
         child = with_digits(architecture, {block: "1", to: "2"})
         return _step(architecture, child, self.name, f"doubling moved from block {block + 1} to {to + 1}", None)
+
+
+@dataclass(frozen=True)
+class Halve:
+    """Turns a ``2`` into a ``1``, back from ``Widen.double``; the channels of the largest batch norm scale stay.
+
+    From that block on everything is half as wide. With ``Remove`` and ``Narrow`` it leads to networks that do more of
+    their work early, with fewer channels.
+    """
+
+    name: str = "halve"
+    summary: str = "let the channels double once less; no promise, the change is measured"
+
+    def options(self, architecture: Architecture) -> Sequence[Rewrite]:
+        """Every ``2``."""
+        sites = [at for at, digit in enumerate(architecture.digits) if digit == "2"]
+        return Applications(sites, lambda site: self.halve(architecture, site))
+
+    def halve(self, architecture: Architecture, block: int) -> Rewrite:
+        """Let a block keep the channels, and so halve those of it and of all behind it.
+
+        Args:
+            architecture: the parent.
+            block: index of a ``2``.
+
+        Raises:
+            CodeError: there is no such block, or it does not double.
+        """
+        if not 0 <= block < len(architecture.digits) or architecture.digits[block] != "2":
+            raise CodeError(f"block {block} of {architecture} is no 2 that could become a 1")
+        child = with_digits(architecture, {block: "1"})
+        return _step(architecture, child, self.name, f"block {block + 1} keeps the channels", None)
 
 
 def moves(architecture: Architecture, steps: Iterable[int]) -> list[tuple[int, int]]:

@@ -1,12 +1,15 @@
 """Bounds on architectures, each violation explained."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.errors import SpaceError
 from spnas_core.space.clashes import clashes
+
+Sampling = Literal["grown", "any"]
+"""What is drawn at random from a space; see ``SearchSpace.sampling``."""
 
 
 class Bound(Protocol):
@@ -32,6 +35,9 @@ class SearchSpace:
         max_multiply_adds: of the backbone for one image; None for no bound.
         max_activation_bytes: of the backbone for one image; None for no bound.
         bounds: further ones; they are asked about what keeps all others.
+        sampling: what is drawn at random: ``grown`` from the start by swap, expand and add stage, so that all its
+            blocks and doublings stay, or ``any`` code inside the bounds, of the start's block type, base and stem. It
+            bounds nothing.
 
     Raises:
         SpaceError: a lower bound above its upper bound, or more stages than there may be blocks.
@@ -48,6 +54,7 @@ class SearchSpace:
     max_multiply_adds: int | None = None
     max_activation_bytes: int | None = None
     bounds: tuple[Bound, ...] = field(default=(), compare=False)
+    sampling: Sampling = "grown"
 
     def __post_init__(self) -> None:
         for noun, low, high in (

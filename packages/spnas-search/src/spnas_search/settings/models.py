@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
-from spnas_core.space import Bound, SearchSpace
+from spnas_core.space import Bound, Sampling, SearchSpace
 from spnas_search.archive import Inherit
 from spnas_search.ranking import RuleName
 
@@ -117,6 +117,9 @@ class SpaceSettings(_Table):
         max_latency: of the backbone's forward pass for one image, measured: in milliseconds, as a multiple of the
             start's, or ``"none"``.
         latency_device: on which it is measured.
+        sampling: what is drawn at random, by random search and wherever samples are compared with: ``grown`` from the
+            start by swap, expand and add stage, so that all its blocks and doublings stay, or ``any`` code inside the
+            bounds. For a search whose odds name remove, widen, narrow or halve, ``any`` is the same space.
     """
 
     min_blocks: int = Field(4, ge=1)
@@ -130,6 +133,7 @@ class SpaceSettings(_Table):
     max_activation_bytes: Limit = "none"
     max_latency: Annotated[float, Field(gt=0)] | Literal["none"] | Ratio = "none"
     latency_device: str = "cpu"
+    sampling: Sampling = "grown"
 
     def build(self, start: Architecture, image_size: tuple[int, int], bounds: Sequence[Bound] = ()) -> SearchSpace:
         """Turn multiples of the start's cost into numbers; the bound on latency is not among them.

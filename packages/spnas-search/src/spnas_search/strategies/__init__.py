@@ -15,10 +15,11 @@ from spnas_search.strategies.progressive import Progressive, ProgressiveSettings
 from spnas_search.strategies.random_search import RandomSearch, RandomSettings
 from spnas_search.strategies.regularized_evolution import RegularizedEvolution, RegularizedEvolutionSettings
 from spnas_search.strategies.reignition import Reignition, ReignitionSettings
-from spnas_search.strategies.sampling import Sampler
+from spnas_search.strategies.sampling import AnySampler, Sampler
 from spnas_search.strategies.serial import Serial, SerialSettings
 
 __all__ = [
+    "AnySampler",
     "CheckedStrategy",
     "Evolution",
     "EvolutionSettings",

@@ -33,7 +33,9 @@ class RandomSettings(BaseModel):
 
 
 class RandomSearch:
-    """Rewrites the start to codes drawn from the whole space; see ``Sampler`` for their odds.
+    """Rewrites the start to codes drawn from the whole space.
+
+    Their odds are those of ``Sampler``, or of ``AnySampler`` where the space wants any code drawn.
 
     Every child inherits from the start, so all are equally old, and none depends on what another scored.
 

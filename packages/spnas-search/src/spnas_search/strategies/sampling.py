@@ -1,8 +1,10 @@
-"""Drawing from the whole search space: random codes that the morphisms reach from a start, whatever has been found.
+"""Drawing from the whole search space: random codes, whatever has been found.
 
-Where children are parts of the start, whose weights they share, it is these that are drawn.
+A space says which codes: those that swap, expand and add stage reach from the start (``Sampler``), or any inside its
+bounds (``AnySampler``). Where children are parts of the start, whose weights they share, it is these that are drawn.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -10,7 +12,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from spnas_core.encoding import Architecture
-from spnas_core.morphisms import Rewrite, chain, identity
+from spnas_core.morphisms import Rewrite, align, chain, identity
 from spnas_core.space import SearchSpace
 from spnas_core.supernets import Parts, part_of
 from spnas_search.archive import Archive
@@ -23,7 +25,55 @@ GROWTH = 1.25
 
 
 @dataclass(frozen=True)
-class Sampler:
+class CodeSampler(ABC):
+    """Draws codes: a number of blocks first, uniform over those that there may be.
+
+    Cost bounds are not looked at, but in ``most_blocks``: draws outside them are to be drawn again, which leaves the
+    odds of those inside as they are to each other.
+
+    Attributes:
+        start: of the search.
+        space: bounds of the search.
+    """
+
+    start: Architecture
+    space: SearchSpace
+
+    @property
+    @abstractmethod
+    def stages(self) -> range:
+        """Numbers of stages that may be drawn; empty where there are none."""
+
+    @property
+    @abstractmethod
+    def least_blocks(self) -> int:
+        """Fewest blocks that may be drawn; each stage that is drawn needs one."""
+
+    @cached_property
+    def blocks(self) -> range:
+        """Numbers of blocks that may be drawn; empty where there is no code."""
+        return range(self.least_blocks, most_blocks(self) + 1) if self.stages else range(0)
+
+    def draw(self, rng: np.random.Generator) -> Rewrite:
+        """Draw one code.
+
+        Args:
+            rng: source of chance.
+
+        Returns:
+            The rewrite from the start; the identity where there is no code.
+        """
+        if not self.blocks:
+            return identity(self.start)
+        return self.draw_of(self.blocks[int(rng.integers(len(self.blocks)))], rng)
+
+    @abstractmethod
+    def draw_of(self, blocks: int, rng: np.random.Generator) -> Rewrite:
+        """Draw a code of so many blocks: one of ``blocks``, or more."""
+
+
+@dataclass(frozen=True)
+class Sampler(CodeSampler):
     """Draws codes that swap, expand and add stage reach from a start.
 
     These morphisms keep the start's blocks in order, insert blocks ``1`` anywhere but in front, and move stage borders
@@ -39,17 +89,7 @@ class Sampler:
 
     Example: from ``b_11-21`` with 5 blocks in 2 stages, one block is inserted, before the doubling or behind it, and
     the border stands at one of 4 places: 8 codes with odds of 1/8 each.
-
-    Cost bounds are not looked at, but in ``most_blocks``: draws outside them are to be drawn again, which leaves the
-    odds of those inside as they are to each other.
-
-    Attributes:
-        start: where every rewrite begins.
-        space: bounds of the search.
     """
-
-    start: Architecture
-    space: SearchSpace
 
     @cached_property
     def stages(self) -> range:
@@ -61,24 +101,6 @@ class Sampler:
         """Fewest blocks that may be drawn; each new stage needs one."""
         new_stages = self.stages[0] - len(self.start.stages) if self.stages else 0
         return max(self.space.min_blocks, len(self.start.digits) + new_stages)
-
-    @cached_property
-    def blocks(self) -> range:
-        """Numbers of blocks that may be drawn; empty where the start has too many."""
-        return range(self.least_blocks, most_blocks(self) + 1) if self.stages else range(0)
-
-    def draw(self, rng: np.random.Generator) -> Rewrite:
-        """Draw one code.
-
-        Args:
-            rng: source of chance.
-
-        Returns:
-            The rewrite from the start, without steps (``chain`` finds them); the identity where there is no code.
-        """
-        if not self.blocks:
-            return identity(self.start)
-        return self.draw_of(self.blocks[int(rng.integers(len(self.blocks)))], rng)
 
     def draw_of(self, blocks: int, rng: np.random.Generator) -> Rewrite:
         """Draw a code of so many blocks: one of ``blocks``, or more."""
@@ -111,6 +133,43 @@ class Sampler:
         return (*block_map, *[None] * appended)
 
 
+@dataclass(frozen=True)
+class AnySampler(CodeSampler):
+    """Draws any code of a start's block type, base channels and stem that has the numbers of a space.
+
+    A code is drawn in four steps, each uniform over what there is:
+
+    1. its number of blocks n, up to ``most_blocks``;
+    2. its number of stages k ≤ n;
+    3. how many blocks double the channels, 0 to k, and which;
+    4. the k - 1 borders among the n - 1 places between blocks.
+
+    Example: of 2 blocks in 2 stages there are ``1-1`` with odds of 1/3, ``1-2`` and ``2-1`` with 1/6 each, and ``2-2``
+    with 1/3.
+
+    It inherits what ``align`` finds; beside a start with rows, stages that have some stay.
+    """
+
+    @cached_property
+    def stages(self) -> range:
+        """Numbers of stages that may be drawn; empty where the start has rows beside more."""
+        return range(max(self.space.min_stages, len(self.start.rows)), self.space.max_stages + 1)
+
+    @cached_property
+    def least_blocks(self) -> int:
+        """Fewest blocks that may be drawn; each stage needs one."""
+        return max([self.space.min_blocks, *self.stages[:1]])
+
+    def draw_of(self, blocks: int, rng: np.random.Generator) -> Rewrite:
+        """Draw a code of so many blocks: one of ``blocks``, or more."""
+        stages = range(self.stages[0], min(self.stages[-1], blocks) + 1)
+        count = stages[int(rng.integers(len(stages)))]
+        doubled = set(rng.choice(blocks, int(rng.integers(count + 1)), replace=False).tolist())
+        digits = "".join("2" if at in doubled else "1" for at in range(blocks))
+        borders = np.sort(rng.choice(blocks - 1, count - 1, replace=False)) + 1
+        return align(self.start, Architecture.from_borders(self.start, digits, tuple(borders.tolist())))
+
+
 def _shares(total: int, parts: int, rng: np.random.Generator) -> list[int]:
     """Split a number into parts of 0 or more, every way alike, by bars between stars."""
     places = total + parts - 1
@@ -119,8 +178,18 @@ def _shares(total: int, parts: int, rng: np.random.Generator) -> list[int]:
     return shares
 
 
+def sampler_of(start: Architecture, space: SearchSpace) -> CodeSampler:
+    """Return what draws the codes that a space wants drawn.
+
+    Args:
+        start: of the search.
+        space: bounds, and ``sampling``.
+    """
+    return AnySampler(start, space) if space.sampling == "any" else Sampler(start, space)
+
+
 @lru_cache(maxsize=64)
-def most_blocks(sampler: Sampler) -> int:
+def most_blocks(sampler: CodeSampler) -> int:
     """Return the most blocks that a code is drawn with, at most ``max_blocks``.
 
     Where cost bounds allow far fewer blocks than that, almost every draw would be rejected. So numbers of blocks are
@@ -151,7 +220,7 @@ def drawer(start: Architecture, space: SearchSpace, *, of_parts: bool) -> Draw:
     """
     if of_parts:
         return Parts(start, space).draw
-    sampler = Sampler(start, space)
+    sampler = sampler_of(start, space)
     return lambda rng: sampler.draw(rng).child
 
 
@@ -184,6 +253,6 @@ def draw_samples(
             count, lambda: start, lambda whole: part_of(whole, parts.draw(rng)), archive, space, max_redraws
         )
         return [rewrite for _, rewrite in drawn]
-    sampler = Sampler(start.architecture, space)
+    sampler = sampler_of(start.architecture, space)
     drawn = draw_round(count, lambda: start, lambda _: sampler.draw(rng), archive, space, max_redraws)
-    return [chain(rewrite) for _, rewrite in drawn]
+    return [rewrite if rewrite.steps else chain(rewrite) for _, rewrite in drawn]

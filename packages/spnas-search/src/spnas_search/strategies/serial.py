@@ -35,7 +35,7 @@ class SerialSettings(PoolSettings, MutationSettings):
             parts of a supernet, and 0 where they inherit, since what is far from the start has not recovered when it is
             scored. How many of the children do, the screen decides. Such samples keep
             to the morphisms in ``odds``: without ``add-stage`` they have the start's stages, and without ``swap`` or
-            ``expand`` there are none.
+            ``expand`` there are none. With ``space.sampling = "any"`` they are any codes inside the bounds.
         reignition: what happens when the search is stuck.
     """
 
@@ -93,9 +93,12 @@ class Serial:
         return self._pool.stuck(archive, as_members=self._explores(archive))
 
     def _explores(self, archive: Archive) -> bool:
-        """Whether some children are drawn from the whole space; parts of a supernet are whatever the odds are."""
-        moves = archive.inherit == "supernet" or {"swap", "expand"} <= self._named
-        return self._share(archive) > 0 and moves
+        """Whether some children are drawn from the whole space."""
+        return self._share(archive) > 0 and (self._draws_all(archive) or {"swap", "expand"} <= self._named)
+
+    def _draws_all(self, archive: Archive) -> bool:
+        """Whether samples are what they are whatever the odds: parts of a supernet, and any codes inside the bounds."""
+        return archive.inherit == "supernet" or self.space.sampling == "any"
 
     def _share(self, archive: Archive) -> float:
         if self.settings.explore != "auto":
@@ -113,7 +116,7 @@ class Serial:
 
     def _samples(self, archive: Archive, count: int, rng: np.random.Generator) -> list[tuple[Candidate, Rewrite]]:
         space = self.space
-        if archive.inherit != "supernet" and "add-stage" not in self._named:
+        if not self._draws_all(archive) and "add-stage" not in self._named:
             space = replace(space, max_stages=min(space.max_stages, len(archive.start.architecture.stages)))
         samples = draw_samples(count, archive, space, self.settings.max_redraws, rng)
         return [(archive.start, rewrite) for rewrite in samples]

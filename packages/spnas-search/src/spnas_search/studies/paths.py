@@ -19,6 +19,9 @@ MOST_STEPS = 6
 WALKS = 400
 """Walks from the start, whose stops are the codes to choose from."""
 
+ALL_MORPHISMS = (*DEFAULT_ODDS, "remove", "widen", "narrow", "halve")
+"""Of walks in a space of any codes."""
+
 _TRIES = 20
 
 Path = tuple[Rewrite, ...]
@@ -107,8 +110,12 @@ def _walk(
 
 
 def _step(code: Architecture, space: SearchSpace, rng: np.random.Generator) -> Rewrite | None:
-    """Draw one of all applications of the serial phase's morphisms that stays inside; None where none is found soon."""
-    options = [options for name in DEFAULT_ODDS if (options := morphism(name).options(code))]
+    """Draw one of all applications of the serial phase's morphisms that stays inside; None where none is found soon.
+
+    In a space of any codes, those take part that make networks smaller, and channels double elsewhere.
+    """
+    names = ALL_MORPHISMS if space.sampling == "any" else tuple(DEFAULT_ODDS)
+    options = [options for name in names if (options := morphism(name).options(code))]
     ends = np.cumsum([len(one) for one in options])
     for _ in range(_TRIES if options else 0):
         place = int(rng.integers(ends[-1]))

@@ -16,7 +16,7 @@ from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
 from spnas_core.tasks.protocols import Split
 from spnas_search.settings import read_toml, resolve
-from spnas_search.strategies import Sampler
+from spnas_search.strategies.sampling import sampler_of
 from spnas_search.studies.jobs import Job
 from spnas_search.studies.keys import TrainingKey
 
@@ -93,8 +93,9 @@ def read_spaces(texts: Sequence[str], base: Mapping[str, Any]) -> tuple[tuple[st
 def draw_codes(name: str, start: Architecture, space: SearchSpace, count: int, seed: int) -> DrawnSpace:
     """Draw different codes of a space.
 
-    What is drawn is what ``Sampler`` reaches from the start: its blocks in order, further ones between them, other
-    borders. More codes of the same seed begin with the same ones.
+    What is drawn is what the space wants drawn: by ``Sampler``, what is reached from the start (its blocks in order,
+    further ones between them, other borders), or by ``AnySampler``. More codes of the same seed begin with the same
+    ones.
 
     Args:
         name: of the space.
@@ -106,7 +107,7 @@ def draw_codes(name: str, start: Architecture, space: SearchSpace, count: int, s
     Raises:
         SpaceError: so many were not found.
     """
-    sampler, rng = Sampler(start, space), np.random.default_rng(seed)
+    sampler, rng = sampler_of(start, space), np.random.default_rng(seed)
     found: dict[str, None] = {}
     for _ in range(DRAWS * count):
         if len(found) == count:
