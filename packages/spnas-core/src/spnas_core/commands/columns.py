@@ -44,23 +44,30 @@ def format_columns(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> 
     Raises:
         ValueError: a row with more or fewer cells than there are columns.
     """
-    by_column = _transposed([column.heading for column in columns], rows)
+    remaining = iter(rows)
+    few = iter(lambda: tuple(islice(remaining, ROWS_AT_A_TIME)), ())
+    return format_blocks(columns, (tuple(zip(*block, strict=True)) for block in few))
+
+
+def format_blocks(columns: Sequence[Column], blocks: Iterable[Sequence[Sequence[str]]]) -> Iterator[str]:
+    """Do what ``format_columns`` does with rows that come a block at a time.
+
+    To hold and to walk through all rows at once would cost more than to make them.
+
+    Args:
+        columns: of the table.
+        blocks: each with the cells of some rows for every column.
+
+    Raises:
+        ValueError: a block of more or fewer columns, or a column of another length than the first.
+    """
+    by_column = [[column.heading] for column in columns]
+    for block in blocks:
+        for column, cells in zip(by_column, block, strict=True):
+            column.extend(cells)
     prepared = [_prepared(cells, column.side) for cells, column in zip(by_column, columns, strict=True)]
     line = GAP.join(pattern for _, pattern in prepared)
     return ((line % cells).rstrip() for cells in zip(*(cells for cells, _ in prepared), strict=True))
-
-
-def _transposed(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[list[str]]:
-    """Return the cells of each column, below its heading.
-
-    Rows are taken a few at a time: to hold and to walk through all of them at once would cost more than to make them.
-    """
-    by_column = [[heading] for heading in headings]
-    remaining = iter(rows)
-    while few := tuple(islice(remaining, ROWS_AT_A_TIME)):
-        for column, cells in zip(by_column, zip(*few, strict=True), strict=True):
-            column.extend(cells)
-    return by_column
 
 
 def _prepared(cells: Sequence[str], side: Literal["left", "right"]) -> tuple[Sequence[str], str]:

@@ -26,10 +26,12 @@ def amount(number: float | None) -> str:
     """Write a count with three digits and a unit: ``44.2 M``; an unknown or undefined one as a dash."""
     if number is None or not math.isfinite(number):
         return UNDEFINED
-    for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if abs(number) >= factor:
-            return f"{number / factor:.3g}{unit}"
-    return f"{number:.3g}"
+    size = abs(number)
+    if size < 1e3:
+        return f"{number:.3g}"
+    if size < 1e6:
+        return f"{number / 1e3:.3g} k"
+    return f"{number / 1e6:.3g} M" if size < 1e9 else f"{number / 1e9:.3g} G"
 
 
 def number(value: float | None, *, signed: bool = False) -> str:

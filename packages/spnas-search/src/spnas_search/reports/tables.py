@@ -1,12 +1,13 @@
 """Tables of candidates."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from itertools import islice
 
 from rich.table import Table
 
-from spnas_core.commands.columns import Column, format_columns, numbers
+from spnas_core.commands.columns import ROWS_AT_A_TIME, Column, format_blocks, numbers
 from spnas_core.commands.tables import make_table
 from spnas_search.archive import Archive, Candidate, Place, Tradeoff
 from spnas_search.monitors.wording import amount, duration, in_own_direction, merit_of, number, origin, with_error
@@ -18,7 +19,9 @@ def candidate_lines(archive: Archive, candidates: Iterable[Candidate]) -> Iterat
     Leads, with their standard errors, are improvements over the start, so positive is better whatever the objective is;
     merits are in its own direction. ``=`` marks what is as good as the best as far as can be told.
     """
-    return format_columns(candidate_columns(archive), (candidate_cells(archive, candidate) for candidate in candidates))
+    remaining = iter(candidates)
+    few = iter(lambda: tuple(islice(remaining, ROWS_AT_A_TIME)), ())
+    return format_blocks(candidate_columns(archive), (_cells_by_column(archive, ones) for ones in few))
 
 
 def candidate_columns(archive: Archive) -> tuple[Column, ...]:
@@ -39,24 +42,31 @@ def split_lines(archive: Archive, candidates: Iterable[Candidate]) -> Iterator[s
 
 def candidate_cells(archive: Archive, candidate: Candidate) -> tuple[str, ...]:
     """Return a cell for each of ``candidate_columns``."""
-    percent, metrics, cost = candidate.receipt.get("inherited_percent"), candidate.metrics, candidate.cost
-    place = archive.place(candidate)
+    return tuple(cell for (cell,) in _cells_by_column(archive, [candidate]))
+
+
+def _cells_by_column(archive: Archive, ones: Sequence[Candidate]) -> tuple[list[str], ...]:
+    """Return the cells of each of ``candidate_columns``: column by column, which takes three quarters of the time."""
+    objective = archive.objective.name
+    places = [archive.place(one) for one in ones]
+    percents = [one.receipt.get("inherited_percent") for one in ones]
+    merits = [None if place is None else place.merit for place in places]
     return (
-        str(candidate.id),
-        candidate.kind,
-        "" if candidate.parent is None else str(candidate.parent),
-        str(candidate.architecture),
-        origin(candidate) if candidate.rewrite.steps else "",
-        f"{percent:.1f} %" if isinstance(percent, float) else "",
-        number(metrics.get(archive.objective.name)),
-        number(archive.gain(candidate), signed=True),
-        lead_of(place),
-        number(in_own_direction(archive, None if place is None else place.merit)),
-        amount(cost.get("multiply_adds")),
-        amount(cost.get("parameters")),
-        str(candidate.age),
-        duration(candidate.seconds),
-        f"{candidate.status}: {candidate.reason}" if candidate.reason else candidate.status,
+        [str(one.id) for one in ones],
+        [one.kind for one in ones],
+        ["" if one.parent is None else str(one.parent) for one in ones],
+        [str(one.architecture) for one in ones],
+        [origin(one) if one.rewrite.steps else "" for one in ones],
+        [f"{percent:.1f} %" if isinstance(percent, float) else "" for percent in percents],
+        [number(one.metrics.get(objective)) for one in ones],
+        [number(archive.gain(one), signed=True) for one in ones],
+        [lead_of(place) for place in places],
+        [number(in_own_direction(archive, merit)) for merit in merits],
+        [amount(one.cost.get("multiply_adds")) for one in ones],
+        [amount(one.cost.get("parameters")) for one in ones],
+        [str(one.age) for one in ones],
+        [duration(one.seconds) for one in ones],
+        [f"{one.status}: {one.reason}" if one.reason else one.status for one in ones],
     )
 
 
