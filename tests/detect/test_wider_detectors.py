@@ -5,7 +5,7 @@ import torch
 
 from spnas_core import Architecture
 from spnas_core.inheritance import calibrate_pass_through
-from spnas_core.morphisms import AddRow, Narrow, Rewrite, Widen, identity
+from spnas_core.morphisms import AddRow, Halve, Narrow, Rewrite, Widen, identity
 from spnas_core.networks import Statistics
 from spnas_detect.detectors import DetectorSettings, build_detector
 from spnas_detect.detectors.building import BACKBONE
@@ -69,8 +69,10 @@ def test_a_widened_detector_computes_what_its_parent_computes(rewrite, neck):
 
 @torch.no_grad()
 @pytest.mark.parametrize("neck", ["fpn", "pafpn", "bifpn", "nas-fpn", "hrfpn"])
-def test_laterals_of_a_narrowed_detector_keep_the_channels_that_stay(neck):
-    rewrite = Narrow().move(START, 2, 3)
+@pytest.mark.parametrize(
+    "rewrite", [Narrow().move(START, 2, 3), Halve().halve(START, 2)], ids=lambda one: str(one.child)
+)
+def test_laterals_of_a_narrowed_detector_keep_the_channels_that_stay(rewrite, neck):
     parent = trained(START, neck)
     child, plan, _ = child_of(parent, rewrite, neck)
     assert not any(copy.overlap for copy in plan.copies)
