@@ -1,0 +1,236 @@
+"""The archive's file: what it refuses, what survives, and what readers, disks and other processes do."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from tiny_archives import SCORE, control, result, start
+
+from spnas_core.errors import ArchiveError, ConfigError
+from spnas_search.archive import Archive, schema
+
+
+@pytest.fixture
+def archive(tmp_path):
+    with Archive.create(tmp_path / "archive.db", objective=SCORE, run_seed=7) as made:
+        yield made
+
+
+def test_create_refuses_an_existing_file_and_a_negative_seed(archive, tmp_path):
+    with pytest.raises(ArchiveError, match="exists already"):
+        Archive.create(archive.path, objective=SCORE, run_seed=0)
+    with pytest.raises(ConfigError, match="seed -1 is negative"):
+        Archive.create(tmp_path / "other.db", objective=SCORE, run_seed=-1)
+
+
+def test_create_starts_over_what_a_killed_process_left(tmp_path):
+    (tmp_path / ".archive.db.new").write_bytes(b"half")
+    (tmp_path / ".archive.db.new-wal").write_bytes(b"half")
+    with Archive.create(tmp_path / "archive.db", objective=SCORE, run_seed=0) as archive:
+        assert len(archive) == 0
+        assert not list(tmp_path.glob(".archive*"))
+
+
+def damaged(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = DELETE")
+    connection.close()
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    path.write_bytes(content)
+
+
+def with_a_gap(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE candidates SET id = 5 WHERE id = 0")
+    connection.commit()
+    connection.close()
+
+
+def with_bad_json(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE candidates SET metrics = '{'")
+    connection.commit()
+    connection.close()
+
+
+def other_database(path: Path) -> None:
+    path.unlink()
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE meta (key, value)")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda path: path.unlink(), "there is no archive"),
+        (
+            lambda path: path.write_text("no database at all, but long enough to look at" * 99),
+            "is no spnas archive",
+        ),
+        (lambda path: path.write_bytes(b""), "is no spnas archive"),
+        (lambda path: path.write_bytes(path.read_bytes()[:5000]), "damaged"),
+        (damaged, "damaged"),
+        (with_a_gap, "damaged: candidate 0 is missing"),
+        (with_bad_json, "damaged: candidate 0 holds"),
+        (other_database, "is no spnas archive"),
+    ],
+)
+def test_what_is_no_archive_is_refused_in_one_line(archive, break_it, message):
+    archive.commit_round([start()], threads=1)
+    archive.close()
+    break_it(archive.path)
+    with pytest.raises(ArchiveError, match=message) as caught:
+        Archive.open(archive.path)
+    assert "\n" not in str(caught.value)
+    assert str(archive.path) in str(caught.value)
+
+
+def test_a_newer_archive_names_the_version_to_install(archive):
+    archive.close()
+    connection = sqlite3.connect(archive.path)
+    connection.execute("PRAGMA user_version = 6")
+    connection.execute("UPDATE meta SET value = '9.1.0' WHERE key = 'spnas_search'")
+    connection.commit()
+    connection.close()
+    with pytest.raises(ArchiveError, match=r"schema version 6, .* reads up to 5: pip install 'spnas-search>=9\.1\.0'"):
+        Archive.open(archive.path)
+
+
+def test_an_older_archive_is_migrated_as_a_whole_or_not_at_all(archive, monkeypatch):
+    archive.commit_round([start()], threads=1)
+    archive.close()
+
+    def breaks(connection):
+        connection.execute("CREATE TABLE more (id INTEGER)")
+        connection.execute("no such statement")
+
+    monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, breaks])
+    with pytest.raises(ArchiveError, match="cannot be written"):
+        Archive.open(archive.path)
+    monkeypatch.setattr(
+        schema,
+        "MIGRATIONS",
+        [*schema.MIGRATIONS[:4], lambda connection: connection.execute("CREATE TABLE more (id)")],
+    )
+    with Archive.open(archive.path) as again:
+        assert len(again) == 1
+        assert again._connection.execute("PRAGMA user_version").fetchone() == (5,)
+
+
+def test_the_file_is_in_wal_mode_and_synced_at_each_commit(archive):
+    def pragma(name: str) -> object:
+        return archive._connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+    assert (pragma("journal_mode"), pragma("synchronous"), pragma("user_version")) == ("wal", 2, 5)
+
+
+def test_memory_follows_only_what_is_committed(archive):
+    archive.commit_round([start()], threads=1)
+    archive._connection.execute(
+        "CREATE TRIGGER full BEFORE UPDATE ON candidates BEGIN SELECT RAISE(ABORT, 'full'); END"
+    )
+    with pytest.raises(ArchiveError, match="cannot be written: full"):
+        archive.finish(0, result(0.5), None)
+    assert archive[0].status == "proposed"
+    assert archive.best(1) == ()
+    archive._connection.execute("DROP TRIGGER full")
+    archive.finish(0, result(0.5), None)
+    assert archive.best(1) == (archive[0],)
+
+
+WRITER = """
+    import sys
+    from pathlib import Path
+    from spnas_core.encoding import Architecture
+    from spnas_core.morphisms import identity
+    from spnas_core.tasks import Evaluation, Fidelity, MetricSpec
+    from spnas_search.archive import Archive, Proposal
+
+    same = identity(Architecture.parse("b@8_1-1"))
+    archive = Archive.create(Path(sys.argv[1]), objective=MetricSpec("score"), run_seed=0)
+    archive.commit_round([Proposal("start", None, same, Fidelity(1))], threads=1)
+    archive.finish(0, Evaluation({"score": 0.5}, {}), None)
+    print("finished 0", flush=True)
+    for number in range(1, 10**6):
+        archive.commit_round([Proposal("control", 0, same, Fidelity(1))], threads=1)
+        print("committed", number, flush=True)
+        archive.finish(number, Evaluation({"score": float(number)}, {}), None)
+        print("finished", number, flush=True)
+"""
+
+
+def test_kill_9_of_the_writer_loses_nothing_that_was_committed(tmp_path):
+    path = tmp_path / "archive.db"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(WRITER), str(path)], stdout=subprocess.PIPE, text=True
+    )
+    said = [writer.stdout.readline() for _ in range(60)]
+    os.kill(writer.pid, signal.SIGKILL)
+    said += writer.stdout.readlines()
+    writer.stdout.close()
+    assert writer.wait() == -signal.SIGKILL
+    if not said[-1].endswith("\n"):
+        said.pop()
+    with Archive.open(path) as archive:
+        for line in said:
+            what, number = line.split()
+            candidate = archive[int(number)]
+            assert what == "committed" or candidate.status == "done"
+            assert candidate.status == "proposed" or candidate.metrics == {"score": float(number) or 0.5}
+        assert len(archive) - 1 - int(said[-1].split()[1]) in {0, 1}
+        archive.commit_round([control()], threads=1)
+
+
+# What readers, disks and other processes do
+
+
+def test_a_reader_sees_what_a_writer_has_committed_and_writes_nothing(archive):
+    archive.commit_round([start()], threads=1)
+    archive.finish(0, result(0.5), None)
+    files = {path.name for path in archive.path.parent.iterdir()}
+    before = archive.path.read_bytes()
+    with Archive.read(archive.path) as reader:
+        assert reader.best(1) == (archive[0],)
+        archive.commit_round([control()], threads=1)
+        assert len(reader) == 1
+    assert archive.path.read_bytes() == before
+    assert {path.name for path in archive.path.parent.iterdir()} == files
+
+
+def test_what_a_killed_writer_left_in_its_journal_is_read_without_the_files_beside_it(archive, tmp_path):
+    archive.commit_round([start()], threads=1)
+    elsewhere = tmp_path / "copied"
+    elsewhere.mkdir()
+    for end in ("", "-wal"):
+        (elsewhere / f"archive.db{end}").write_bytes(Path(f"{archive.path}{end}").read_bytes())
+    with Archive.read(elsewhere / "archive.db") as reader:
+        assert len(reader) == 1
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["archive.db", "archive.db-wal"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("UPDATE candidates SET metrics = '{\"score\": 0.9}'", "damaged: candidate 0 holds something else"),
+        ("UPDATE candidates SET epochs = 3", "damaged: candidate 0 holds something else"),
+        ("UPDATE meta SET value = 'loss' WHERE key = 'objective'", "damaged: its fact 'objective'"),
+    ],
+)
+def test_values_that_were_altered_on_disk_are_noticed(archive, statement, message):
+    archive.commit_round([start()], threads=1)
+    archive.finish(0, result(0.5), None)
+    archive.close()
+    connection = sqlite3.connect(archive.path)
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+    for opened in (Archive.open, Archive.read):
+        with pytest.raises(ArchiveError, match=message):
+            opened(archive.path)
