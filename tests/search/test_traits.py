@@ -14,17 +14,17 @@ from spnas_search.archive.traits import Traits
 def test_traits_are_blocks_doublings_and_cost():
     codes = ["b@8_11-21-21", "b@8_1-1-2-121", "b@8_11121-2"]
     known = [
-        # blocks of four stages, doublings by the end of the first three, binary logarithm of the cost
-        [2, 2, 2, 0, 0, 1, 2, 0],
-        [1, 1, 1, 3, 0, 0, 1, 1],
-        [5, 1, 0, 0, 1, 2, 2, 3],
+        # blocks of four stages, of all, doublings by the first block of the first three, binary logarithm of the cost
+        [2, 2, 2, 0, 6, 0, 1, 2, 0],
+        [1, 1, 1, 3, 6, 0, 0, 1, 1],
+        [5, 1, 0, 0, 6, 0, 2, 2, 3],
     ]
     traits = Traits()
     for count, code in enumerate(codes, 1):
         traits.append(Architecture.parse(code))
         assert (len(traits), traits.stages) == (count, 3 if count == 1 else 4)
     np.testing.assert_array_equal(traits.rows([1.0, 2.0, 8.0]), known)
-    wider = [[*row[:4], 0, *row[4:7], doublings, row[7]] for row, doublings in zip(known, (2, 2, 2), strict=True)]
+    wider = [[*row[:4], 0, *row[4:8], doublings, row[8]] for row, doublings in zip(known, (2, 1, 2), strict=True)]
     np.testing.assert_array_equal(traits.rows([1.0, 2.0, 8.0], 5), wider)
 
 

@@ -11,8 +11,9 @@ from spnas_core.encoding import Architecture
 class Traits:
     """Traits of architectures, of which there become ever more: each is looked at once.
 
-    With S the most stages that any of them has, these are the blocks of each of S stages, how often the channels have
-    doubled by the end of each stage but the last, and the binary logarithm of the cost.
+    With S the most stages that any of them has, these are the blocks of each of S stages, those of all together, how
+    often the channels have doubled by the first block of each stage but the last, and the binary logarithm of the cost.
+    Which traits predict best what is not trained yet is measured by ``benchmarks/screens.py``.
     """
 
     def __init__(self) -> None:
@@ -39,7 +40,8 @@ class Traits:
         if (more := len(stages) - self.stages) > 0:
             self._blocks, self._doublings = _wider(self._blocks, self._doublings, more)
         row = self._count
-        doublings = np.cumsum([stage.count("2") for stage in stages])
+        before = np.cumsum([0, *(stage.count("2") for stage in stages[:-1])])
+        doublings = before + [stage[0] == "2" for stage in stages]
         self._blocks[row, : len(stages)] = [len(stage) for stage in stages]
         self._doublings[row, : len(stages)] = doublings
         self._doublings[row, len(stages) :] = doublings[-1]
@@ -53,15 +55,15 @@ class Traits:
             stages: S, where others have more than any of these.
 
         Returns:
-            float64[n, 2 S].
+            float64[n, 2 S + 1].
         """
         blocks, doublings = (known[: self._count] for known in (self._blocks, self._doublings))
         if (more := stages - self.stages) > 0:
             blocks, doublings = _wider(blocks, doublings, more)
-        return np.column_stack((blocks, doublings[:, :-1], np.log2(costs)))
+        return np.column_stack((blocks, blocks.sum(axis=1), doublings[:, :-1], np.log2(costs)))
 
 
 def _wider(blocks: NDArray[np.float64], doublings: NDArray[np.float64], more: int) -> tuple[NDArray[np.float64], ...]:
-    """Add stages that no architecture has: without blocks, and without doublings behind those before."""
+    """Add stages that no architecture has: without blocks, and as wide as the last one begins."""
     padding = ((0, 0), (0, more))
     return np.pad(blocks, padding), np.pad(doublings, padding, mode="edge" if doublings.size else "constant")

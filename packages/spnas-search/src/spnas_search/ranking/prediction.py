@@ -35,12 +35,12 @@ class PredictedMerit:
 class TraitPrediction(PredictedMerit):
     """Predicted merit that also knows what the architectures have in common, whether or not they are related.
 
-    Blocks per stage, where channels double, and the cost have effects of their own, so that a score says something of
-    every architecture that is alike.
+    Blocks, per stage and in all, where channels double, and the cost have effects of their own, so that a score says
+    something of every architecture that is alike.
     """
 
     name = "traits"
-    summary = "prediction from descent and from traits: blocks per stage, doublings, cost"
+    summary = "prediction from descent and from traits: blocks, doublings, cost"
 
     def fit(self, scores: Scores) -> DescentFit:
         """Return leads together with the estimates behind them; it also predicts children that do not exist yet."""

@@ -158,7 +158,7 @@ class AnySampler(CodeSampler):
     @cached_property
     def least_blocks(self) -> int:
         """Fewest blocks that may be drawn; each stage needs one."""
-        return max([self.space.min_blocks, *self.stages[:1]])
+        return max(self.space.min_blocks, self.stages.start)
 
     def draw_of(self, blocks: int, rng: np.random.Generator) -> Rewrite:
         """Draw a code of so many blocks: one of ``blocks``, or more."""
