@@ -134,7 +134,7 @@ def cell(taus: Sequence[float], searches: int) -> str:
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """Rank codes for small objects."""
+    """Rank codes for small and for tiny objects."""
     del arguments
     return main([])
 
@@ -144,10 +144,12 @@ def main(arguments: Sequence[str] | None = None) -> str:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--searches", type=int, default=100, help="independent draws, after which each screen ranks")
     parser.add_argument("--trainings", default="12,25,50", help="that are seen before the screens rank the rest")
-    parser.add_argument("--data", action="append", choices=DATA, help="kind of data; small where none is named")
+    parser.add_argument(
+        "--data", action="append", choices=DATA, help="kind of data; small and tiny where none is named"
+    )
     given = parser.parse_args(arguments)
     numbers = [int(part) for part in given.trainings.split(",")]
-    return "\n\n".join("\n".join(lines(data, numbers, given.searches)) for data in given.data or ["small"])
+    return "\n\n".join("\n".join(lines(data, numbers, given.searches)) for data in given.data or ["small", "tiny"])
 
 
 if __name__ == "__main__":
