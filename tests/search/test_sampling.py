@@ -15,7 +15,8 @@ from scipy import stats
 from spnas_core import Architecture, SearchSpace, backbone_cost
 from spnas_core.morphisms import AddStage, Expand, Swap, align, chain, identity
 from spnas_core.testing import architectures
-from spnas_search.strategies.sampling import AnySampler, Sampler, most_blocks, sampler_of
+from spnas_search.strategies.sampling import AnySampler, Sampler, drawer, most_blocks, sampler_of
+from spnas_search.studies.spaces.plan import draw_codes
 
 SEEDS = st.integers(0, 2**31)
 DEMO = Architecture.parse("b@8_11-21-21-21")
@@ -220,6 +221,16 @@ def test_a_space_says_what_is_drawn():
     space = SearchSpace(sampling="any")
     assert sampler_of(DEMO, space) == AnySampler(DEMO, space)
     assert sampler_of(DEMO, replace(space, sampling="grown")) == Sampler(DEMO, replace(space, sampling="grown"))
+
+
+def test_studies_draw_what_a_space_wants_drawn():
+    space = SearchSpace(min_blocks=4, max_blocks=8, min_stages=4, max_stages=4, sampling="any")
+    drawn = draw_codes("any", DEMO, space, 40, seed=0).codes
+    draw, rng = drawer(DEMO, space, of_parts=False), np.random.default_rng(0)
+    for codes in (set(drawn), {str(draw(rng)) for _ in range(200)}):
+        assert {len(Architecture.parse(code).digits) for code in codes} == {4, 5, 6, 7, 8}
+    grown = draw_codes("grown", DEMO, replace(space, sampling="grown"), 30, seed=0).codes
+    assert {Architecture.parse(code).digits for code in grown} == {DEMO.digits}
 
 
 # Cost bounds
