@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
+from typing import Literal, TypeVar
 
 from rich.cells import cell_len
 
@@ -11,6 +11,7 @@ from spnas_core.commands.wording import printable
 
 GAP = "  "
 ROWS_AT_A_TIME = 64
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,12 @@ def numbers(*headings: str) -> tuple[Column, ...]:
     return tuple(Column(heading, "right") for heading in headings)
 
 
+def few_at_a_time(rows: Iterable[Row]) -> Iterator[tuple[Row, ...]]:
+    """Yield rows, or what they are made of, in the numbers that make good blocks for ``format_blocks``."""
+    remaining = iter(rows)
+    return iter(lambda: tuple(islice(remaining, ROWS_AT_A_TIME)), ())
+
+
 def format_columns(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """Yield a line of headings, then one per row; nothing is wrapped or cut off.
 
@@ -44,9 +51,7 @@ def format_columns(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> 
     Raises:
         ValueError: a row with more or fewer cells than there are columns.
     """
-    remaining = iter(rows)
-    few = iter(lambda: tuple(islice(remaining, ROWS_AT_A_TIME)), ())
-    return format_blocks(columns, (tuple(zip(*block, strict=True)) for block in few))
+    return format_blocks(columns, (tuple(zip(*few, strict=True)) for few in few_at_a_time(rows)))
 
 
 def format_blocks(columns: Sequence[Column], blocks: Iterable[Sequence[Sequence[str]]]) -> Iterator[str]:

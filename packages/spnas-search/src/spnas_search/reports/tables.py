@@ -3,11 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from itertools import islice
 
 from rich.table import Table
 
-from spnas_core.commands.columns import ROWS_AT_A_TIME, Column, format_blocks, numbers
+from spnas_core.commands.columns import Column, few_at_a_time, format_blocks, numbers
 from spnas_core.commands.tables import make_table
 from spnas_search.archive import Archive, Candidate, Place, Tradeoff
 from spnas_search.monitors.wording import amount, duration, in_own_direction, merit_of, number, origin, with_error
@@ -19,9 +18,8 @@ def candidate_lines(archive: Archive, candidates: Iterable[Candidate]) -> Iterat
     Leads, with their standard errors, are improvements over the start, so positive is better whatever the objective is;
     merits are in its own direction. ``=`` marks what is as good as the best as far as can be told.
     """
-    remaining = iter(candidates)
-    few = iter(lambda: tuple(islice(remaining, ROWS_AT_A_TIME)), ())
-    return format_blocks(candidate_columns(archive), (_cells_by_column(archive, ones) for ones in few))
+    blocks = (_cells_by_column(archive, few) for few in few_at_a_time(candidates))
+    return format_blocks(candidate_columns(archive), blocks)
 
 
 def candidate_columns(archive: Archive) -> tuple[Column, ...]:
@@ -46,7 +44,7 @@ def candidate_cells(archive: Archive, candidate: Candidate) -> tuple[str, ...]:
 
 
 def _cells_by_column(archive: Archive, ones: Sequence[Candidate]) -> tuple[list[str], ...]:
-    """Return the cells of each of ``candidate_columns``: column by column, which takes three quarters of the time."""
+    """Return the cells of each of ``candidate_columns``: column by column, which is faster than row by row."""
     objective = archive.objective.name
     places = [archive.place(one) for one in ones]
     percents = [one.receipt.get("inherited_percent") for one in ones]
