@@ -5,7 +5,7 @@ import pytest
 from filled import START, Filled
 
 from spnas_core import Architecture
-from spnas_core.morphisms import Expand, Swap
+from spnas_core.morphisms import Expand, Swap, align
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import Proposal
 from spnas_search.archive.traits import Traits
@@ -60,3 +60,43 @@ def test_what_unrelated_children_share_counts_with_traits_alone(tmp_path, rankin
         numbers = filled.enter([Proposal("child", 0, option, Fidelity(1)) for option in (first, last)], [0.5, 0.5])
         one, other = (archive.lead(archive[number]) for number in numbers)
         assert (one > other + 1e-6) == (ranking == "traits"), "equal scores of equal kinds differ by traits alone"
+
+
+@pytest.mark.parametrize("inherit", ["parent", "warm-start", "none", "supernet"])
+def test_a_code_is_worth_the_same_whoever_proposes_it_where_it_takes_nothing_from_them(tmp_path, inherit):
+    filled = Filled(tmp_path, ranking="traits", inherit=inherit)
+    with filled.archive as archive:
+        for score in (0.5, 0.51, 0.49):
+            filled.control(0, score)
+        good, bad = filled.round([0.7, 0.4])
+        target = Architecture.parse("b@8_1112-21-2")
+        ways = [Proposal("child", one, align(archive[one].architecture, target), Fidelity(1)) for one in (0, good, bad)]
+        leads, errors = (found.tolist() for found in archive.predict(ways, [1e6] * len(ways)))
+        has_heirs = inherit in {"parent", "warm-start"}
+        assert (leads[1] > leads[2] + 0.01) == has_heirs
+        assert (len(set(leads)) == len(set(errors)) == 1) != has_heirs
+
+
+def test_leads_without_descent_are_those_of_a_dense_model_of_traits_alone(tmp_path):
+    filled = Filled(tmp_path, ranking="traits", inherit="none")
+    with filled.archive as archive:
+        for score in (0.5, 0.51, 0.49, 0.52):
+            filled.control(0, score)
+        numbers = filled.round([0.7, 0.4, 0.55, 0.6])
+        numbers += filled.round([0.65, 0.45], parent=numbers[0])
+        nodes = [0, *numbers]
+        fit = archive._standing._fitted(archive._standing._traits.stages)
+        rows = archive._standing._traits.rows([archive[node].cost["multiply_adds"] for node in nodes])
+        scores = [0.5, 0.7, 0.4, 0.55, 0.6, 0.65, 0.45]
+        expected = np.zeros(len(nodes))
+        for ratio, weight in zip(fit.regression.ratios, fit.regression.weights, strict=True):
+            changes = rows - rows[0]
+            leads = ratio**2 * (changes @ changes.T / 4 + np.diag([0.0] + [1.0] * len(numbers)))
+            seen = np.r_[[0] * 5, 1 : len(nodes)]
+            values = np.r_[scores[0], 0.5, 0.51, 0.49, 0.52, scores[1:]]
+            covariance = leads[np.ix_(seen, seen)] + np.eye(len(seen))
+            ones = np.ones(len(seen))
+            level = ones @ np.linalg.solve(covariance, values) / (ones @ np.linalg.solve(covariance, ones))
+            expected += weight * (leads[:, seen] @ np.linalg.solve(covariance, values - level))
+        found = [archive.lead(archive[node]) for node in nodes]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)

@@ -59,9 +59,10 @@ class Contents:
         self._of: dict[int, list[int]] = defaultdict(list)
         self._newest: dict[int, int] = {}
         self._architectures: set[Architecture] = set()
-        self._standing = Standing(self.objective, self.rule)
+        has_heirs = self.inherit in {"parent", "warm-start"}
+        self._standing = Standing(self.objective, self.rule, has_heirs=has_heirs)
         metrics = [MetricSpec(one.name, one.higher_is_better) for one in self.tradeoffs if one.is_metric]
-        self._others = {metric.name: Standing(metric, self.rule) for metric in metrics}
+        self._others = {one.name: Standing(one, self.rule, has_heirs=has_heirs) for one in metrics}
 
     def __len__(self) -> int:
         return len(self._candidates)

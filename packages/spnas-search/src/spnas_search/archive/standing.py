@@ -61,11 +61,14 @@ class Standing:
     Args:
         objective: metric by which candidates are ranked.
         rule: turns scores into leads over the start.
+        has_heirs: whether children inherit from their parents. Where they do not, the model with traits takes what is
+            particular to an architecture for its own, not for its parent's and its morphisms'.
     """
 
-    def __init__(self, objective: MetricSpec, rule: RankingRule) -> None:
+    def __init__(self, objective: MetricSpec, rule: RankingRule, *, has_heirs: bool = True) -> None:
         self._objective = objective
         self._rule = rule
+        self._has_heirs = has_heirs
         self._nodes: list[int] = []
         self._place: dict[int, int] = {}
         self._parents: list[int] = []
@@ -270,15 +273,19 @@ class Standing:
             children.append(rewrite.child)
         stages = max(children.stages, self._traits.stages)
         steps = [tuple(step.morphism for step in rewrite.steps) for rewrite in rewrites]
+        if not self._has_heirs:
+            places, steps = np.zeros_like(places), [()] * len(steps)
         return self._fitted(stages).predict_children(places, steps, children.rows(priced, stages))
 
     def _fitted(self, stages: int) -> DescentFit:
         """Fit descent and traits, those of as many stages; that of the stages that there are is remembered."""
-        if stages > self._traits.stages:
-            return TraitPrediction().fit(self._table(stages))
-        if self._fit is None:
-            self._fit = TraitPrediction().fit(self._table(stages))
-        return self._fit
+        if stages == self._traits.stages and self._fit is not None:
+            return self._fit
+        scores = self._table(stages)
+        fit = TraitPrediction().fit(scores if self._has_heirs else scores.unrelated())
+        if stages == self._traits.stages:
+            self._fit = fit
+        return fit
 
     def _priced(self) -> NDArray[np.float64]:
         """Multiply-adds of each node; where they are not known, those of its parent, and 1 without one."""
