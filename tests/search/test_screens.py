@@ -89,6 +89,37 @@ def test_a_screen_that_misbehaves_is_named(archive, answer, message):
     assert message in str(caught.value)
 
 
+def test_what_a_screen_expects_is_kept_where_it_prefers_for_more_than_that(archive):
+    asked = []
+
+    def expectations(archive, proposals):
+        asked.append(len(proposals))
+        return [-float(len(one.rewrite.child.stages[0])) for one in proposals]
+
+    longest = preferring(lambda child: len(child.stages[0]))
+    plain = screened(longest).propose(archive, np.random.default_rng(5))
+    told = screened(SimpleNamespace(preferences=longest.preferences, expectations=expectations)).propose(
+        archive, np.random.default_rng(5)
+    )
+    assert [one.rewrite.child for one in told] == [one.rewrite.child for one in plain]
+    assert [one.preference for one in told] == [-one.preference for one in plain]
+    assert asked == [len(told)], "only of the chosen"
+    wrong = SimpleNamespace(preferences=longest.preferences, expectations=lambda archive, proposals: [None, 1.0])
+    with pytest.raises(PluginError, match="returned what is no number for b@8"):
+        screened(wrong).propose(archive, np.random.default_rng(5))
+
+
+def test_the_built_in_screen_expects_what_it_predicts_and_no_hope(drive):
+    run = drive(run_settings(ranking="prediction"), Scripted([(0, 2), (0, 2)]), scores(child={3: 0.9, 4: 0.1}))
+    for _ in range(3):
+        run.round()
+    children = Scripted([(3, 2), (4, 2)]).made(run.archive, [(3, 2), (4, 2)])
+    plain, optimist = (PredictionScreen(PredictionScreenSettings(optimism=some), SPACE) for some in (0.0, 2.0))
+    expected = optimist.expectations(run.archive, children)
+    assert expected == plain.expectations(run.archive, children) == plain.preferences(run.archive, children)
+    assert all(map(float.__lt__, expected, optimist.preferences(run.archive, children)))
+
+
 def test_the_built_in_screen_prefers_children_of_good_parents_by_good_morphisms(drive):
     run = drive(run_settings(ranking="prediction"), Scripted([(0, 2), (0, 2)]), scores(child={3: 0.9, 4: 0.1}))
     for _ in range(3):

@@ -39,7 +39,8 @@ class Proposal:
         split: images to score on.
         subject: start or child that the score says something of; None is the one that follows from the parent, or the
             candidate itself.
-        preference: what a screen said of it, higher is better; None where no screen was asked.
+        preference: what a screen preferred it by, or expected of it where it tells the two apart; higher is better;
+            None where no screen was asked.
         strategy: which of the search's strategies proposes it, from 0, where they follow one another.
         pretraining: what its backbone is trained on before; None for nothing.
     """
@@ -75,7 +76,8 @@ class Candidate:
         rewrite: from the parent's architecture; the identity where there is none.
         fidelity: how much is spent on it.
         split: images to score on.
-        preference: what a screen said of it, higher is better; None where no screen was asked.
+        preference: what a screen preferred it by, or expected of it where it tells the two apart; higher is better;
+            None where no screen was asked.
         strategy: which of the search's strategies has proposed it, from 0.
         pretraining: what its backbone is trained on before; None for nothing.
         age: epochs in the lineage of its weights, its own included; those of pretraining are not.

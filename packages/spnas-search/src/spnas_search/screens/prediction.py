@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from spnas_core.cost import backbone_cost
@@ -42,8 +43,18 @@ class PredictionScreen:
         self.space = space
 
     def preferences(self, archive: Archive, proposals: Sequence[Proposal]) -> Sequence[float]:
-        """Predict the leads of children."""
-        costs = [backbone_cost(one.rewrite.child, *self.space.image_size).multiply_adds for one in proposals]
-        leads, errors = archive.predict(proposals, costs)
+        """Predict the leads of children, if these are right by ``optimism`` standard errors."""
+        leads, errors = self._predicted(archive, proposals)
         hopes = leads + self.settings.optimism * np.nan_to_num(errors)  # unknown where hardly anything was scored
         return [float(value) for value in hopes]
+
+    def expectations(self, archive: Archive, proposals: Sequence[Proposal]) -> Sequence[float]:
+        """Predict the leads of children, without optimism."""
+        leads, _ = self._predicted(archive, proposals)
+        return [float(value) for value in leads]
+
+    def _predicted(
+        self, archive: Archive, proposals: Sequence[Proposal]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        costs = [backbone_cost(one.rewrite.child, *self.space.image_size).multiply_adds for one in proposals]
+        return archive.predict(proposals, costs)

@@ -59,19 +59,26 @@ class ScreenedStrategy(CheckedStrategy):
             chosen += islice(filter(self._keeps_bounds, ranked), self.round_size - len(chosen))
             if not self.measured or len(chosen) == self.round_size:
                 break
-        return chosen
+        return self._expected(archive, chosen)
+
+    def _expected(self, archive: Archive, chosen: list[Proposal]) -> list[Proposal]:
+        """Put what the screen expects of the chosen in the place of its preference, where it tells them apart."""
+        if not chosen or not hasattr(self.screen, "expectations"):
+            return chosen
+        expected = self._values(archive, chosen, "expectations").tolist()
+        return [replace(one, preference=value) for one, value in zip(chosen, expected, strict=True)]
 
     def _ranked(self, archive: Archive, proposals: list[Proposal]) -> Iterator[Proposal]:
-        preferences = self._preferences(archive, proposals)
+        preferences = self._values(archive, proposals, "preferences")
         for place in np.argsort(-preferences, kind="stable").tolist():
             yield replace(proposals[place], preference=float(preferences[place]))
 
     def _keeps_bounds(self, proposal: Proposal) -> bool:
         return all(bound.violation(proposal.rewrite.child) is None for bound in self.measured)
 
-    def _preferences(self, archive: Archive, proposals: Sequence[Proposal]) -> np.ndarray:
+    def _values(self, archive: Archive, proposals: Sequence[Proposal], method: str) -> np.ndarray:
         children = tuple(proposals)  # a copy: whatever the screen does to it, the proposals stay
-        found: object = asked(self._whose, "preferences", lambda: self.screen.preferences(archive, children))
+        found: object = asked(self._whose, method, lambda: getattr(self.screen, method)(archive, children))
         if isinstance(found, Mapping | AbstractSet | str | bytes):
             raise PluginError(f"{self._whose} returned a {type(found).__name__}: it must be a number for each child")
         try:
