@@ -36,7 +36,7 @@ NAMES = (
     "cluster",
     "many_workers",
 )
-WHERE_NAMED = ("photographs", "rows", "gpu", "screens", "replay", "supernet")
+WHERE_NAMED = ("photographs", "rows", "gpu", "screens", "surrogate", "replay", "supernet")
 """They need --data, --run or a GPU, or belong to the replay table and take long."""
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE = "benchmarks.md"

@@ -1,0 +1,315 @@
+"""What searches find among any codes, where no table can hold all architectures: a surrogate gives the scores.
+
+    python benchmarks/surrogate.py [--searches 100] [--budgets 25,50,100] [--workers 2]
+
+A Gaussian process is fitted to trainings on tiny objects (``tiny-scores.csv.gz``): a smooth function of what a code
+looks like, a deviation of each code's own, and the luck of each training. A search asks it for scores; its winner is
+judged by what the surrogate holds true of it. Every search meets deviations of its own. So strategies can be compared
+by hundreds of searches, as far as the fit can be trusted: how well it predicts codes that it was not fitted to is
+printed first. Siems et al., "NAS-Bench-301 and the case for surrogate benchmarks for neural architecture search", 2020.
+"""
+
+import argparse
+import hashlib
+import itertools
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+from scipy import linalg, optimize, stats
+
+import spnas_search
+from replay_table import START
+from screens import TINY, tau
+from spnas_core import backbone_cost, hookimpl
+from spnas_core.encoding import Architecture
+from spnas_core.plugins import plugin_manager
+from spnas_core.tasks import Evaluation, EvaluationRequest, MetricSpec, Report, TaskPlugin
+from spnas_search.replay import read_table
+from spnas_search.statistics import mean_interval
+
+TITLE = "Searches among any codes, by a surrogate"
+METRIC = "AP"
+IMAGE_SIZE = (128, 128)
+SPACE = {**TINY.space, "max_multiply_adds": "1.5x"}
+MOST_STAGES = 5
+Floats = NDArray[np.float64]
+
+
+def features(code: str) -> list[float]:
+    """Describe a code: blocks per stage and in all, doublings by each stage's first and last block, log of the cost."""
+    stages = Architecture.parse(code).stages
+    lacking = MOST_STAGES - len(stages)
+    ends = list(accumulate(stage.count("2") for stage in stages))
+    begins = [end - stage.count("2") + (stage[0] == "2") for stage, end in zip(stages, ends, strict=True)]
+    blocks = [len(stage) for stage in stages]
+    padded = *blocks, *[0] * lacking, *begins, *begins[-1:] * lacking, *ends, *ends[-1:] * lacking
+    return [*padded, sum(blocks), math.log2(costs(code)["multiply_adds"])]
+
+
+@cache
+def costs(code: str) -> Mapping[str, float]:
+    """Count what a code costs."""
+    return backbone_cost(Architecture.parse(code), *IMAGE_SIZE).as_dict()
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """Covariances of the scores, by five variances: of a smooth function, of a linear one, of codes, of luck.
+
+    Attributes:
+        smooth: variance of the smooth function.
+        reach: square of the distance, in standard deviations of each feature, over which it changes.
+        linear: variance of the linear function's slopes.
+        deviation: variance of the codes' own deviations.
+        luck: variance of a training.
+    """
+
+    smooth: float
+    reach: float
+    linear: float
+    deviation: float
+    luck: float
+
+    def between(self, rows: Floats, others: Floats) -> Floats:
+        """Return [n, m] covariances of the two functions' sum."""
+        width = rows.shape[1]
+        squares = ((rows[:, None] - others[None]) ** 2).sum(axis=2) / width
+        found: Floats = self.smooth * np.exp(-squares / (2 * self.reach)) + self.linear * rows @ others.T / width
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Surrogate:
+    """A fit to trainings.
+
+    Attributes:
+        kernel: most likely one.
+        level: mean of all scores.
+        centre: [w] mean of each feature.
+        scale: [w] its standard deviation.
+        rows: [n, w] standardised features of the codes of the trainings.
+        solved: [n] what a covariance is multiplied by to predict.
+    """
+
+    kernel: Kernel
+    level: float
+    centre: Floats
+    scale: Floats
+    rows: Floats
+    solved: Floats
+
+    @classmethod
+    def fit(cls, trained: Mapping[str, Sequence[float]]) -> "Surrogate":
+        """Fit to the scores of each code by the highest likelihood."""
+        codes = list(trained)
+        unique = np.array([features(code) for code in codes])
+        centre, scale = unique.mean(axis=0), np.maximum(unique.std(axis=0), 1e-9)
+        owner = np.repeat(np.arange(len(codes)), [len(trained[code]) for code in codes])
+        rows = ((unique - centre) / scale)[owner]
+        scores = np.concatenate([trained[code] for code in codes])
+        level = float(scores.mean())
+        alike = owner[:, None] == owner[None]
+
+        def factor(logs: Floats) -> tuple[Kernel, Floats]:
+            kernel = Kernel(*np.exp(logs))
+            full = kernel.between(rows, rows) + kernel.deviation * alike + kernel.luck * np.eye(len(rows))
+            return kernel, np.linalg.cholesky(full)
+
+        def unlikelihood(logs: Floats) -> float:
+            _, root = factor(logs)
+            white = linalg.solve_triangular(root, scores - level, lower=True)
+            return float(0.5 * white @ white + np.log(np.diagonal(root)).sum())
+
+        spread = float(scores.var())
+        begin = np.log([spread / 2, 1.0, spread / 4, spread / 8, spread / 8])
+        found = optimize.minimize(unlikelihood, begin, method="Nelder-Mead", options={"maxiter": 2000})
+        kernel, root = factor(found.x)
+        return cls(kernel, level, centre, scale, rows, linalg.cho_solve((root, True), scores - level))
+
+    def mean(self, codes: Sequence[str]) -> Floats:
+        """Return [m] what is to be expected of codes, but for their own deviations."""
+        rows = (np.array([features(code) for code in codes]) - self.centre) / self.scale
+        found: Floats = self.level + self.kernel.between(rows, self.rows) @ self.solved
+        return found
+
+    def truth(self, code: str, world: int) -> float:
+        """Return the score that a code's trainings scatter about, in one of the worlds that the fit thinks possible."""
+        deviation = generator(world, code).standard_normal() * math.sqrt(self.kernel.deviation)
+        return float(self.mean([code])[0] + deviation)
+
+
+def generator(*parts: object) -> np.random.Generator:
+    """Return a generator that follows from all parts."""
+    return np.random.default_rng(int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()))
+
+
+@cache
+def surrogate() -> Surrogate:
+    """Fit to all trainings that there are."""
+    return Surrogate.fit(trainings())
+
+
+@cache
+def trainings() -> Mapping[str, Sequence[float]]:
+    """Read the scores of each code."""
+    table = read_table(TINY.table, "tiny")
+    return {code: [one[METRIC] for one in by_age[TINY.epochs]] for code, by_age in sorted(table.trained.items())}
+
+
+class SurrogateSettings(BaseModel):
+    """The ``[task]`` table."""
+
+    name: Literal["benchmark-surrogate"] = "benchmark-surrogate"
+    world: int = 0
+
+
+@dataclass(frozen=True)
+class SurrogateTask:
+    """Trains nothing: scores are drawn about what the surrogate holds true."""
+
+    world: int
+    image_size: tuple[int, int] = IMAGE_SIZE
+    metrics: tuple[MetricSpec, ...] = (MetricSpec(METRIC),)
+    known_epochs: tuple[int, ...] = (TINY.epochs,)
+
+    def prepare(self, cache: Path, report: Callable[[str, int, int], None]) -> tuple[str, ...]:
+        """Nothing is to be read."""
+        del cache, report
+        return ()
+
+    def evaluate(self, request: EvaluationRequest, report: Report) -> Evaluation:
+        """Draw the score of one training."""
+        del report
+        code, fitted = str(request.rewrite.child), surrogate()
+        luck = generator(self.world, code, request.seed).standard_normal() * math.sqrt(fitted.kernel.luck)
+        if request.weights is not None:
+            request.weights.touch()
+        return Evaluation({METRIC: fitted.truth(code, self.world) + luck}, costs(code))
+
+
+class SurrogatePlugin:
+    """Registers the task for this process."""
+
+    @hookimpl
+    def spnas_register_tasks(self, register: Callable[[str, TaskPlugin], None]) -> None:
+        """Register it."""
+        plugin = TaskPlugin("scores of a surrogate", SurrogateSettings, lambda given: SurrogateTask(given.world))
+        register("benchmark-surrogate", plugin)
+
+
+ODDS = {"swap": 1.0, "expand": 0.4, "add-stage": 0.1, "remove": 0.4, "widen": 0.3, "narrow": 0.2, "halve": 0.3}
+SERIAL = {"name": "serial", "n_stuck": 10**6, "odds": ODDS, "epochs": TINY.epochs}
+RANDOM = {"name": "random", "epochs": TINY.epochs}
+SCREEN = {"name": "prediction", "draws": 32, "optimism": 1.0}
+ARMS: Mapping[str, Mapping[str, Any]] = {
+    "`random`": {"strategy": RANDOM},
+    "`random`, screened": {"strategy": RANDOM, "screen": SCREEN},
+    "`serial` by its defaults: explores 0.5, screened": {"strategy": SERIAL},
+    "`serial`, does not explore": {"strategy": {**SERIAL, "explore": 0.0}},
+    "`serial`, no screen": {"strategy": SERIAL, "screen": "none"},
+    "`serial`, neither": {"strategy": {**SERIAL, "explore": 0.0}, "screen": "none"},
+    "`regularized-evolution`": {"strategy": {"name": "regularized-evolution", "odds": ODDS, "epochs": TINY.epochs}},
+    "`hill-climb`": {"strategy": {"name": "hill-climb", "odds": ODDS, "epochs": TINY.epochs}},
+}
+
+
+def gain(question: tuple[str, int, int]) -> float:
+    """Search, and return what the winner is truly above the start.
+
+    Args:
+        question: arm, budget of trainings, seed of the search and of its world.
+    """
+    arm, budget, seed = question
+    if not plugin_manager().has_plugin("benchmark-surrogate"):
+        plugin_manager().register(SurrogatePlugin(), "benchmark-surrogate")
+    settings = {
+        "seed": seed,
+        "start": START,
+        "warm_start_epochs": TINY.epochs,
+        "task": {"name": "benchmark-surrogate", "world": seed},
+        "inherit": "none",
+        "space": SPACE,
+        "executor": {"name": "inline"},
+        "budget": {"epochs": budget * TINY.epochs},
+        "final": {"finalists": 3, "rescores": 2, "seeds": 0},
+        **ARMS[arm],
+    }
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(dir=memory) as folder, spnas_search.search(**settings, out=f"{folder}/run") as run:
+        winner = run.archive.winner
+        assert winner is not None
+        assert run.archive.epochs <= budget * TINY.epochs
+        return surrogate().truth(str(winner.architecture), seed) - surrogate().truth(START, seed)
+
+
+def trust() -> str:
+    """Say how well a surrogate predicts codes that it was not fitted to, in ten parts."""
+    known = trainings()
+    codes = generator("parts").permutation(list(known)).tolist()
+    expected: dict[str, float] = {}
+    for part in range(10):
+        left_out = codes[part::10]
+        fitted = Surrogate.fit({code: known[code] for code in codes if code not in left_out})
+        expected |= dict(zip(left_out, fitted.mean(left_out).tolist(), strict=True))
+    means = [fmean(known[code]) for code in codes]
+    foreseen = [expected[code] for code in codes]
+    kernel = surrogate().kernel
+    return (
+        f"Of {len(codes)} codes, each predicted by a fit to nine tenths of the others, Kendall's tau with their mean "
+        f"scores is {tau(foreseen, means):+.2f}, Pearson's r {np.corrcoef(foreseen, means)[0, 1]:+.2f}. By the fit to "
+        f"all, codes deviate by {math.sqrt(kernel.deviation):.3f} on their own, and trainings by "
+        f"{math.sqrt(kernel.luck):.3f}."
+    )
+
+
+def lines(budgets: Sequence[int], searches: int, workers: int) -> Iterator[str]:
+    """Yield the table."""
+    questions = list(itertools.product(ARMS, budgets, range(searches)))
+    with ProcessPoolExecutor(workers) as pool:
+        found = dict(zip(questions, pool.map(gain, questions, chunksize=4), strict=True))
+
+    def of(arm: str, budget: int) -> list[float]:
+        return [found[arm, budget, seed] for seed in range(searches)]
+
+    plain = next(iter(ARMS))
+    yield "| search | " + " | ".join(f"{budget} trainings" for budget in budgets) + " |"
+    yield "|---|" + "---|" * len(budgets)
+    for arm in ARMS:
+        cells = []
+        for budget in budgets:
+            interval = mean_interval(of(arm, budget))
+            test = stats.mannwhitneyu(of(arm, budget), of(plain, budget), alternative="greater").pvalue
+            cells.append(f"{interval.mean:+.4f} ± {interval.high - interval.mean:.4f} (p {test:.2g})")
+        yield f"| {arm} | " + " | ".join(cells) + " |"
+
+
+def run(arguments: argparse.Namespace) -> str:
+    """Compare all."""
+    del arguments
+    return main([])
+
+
+def main(arguments: Sequence[str] | None = None) -> str:
+    """Search; return what the surrogate is worth, and the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--searches", type=int, default=100, help="of each kind, at each budget")
+    parser.add_argument("--budgets", default="25,50,100", help="trainings of a search")
+    parser.add_argument("--workers", type=int, default=2, help="processes")
+    given = parser.parse_args(arguments)
+    budgets = [int(part) for part in given.budgets.split(",")]
+    return "\n".join([trust(), "", *lines(budgets, given.searches, given.workers)])
+
+
+if __name__ == "__main__":
+    print(main())
