@@ -65,7 +65,7 @@ def costs(code: str) -> Mapping[str, float]:
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """Covariances of the scores, by five variances: of a smooth function, of a linear one, of codes, of luck.
+    """Covariances of the scores: of a smooth function, a linear one, deviations of codes, and luck.
 
     Attributes:
         smooth: variance of the smooth function.

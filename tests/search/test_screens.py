@@ -93,7 +93,7 @@ def test_what_a_screen_expects_is_kept_where_it_prefers_for_more_than_that(archi
     asked = []
 
     def expectations(archive, proposals):
-        asked.append(len(proposals))
+        asked.append([one.rewrite.child for one in proposals])
         return [-float(len(one.rewrite.child.stages[0])) for one in proposals]
 
     longest = preferring(lambda child: len(child.stages[0]))
@@ -103,8 +103,11 @@ def test_what_a_screen_expects_is_kept_where_it_prefers_for_more_than_that(archi
     )
     assert [one.rewrite.child for one in told] == [one.rewrite.child for one in plain]
     assert [one.preference for one in told] == [-one.preference for one in plain]
-    assert asked == [len(told)], "only of the chosen"
-    wrong = SimpleNamespace(preferences=longest.preferences, expectations=lambda archive, proposals: [None, 1.0])
+    assert len(asked) == 1, "of all that were drawn, with the preferences"
+    assert {one.rewrite.child for one in told} < set(asked[0])
+    wrong = SimpleNamespace(
+        preferences=longest.preferences, expectations=lambda archive, proposals: [None] * len(proposals)
+    )
     with pytest.raises(PluginError, match="returned what is no number for b@8"):
         screened(wrong).propose(archive, np.random.default_rng(5))
 

@@ -86,7 +86,7 @@ class Standing:
 
     def _forget(self) -> None:
         self._merits: Merits | None = None
-        self._fit: DescentFit | None = None
+        self._fits: dict[int, DescentFit] = {}
         self._ranked: tuple[int, ...] | None = None
         self._from_leader: NDArray[np.float64] | None = None
         self._places: dict[int, Place] | None = None
@@ -278,14 +278,11 @@ class Standing:
         return self._fitted(stages).predict_children(places, steps, children.rows(priced, stages))
 
     def _fitted(self, stages: int) -> DescentFit:
-        """Fit descent and traits, those of as many stages; that of the stages that there are is remembered."""
-        if stages == self._traits.stages and self._fit is not None:
-            return self._fit
-        scores = self._table(stages)
-        fit = TraitPrediction().fit(scores if self._has_heirs else scores.unrelated())
-        if stages == self._traits.stages:
-            self._fit = fit
-        return fit
+        """Fit descent and traits, those of as many stages, once."""
+        if stages not in self._fits:
+            scores = self._table(stages)
+            self._fits[stages] = TraitPrediction().fit(scores if self._has_heirs else scores.unrelated())
+        return self._fits[stages]
 
     def _priced(self) -> NDArray[np.float64]:
         """Multiply-adds of each node; where they are not known, those of its parent, and 1 without one."""

@@ -13,8 +13,8 @@ class Screen(Protocol):
     """Says of children that are not trained yet which are likely to be better. A screen keeps no state.
 
     One that prefers children for more than what it expects of them, such as for what would be learnt, may have a method
-    ``expectations`` beside: of the same form, and asked of the chosen ones alone. What it says is kept with them, and a
-    run's end compares it with their scores; without it, that are the preferences.
+    ``expectations`` beside, of the same form and of the same children. What it says of the chosen is kept with them,
+    and a run's end compares it with their scores; without it, that are the preferences.
     """
 
     def preferences(self, archive: Archive, proposals: Sequence[Proposal]) -> Sequence[float]:

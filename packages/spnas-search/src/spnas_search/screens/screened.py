@@ -59,19 +59,14 @@ class ScreenedStrategy(CheckedStrategy):
             chosen += islice(filter(self._keeps_bounds, ranked), self.round_size - len(chosen))
             if not self.measured or len(chosen) == self.round_size:
                 break
-        return self._expected(archive, chosen)
-
-    def _expected(self, archive: Archive, chosen: list[Proposal]) -> list[Proposal]:
-        """Put what the screen expects of the chosen in the place of its preference, where it tells them apart."""
-        if not chosen or not hasattr(self.screen, "expectations"):
-            return chosen
-        expected = self._values(archive, chosen, "expectations").tolist()
-        return [replace(one, preference=value) for one, value in zip(chosen, expected, strict=True)]
+        return chosen
 
     def _ranked(self, archive: Archive, proposals: list[Proposal]) -> Iterator[Proposal]:
         preferences = self._values(archive, proposals, "preferences")
+        has_more = hasattr(self.screen, "expectations")
+        expected = self._values(archive, proposals, "expectations") if has_more else preferences
         for place in np.argsort(-preferences, kind="stable").tolist():
-            yield replace(proposals[place], preference=float(preferences[place]))
+            yield replace(proposals[place], preference=float(expected[place]))
 
     def _keeps_bounds(self, proposal: Proposal) -> bool:
         return all(bound.violation(proposal.rewrite.child) is None for bound in self.measured)
