@@ -1,13 +1,14 @@
 """Everything that a run knows: its candidates, their ranks, their weights, and who may write."""
 
 from spnas_search.archive.archive import TEST_IMAGES, Archive
-from spnas_search.archive.candidate import NODES, OFFSPRING, Candidate, Inherit, Kind, Phase, Proposal, Status
+from spnas_search.archive.candidate import HEIRLESS, NODES, OFFSPRING, Candidate, Inherit, Kind, Phase, Proposal, Status
 from spnas_search.archive.lock import RunLock
 from spnas_search.archive.standing import Place
 from spnas_search.archive.tradeoffs import Tradeoff
 from spnas_search.archive.weights import WeightStore
 
 __all__ = [
+    "HEIRLESS",
     "NODES",
     "OFFSPRING",
     "TEST_IMAGES",

@@ -19,6 +19,8 @@ Status = Literal["proposed", "done", "failed"]
 Inherit = Literal["parent", "warm-start", "none", "supernet"]
 """What a child's training begins with: its parent's weights; those of the start after its warm start, through the
 composed rewrite; fresh ones; or those of the start, which its parts were trained to share: each child is one."""
+HEIRLESS: frozenset[Inherit] = frozenset({"none", "supernet"})
+"""Ways to inherit by which no child begins with a rewritten candidate's weights."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from spnas_core.encoding import Architecture
 from spnas_core.errors import ArchiveError, ConfigError, suggestion
 from spnas_core.morphisms import Rewrite, align, identity
 from spnas_core.tasks import Fidelity, MetricSpec
-from spnas_search.archive.candidate import OFFSPRING, Candidate, Inherit, Kind, Phase, Proposal
+from spnas_search.archive.candidate import HEIRLESS, OFFSPRING, Candidate, Inherit, Kind, Phase, Proposal
 from spnas_search.archive.pareto import Point, front, fronts
 from spnas_search.archive.standing import Place, Standing
 from spnas_search.archive.tradeoffs import Tradeoff
@@ -59,7 +59,7 @@ class Contents:
         self._of: dict[int, list[int]] = defaultdict(list)
         self._newest: dict[int, int] = {}
         self._architectures: set[Architecture] = set()
-        has_heirs = self.inherit in {"parent", "warm-start"}
+        has_heirs = self.inherit not in HEIRLESS
         self._standing = Standing(self.objective, self.rule, has_heirs=has_heirs)
         metrics = [MetricSpec(one.name, one.higher_is_better) for one in self.tradeoffs if one.is_metric]
         self._others = {one.name: Standing(one, self.rule, has_heirs=has_heirs) for one in metrics}

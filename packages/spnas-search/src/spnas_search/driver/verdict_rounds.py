@@ -7,7 +7,7 @@ import numpy as np
 
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.tasks import Fidelity, Pretraining
-from spnas_search.archive import Archive, Candidate, Proposal
+from spnas_search.archive import HEIRLESS, Archive, Candidate, Proposal
 from spnas_search.settings import RunSettings
 
 
@@ -65,7 +65,7 @@ def verdict_proposals(archive: Archive, settings: RunSettings) -> tuple[Proposal
 
 def trains_alone(archive: Archive) -> bool:
     """Whether the verdict trains everything from fresh weights: weights that parts share say little of one alone."""
-    return archive.inherit in {"none", "supernet"}
+    return archive.inherit in HEIRLESS
 
 
 def sampled(archive: Archive, count: int) -> tuple[Candidate, ...]:

@@ -26,7 +26,7 @@ from spnas_core.tasks import (
     pretrains,
 )
 from spnas_core.tasks import test_images as images_of_tests
-from spnas_search.archive import TEST_IMAGES, Archive, RunLock, Tradeoff, WeightStore
+from spnas_search.archive import HEIRLESS, TEST_IMAGES, Archive, RunLock, Tradeoff, WeightStore
 from spnas_search.executors import Executor
 from spnas_search.executors.resources import share_cores
 from spnas_search.run.code import installed_code
@@ -285,7 +285,7 @@ class Run:
 
     def _check_reignition(self) -> tuple[str, ...]:
         """Refuse reignitions that cannot happen."""
-        if self.settings.run.inherit in {"none", "supernet"}:
+        if self.settings.run.inherit in HEIRLESS:
             raise ConfigError(
                 f"inherit = {self.settings.run.inherit!r} lets no child begin with the weights of a reignition: "
                 "choose another way to inherit, or set strategy.reignition.most (strategy.serial.reignition.most) to 0"

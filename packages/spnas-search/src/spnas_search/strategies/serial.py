@@ -13,7 +13,7 @@ from pydantic import Field
 from spnas_core.morphisms import Rewrite
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
-from spnas_search.archive import Archive, Candidate, Proposal
+from spnas_search.archive import HEIRLESS, Archive, Candidate, Proposal
 from spnas_search.strategies.mutation import MutationSettings, Mutator
 from spnas_search.strategies.pool import Pool, PoolSettings
 from spnas_search.strategies.reignition import Reignition, ReignitionSettings
@@ -103,7 +103,7 @@ class Serial:
     def _share(self, archive: Archive) -> float:
         if self.settings.explore != "auto":
             return self.settings.explore
-        return EXPLORED if archive.inherit in {"none", "supernet"} else 0.0
+        return EXPLORED if archive.inherit in HEIRLESS else 0.0
 
     @cached_property
     def _named(self) -> set[str]:
