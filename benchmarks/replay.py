@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy import stats
@@ -186,12 +186,16 @@ def table(found: Mapping[Question, float], data: str, budgets: Sequence[int], se
     yield f"| {data} | " + " | ".join(f"{budget} trainings" for budget in budgets) + " |"
     yield "|---|" + "---|" * len(budgets)
     for number, arm in enumerate(ways):
-        cells = []
-        for budget in budgets:
-            interval = mean_interval(of(number, budget))
-            test = stats.mannwhitneyu(of(number, budget), of(plain, budget), alternative="less").pvalue
-            cells.append(f"{interval.mean:.4f} ± {interval.high - interval.mean:.4f} (p {test:.2g})")
+        cells = [compared(of(number, budget), of(plain, budget), "less") for budget in budgets]
         yield f"| {arm.name} | " + " | ".join(cells) + " |"
+
+
+def compared(found: Sequence[float], plain: Sequence[float], wanted: Literal["less", "greater"]) -> str:
+    """Write a mean with its 95 % interval, and Mann and Whitney's p for what is wanted beside the plain search."""
+    interval = mean_interval(found)
+    test = stats.mannwhitneyu(found, plain, alternative=wanted).pvalue
+    sign = "+" if wanted == "greater" else ""
+    return f"{interval.mean:{sign}.4f} ± {interval.high - interval.mean:.4f} (p {test:.2g})"
 
 
 def plot(found: Mapping[Question, float], names: Sequence[str], budgets: Sequence[int], searches: int) -> Path:

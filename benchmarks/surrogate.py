@@ -26,9 +26,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
-from scipy import linalg, optimize, stats
+from scipy import linalg, optimize
 
 import spnas_search
+from replay import compared
 from replay_table import START
 from screens import TINY, tau
 from spnas_core import backbone_cost, hookimpl
@@ -36,7 +37,6 @@ from spnas_core.encoding import Architecture
 from spnas_core.plugins import plugin_manager
 from spnas_core.tasks import Evaluation, EvaluationRequest, MetricSpec, Report, TaskPlugin
 from spnas_search.replay import read_table
-from spnas_search.statistics import mean_interval
 
 TITLE = "Searches among any codes, by a surrogate"
 METRIC = "AP"
@@ -286,11 +286,7 @@ def lines(budgets: Sequence[int], searches: int, workers: int) -> Iterator[str]:
     yield "| search | " + " | ".join(f"{budget} trainings" for budget in budgets) + " |"
     yield "|---|" + "---|" * len(budgets)
     for arm in ARMS:
-        cells = []
-        for budget in budgets:
-            interval = mean_interval(of(arm, budget))
-            test = stats.mannwhitneyu(of(arm, budget), of(plain, budget), alternative="greater").pvalue
-            cells.append(f"{interval.mean:+.4f} ± {interval.high - interval.mean:.4f} (p {test:.2g})")
+        cells = [compared(of(arm, budget), of(plain, budget), "greater") for budget in budgets]
         yield f"| {arm} | " + " | ".join(cells) + " |"
 
 
