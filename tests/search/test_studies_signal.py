@@ -11,7 +11,7 @@ from scipy import stats
 from spnas_core import Architecture, SearchSpace, backbone_cost
 from spnas_core.commands.console import make_console
 from spnas_core.errors import ConfigError, SpaceError
-from spnas_core.morphisms import Expand, Swap
+from spnas_core.morphisms import Expand, Swap, align
 from spnas_core.tasks import MetricSpec
 from spnas_search.statistics import expected_rank_correlation, heritability, heritability_in_blocks
 from spnas_search.studies import Arm, SignalSettings, Training, measure, plan_signal
@@ -52,16 +52,29 @@ class TestPaths:
         assert costs[-1] > 1.38 * start
         assert max(b - a for a, b in pairwise(costs)) < 0.25 * start
 
-    def test_a_space_of_any_codes_is_walked_by_all_morphisms(self):
-        bounds = replace(SPACE, max_stages=5, max_multiply_adds=backbone_cost(START, 128, 128).multiply_adds)
-        any_paths, grown = (draw_paths(START, replace(bounds, sampling=one), 12, seed=0) for one in ("any", "grown"))
-        taken, before = ({step.steps[0].morphism for path in paths for step in path} for paths in (any_paths, grown))
-        assert {"halve", "remove"} < taken
-        assert before <= {"swap", "expand", "add-stage"}
-        costs = [
-            min(backbone_cost(code, 128, 128).multiply_adds for code in ends(paths)) for paths in (any_paths, grown)
-        ]
-        assert costs[0] < costs[1]
+    @pytest.mark.parametrize("seed", range(3))
+    def test_in_a_space_of_any_codes_they_are_drawn_as_a_search_draws_them(self, seed):
+        bound = int(1.5 * backbone_cost(START, 128, 128).multiply_adds)
+        space = replace(SPACE, sampling="any", max_stages=5, max_multiply_adds=bound)
+        paths = draw_paths(START, space, 12, seed=seed)
+        codes = ends(paths)
+        assert paths[0] == ()
+        assert len(set(codes)) == 12
+        for path in paths[1:]:
+            assert path == (align(START, path[0].child),)
+        assert all(code in space for code in codes)
+        costs = sorted(backbone_cost(code, 128, 128).multiply_adds for code in codes)
+        assert costs[0] < bound / 2
+        assert costs[-1] > 0.9 * bound
+        assert len({code.digits.count("2") for code in codes}) >= 3
+        assert draw_paths(START, space, 14, seed=9, known=paths)[:12] == paths
+
+    def test_a_space_of_any_codes_without_so_many_is_refused(self):
+        space = replace(SPACE, sampling="any", min_blocks=4, max_blocks=4, max_stages=4)
+        start = Architecture.parse("b@8_1-2-2-2")
+        assert len(set(draw_paths(start, space, 16, seed=0))) == 16  # all there are
+        with pytest.raises(SpaceError, match="only 16 codes inside the space were reached"):
+            draw_paths(start, space, 17, seed=0)
 
     def test_the_seed_decides_and_known_ways_stay(self):
         paths = draw_paths(START, SPACE, 6, seed=3)

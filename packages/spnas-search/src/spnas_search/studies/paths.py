@@ -1,4 +1,7 @@
-"""Codes of a study, each with the way that leads to it from the start: morphism by morphism, inside the space."""
+"""Codes of a study, each with the way that leads to it from the start.
+
+That is morphism by morphism where the space has what grows from the start, and one rewrite where it has any code.
+"""
 
 import json
 from collections import Counter
@@ -12,6 +15,7 @@ from spnas_core.errors import ConfigError, SpaceError
 from spnas_core.morphisms import Rewrite, Step, identity, morphism
 from spnas_core.space import SearchSpace
 from spnas_search.strategies.mutation import DEFAULT_ODDS
+from spnas_search.strategies.sampling import sampler_of
 
 MOST_STEPS = 6
 """Morphisms between the start and a code, at most."""
@@ -19,8 +23,8 @@ MOST_STEPS = 6
 WALKS = 400
 """Walks from the start, whose stops are the codes to choose from."""
 
-ALL_MORPHISMS = (*DEFAULT_ODDS, "remove", "widen", "narrow", "halve")
-"""Of walks in a space of any codes."""
+DRAWS = 1000
+"""Codes to choose from that are drawn where the space has any code."""
 
 _TRIES = 20
 
@@ -37,23 +41,28 @@ def draw_paths(
     known: Sequence[Path] = (),
     most_steps: int = MOST_STEPS,
     walks: int = WALKS,
+    draws: int = DRAWS,
 ) -> tuple[Path, ...]:
     """Draw different codes, the start among them, whose multiply-adds are spread over what the space has to offer.
 
-    Many walks apply morphism after morphism, each application as likely as the others, without leaving the space. The
-    different multiply-adds of the codes that they pass, each with the shortest way that was found, are cut into
-    ``count`` parts of equal size, and one code is drawn from each part. So cheap codes are there, too, although most
-    walks lead to expensive ones.
+    Where the space's ``sampling`` is ``"grown"``, many walks apply morphism after morphism, each application as likely
+    as the others, without leaving the space; the codes to choose from are those that they pass, each with the shortest
+    way that was found. Where it is ``"any"``, they are what ``AnySampler`` draws, as a search draws them, each with one
+    rewrite of the start that leads to it: walks would stay near the start, and searches do not.
+
+    The different multiply-adds of these codes are cut into ``count`` parts of equal size, and one code is drawn from
+    each part. So cheap codes are there, too, although most walks lead to expensive ones.
 
     Args:
-        start: where the walks begin, and the first code.
-        space: bounds that every code on a way keeps.
+        start: where the ways begin, and the first code.
+        space: bounds that every code on a way keeps, and ``sampling``.
         count: codes wanted, 1 or more.
         seed: of the draws; the same seed gives the same codes.
         known: ways that stay as they are, in front; further ones go where few of them are. A shorter count than there
             are known ones takes the first of these.
-        most_steps: longest way.
+        most_steps: longest walk.
         walks: how many.
+        draws: how many codes are drawn instead, where they may be any.
 
     Returns:
         One way per code, that of the start, which is empty, first.
@@ -66,7 +75,7 @@ def draw_paths(
     if len(kept) >= count:
         return tuple(kept.values())[:count]
     rng = np.random.default_rng(seed)
-    found = _walk(start, space, most_steps, walks, rng)
+    found = _drawn(start, space, draws, rng) if space.sampling == "any" else _walk(start, space, most_steps, walks, rng)
     if len(found) < count:
         raise SpaceError(
             f"only {len(found)} codes inside the space were reached from {start}, and {count} are wanted: ask for "
@@ -109,13 +118,17 @@ def _walk(
     return found
 
 
-def _step(code: Architecture, space: SearchSpace, rng: np.random.Generator) -> Rewrite | None:
-    """Draw one of all applications of the serial phase's morphisms that stays inside; None where none is found soon.
+def _drawn(start: Architecture, space: SearchSpace, draws: int, rng: np.random.Generator) -> dict[Architecture, Path]:
+    """Return the codes inside the space among those that are drawn from all of it, and the start, each with its way."""
+    sampler = sampler_of(start, space)
+    rewrites = (sampler.draw(rng) for _ in range(draws))
+    drawn = {rewrite.child: (rewrite,) for rewrite in rewrites if rewrite.child in space}
+    return {**drawn, start: ()}
 
-    In a space of any codes, those take part that make networks smaller, and channels double elsewhere.
-    """
-    names = ALL_MORPHISMS if space.sampling == "any" else tuple(DEFAULT_ODDS)
-    options = [options for name in names if (options := morphism(name).options(code))]
+
+def _step(code: Architecture, space: SearchSpace, rng: np.random.Generator) -> Rewrite | None:
+    """Draw one of all applications of the serial phase's morphisms that stays inside; None where none is found soon."""
+    options = [options for name in DEFAULT_ODDS if (options := morphism(name).options(code))]
     ends = np.cumsum([len(one) for one in options])
     for _ in range(_TRIES if options else 0):
         place = int(rng.integers(ends[-1]))

@@ -89,7 +89,7 @@ def _run(opened: SignalStudy, console: PlainConsole, *, retry_failed: bool) -> N
     with opened:
         study = opened.study
         start, objective = study.settings.run.start, study.description.objective.name
-        console.show(f"Signal study of {start} and codes around it, objective {objective}, in {study.folder}")
+        console.show(f"Signal study of {start} and other codes, objective {objective}, in {study.folder}")
         for line in (*study.remarks, *(f"data: {note}" for note in study.notes), opened.compute):
             console.show(line)
         with stopping("signal", study.folder, console):
