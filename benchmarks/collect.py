@@ -32,6 +32,8 @@ def rows_of(archive: Archive, data: str, epochs: int, repetitions: Counter[str])
         is_alike = candidate.split == "validation" and candidate.epochs == candidate.age == epochs
         if candidate.status == "done" and is_alike:
             code = str(candidate.architecture)
+            if missing := [name for name in METRICS if name not in candidate.metrics]:
+                raise ConfigError(f"candidate {candidate.id}, {code}, has no score {missing[0]}, which the table has")
             costs = {name: int(candidate.cost[name]) for name in COSTS}
             metrics = {name: candidate.metrics[name] for name in METRICS}
             yield {"data": data, "code": code, "repetition": repetitions[code], "epochs": epochs, **costs, **metrics}

@@ -7,7 +7,9 @@ from click.testing import CliRunner
 from spnas_core.hookspecs import hookimpl
 from spnas_core.plugins import plugin_manager
 from spnas_core.tasks import ResolvedCandidate
+from spnas_detect.commands.compare import verdicts
 from spnas_detect.jobs import comparison
+from spnas_detect.jobs.comparison import Compared, Comparison
 from spnas_detect.metrics.intervals import mean_interval, t_quantile
 from spnas_detect.reporting.comparison import report_comparison
 from spnas_search.cli.main import commands
@@ -41,7 +43,29 @@ def test_an_interval_by_hand():
     assert mean_interval([2.9, 3.0, 3.1]).excludes_zero is True
     assert mean_interval([0.5]).half is None
     assert mean_interval([0.5]).excludes_zero is None
+    assert mean_interval([0.1, 0.3 - 0.2]).excludes_zero is None  # alike but for rounding
+    assert mean_interval([0.1, 0.1001]).excludes_zero is True
     assert mean_interval([0.5, math.nan]).as_dict() == {"mean": None, "low": None, "high": None}
+
+
+@pytest.mark.parametrize(
+    ("scores", "sentence"),
+    [
+        ((0.3, 0.41, 0.5), "b_2: better than b_1; the interval of the difference excludes zero."),
+        ((-0.1, 0.01, 0.1), "b_2: worse than b_1; the interval of the difference excludes zero."),
+        ((0.2, 0.0, 0.4), "b_2: no clear difference to b_1; the interval includes zero."),
+        ((0.2, 0.3, 0.4), "b_2: all differences to b_1 are the same, which says nothing of chance."),
+        ((0.2, 0.3, math.nan), "b_2: too few defined scores for an interval."),
+    ],
+)
+def test_what_a_difference_means(scores, sentence):
+    first = (0.1, 0.2, 0.3)
+    difference = mean_interval([here - there for here, there in zip(scores, first, strict=True)])
+    compared = (
+        Compared("b_1", 1, 1, first, mean_interval(first), None),
+        Compared("b_2", 1, 1, scores, mean_interval(scores), difference),
+    )
+    assert verdicts(Comparison("AP", (0, 1, 2), compared, "test"))[1:] == [sentence]
 
 
 def test_a_comparison_end_to_end_goes_on_and_does_not_train_twice(tmp_path, monkeypatch):

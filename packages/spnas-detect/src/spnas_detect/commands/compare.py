@@ -20,7 +20,7 @@ from spnas_detect.commands.assembling import BEGINNING, completed, referred
 from spnas_detect.commands.progress import TrainProgress
 from spnas_detect.commands.train import SIGNAL_CODE, training_options
 from spnas_detect.jobs import TrainingResult, TrainSettings, flattened
-from spnas_detect.jobs.comparison import Comparison, begun_with
+from spnas_detect.jobs.comparison import Comparison, begun_with, difference_sentence
 from spnas_detect.jobs.comparison import compare as run_comparison
 from spnas_detect.jobs.completion import suited_settings
 from spnas_detect.metrics.intervals import Interval
@@ -159,15 +159,8 @@ def verdicts(result: Comparison) -> list[str]:
     if len(result.seeds) == 1:
         lines.append("One seed allows no interval: give --seeds 2 or more.")
         return lines
-    first = result.compared[0].architecture
-    for one in result.compared[1:]:
-        if one.difference is None or one.difference.excludes_zero is None:
-            lines.append(f"{one.architecture}: an undefined score allows no interval.")
-        elif one.difference.excludes_zero:
-            word = "better" if one.difference.mean > 0 else "worse"
-            lines.append(f"{one.architecture}: {word} than {first}; the interval of the difference excludes zero.")
-        else:
-            lines.append(f"{one.architecture}: no clear difference to {first}; the interval includes zero.")
+    first, *others = result.as_dict()["architectures"]
+    lines += [difference_sentence(row, first["architecture"]) for row in others]
     return lines
 
 

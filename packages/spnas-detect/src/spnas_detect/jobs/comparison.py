@@ -96,6 +96,25 @@ class Comparison:
         }
 
 
+def difference_sentence(row: Mapping[str, Any], first: str) -> str:
+    """Say what the difference of an architecture to the first one means.
+
+    Args:
+        row: of the architecture, as ``Comparison.as_dict`` has it, after the first one's.
+        first: the first architecture.
+    """
+    name, difference = row["architecture"], row["difference"] or {}
+    if difference.get("low") is None:
+        return f"{name}: too few defined scores for an interval."
+    excludes = difference["excludes_zero"]
+    if excludes is None:
+        return f"{name}: all differences to {first} are the same, which says nothing of chance."
+    if not excludes:
+        return f"{name}: no clear difference to {first}; the interval includes zero."
+    word = "better" if difference["mean"] > 0 else "worse"
+    return f"{name}: {word} than {first}; the interval of the difference excludes zero."
+
+
 def compare(
     settings: Sequence[TrainSettings],
     seeds: int,

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
+ROUNDING = 1e-12
+"""Half widths of intervals up to this are errors of rounding."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -19,9 +22,14 @@ class Interval:
     half: float | None
 
     @property
+    def is_point(self) -> bool:
+        """Whether all values are the same, but for rounding: then they say nothing of what chance does."""
+        return self.half is not None and self.half <= ROUNDING
+
+    @property
     def excludes_zero(self) -> bool | None:
-        """Whether zero is outside; None without an interval."""
-        return None if self.half is None else abs(self.mean) > self.half
+        """Whether zero is outside; None without an interval, or with one of no width, which rests on no chance."""
+        return None if self.half is None or self.is_point else abs(self.mean) > self.half
 
     def as_dict(self) -> dict[str, float | None]:
         """Return mean and bounds, None where undefined."""

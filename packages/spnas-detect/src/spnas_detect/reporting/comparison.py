@@ -31,7 +31,7 @@ from spnas_core.pages import (
     side_by_side,
     table,
 )
-from spnas_detect.jobs.comparison import PLAN, RESULT
+from spnas_detect.jobs.comparison import PLAN, RESULT, difference_sentence
 from spnas_detect.jobs.folder import TrainFolder
 from spnas_detect.reporting.again import assignments
 from spnas_detect.reporting.curves import LOSS, curve, read_curves
@@ -157,7 +157,7 @@ def _scores(view: _View) -> Iterator[Markup]:
     yield table(columns, shown)
     first = rows[0]["architecture"]
     for row in rows[1:]:
-        yield paragraph(_sentence(row, first))
+        yield paragraph(difference_sentence(row, first))
     yield paragraph(
         "± is half of a 95 % interval (Student's t); differences are between trainings of one seed.", kind="note"
     )
@@ -171,16 +171,6 @@ def _scores_so_far(view: _View) -> Iterator[Markup]:
         score = f"{name} {number(scores[name])}" if name else "not finished"
         rows.append(Row((str(view.settings[place - 1]["architecture"]), str(seed), score)))
     yield table((Column("architecture"), *numbers("seed", "score")), rows)
-
-
-def _sentence(row: Mapping[str, Any], first: str) -> str:
-    excludes = (row["difference"] or {}).get("excludes_zero")
-    if excludes is None:
-        return f"{row['architecture']}: too few defined scores for an interval."
-    if excludes:
-        word = "better" if row["difference"]["mean"] > 0 else "worse"
-        return f"{row['architecture']}: {word} than {first}; the interval of the difference excludes zero."
-    return f"{row['architecture']}: no clear difference to {first}; the interval includes zero."
 
 
 def _half(interval_: Mapping[str, Any]) -> float | None:
