@@ -8,7 +8,6 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -27,13 +26,18 @@ Group = tuple[int, Fidelity]
 """(parent, fidelity) of controls, and of the children that they are the measure of."""
 
 
+_Setting = tuple[tuple[int, int], float]
+"""Image size and share of a score, which may have an offset of their own."""
+
+
 @dataclass
 class _Observed:
-    """Validation scores as columns; a row per score."""
+    """Validation scores as columns; a row per score. Settings have the numbers that ``numbers`` says."""
 
     nodes: list[int] = field(default_factory=list)
     ages: list[int] = field(default_factory=list)
-    settings: list[tuple[tuple[int, int], float]] = field(default_factory=list)
+    settings: list[int] = field(default_factory=list)
+    numbers: dict[_Setting, int] = field(default_factory=dict)
     values: list[float] = field(default_factory=list)
     own: list[bool] = field(default_factory=list)
     epochs: list[int] = field(default_factory=list)
@@ -53,6 +57,10 @@ class Place(NamedTuple):
     error: float | None
     merit: float | None
     is_tied: bool
+
+
+_Places = tuple[list[float | None], list[float | None], list[float | None], list[bool]]
+"""Leads, errors, merits and ties of all nodes."""
 
 
 class Standing:
@@ -89,7 +97,7 @@ class Standing:
         self._fits: dict[int, DescentFit] = {}
         self._ranked: tuple[int, ...] | None = None
         self._from_leader: NDArray[np.float64] | None = None
-        self._places: dict[int, Place] | None = None
+        self._places: _Places | None = None
         self._noise: dict[int | None, Spread | None] = {}
 
     def score(self, metrics: Mapping[str, float]) -> float:
@@ -137,7 +145,8 @@ class Standing:
         observed = self._observed
         observed.nodes.append(self._place[candidate.subject])
         observed.ages.append(candidate.age)
-        observed.settings.append((fidelity.image_size or (0, 0), fidelity.share))
+        setting = fidelity.image_size or (0, 0), fidelity.share
+        observed.settings.append(observed.numbers.setdefault(setting, len(observed.numbers)))
         observed.values.append(score)
         observed.own.append(candidate.is_node)
         observed.epochs.append(candidate.epochs)
@@ -193,42 +202,52 @@ class Standing:
         return None if lead is None or start == WORST else start + lead
 
     def place(self, candidate: int) -> Place | None:
-        """Lead, error, merit and tie of a candidate; None without a lead. Those of all are made at once."""
+        """Lead, error, merit and tie of a candidate; None without a lead. Those of all are computed at once."""
         if self._places is None:
             self._places = self._all_places()
-        return self._places.get(candidate)
+        row = self._place.get(candidate)
+        if row is None:
+            return None
+        leads, errors, merits, ties = self._places
+        lead = leads[row]
+        return None if lead is None else Place(lead, errors[row], merits[row], ties[row])
 
-    def _all_places(self) -> dict[int, Place]:
-        nodes = [node for node in self._nodes if self._scores.get(node, WORST) != WORST]
-        if not nodes:
-            return {}
-        rows = np.array([self._place[node] for node in nodes], np.int64)
-        has_lead = ~np.isnan(self._judged().leads[rows])
-        nodes, rows = list(compress(nodes, has_lead.tolist())), rows[has_lead]
-        leads, errors = self._judged().leads[rows], self._judged().errors[rows].tolist()
-        start = self._scores.get(self._nodes[0], WORST)
-        merits: Sequence[float | None] = [None] * len(nodes) if start == WORST else (start + leads).tolist()
-        ties = [False] * len(nodes)
+    def _all_places(self) -> _Places:
+        """Return leads, errors, merits and ties of all nodes.
+
+        They are kept column by column: a hundred thousand tuples would have the garbage collector walk through all
+        objects that there are.
+        """
+        if not self._nodes:
+            return [], [], [], []
+        leads, errors = self._judged().leads, self._judged().errors
+        scores = self._node_scores()
+        has_lead = (scores != WORST) & ~np.isnan(leads)
+        merits = scores[0] + leads
+        ties = np.zeros(len(leads), np.bool_)
         if leader := self.best(1):
             place = self._place[leader[0]]
             if self._from_leader is None:
                 self._from_leader = self._judged().difference_errors(place)
-            ties = (self._judged().leads[place] - leads < self._from_leader[rows]).tolist()
-        known = [None if math.isnan(error) else error for error in errors]
-        places = map(Place._make, zip(leads.tolist(), known, merits, ties, strict=True))
-        return dict(zip(nodes, places, strict=True))
+            ties = leads[place] - leads < self._from_leader
+        has_merit = has_lead & (scores[0] != WORST)
+        return _known(leads, has_lead), _known(errors, ~np.isnan(errors)), _known(merits, has_merit), ties.tolist()
 
     def best(self, count: int) -> tuple[int, ...]:
         """Candidates of the highest merit, best first, older first among equals."""
         if self._ranked is None:
-            has_score = np.array([self._scores.get(node, WORST) != WORST for node in self._nodes], np.bool_)
+            has_score = self._node_scores() != WORST
             known: list[int] = []
             if len(has_score) and has_score[0]:  # without the start's score there is nothing to lead
                 merits = self._scores[self._nodes[0]] + self._judged().leads
                 ranked = np.argsort(-merits, kind="stable")
                 known = ranked[has_score[ranked] & ~np.isnan(merits[ranked])].tolist()
-            self._ranked = tuple(self._nodes[place] for place in known)
+            self._ranked = tuple(map(self._nodes.__getitem__, known))
         return self._ranked[: max(count, 0)]
+
+    def _node_scores(self) -> NDArray[np.float64]:
+        """Return the score of each node, the worst where it has none."""
+        return np.array([self._scores.get(node, WORST) for node in self._nodes], np.float64)
 
     def likely(self, count: int) -> tuple[int, ...]:
         """Candidates whose leads are highest if they are right by one standard error, older first among equals."""
@@ -301,18 +320,26 @@ class Standing:
     def _table(self, stages: int | None = None) -> Scores:
         """Return all scores, with the traits of so many stages; None without any."""
         observed = self._observed
-        settings = {setting: number for number, setting in enumerate(sorted(set(observed.settings)))}
+        in_order = np.argsort([observed.numbers[setting] for setting in sorted(observed.numbers)])
         return Scores(
             parents=np.array(self._parents, np.int64),
             steps=tuple(self._steps),
             nodes=np.array(observed.nodes, np.int64),
             ages=np.array(observed.ages, np.float64),
-            groups=np.array([settings[setting] for setting in observed.settings], np.int64),
+            groups=in_order[np.array(observed.settings, np.int64)].astype(np.int64),
             values=np.array(observed.values, np.float64),
             own=np.array(observed.own, np.bool_),
             epochs=np.array(observed.epochs, np.int64),
             traits=None if stages is None else self._traits.rows(self._priced(), stages),
         )
+
+
+def _known(values: NDArray[np.float64], is_known: NDArray[np.bool_]) -> list[float | None]:
+    """Return values, None where they are not known."""
+    found: list[float | None] = values.tolist()
+    for place in np.flatnonzero(~is_known).tolist():
+        found[place] = None
+    return found
 
 
 def _mean(scores: Sequence[float]) -> float:
