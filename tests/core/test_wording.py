@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spnas_core.commands.wording import amount, duration, number, printable
+from spnas_core.commands.wording import amount, amounts, duration, number, numbers, printable
 
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])
@@ -19,6 +19,12 @@ def test_numbers_read_as_documented():
     assert [amount(44.2e6), amount(999), amount(0)] == ["44.2 M", "999", "0"]
     assert [duration(245), duration(7445)] == ["4:05", "2:04:05"]
     assert [number(0.5), number(0.5, signed=True), number(-0.5, signed=True)] == ["0.500", "+0.500", "-0.500"]
+
+
+@given(st.lists(st.none() | st.floats() | st.floats(5e5, 2e9) | st.integers(0, 2 * 10**9)), st.booleans())
+def test_many_numbers_read_as_each_of_them_does(values, signed):
+    assert numbers(values, signed=signed) == [number(value, signed=signed) for value in values]
+    assert amounts(values) == [amount(value) for value in values]
 
 
 @pytest.mark.parametrize(

@@ -78,14 +78,15 @@ def format_blocks(columns: Sequence[Column], blocks: Iterable[Sequence[Sequence[
 def _prepared(cells: Sequence[str], side: Literal["left", "right"]) -> tuple[Sequence[str], str]:
     """Return the cells of a column, and the pattern that brings them to one width.
 
-    Looking at all cells as one text, and at each different letter of it once, makes this fast.
+    Cells are mostly alike, and so are their letters: looking once at each that is different makes this fast.
     """
-    text = "".join(cells)
+    distinct = set(cells)
+    text = "".join(distinct)
     letters = set() if text.isascii() and text.isprintable() else set(text)
     if any(printable(letter) != letter for letter in letters):
         return _prepared([printable(cell) for cell in cells], side)
     if all(cell_len(letter) == 1 for letter in letters):
-        return cells, f"%{'' if side == 'right' else '-'}{max(map(len, cells))}s"
+        return cells, f"%{'' if side == 'right' else '-'}{max(map(len, distinct))}s"
     widths = [cell_len(cell) for cell in cells]
     blanks = [" " * (max(widths) - width) for width in widths]
     joined = zip(cells, blanks, strict=True)

@@ -2,6 +2,7 @@
 
 import math
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 
 UNDEFINED = "–"
@@ -34,11 +35,20 @@ def amount(number: float | None) -> str:
     return f"{number / 1e6:.3g} M" if size < 1e9 else f"{number / 1e9:.3g} G"
 
 
+def amounts(counts: Iterable[float | None]) -> list[str]:
+    """Write counts as ``amount`` does, in less time where there are many, most of them millions."""
+    return [f"{count / 1e6:.3g} M" if count is not None and 1e6 <= count < 1e9 else amount(count) for count in counts]
+
+
 def number(value: float | None, *, signed: bool = False) -> str:
     """Write a score; an unknown or undefined one as a dash."""
-    if value is None or not math.isfinite(value):
-        return UNDEFINED
-    return f"{value:+.3f}" if signed else f"{value:.3f}"
+    return numbers([value], signed=signed)[0]
+
+
+def numbers(values: Iterable[float | None], *, signed: bool = False) -> list[str]:
+    """Write scores as ``number`` does, in less time where there are many."""
+    write = ("{:+.3f}" if signed else "{:.3f}").format
+    return [UNDEFINED if value is None or not math.isfinite(value) else write(value) for value in values]
 
 
 def printable(text: str) -> str:

@@ -14,7 +14,7 @@ from spnas_core.morphisms import Rewrite, align, identity
 from spnas_core.tasks import Fidelity, MetricSpec
 from spnas_search.archive.candidate import HEIRLESS, OFFSPRING, Candidate, Inherit, Kind, Phase, Proposal
 from spnas_search.archive.pareto import Point, front, fronts
-from spnas_search.archive.standing import Place, Standing
+from spnas_search.archive.standing import Place, Places, Standing
 from spnas_search.archive.tradeoffs import Tradeoff
 from spnas_search.ranking import RankingRule
 from spnas_search.statistics import Spread
@@ -219,6 +219,10 @@ class Contents:
     def place(self, candidate: Candidate) -> Place | None:
         """Lead, its error, merit and tie of a done start or child in one; None where there is no lead."""
         return self._standing.place(candidate.id)
+
+    def places(self, candidates: Sequence[Candidate]) -> Places:
+        """Return what ``place`` says of many, column by column, in less time."""
+        return self._standing.places([candidate.id for candidate in candidates])
 
     def best(self, count: int) -> tuple[Candidate, ...]:
         """Start and children of the highest merit, best first, older first among equals."""

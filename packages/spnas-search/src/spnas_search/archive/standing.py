@@ -5,6 +5,7 @@ ranks exactly as the running one did.
 """
 
 import math
+from array import array
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from spnas_search.statistics import Spread, pooled_spread
 
 WORST = -math.inf
 COST = "multiply_adds"
+NOWHERE = -1
+"""Row of what is no node: the last."""
 Group = tuple[int, Fidelity]
 """(parent, fidelity) of controls, and of the children that they are the measure of."""
 
@@ -30,17 +33,28 @@ _Setting = tuple[tuple[int, int], float]
 """Image size and share of a score, which may have an offset of their own."""
 
 
+def _integers() -> "array[int]":
+    return array("q")
+
+
+def _floats() -> "array[float]":
+    return array("d")
+
+
 @dataclass
 class _Observed:
-    """Validation scores as columns; a row per score. Settings have the numbers that ``numbers`` says."""
+    """Validation scores as columns, which numpy takes as they are; a row per score.
 
-    nodes: list[int] = field(default_factory=list)
-    ages: list[int] = field(default_factory=list)
-    settings: list[int] = field(default_factory=list)
+    Settings have the numbers that ``numbers`` says.
+    """
+
+    nodes: "array[int]" = field(default_factory=_integers)
+    ages: "array[float]" = field(default_factory=_floats)
+    settings: "array[int]" = field(default_factory=_integers)
     numbers: dict[_Setting, int] = field(default_factory=dict)
-    values: list[float] = field(default_factory=list)
-    own: list[bool] = field(default_factory=list)
-    epochs: list[int] = field(default_factory=list)
+    values: "array[float]" = field(default_factory=_floats)
+    own: "array[int]" = field(default_factory=_integers)
+    epochs: "array[int]" = field(default_factory=_integers)
 
 
 class Place(NamedTuple):
@@ -59,8 +73,17 @@ class Place(NamedTuple):
     is_tied: bool
 
 
-_Places = tuple[list[float | None], list[float | None], list[float | None], list[bool]]
-"""Leads, errors, merits and ties of all nodes."""
+class Places(NamedTuple):
+    """What ``Place`` says of one, of many: an entry for each of them; without a lead None, and not tied.
+
+    They are kept column by column: a hundred thousand tuples would have the garbage collector walk through all objects
+    that there are.
+    """
+
+    leads: list[float | None]
+    errors: list[float | None]
+    merits: list[float | None]
+    ties: list[bool]
 
 
 class Standing:
@@ -77,15 +100,15 @@ class Standing:
         self._objective = objective
         self._rule = rule
         self._has_heirs = has_heirs
-        self._nodes: list[int] = []
+        self._nodes = _integers()
         self._place: dict[int, int] = {}
-        self._parents: list[int] = []
+        self._parents = _integers()
         self._steps: list[tuple[str, ...]] = []
         self._traits = Traits()
-        self._prices: list[float] = []
+        self._prices = _floats()
+        self._scores = _floats()  # NaN while there is none, the worst where it is undefined
         self._controls_of: dict[int, list[float]] = {}
         self._observed = _Observed()
-        self._scores: dict[int, float] = {}
         self._controls: dict[Group, list[float]] = defaultdict(list)
         self._alike: dict[tuple[int, int | None, Fidelity], list[float]] = defaultdict(list)
         self._costs: dict[int, Mapping[str, float]] = {}
@@ -97,7 +120,7 @@ class Standing:
         self._fits: dict[int, DescentFit] = {}
         self._ranked: tuple[int, ...] | None = None
         self._from_leader: NDArray[np.float64] | None = None
-        self._places: _Places | None = None
+        self._places: Places | None = None
         self._noise: dict[int | None, Spread | None] = {}
 
     def score(self, metrics: Mapping[str, float]) -> float:
@@ -117,6 +140,7 @@ class Standing:
         self._steps.append(tuple(step.morphism for step in candidate.rewrite.steps))
         self._traits.append(candidate.architecture)
         self._prices.append(math.nan)
+        self._scores.append(math.nan)
         if candidate.parent is not None:
             self._controls_of[candidate.id] = self._controls[candidate.parent, candidate.fidelity]
         self._forget()
@@ -126,10 +150,11 @@ class Standing:
         self._cost_names.update(dict.fromkeys(candidate.cost))
         score = self.score(candidate.metrics)
         if candidate.is_node:
-            self._scores[candidate.id] = score
+            row = self._place[candidate.id]
+            self._scores[row] = score
             self._costs[candidate.id] = candidate.cost
             price = candidate.cost.get(COST, math.nan)
-            self._prices[self._place[candidate.id]] = float(price) if 0 < price < math.inf else math.nan
+            self._prices[row] = float(price) if 0 < price < math.inf else math.nan
             self._forget()
         if candidate.split == "validation" and score != WORST:
             self._observe(candidate, score)
@@ -162,14 +187,18 @@ class Standing:
 
     def gain(self, candidate: int) -> float | None:
         """A child's score minus its control's; minus infinity where the child's is undefined."""
-        controls, score = self._controls_of.get(candidate), self._scores.get(candidate)
-        return score - _mean(controls) if controls and score is not None else None
+        controls = self._controls_of.get(candidate)
+        if not controls:
+            return None
+        gain = self._scores[self._place[candidate]] - _mean(controls)
+        return None if math.isnan(gain) else gain
 
     def lead(self, candidate: int) -> float | None:
         """Quality above the start's by the rule; None while the rule can say nothing, and without a score."""
-        if self._scores.get(candidate, WORST) == WORST:
+        row = self._place.get(candidate)
+        if row is None or not self._scores[row] > WORST:
             return None
-        lead = float(self._judged().leads[self._place[candidate]])
+        lead = float(self._judged().leads[row])
         return None if math.isnan(lead) else lead
 
     def error(self, candidate: int) -> float | None:
@@ -198,56 +227,59 @@ class Standing:
     def merit(self, candidate: int) -> float | None:
         """Start's score plus the lead."""
         lead = self.lead(candidate)
-        start = self._scores.get(self._nodes[0], WORST) if self._nodes else WORST
-        return None if lead is None or start == WORST else start + lead
+        return None if lead is None or not self._scores[0] > WORST else self._scores[0] + lead
 
     def place(self, candidate: int) -> Place | None:
-        """Lead, error, merit and tie of a candidate; None without a lead. Those of all are computed at once."""
+        """Lead, error, merit and tie of a candidate; None without a lead."""
+        (lead,), (error,), (merit,), (is_tied,) = self.places([candidate])
+        return None if lead is None else Place(lead, error, merit, is_tied)
+
+    def places(self, candidates: Sequence[int]) -> Places:
+        """Return what ``place`` says of many. That of all is computed when the first is asked for."""
         if self._places is None:
             self._places = self._all_places()
-        row = self._place.get(candidate)
-        if row is None:
-            return None
+        rows = [self._place.get(candidate, NOWHERE) for candidate in candidates]
         leads, errors, merits, ties = self._places
-        lead = leads[row]
-        return None if lead is None else Place(lead, errors[row], merits[row], ties[row])
+        return Places(
+            [leads[row] for row in rows],
+            [errors[row] for row in rows],
+            [merits[row] for row in rows],
+            [ties[row] for row in rows],
+        )
 
-    def _all_places(self) -> _Places:
-        """Return leads, errors, merits and ties of all nodes.
-
-        They are kept column by column: a hundred thousand tuples would have the garbage collector walk through all
-        objects that there are.
-        """
+    def _all_places(self) -> Places:
+        """Return leads, errors, merits and ties of all nodes, and of what is none, which comes last."""
         if not self._nodes:
-            return [], [], [], []
+            return Places([None], [None], [None], [False])
         leads, errors = self._judged().leads, self._judged().errors
-        scores = self._node_scores()
-        has_lead = (scores != WORST) & ~np.isnan(leads)
+        scores = np.array(self._scores)
+        has_lead = (scores > WORST) & ~np.isnan(leads)
         merits = scores[0] + leads
         ties = np.zeros(len(leads), np.bool_)
         if leader := self.best(1):
             place = self._place[leader[0]]
             if self._from_leader is None:
                 self._from_leader = self._judged().difference_errors(place)
-            ties = leads[place] - leads < self._from_leader
-        has_merit = has_lead & (scores[0] != WORST)
-        return _known(leads, has_lead), _known(errors, ~np.isnan(errors)), _known(merits, has_merit), ties.tolist()
+            ties = has_lead & (leads[place] - leads < self._from_leader)
+        has_merit = has_lead & (scores[0] > WORST)
+        return Places(
+            _known(leads, has_lead),
+            _known(errors, has_lead & ~np.isnan(errors)),
+            _known(merits, has_merit),
+            [*ties.tolist(), False],
+        )
 
     def best(self, count: int) -> tuple[int, ...]:
         """Candidates of the highest merit, best first, older first among equals."""
         if self._ranked is None:
-            has_score = self._node_scores() != WORST
-            known: list[int] = []
-            if len(has_score) and has_score[0]:  # without the start's score there is nothing to lead
-                merits = self._scores[self._nodes[0]] + self._judged().leads
+            scores = np.array(self._scores)
+            ranked = np.zeros(0, np.int64)
+            if len(scores) and scores[0] > WORST:  # without the start's score there is nothing to lead
+                merits = scores[0] + self._judged().leads
                 ranked = np.argsort(-merits, kind="stable")
-                known = ranked[has_score[ranked] & ~np.isnan(merits[ranked])].tolist()
-            self._ranked = tuple(map(self._nodes.__getitem__, known))
+                ranked = ranked[(scores[ranked] > WORST) & ~np.isnan(merits[ranked])]
+            self._ranked = tuple(np.array(self._nodes, np.int64)[ranked].tolist())
         return self._ranked[: max(count, 0)]
-
-    def _node_scores(self) -> NDArray[np.float64]:
-        """Return the score of each node, the worst where it has none."""
-        return np.array([self._scores.get(node, WORST) for node in self._nodes], np.float64)
 
     def likely(self, count: int) -> tuple[int, ...]:
         """Candidates whose leads are highest if they are right by one standard error, older first among equals."""
@@ -335,8 +367,8 @@ class Standing:
 
 
 def _known(values: NDArray[np.float64], is_known: NDArray[np.bool_]) -> list[float | None]:
-    """Return values, None where they are not known."""
-    found: list[float | None] = values.tolist()
+    """Return values, None where they are not known, and one more None, for what is no node."""
+    found: list[float | None] = [*values.tolist(), None]
     for place in np.flatnonzero(~is_known).tolist():
         found[place] = None
     return found

@@ -52,9 +52,9 @@ def in_own_direction(archive: Archive, merit: float | None) -> float | None:
     return merit if merit is None or archive.objective.higher_is_better else -merit
 
 
-def with_error(lead: float, error: float | None) -> str:
-    """Show a lead with its standard error, where that is known; positive is better, whatever the objective."""
-    if error is not None and math.isfinite(lead + error):
+def with_error(lead: float | None, error: float | None) -> str:
+    """Show a lead with its standard error, where they are known; positive is better, whatever the objective."""
+    if lead is not None and error is not None and math.isfinite(lead + error):
         return f"{lead:+.3f} ±{error:.3f}"
     return number(lead, signed=True) + ("" if error is None else f" ±{number(error)}")
 

@@ -87,7 +87,12 @@ class Scores:
 
         Rules add up in this order, so that no bit of their results depends on the order in which scores came in.
         """
-        return np.lexsort((self.values, self.groups, self.ages, self.nodes))
+        order = np.argsort(self.nodes, kind="stable")  # fast, since nodes come almost in order
+        nodes = self.nodes[order]
+        repeated = np.flatnonzero((np.diff(nodes, prepend=-1) == 0) | (np.diff(nodes, append=-1) == 0))
+        rows = order[repeated]
+        order[repeated] = rows[np.lexsort((self.values[rows], self.groups[rows], self.ages[rows], self.nodes[rows]))]
+        return order
 
 
 def _check_tree(parents: Integers, steps: tuple[tuple[str, ...], ...]) -> None:

@@ -40,7 +40,7 @@ from spnas_search.ranking._base import Floats, Scores
 from spnas_search.ranking.curves import curve_design
 from spnas_search.ranking.posterior import BLOCK, DescentFit, Regression
 from spnas_search.ranking.steps import count_steps, effect_precision
-from spnas_search.ranking.tree import Tree
+from spnas_search.ranking.tree import Tree, sum_runs
 
 RATIOS = np.array([1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8])
 """Values of ρ, the standard deviation of a step over that of the noise."""
@@ -71,8 +71,10 @@ def fit_descent(scores: Scores) -> DescentFit:
     state, shares = state[:, kept], shares[:, kept]
     deviations = _substitute(tree, state, shares, weights[:, kept])
     # lead = v + G m, where the scores' v shrinks by what curves and effects explain of them.
-    directions = np.negative(state[:, :, 2:], out=state[:, :, 2:])
-    directions[:, :, directions.shape[2] - paths.shape[1] :] += paths[:, None]
+    directions = state[:, :, 2:]
+    curves = directions.shape[2] - paths.shape[1]
+    np.negative(directions[:, :, :curves], out=directions[:, :, :curves])
+    np.subtract(paths[:, None], directions[:, :, curves:], out=directions[:, :, curves:])
     means = state[:, :, 1] + np.einsum("ngp,gp->ng", directions, regression.coefficients)
     return DescentFit(tree, kinds, traits, regression, means, shares, deviations, directions)
 
@@ -108,7 +110,7 @@ def _design(scores: Scores, tree: Tree, paths: Floats) -> _Design:
     )  # [m, 2 + p]
     begins = np.flatnonzero(np.diff(nodes, prepend=-1))
     sums = np.zeros((len(tree), columns.shape[1]))
-    sums[tree.places[nodes[begins]]] = np.add.reduceat(columns, begins)
+    sums[tree.places[nodes[begins]]] = sum_runs(columns, begins)
     moments = _moments(columns[:, None, 1:], np.ones((len(nodes), 1)))[0]
     freedom = len(nodes) - int(np.count_nonzero(curves.precisions == 0))
     return _Design(sums, moments, curves.precisions, freedom, scale)
@@ -146,7 +148,7 @@ def _eliminate(tree: Tree, state: Floats, weights: Floats) -> Floats:
         here, weight = state[level.nodes], weights[level.nodes]
         share = np.divide(weight, here[:, :, 0] + weight, out=shares[level.nodes])
         if level is not tree.levels[0]:  # the start's own lead is no unknown
-            state[level.heads] += np.add.reduceat(here * share[:, :, None], level.families, axis=0)
+            state[level.heads] += sum_runs(here * share[:, :, None], level.families)
     return shares
 
 

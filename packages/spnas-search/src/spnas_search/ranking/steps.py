@@ -1,5 +1,7 @@
 """What is known beforehand of morphisms' effects, and how many of each kind lie on an edge."""
 
+import itertools
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,9 +24,8 @@ def count_steps(
     Returns:
         The k kinds; [n, k] steps of each kind per edge; [n] length of each edge, its number of steps, at least 1.
     """
-    named = list(map(tuple, steps))
-    numbers = {edge: number for number, edge in enumerate(dict.fromkeys(named))}
-    edges = np.fromiter(map(numbers.__getitem__, named), np.int64, len(named))
+    numbers = defaultdict[tuple[str, ...], int](itertools.count().__next__)  # of edges that differ
+    edges = np.fromiter(map(numbers.__getitem__, map(tuple, steps)), np.int64, len(steps))
     known = tuple(sorted({name for edge in numbers for name in edge}) if kinds is None else kinds)
     counts = np.array([[edge.count(kind) for kind in known] for edge in numbers], float)
     lengths = np.array([max(1, len(edge)) for edge in numbers], float)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from spnas_search.ranking._base import Floats, Integers
 
@@ -83,6 +84,21 @@ class Tree:
                 right.append(other)
                 other = int(parents[other])
         return left, right, one
+
+
+def sum_runs(rows: Floats, begins: Integers) -> Floats:
+    """Return [k, ...] sums of runs of rows: where runs are short, numpy's ``reduceat`` takes thrice as long.
+
+    Rows are added one after the other, so a sum depends on its own rows alone.
+
+    Args:
+        rows: [n, ...].
+        begins: [k] first row of each run, ascending from 0.
+    """
+    flat = rows.reshape(len(rows), -1)
+    ones = np.ones(len(rows)), np.arange(len(rows)), np.append(begins, len(rows))
+    summed: Floats = csr_array(ones, shape=(len(begins), len(rows))) @ flat
+    return summed.reshape(len(begins), *rows.shape[1:])
 
 
 def _depths(parents: Integers) -> Integers:

@@ -8,6 +8,8 @@ from rich.table import Table
 
 from spnas_core.commands.columns import Column, few_at_a_time, format_blocks, numbers
 from spnas_core.commands.tables import make_table
+from spnas_core.commands.wording import amounts
+from spnas_core.commands.wording import numbers as written
 from spnas_search.archive import Archive, Candidate, Place, Tradeoff
 from spnas_search.monitors.wording import amount, duration, in_own_direction, merit_of, number, origin, with_error
 
@@ -46,22 +48,21 @@ def candidate_cells(archive: Archive, candidate: Candidate) -> tuple[str, ...]:
 def _cells_by_column(archive: Archive, ones: Sequence[Candidate]) -> tuple[list[str], ...]:
     """Return the cells of each of ``candidate_columns``: column by column, which is faster than row by row."""
     objective = archive.objective.name
-    places = [archive.place(one) for one in ones]
+    places = archive.places(ones)
     percents = [one.receipt.get("inherited_percent") for one in ones]
-    merits = [None if place is None else place.merit for place in places]
     return (
-        [str(one.id) for one in ones],
+        list(map(str, [one.id for one in ones])),
         [one.kind for one in ones],
         ["" if one.parent is None else str(one.parent) for one in ones],
-        [str(one.architecture) for one in ones],
+        list(map(str, [one.architecture for one in ones])),
         [origin(one) if one.rewrite.steps else "" for one in ones],
         [f"{percent:.1f} %" if isinstance(percent, float) else "" for percent in percents],
-        [number(one.metrics.get(objective)) for one in ones],
-        [number(archive.gain(one), signed=True) for one in ones],
-        [lead_of(place) for place in places],
-        [number(in_own_direction(archive, merit)) for merit in merits],
-        [amount(one.cost.get("multiply_adds")) for one in ones],
-        [amount(one.cost.get("parameters")) for one in ones],
+        written([one.metrics.get(objective) for one in ones]),
+        written([archive.gain(one) for one in ones], signed=True),
+        list(map(_lead, places.leads, places.errors, places.ties)),
+        written([in_own_direction(archive, merit) for merit in places.merits]),
+        amounts([one.cost.get("multiply_adds") for one in ones]),
+        amounts([one.cost.get("parameters") for one in ones]),
         [str(one.age) for one in ones],
         [duration(one.seconds) for one in ones],
         [f"{one.status}: {one.reason}" if one.reason else one.status for one in ones],
@@ -70,7 +71,11 @@ def _cells_by_column(archive: Archive, ones: Sequence[Candidate]) -> tuple[list[
 
 def lead_of(place: Place | None) -> str:
     """Show a lead with its standard error, and ``=`` where the candidate and the best are tied."""
-    return number(None) if place is None else with_error(place.lead, place.error) + (" =" if place.is_tied else "")
+    return number(None) if place is None else _lead(place.lead, place.error, place.is_tied)
+
+
+def _lead(lead: float | None, error: float | None, is_tied: bool) -> str:
+    return with_error(lead, error) + (" =" if is_tied else "")
 
 
 def candidate_json(archive: Archive, candidate: Candidate) -> dict[str, object]:
