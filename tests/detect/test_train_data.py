@@ -178,6 +178,20 @@ def test_a_plan_of_before_goes_on(voc, tmp_path):
     assert json.loads((out / "plan.json").read_text())["content"] == plan["content"]
 
 
+def test_a_setting_that_there_was_not_yet_has_its_default_in_a_plan(voc, tmp_path):
+    out = tmp_path / "out"
+    compare(two(voc), 1, out)
+    plan = json.loads((out / "plan.json").read_text())
+    old = {key: value for key, value in plan.items() if not key.endswith("reduced_decoding")}
+    assert len(old) == len(plan) - 2
+    (out / "plan.json").write_text(json.dumps(old))
+    compare(two(voc), 1, out)
+    with pytest.raises(ConfigError, match=r"has 1.reduced_decoding = False, not True"):
+        compare([one.model_copy(update={"reduced_decoding": True}) for one in two(voc)], 1, out)
+    with pytest.raises(ConfigError, match=r"has 3\.\S+ = None"):
+        compare([*two(voc), two(voc)[0]], 1, out)
+
+
 def test_more_objects_than_detections_are_noted_by_task_and_training(voc, tmp_path):
     chosen = settings(voc, detector={"max_detections": 1})
     data = prepare_data(chosen, tmp_path / "cache", lambda *_: None)

@@ -68,6 +68,17 @@ class TestTheFolder:
             assert study.settings.executor.cores == 1
             assert "budget" not in study.description.settings
 
+    def test_a_setting_that_there_was_not_yet_has_its_default(self, tmp_path):
+        started(tmp_path / "s").close()
+        begun, _ = read_study(tmp_path / "s", "test")
+        space = {key: value for key, value in begun.settings["space"].items() if key != "sampling"}
+        replace(begun, settings={**begun.settings, "space": space}).write(tmp_path / "s")
+        with pytest.raises(ConfigError, match=r"was made with space.sampling = 'grown', not 'any'"):
+            resumed(tmp_path / "s", changes={"space": {"sampling": "any"}})
+        for _ in range(2):
+            resumed(tmp_path / "s").close()
+        assert read_study(tmp_path / "s", "test")[0] == begun
+
     def test_another_objective_is_taken(self, tmp_path):
         started(tmp_path / "s", objective="loss").close()
         assert read_study(tmp_path / "s", "test")[0].objective == MetricSpec("loss", higher_is_better=False)

@@ -222,13 +222,13 @@ def _prepare(settings: Sequence[TrainSettings], out: Path) -> dict[str, Any]:
     Returns:
         Its plan.
     """
-    plan = {f"{place + 1}.{key}": value for place, one in enumerate(settings) for key, value in _fixed(one).items()}
+    plan = _planned(settings)
     file = out / PLAN
     for one in settings:
         check_settings(one)
     if file.exists():
         before = _read_plan(file)
-        _check_same_plan(before, json.loads(to_json(plan)), out)
+        _check_same_plan(_completed(before, settings), json.loads(to_json(plan)), out)
         return before
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} is not empty and holds no comparison: choose another --out")
@@ -270,6 +270,17 @@ def _read_plan(file: Path) -> dict[str, Any]:
     if not isinstance(plan, dict):
         raise ConfigError(f"{file} holds no plan of a comparison: choose another --out")
     return plan
+
+
+def _planned(settings: Sequence[TrainSettings]) -> dict[str, Any]:
+    return {f"{place + 1}.{key}": value for place, one in enumerate(settings) for key, value in _fixed(one).items()}
+
+
+def _completed(plan: Mapping[str, Any], settings: Sequence[TrainSettings]) -> dict[str, Any]:
+    """Give the trainings of a plan the defaults of settings that there were not yet when it was made."""
+    planned = _planned([TrainSettings(architecture=one.architecture, data=one.data) for one in settings])
+    defaults = json.loads(to_json(planned))
+    return {**{key: defaults[key] for key in defaults if f"{key.partition('.')[0]}.architecture" in plan}, **plan}
 
 
 def _fixed(settings: TrainSettings) -> dict[str, object]:

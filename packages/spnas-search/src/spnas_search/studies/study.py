@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +17,7 @@ from spnas_search.executors.resources import Resources, share_cores
 from spnas_search.run import RunFolder
 from spnas_search.run.folder import Prepare, begun
 from spnas_search.run.identity import installed_versions
-from spnas_search.settings import ResolvedSettings, RunSettings, resolve
+from spnas_search.settings import ResolvedSettings, RunSettings, of_begun, resolve
 from spnas_search.studies.description import CONFIG, Description
 from spnas_search.studies.trainings import TrainingFile, TrainingLines, read_trainings
 
@@ -178,7 +179,8 @@ def resume_study(
     lock.acquire()
     try:
         before = Description.read(folder, kind)
-        settings = resolve(_merged(before.settings, changes or {}))
+        begun = of_begun(before.settings)
+        settings = resolve(_merged(begun, changes or {}))
         task, resources = build_task(settings), share_cores(settings.executor)
         objective = _objective(task, settings.run.objective or before.objective.name)
         try:
@@ -186,7 +188,9 @@ def resume_study(
         except DataError as error:
             raise DataError(f"{error}; if the data has moved, say where it lies now by --resume --data") from error
         now = _describe(kind, before.study if own is None else own, settings, tuple(before.settings), objective, task)
-        before.check(now, folder, accept_versions=accept_versions)
+        # A setting that there was not yet when the study began has its default.
+        completed = replace(before, settings=_heeded(resolve(begun), tuple(before.settings)))
+        completed.check(now, folder, accept_versions=accept_versions)
         if now != before:
             now.write(folder)
         return Study(folder, settings, now, task, resources, notes, lock)
@@ -231,9 +235,13 @@ def _describe(
     objective: MetricSpec,
     task: Task,
 ) -> Description:
+    return Description(kind, own, _heeded(settings, heeded), objective, data_fingerprint(task), installed_versions())
+
+
+def _heeded(settings: ResolvedSettings, names: Sequence[str]) -> dict[str, Any]:
+    """Return the settings that a study heeds, defaults included."""
     values = settings.as_dict()
-    kept = {name: values[name] for name in heeded if name in values}
-    return Description(kind, own, kept, objective, data_fingerprint(task), installed_versions())
+    return {name: values[name] for name in names if name in values}
 
 
 def _objective(task: Task, name: str | None) -> MetricSpec:
