@@ -77,7 +77,7 @@ def test_a_code_is_worth_the_same_whoever_proposes_it_where_it_takes_nothing_fro
         assert (len(set(leads)) == len(set(errors)) == 1) != has_heirs
 
 
-def test_leads_without_descent_are_those_of_a_dense_model_of_traits_alone(tmp_path):
+def test_leads_without_descent_are_those_of_a_dense_model_in_which_the_start_has_something_of_its_own(tmp_path):
     filled = Filled(tmp_path, ranking="traits", inherit="none")
     with filled.archive as archive:
         for score in (0.5, 0.51, 0.49, 0.52):
@@ -86,17 +86,24 @@ def test_leads_without_descent_are_those_of_a_dense_model_of_traits_alone(tmp_pa
         numbers += filled.round([0.65, 0.45], parent=numbers[0])
         nodes = [0, *numbers]
         fit = archive._standing._fitted(archive._standing._traits.stages)
-        rows = archive._standing._traits.rows([archive[node].cost["multiply_adds"] for node in nodes])
+        unseen = Architecture.parse("b@8_1112-21-2")
+        new = Traits()
+        for architecture in (*(archive[node].architecture for node in nodes), unseen):
+            new.append(architecture)
+        rows = new.rows([*(archive[node].cost["multiply_adds"] for node in nodes), 1e6])
         scores = [0.5, 0.7, 0.4, 0.55, 0.6, 0.65, 0.45]
-        expected = np.zeros(len(nodes))
+        expected = np.zeros(len(rows))
         for ratio, weight in zip(fit.regression.ratios, fit.regression.weights, strict=True):
             changes = rows - rows[0]
-            leads = ratio**2 * (changes @ changes.T / 4 + np.diag([0.0] + [1.0] * len(numbers)))
+            own = np.array([0.0] + [1.0] * (len(rows) - 1))
+            leads = ratio**2 * (changes @ changes.T / 4 + np.diag(own) + np.outer(own, own))
             seen = np.r_[[0] * 5, 1 : len(nodes)]
             values = np.r_[scores[0], 0.5, 0.51, 0.49, 0.52, scores[1:]]
             covariance = leads[np.ix_(seen, seen)] + np.eye(len(seen))
             ones = np.ones(len(seen))
             level = ones @ np.linalg.solve(covariance, values) / (ones @ np.linalg.solve(covariance, ones))
             expected += weight * (leads[:, seen] @ np.linalg.solve(covariance, values - level))
-        found = [archive.lead(archive[node]) for node in nodes]
+        rewrite = align(archive.start.architecture, unseen)
+        lead, _ = archive.predict([Proposal("child", 0, rewrite, Fidelity(1))], [1e6])
+        found = [*(archive.lead(archive[node]) for node in nodes), *lead]
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)

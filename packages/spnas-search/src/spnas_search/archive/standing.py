@@ -18,7 +18,15 @@ from spnas_core.morphisms import Rewrite
 from spnas_core.tasks import Fidelity, MetricSpec
 from spnas_search.archive.candidate import Candidate
 from spnas_search.archive.traits import Traits
-from spnas_search.ranking import DescentFit, Merits, RankingRule, Scores, TraitPrediction
+from spnas_search.ranking import (
+    DescentFit,
+    Merits,
+    RankingRule,
+    Scores,
+    TraitPrediction,
+    lacking_start,
+    without_descent,
+)
 from spnas_search.statistics import Spread, pooled_spread
 
 WORST = -math.inf
@@ -324,15 +332,16 @@ class Standing:
             children.append(rewrite.child)
         stages = max(children.stages, self._traits.stages)
         steps = [tuple(step.morphism for step in rewrite.steps) for rewrite in rewrites]
+        traits = children.rows(priced, stages)
         if not self._has_heirs:
-            places, steps = np.zeros_like(places), [()] * len(steps)
-        return self._fitted(stages).predict_children(places, steps, children.rows(priced, stages))
+            places, steps, traits = np.zeros_like(places), [()] * len(steps), lacking_start(traits)
+        return self._fitted(stages).predict_children(places, steps, traits)
 
     def _fitted(self, stages: int) -> DescentFit:
         """Fit descent and traits, those of as many stages, once."""
         if stages not in self._fits:
             scores = self._table(stages)
-            self._fits[stages] = TraitPrediction().fit(scores if self._has_heirs else scores.unrelated())
+            self._fits[stages] = TraitPrediction().fit(scores if self._has_heirs else without_descent(scores))
         return self._fits[stages]
 
     def _priced(self) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """What every ranking rule takes and returns."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -74,12 +74,6 @@ class Scores:
     def __len__(self) -> int:
         """How many nodes there are."""
         return len(self.parents)
-
-    def unrelated(self) -> "Scores":
-        """Return the same scores of nodes that have nothing by descent: each is the start's child, by no steps."""
-        parents = np.zeros(len(self), np.int64)
-        parents[0] = -1
-        return replace(self, parents=parents, steps=((),) * len(self))
 
     @cached_property
     def order(self) -> Integers:
