@@ -82,13 +82,15 @@ def test_a_gain_without_controls_is_the_difference_of_leads(tmp_path):
         assert reward_of(archive, archive.start, RewardSettings(reward="gain")) is None
 
 
-def test_failed_children_get_the_least_of_their_round(filled):
-    filled.round([0.6, None, 0.55, float("nan")])
-    filled.round([None, None])
-    filled.round([0.3, None])
+def test_failed_children_get_the_least_so_far(filled):
+    filled.round([None])
+    filled.round([0.6, None, float("nan")])
+    filled.round([None, 0.9])
+    filled.round([None])
+    filled.round([0.3])
     found = lessons(filled.archive, RewardSettings(reward="score"))
-    assert [[one.reward for one in born] for born in found] == [[0.6, 0.55, 0.55, 0.55], [0.3, 0.3]]
-    assert [[one.child for one in born] for born in found] == [[2, 3, 4, 5], [8, 9]]
+    assert [[one.reward for one in born] for born in found] == [[0.6, 0.6, 0.6], [0.6, 0.9], [0.6], [0.3]]
+    assert [[one.child for one in born] for born in found] == [[3, 4, 5], [6, 7], [8], [9]]
 
 
 def test_children_under_way_teach_nothing_yet(filled):

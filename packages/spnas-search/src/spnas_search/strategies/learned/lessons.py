@@ -114,16 +114,16 @@ def _gain(archive: Archive, candidate: Candidate) -> float | None:
 def lessons(archive: Archive, settings: RewardSettings) -> tuple[Round, ...]:
     """Return what the finished children teach, round by round, ascending by number.
 
-    A child that has failed, or whose score says nothing, gets the lowest reward of its round. A round without any
-    reward teaches nothing.
+    A child that has failed, or whose score says nothing, gets the lowest reward that any has had so far, its round
+    included. Until there is one, rounds teach nothing.
     """
     found: list[Round] = []
+    least = math.inf
     for _, group in groupby(archive.of_kind("child"), key=lambda child: child.round):
         ended = [child for child in group if child.status != "proposed"]
         rewards = [reward_of(archive, child, settings) for child in ended]
-        known = [reward for reward in rewards if reward is not None]
-        if known:
-            least = min(known)
+        least = min([least, *(reward for reward in rewards if reward is not None)])
+        if ended and math.isfinite(least):
             pairs = zip(ended, rewards, strict=True)
             found.append(
                 tuple(Lesson(one.id, one.rewrite, least if reward is None else reward) for one, reward in pairs)
