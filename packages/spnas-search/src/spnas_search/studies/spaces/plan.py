@@ -90,12 +90,15 @@ def read_spaces(texts: Sequence[str], base: Mapping[str, Any]) -> tuple[tuple[st
     return tuple(found)
 
 
-def draw_codes(name: str, start: Architecture, space: SearchSpace, count: int, seed: int) -> DrawnSpace:
+def draw_codes(
+    name: str, start: Architecture, space: SearchSpace, count: int, seed: int, known: Sequence[str] = ()
+) -> DrawnSpace:
     """Draw different codes of a space.
 
     What is drawn is what the space wants drawn: by ``Sampler``, what is reached from the start (its blocks in order,
     further ones between them, other borders), or by ``AnySampler``. More codes of the same seed begin with the same
-    ones.
+    ones. Spaces of different names are drawn from independently, however much they overlap: a comparison of
+    distributions takes their codes for independent samples.
 
     Args:
         name: of the space.
@@ -103,12 +106,13 @@ def draw_codes(name: str, start: Architecture, space: SearchSpace, count: int, s
         space: bounds.
         count: codes wanted.
         seed: of the draws.
+        known: codes that were drawn before; they come first.
 
     Raises:
         SpaceError: so many were not found.
     """
-    sampler, rng = sampler_of(start, space), np.random.default_rng(seed)
-    found: dict[str, None] = {}
+    sampler, rng = sampler_of(start, space), np.random.default_rng([seed, *name.encode()])
+    found = dict.fromkeys(known)
     for _ in range(DRAWS * count):
         if len(found) == count:
             break

@@ -132,7 +132,10 @@ def resume_spaces_study(
     settings = resolve(before.settings)
     if own.codes > stored.codes:
         task, seed = build_task(settings), settings.run.seed
-        drawn = [_draw(space.name, found, task, own.codes, seed) for space, found in zip(drawn, bounds, strict=True)]
+        drawn = [
+            _draw(space.name, found, task, own.codes, seed, space.codes)
+            for space, found in zip(drawn, bounds, strict=True)
+        ]
     study = resume_study(
         folder,
         KIND,
@@ -164,10 +167,12 @@ def write_spaces_report(results: SpacesResults, folder: Path) -> tuple[Path, Pat
     return page, plot
 
 
-def _draw(name: str, values: Mapping[str, Any], task: Task, count: int, seed: int) -> DrawnSpace:
+def _draw(
+    name: str, values: Mapping[str, Any], task: Task, count: int, seed: int, known: Sequence[str] = ()
+) -> DrawnSpace:
     run = resolve(values).run
     start = Architecture.parse(run.start)
-    return draw_codes(name, start, run.space.build(start, task.image_size, bounds_of(task)), count, seed)
+    return draw_codes(name, start, run.space.build(start, task.image_size, bounds_of(task)), count, seed, known)
 
 
 def _settings(values: Mapping[str, Any]) -> SpacesSettings:
