@@ -15,7 +15,7 @@ from spnas_core.networks.layout import block_placements
 from spnas_core.stems import stem_spec
 from spnas_core.tasks import Fidelity
 from spnas_core.testing import random_architecture
-from spnas_search.archive import Proposal
+from spnas_search.archive import Proposal, Tradeoff
 from spnas_search.screens import partial_order, screen_plugin
 from spnas_search.screens.entropy import EntropyScreen, EntropyScreenSettings, entropy_score, stage_entropies
 from spnas_search.screens.partial_order import PartialOrderScreen, PartialOrderScreenSettings, precedes
@@ -187,6 +187,21 @@ def test_what_is_cheaper_than_everything_better_stays(archive):
     assert ruled_out(archive, "b@8_1-2-2") == [False]
 
 
+def test_what_may_be_better_in_another_tradeoff_stays(archive):
+    child, cheap = parse("b@8_11111-2111-211"), archive[6].architecture
+    own, other = (backbone_cost(code, 64, 64).as_dict() for code in (child, cheap))
+    assert other["multiply_adds"] < own["multiply_adds"]
+    assert other["parameters"] > own["parameters"]
+    for names, expected in (
+        (["multiply_adds"], True),
+        (["parameters"], False),
+        (["multiply_adds", "parameters"], False),
+        (["multiply_adds", "latency"], False),
+    ):
+        archive.tradeoffs = tuple(map(Tradeoff, names))
+        assert ruled_out(archive, str(child)) == [expected]
+
+
 def test_within_the_error_nothing_is_ruled_out(archive):
     assert ruled_out(archive, "b@8_11111-2111-211", margin=1000.0) == [False]
 
@@ -212,11 +227,12 @@ def test_the_best_is_never_ruled_out_where_the_order_holds(tmp_path):
             best=lambda count, gone=candidate: tuple(one for one in archive.best(count) if one is not gone),
             lead=archive.lead,
             difference_error=archive.difference_error,
+            tradeoffs=archive.tradeoffs,
             __len__=lambda: len(archive),
         )
         screen = PartialOrderScreen(PartialOrderScreenSettings(), SearchSpace(image_size=(64, 64)))
         trained = others.best(len(archive))
-        costs = {one.id: screen._cost(one.architecture) for one in trained}
+        costs = {one.id: screen._costs(one.architecture) for one in trained}
         assert not screen._ruled_out(others, candidate.architecture, trained, costs)
     archive.close()
 

@@ -5,7 +5,7 @@ Li, Zhou, Pan & Feng, "Partial Order Pruning: for Best Speed/Accuracy Trade-off 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -38,8 +38,10 @@ class PartialOrderScreen:
 
     A code precedes another if it comes from it by removing blocks inside stages, or by narrowing them; it is then
     assumed to be no better. A child is ruled out where it precedes a trained network w, and a trained network z is no
-    dearer than the child (by ``pareto``'s first cost) and no worse than w, by ``margin`` standard errors of the
-    difference of their leads: the child cannot be better than w, so not than z, and is no cheaper.
+    dearer than the child (in any cost of ``pareto``) and no worse than w, by ``margin`` standard errors of the
+    difference of their leads: the child cannot be better than w, so not than z, and is no cheaper. Where ``pareto`` has
+    what does not follow from a code, a latency or another metric, a child may always be better in that, and nothing is
+    ruled out.
 
     Args:
         settings: the ``[screen]`` table.
@@ -52,15 +54,21 @@ class PartialOrderScreen:
 
     def preferences(self, archive: Archive, proposals: Sequence[Proposal]) -> Sequence[float]:
         """Return 1 for each child that nothing rules out, and 0 for the others."""
+        if not {one.name for one in archive.tradeoffs} <= self._costs(archive.start.architecture).keys():
+            return [1.0] * len(proposals)
         trained = archive.best(len(archive))
-        costs = {one.id: self._cost(one.architecture) for one in trained}
+        costs = {one.id: self._costs(one.architecture) for one in trained}
         return [float(not self._ruled_out(archive, one.rewrite.child, trained, costs)) for one in proposals]
 
     def _ruled_out(
-        self, archive: Archive, child: Architecture, trained: Sequence[Candidate], costs: dict[int, int]
+        self,
+        archive: Archive,
+        child: Architecture,
+        trained: Sequence[Candidate],
+        costs: Mapping[int, Mapping[str, float]],
     ) -> bool:
-        cost = self._cost(child)
-        cheaper = [one for one in trained if costs[one.id] <= cost]
+        names, own = [one.name for one in archive.tradeoffs], self._costs(child)
+        cheaper = [one for one in trained if all(costs[one.id][name] <= own[name] for name in names)]
         above = [one for one in trained if precedes(child, one.architecture)]
         return any(self._is_better(archive, one, other) for one in cheaper for other in above if one is not other)
 
@@ -71,8 +79,8 @@ class PartialOrderScreen:
         error = archive.difference_error(one, other)
         return not math.isnan(error) and first - second >= self.settings.margin * error
 
-    def _cost(self, architecture: Architecture) -> int:
-        return backbone_cost(architecture, *self.space.image_size).multiply_adds
+    def _costs(self, architecture: Architecture) -> dict[str, float]:
+        return backbone_cost(architecture, *self.space.image_size).as_dict()
 
 
 def precedes(one: Architecture, other: Architecture) -> bool:
