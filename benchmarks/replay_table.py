@@ -4,8 +4,8 @@
 
 The space is what swap and one expand make of `b@8_11-21-21-21`: 259 codes of 8 and 9 blocks in 4 stages. Trainings
 that are in the table already are left out, so the command goes on where it was stopped, on another machine too. It
-trains one repetition of everything before the next (of every N-th code with --every), and says in the end how much of
-the scores' variance the codes explain. Per core a training takes about 40 seconds.
+trains one repetition of everything before the next (of every N-th code with --every), then some more of the start, and
+says in the end how much of the scores' variance the codes explain. Per core a training takes about 40 seconds.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import fmean, mode
 
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import identity
@@ -42,6 +43,9 @@ Classes are merged, since what they need is an outline that some trainings learn
 objects are and how large is learned steadily. The heritability that this gives is what the command prints in the end.
 """
 SAVED_EVERY = 10
+OF_START = 8
+"""Repetitions of the start at least. A search measures the noise by replicates of it, and of two trainings, drawn with
+replacement, these would differ by half of the variance."""
 
 Rows = list[Row]
 
@@ -172,8 +176,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     done = trained(rows)
     print(f"{len(wanted)} codes x {given.repetitions} repetitions x {len(names)} kinds of data; {len(done)} are done")
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    for repetition, data in itertools.product(range(given.repetitions), names):
-        jobs = [job(code, repetition) for code in wanted if (data, code, repetition) not in done]
+    for repetition, data in itertools.product(range(max(given.repetitions, OF_START)), names):
+        codes_now = wanted if repetition < given.repetitions else [START]
+        jobs = [job(code, repetition) for code in codes_now if (data, code, repetition) not in done]
         if not jobs:
             continue
         collector = Collector(rows, given.out, data, until)
@@ -217,7 +222,7 @@ def explained(rows: Rows) -> Iterator[str]:
 def above_start(rows: Rows) -> Iterator[str]:
     """Say of each kind of data what there is to be found: by how much the best code is above the start, by cost.
 
-    Only codes that were trained as often as the start count. The best of many means of few trainings is lucky, too.
+    Only codes that were trained as often as most are count. The best of many means of few trainings is lucky, too.
     """
     last = max(int(one["epochs"]) for one in rows)
     for data in DATA:
@@ -229,8 +234,8 @@ def above_start(rows: Rows) -> Iterator[str]:
                 cost[str(one["code"])] = float(one["multiply_adds"])
         if START not in scores:
             continue
-        count = len(scores[START])
-        means = {code: sum(known) / count for code, known in scores.items() if len(known) == count}
+        count = mode(len(known) for code, known in scores.items() if code != START)
+        means = {code: fmean(known) for code, known in scores.items() if len(known) >= count}
         for most in (1.5, math.inf):
             inside = [code for code in means if cost[code] <= most * cost[START]]
             best = max(inside, key=lambda code: means[code])

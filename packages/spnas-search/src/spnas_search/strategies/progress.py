@@ -12,8 +12,8 @@ def why_stuck(archive: Archive, children: int, alpha: float, *, pool: int | None
     """Say that none of the last children was progress; None where one was, or where there are not so many yet.
 
     A child is progress where its gain exceeds ``z`` standard errors; z is such that among ``children`` children without
-    any effect one passes with a probability of at most ``alpha``, where the noise is known. Rules with controls estimate
-    it from few replicates at first: with four, a passing child is ten times as likely.
+    any effect one passes with a probability of at most ``alpha``, where the noise is known. Rules with controls
+    estimate it from few replicates at first: with four, a child passes ten times as often.
 
     Args:
         archive: of the search. Only the present strategy's children since the last reignition count, and of these
