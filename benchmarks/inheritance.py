@@ -93,9 +93,9 @@ def verdict(epochs: float, children: int) -> str:
     """Say what the median child needs, without the parent's epochs and with them."""
     shared = epochs + SCRATCH_EPOCHS / children
     return (
-        f"Median over {children} children: **{epochs:g} epochs without the parent's** "
-        f"({SCRATCH_EPOCHS / epochs:.1f}× fewer than from scratch), {epochs + SCRATCH_EPOCHS:g} with all of them; "
-        f"with the parent's shared among the children {shared:.1f} ({SCRATCH_EPOCHS / shared:.1f}× fewer)."
+        f"Median over {children} children: **{epochs:g} epochs of their own** "
+        f"({SCRATCH_EPOCHS / epochs:.1f}× fewer than from scratch); {epochs + SCRATCH_EPOCHS:g} if each is charged the "
+        f"parent's {SCRATCH_EPOCHS}; {shared:.1f} if all share these ({SCRATCH_EPOCHS / shared:.1f}× fewer)."
     )
 
 

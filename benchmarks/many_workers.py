@@ -230,7 +230,7 @@ def run(_: argparse.Namespace) -> str:
     what = (
         f"Searches of {CHILDREN:,} children in rounds of {WORKERS} or without rounds, by the real driver with workers "
         f"that exist on a clock only; its archive is on this machine's disk. Durations are log-normal, σ = {SPREAD:g}. "
-        f"The accounts are of the searches with {WIDE}; workers that keep the driver busy are those of a search by "
+        f"The first table is of searches with {WIDE}; workers that keep the driver busy are those of a search by "
         "rounds. Workers that have no child, or wait for the slowest of a round or for the last children of a search, "
         "do not compute."
     )

@@ -42,8 +42,8 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE = "benchmarks.md"
 HEAD = """# Benchmarks
 
-Written by `nox -s bench`; each table says when and on what it was measured. Speeds are ratios against a peer in the
-same process, since machines differ and are noisy; what a ratio is taken over stands in its row.
+Mostly written by `nox -s bench`; each table says by which command, when and on what it was measured. Speeds are ratios
+against a peer in the same process, since machines differ and are noisy; what a ratio is taken over stands in its row.
 """
 
 
