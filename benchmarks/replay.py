@@ -39,6 +39,7 @@ ODDS = {"swap": 1.0, "expand": 0.4}
 
 OWN: Mapping[str, Callable[[int], dict[str, Any]]] = {
     "serial": lambda _: {"n_stuck": 10**6},
+    "regularized-evolution": lambda budget: {"population": max(4, budget // 8)},
     "evolution": lambda budget: {"population": max(4, budget // 8), "initial": max(4, budget // 8)},
     "generations": lambda budget: {"generation": max(4, budget // 5), "round": max(4, budget // 5)},
     "q-learning": lambda budget: {"children": budget},
@@ -79,12 +80,12 @@ def arms() -> list[Arm]:
     """Return what is compared: rules for the strategies that heed them, every other strategy by the default one."""
     serial = {"name": "serial", "epochs": EPOCHS, "odds": ODDS, "max_step": 8, "max_redraws": 100}
     serial |= {"explore": 0.0, "max_mutations": 1}
-    evolution = {"name": "regularized-evolution", "epochs": EPOCHS, "odds": ODDS}
-    climb = {"name": "hill-climb", "epochs": EPOCHS, "odds": ODDS}
+    edits = {"epochs": EPOCHS, "odds": ODDS, "max_step": 8}
+    evolution = {"name": "regularized-evolution", **edits}
+    climb = {"name": "hill-climb", **edits}
     far, hopeful = {"min_mutations": 2, "max_mutations": 6}, {"name": "prediction", "draws": 32, "optimism": 1.0}
     wide = {**serial, **far, "pool": 16}
     sampled = {"name": "random", "epochs": EPOCHS}
-    edits = {"epochs": EPOCHS, "odds": ODDS, "max_step": 8}
     others: list[Mapping[str, Any]] = [
         {"name": "evolution", "survival": "loser", **edits},
         {"name": "evolution", "survival": "all", "share": 0.25, **edits},
@@ -102,6 +103,7 @@ def arms() -> list[Arm]:
         *(Arm(sampled, rule) for rule in ("prediction", "traits")),
         Arm(sampled, "traits", hopeful),
         *(Arm(evolution, rule) for rule in ("prediction", "traits")),
+        Arm(evolution, "traits", hopeful),
         *(Arm(climb, rule) for rule in ("prediction", "traits")),
         *(Arm(strategy, "traits") for strategy in others),
         Arm({**serial, "explore": 0.5}, "traits", hopeful),
