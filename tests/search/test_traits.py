@@ -92,7 +92,7 @@ def test_leads_without_descent_are_those_of_a_dense_model_in_which_the_start_has
             new.append(architecture)
         rows = new.rows([*(archive[node].cost["multiply_adds"] for node in nodes), 1e6])
         scores = [0.5, 0.7, 0.4, 0.55, 0.6, 0.65, 0.45]
-        expected = np.zeros(len(rows))
+        expected, qualities = np.zeros(len(rows)), []
         for ratio, weight in zip(fit.regression.ratios, fit.regression.weights, strict=True):
             changes = rows - rows[0]
             own = np.array([0.0] + [1.0] * (len(rows) - 1))
@@ -103,7 +103,17 @@ def test_leads_without_descent_are_those_of_a_dense_model_in_which_the_start_has
             ones = np.ones(len(seen))
             level = ones @ np.linalg.solve(covariance, values) / (ones @ np.linalg.solve(covariance, ones))
             expected += weight * (leads[:, seen] @ np.linalg.solve(covariance, values - level))
+            # The last one's quality is its lead and what the start has of its own: without what all leads share.
+            quality = ratio**2 * changes[-1] @ changes[seen].T / 4
+            known = np.linalg.solve(covariance, np.column_stack((quality, ones)))
+            prior = ratio**2 * (changes[-1] @ changes[-1] / 4 + 1)
+            variance = prior - quality @ known[:, 0] + (quality @ known[:, 1]) ** 2 / (ones @ known[:, 1])
+            qualities.append((quality @ np.linalg.solve(covariance, values - level), variance))
         rewrite = align(archive.start.architecture, unseen)
-        lead, _ = archive.predict([Proposal("child", 0, rewrite, Fidelity(1))], [1e6])
+        lead, error = archive.predict([Proposal("child", 0, rewrite, Fidelity(1))], [1e6])
         found = [*(archive.lead(archive[node]) for node in nodes), *lead]
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
+        means, variances = np.array(qualities).T
+        noise, weights = fit.regression.noise * fit.regression.scale**2, fit.regression.weights
+        squared = weights @ (variances * noise + (means - weights @ means) ** 2)
+        np.testing.assert_allclose(error, np.sqrt(squared), rtol=1e-10)

@@ -238,7 +238,9 @@ class Contents:
             costs: multiply-adds of each, at the image size of the archive's; None where they are not known.
 
         Returns:
-            A lead and its standard error for each; errors are NaN where there are too few scores to tell.
+            A lead and its standard error for each; errors are NaN where there are too few scores to tell. Where
+            children do not inherit, what the start has of its own is in all leads, and in none of the errors: by these
+            children compare with one another.
         """
         return self._standing.predict(
             [proposal.parent or 0 for proposal in proposals],

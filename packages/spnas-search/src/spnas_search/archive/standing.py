@@ -25,6 +25,7 @@ from spnas_search.ranking import (
     Scores,
     TraitPrediction,
     lacking_start,
+    like_start,
     without_descent,
 )
 from spnas_search.statistics import Spread, pooled_spread
@@ -317,7 +318,7 @@ class Standing:
     def predict(
         self, parents: Sequence[int], rewrites: Sequence[Rewrite], costs: Sequence[float | None]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Leads and standard errors of children that do not exist yet, whatever the rule.
+        """Leads and standard errors of children that do not exist yet, whatever the rule; see ``Contents.predict``.
 
         Args:
             parents: start or children.
@@ -333,9 +334,13 @@ class Standing:
         stages = max(children.stages, self._traits.stages)
         steps = [tuple(step.morphism for step in rewrite.steps) for rewrite in rewrites]
         traits = children.rows(priced, stages)
-        if not self._has_heirs:
-            places, steps, traits = np.zeros_like(places), [()] * len(steps), lacking_start(traits)
-        return self._fitted(stages).predict_children(places, steps, traits)
+        fit = self._fitted(stages)
+        if self._has_heirs:
+            return fit.predict_children(places, steps, traits)
+        places, steps = np.zeros_like(places), [()] * len(steps)
+        leads, _ = fit.predict_children(places, steps, lacking_start(traits))
+        _, errors = fit.predict_children(places, steps, like_start(traits))
+        return leads, errors
 
     def _fitted(self, stages: int) -> DescentFit:
         """Fit descent and traits, those of as many stages, once."""

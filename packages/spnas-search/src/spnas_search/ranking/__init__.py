@@ -12,7 +12,7 @@ from spnas_search.ranking.equal_age import EqualAgeLead
 from spnas_search.ranking.gains import SumOfGains
 from spnas_search.ranking.posterior import DescentFit
 from spnas_search.ranking.prediction import PredictedMerit, TraitPrediction
-from spnas_search.ranking.unrelated import lacking_start, without_descent
+from spnas_search.ranking.unrelated import lacking_start, like_start, without_descent
 
 RuleName = Literal["prediction", "traits", "lead", "gains"]
 """By which settings choose a rule."""
@@ -45,6 +45,7 @@ __all__ = [
     "SumOfGains",
     "TraitPrediction",
     "lacking_start",
+    "like_start",
     "ranking_rule",
     "without_descent",
 ]

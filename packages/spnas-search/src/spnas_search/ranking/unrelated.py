@@ -34,3 +34,8 @@ def without_descent(scores: Scores) -> Scores:
 def lacking_start(traits: Floats) -> Floats:
     """Return [n, r + 1] traits of architectures none of which is the start, of [n, r] that describe them."""
     return np.column_stack((traits, np.full(len(traits), LACKS_START)))
+
+
+def like_start(traits: Floats) -> Floats:
+    """Return the same as if all had what is the start's own: so their leads say only how they differ from one another."""
+    return np.column_stack((traits, np.zeros(len(traits))))
