@@ -37,5 +37,5 @@ def lacking_start(traits: Floats) -> Floats:
 
 
 def like_start(traits: Floats) -> Floats:
-    """Return the same as if all had what is the start's own: so their leads say only how they differ from one another."""
+    """Return the same as if all had what is the start's own: such leads say how sure codes are beside one another."""
     return np.column_stack((traits, np.zeros(len(traits))))
