@@ -89,9 +89,11 @@ def test_a_starter_that_fails_removes_only_what_it_made(tmp_path):
     assert "does not exist" in refused("run", *NULL, *bad, "--out", out)
     assert not (tmp_path / "a").exists()
     out.mkdir(parents=True)
-    (out / "notes.txt").write_text("mine")
+    mine = {"notes.txt", ".bashrc.new", ".notes.newest.md", "archive.db.bak"}
+    for name in mine:
+        (out / name).write_text("mine")
     assert "does not exist" in refused("run", *NULL, *bad, "--out", out)
-    assert [path.name for path in out.iterdir()] == ["notes.txt"]
+    assert {path.name for path in out.iterdir()} == mine
 
 
 def test_more_candidates_may_be_wanted_until_the_winner_is_tested(tmp_path):
@@ -122,6 +124,27 @@ def test_weights_of_the_start_that_were_lost_or_altered_are_refused(tmp_path):
     assert "init.safetensors is missing" in refused("run", "--out", out, "--resume")
     init.write_bytes(content)
     assert "told to find no images" in refused("run", "--out", out, "--resume")
+
+
+def test_other_weights_of_the_start_are_taken_while_nothing_is_evaluated(tmp_path):
+    out, config = tmp_path / "run", tmp_path / "run" / "run.toml"
+    for name in ("one", "other"):
+        torch.save(torchvision.models.resnet18().state_dict(), tmp_path / f"{name}.pth")
+    given = ("--init", f"torchvision:{tmp_path / 'one.pth'}", "--start", "b_11-21-21-21")
+    refused("run", *NULL, *given, "--set", "task.behaviour={0 = 'user-error'}", "--out", out)
+    first, backup = (out / "init.safetensors").read_bytes(), out / "archive.db.bak"
+    backup.write_text("mine")
+    text = config.read_text()
+    config.write_text(text.replace("seed = 0", "seed = 1", 1))
+    assert "told to find no images" in refused("run", "--out", out, "--resume")
+    assert (out / "init.safetensors").read_bytes() == first
+    config.write_text(text.replace("one.pth", "other.pth"))
+    assert "told to find no images" in refused("run", "--out", out, "--resume")
+    assert (out / "init.safetensors").read_bytes() != first
+    config.write_text("\n".join(line for line in text.splitlines() if not line.startswith("init = ")))
+    assert "told to find no images" in refused("run", "--out", out, "--resume")
+    assert not (out / "init.safetensors").exists()
+    assert backup.exists()
 
 
 def test_other_versions_of_the_packages_are_named_and_can_be_accepted(tmp_path):

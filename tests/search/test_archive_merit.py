@@ -5,6 +5,7 @@ import statistics
 import sys
 
 import pytest
+from filled import Filled
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reported import shown
@@ -385,3 +386,15 @@ def test_the_archive_asks_its_indexes(tmp_path):
 def _deeper(extra: int) -> Rewrite:
     child = Architecture.parse(f"b@8_1{'1' * (extra + 1)}-1")
     return Rewrite(SAME.parent, child, (0, *(None,) * (extra + 1), 1))
+
+
+def test_warm_starts_of_the_verdict_are_no_noise_of_the_search(tmp_path):
+    """They are trained from scratch, and what the search compares are branches of one file."""
+    filled = Filled(tmp_path)
+    with filled.archive as archive:
+        for score in (0.50, 0.51):
+            filled.control(0, score)
+        before = archive.noise()
+        warm = Proposal("warm", None, identity(archive.start.architecture), archive.start.fidelity, subject=0)
+        filled.enter([warm, warm], [0.2, 0.8])
+        assert archive.noise() == before

@@ -19,7 +19,7 @@ from spnas_search.executors import Outcome, places
 from spnas_search.executors.evaluation import evaluate
 from spnas_search.executors.ray.losses import Node, room
 from spnas_search.monitors import Silent
-from spnas_search.run import resume_run, start_run
+from spnas_search.run import ENDED, resume_run, start_run
 from spnas_search.strategies import CheckedStrategy, Serial, SerialSettings
 from spnas_search.strategies.one_by_one import one_by_one
 from spnas_search.strategies.phases import FullSettings, PhasesSettings
@@ -253,6 +253,25 @@ def test_what_fails_alike_ends_it_and_is_proposed_again(tmp_path):
     with Archive.read(tmp_path / "run" / "archive.db") as archive:
         assert archive.children == CHILDREN
         assert {one.status for one in archive} == {"done"}
+
+
+def test_a_search_whose_last_child_is_taken_back_is_not_over(tmp_path):
+    with start_run(
+        tmp_path / "run", values(asynchronous=False, final={"seeds": 0, "finalists": 2, "rescores": 2}), lambda *_: None
+    ) as run:
+
+        class Full(Clock):
+            def outcomes(self) -> Iterator[Outcome]:
+                for outcome in super().outcomes():
+                    one, children = run.archive[outcome.request.candidate], run.archive.of_kind("child")
+                    full = one.phase == "finalists" or one in children[CHILDREN - 1 :]
+                    yield Outcome(outcome.request, None, "disk is full") if full else outcome
+
+        run.make_executor = lambda report: Full(run)
+        with pytest.raises(SearchStoppedError, match="in a row failed alike: disk"):
+            run_search(run, Silent())
+        assert run.archive.phase == "search"
+        assert run.archive.recall(ENDED) is None
 
 
 def test_deciding_changes_nothing_and_sees_only_what_has_ended(drive):

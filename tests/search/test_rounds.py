@@ -7,12 +7,12 @@ import pytest
 from driving import SPACE, START, Scripted, run_settings, scores
 
 from spnas_core.morphisms import identity
-from spnas_core.tasks import EvaluationRequest, Fidelity
+from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity, Pretraining
 from spnas_search.archive import Archive, Candidate, Proposal
 from spnas_search.driver import outcome
 from spnas_search.driver.failures import beyond_hope
 from spnas_search.driver.rounds import why_ended
-from spnas_search.driver.verdict_rounds import needed_for_end, oldest_start
+from spnas_search.driver.verdict_rounds import finalist_proposals, needed_for_end, oldest_start
 from spnas_search.strategies import CheckedStrategy, Serial, SerialSettings
 from spnas_search.testing import NullTask
 
@@ -145,6 +145,20 @@ def test_searches_over_the_null_task_keep_the_order_and_the_budget(drive, tmp_pa
         assert max(ages) >= oldest - 5, "the start follows at most a step behind"
 
 
+def test_the_start_keeps_up_with_children_whose_parents_were_trained_on(drive):
+    class Chain(Scripted):
+        def made(self, archive, children):
+            older = [one.id for one in archive.of_kind("child")[:-1]] or [0]
+            return super().made(archive, [(older[-1], epochs) for _, epochs in children])
+
+    settings = run_settings(ranking="prediction", candidates=8, rungs={"epochs": [3, 5], "chance": 1e-9})
+    run = drive(settings, Chain(*[[(0, 2)]] * 8), scores())
+    run.to_the_end()
+    oldest = max(child.age for child in run.archive.of_kind("child"))
+    assert oldest > 4 + 8 * 2, "children inherit from rungs"
+    assert oldest_start(run.archive).age >= oldest
+
+
 @pytest.mark.parametrize("candidates", [0, 1, 3, 4, 5])
 def test_the_budget_is_met_exactly_where_the_strategy_gives_more(drive, candidates):
     run = drive(run_settings(candidates=candidates), Scripted([(0, 2)] * 3, [(0, 2)] * 3), scores())
@@ -167,6 +181,15 @@ def test_a_budget_of_epochs_counts_everything_but_the_verdict(drive, epochs):
     assert len(archive.of_kind("replicate")) == 2 * min(3, archive.children)
     ended = why_ended(archive, run.settings, run.strategy, out_of_time=False)
     assert ended == f"the budget of {epochs} epochs is used up"
+
+
+def test_a_budget_of_epochs_holds_where_children_train_for_longer_than_controls(drive):
+    settings = run_settings(ranking="prediction", candidates=None, budget_epochs=80, rescores=2, finalists=3)
+    run = drive(settings, Scripted(*[[(0, 2), (0, 8)]] * 4), scores(child=0.6))
+    run.to_the_end()
+    assert len(run.archive.of_kind("replicate")) == 6
+    assert 8 in {one.epochs for one in run.archive.of_kind("replicate")}
+    assert run.archive.epochs <= 80
 
 
 def test_failed_children_count_against_the_budget(drive):
@@ -338,3 +361,32 @@ def test_a_child_that_fails_is_nothing_that_is_needed(drive):
     run = drive(run_settings(), Scripted([(0, 2)] * 2, [(0, 2)] * 2), scores(child=None))
     run.to_the_end()
     assert beyond_hope(run.archive) is None
+
+
+def test_a_failed_test_of_the_searched_weights_is_tried_again(drive):
+    first = iter([None])
+
+    def evaluate(candidate):
+        if candidate.kind == "final" and not candidate.epochs and candidate.subject:
+            return next(first, {"score": 0.9, "loss": -0.9})
+        return BETTER(candidate)
+
+    run = drive(run_settings(), SCRIPT, evaluate)
+    run.to_the_end()
+    assert outcome(run.archive, run.settings).searched == (0.5, 0.9)
+
+
+def test_candidates_that_are_no_children_take_no_finalists_place(drive):
+    run = drive(run_settings(finalists=2, rescores=1), SCRIPT, BETTER)
+    for _ in range(4):
+        run.round()
+    archive = run.archive
+    start = identity(archive.start.architecture)
+    for score in (0.65, 0.66):
+        (born,) = archive.commit_round(
+            [Proposal("reignition", 0, start, Fidelity(2), pretraining=Pretraining(1))], threads=1
+        )
+        archive.finish(born.id, Evaluation({"score": score, "loss": -score}, {"multiply_adds": 6.0}), None)
+    assert [one.kind for one in archive.best(3)] == ["child", "reignition", "reignition"]
+    finalists = finalist_proposals(archive, run.settings)
+    assert [one.subject for one in finalists] == [one.id for one in archive.best(9) if one.kind == "child"][:2]

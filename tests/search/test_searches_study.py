@@ -66,6 +66,40 @@ class TestTheCommand:
         assert ours.arms == theirs.arms
         assert ours.start == theirs.start
 
+    def test_more_trainings_keep_those_that_there_are(self, tmp_path):
+        out = tmp_path / "s"
+        done("study", "searches", "random", *SMALL, "--searches", "3", "--out", out)
+        before = set(read_searches_results(out).plan.jobs)
+        done("study", "searches", "--out", out, "--resume", "--trainings", "2")
+        assert before < set(read_searches_results(out).plan.jobs)
+
+    def test_a_study_that_numbers_trainings_as_before_goes_on(self, tmp_path):
+        old = SearchesSettings(searches=3, trainings=2, epochs=4, ranked=0)
+        plan = plan_trainings(
+            START, ["random"], [found("random", number, "b@8_111-21-21-21") for number in (0, 2)], old
+        )
+        assert [key.repetition for one in plan.judged["random"] for key in one.winner] == [0, 1, 4, 5]
+
+    def test_a_folder_of_other_searches_is_left_alone(self, tmp_path):
+        other = tmp_path / "searches" / "random" / "0" / "found.json"
+        other.parent.mkdir(parents=True)
+        other.write_text("{}")
+        assert "is there already, where this study would search" in refused(
+            "study", "searches", "serial", *SMALL, "--out", tmp_path
+        )
+        assert other.read_text() == "{}"
+        assert not (tmp_path / "study.toml").exists()
+
+    def test_random_search_under_another_name_is_enough_when_a_study_goes_on(self, tmp_path):
+        own = tmp_path / "sampling.toml"
+        own.write_text('strategy = { name = "random" }\n')
+        done("study", "searches", own, *SMALL, "--out", tmp_path / "s")
+        again = ("study", "searches", own, "hill-climb", "--out", tmp_path / "s", "--resume")
+        done(*again)
+        assert [arm.arm for arm in read_searches_results(tmp_path / "s").arms] == ["sampling", "hill-climb"]
+        own.write_text('strategy = { name = "random", round = 7 }\n')
+        assert "searches 'sampling' have strategy.round = 2, not 7: leave the name out" in refused(*again)
+
     def test_sampled_codes_can_be_left_out(self, tmp_path):
         out = tmp_path / "s"
         text = done("study", "searches", *SMALL, "--sampled", "0", "--trainings", "2", "--out", out)

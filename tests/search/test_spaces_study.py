@@ -57,6 +57,10 @@ class TestTheCommand:
         done("study", "spaces", "--out", out, "--resume", "--codes", "8")
         assert read_spaces_results(out).plan.spaces[0].codes[:6] == before
 
+    def test_a_bound_on_latency_holds_as_in_a_search(self, tmp_path):
+        given = ("study", "spaces", TWO[0], *SMALL, "--set", "space.max_latency=0.0001", "--out", tmp_path / "s")
+        assert "only 0 different codes were drawn" in refused(*given)
+
     def test_a_file_is_a_space_with_bounds_of_its_own(self, tmp_path):
         file = tmp_path / "deep.toml"
         file.write_text('start = "b@8_1-2-2"\n[space]\nmin_blocks = 8\n')

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 from studying import CHILD, START, Heard, heir, line_of, resumed, scratch, started, without_time
 
-from spnas_core.errors import ConfigError, DataError, HeldError
+from spnas_core.errors import ConfigError, DataError, EvaluationError, HeldError
 from spnas_core.morphisms import Rewrite
 from spnas_core.tasks import Fidelity
 from spnas_search.studies import (
@@ -223,6 +223,16 @@ class TestFilling:
             assert len(study.results.trainings) == 8
         assert "Traceback" in stop.value.trace
         assert "--retry-failed" in str(stop.value)
+
+    def test_failures_that_differ_in_numbers_are_alike(self, tmp_path, monkeypatch):
+        def evaluate(self, request, report):
+            raise EvaluationError(f"out of memory: {request.seed} bytes are free")
+
+        monkeypatch.setattr(NullTask, "evaluate", evaluate)
+        with started(tmp_path / "s") as study:
+            with pytest.raises(StudyStoppedError, match="3 trainings in a row failed alike"):
+                fill(study, [scratch(repetition=number) for number in range(9)], Heard())
+            assert len({training.reason for training in study.results.trainings.values()}) == 3
 
     def test_a_users_mistake_ends_it_and_enters_nothing(self, tmp_path):
         with started(tmp_path / "s", task={"behaviour": {0: "user-error"}}) as study:

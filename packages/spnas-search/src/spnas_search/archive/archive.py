@@ -322,6 +322,12 @@ class Archive(Contents):
             self._connection.execute(schema.STORE_META, schema.meta_row(f"{_FACT}{key}", value))
         self._facts[key] = value
 
+    def forget(self, key: str) -> None:
+        """Remove a stored fact, where there is one, in its own transaction."""
+        with schema.transaction(self._connection, self.path):
+            self._connection.execute(schema.FORGET_META, (f"{_FACT}{key}",))
+        self._facts.pop(key, None)
+
     def recall(self, key: str) -> str | None:
         """Return a stored fact; None where there is none."""
         return self._facts.get(key)

@@ -7,6 +7,7 @@ A value that has no such form is refused here, before any transaction, by an err
 import json
 import math
 import operator
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, get_args
@@ -45,6 +46,11 @@ def plain_proposal(proposal: object, what: str) -> Proposal:
         strategy=whole(proposal.strategy, f"the strategy of {what}"),
         pretraining=None if proposal.pretraining is None else _plain_pretraining(proposal.pretraining, what),
     )
+
+
+def without_numbers(reason: str) -> str:
+    """Return what reasons of failures have in common that differ in numbers only, such as a process's or of bytes."""
+    return re.sub(r"\d+", "#", reason)
 
 
 def plain_evaluation(evaluation: object) -> Evaluation:

@@ -112,6 +112,7 @@ STORE_MEASUREMENT = "REPLACE INTO measurements VALUES (?, ?, ?, ?)"
 
 STORE_META = "REPLACE INTO meta VALUES (?, ?, ?)"
 """Takes the values of ``meta_row``."""
+FORGET_META = "DELETE FROM meta WHERE key = ?"
 
 
 def row_digest(values: Iterable[object]) -> str:

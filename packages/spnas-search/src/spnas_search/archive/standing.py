@@ -171,11 +171,11 @@ class Standing:
 
     def _observe(self, candidate: Candidate, score: float) -> None:
         fidelity = candidate.fidelity
+        if candidate.kind == "warm":
+            return  # of weights that no candidate inherits
         self._alike[candidate.subject, candidate.source, fidelity].append(score)
         if candidate.kind == "control" and candidate.parent is not None:
             self._controls[candidate.parent, fidelity].append(score)
-        if candidate.kind == "warm":
-            return  # of weights that no candidate inherits
         observed = self._observed
         observed.nodes.append(self._place[candidate.subject])
         observed.ages.append(candidate.age)

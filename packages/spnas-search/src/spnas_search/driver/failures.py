@@ -1,9 +1,9 @@
 """Failures that are not a candidate's: what fails alike in a row, and what is needed and fails again and again."""
 
 import math
-import re
 
 from spnas_search.archive import Archive, Candidate, Kind
+from spnas_search.archive.intake import without_numbers
 
 TRIES = 3
 """What is needed and fails this often in a row ends the search until somebody looks after it."""
@@ -22,7 +22,9 @@ def failing_alike(archive: Archive) -> tuple[Candidate, ...]:
         candidate = archive[number]
         if candidate.status == "proposed":
             continue
-        if candidate.status == "done" or (streak and _kind(candidate.reason) != _kind(streak[0].reason)):
+        if candidate.status == "done" or (
+            streak and without_numbers(candidate.reason) != without_numbers(streak[0].reason)
+        ):
             break
         streak.append(candidate)
     return tuple(reversed(streak))
@@ -47,7 +49,3 @@ def _has_score(archive: Archive, candidate: Candidate) -> bool:
     if candidate.kind in {"final", "warm", "trained"}:
         return candidate.status == "done"
     return math.isfinite(archive.score(candidate))
-
-
-def _kind(reason: str) -> str:
-    return re.sub(r"\d+", "#", reason)

@@ -207,6 +207,8 @@ def _stop_if_all_fail_alike(run: Run, outcome: Outcome) -> None:
     streak = failing_alike(run.archive)
     if len(streak) < run.settings.run.alike_failures:
         return
+    if any(candidate.phase not in ENDING for candidate in streak):
+        run.archive.forget(ENDED)  # first: if we are killed in between, the next round that ends remembers it again
     run.archive.withdraw([candidate.id for candidate in streak])
     raise SearchStoppedError(
         f"{len(streak)} evaluations in a row failed alike: {streak[-1].reason}; mend that and go on with --resume, or, "

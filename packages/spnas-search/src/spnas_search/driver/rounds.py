@@ -15,7 +15,7 @@ What has failed and is needed is proposed again (the loop stops where that happe
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -133,11 +133,16 @@ def why_ended(archive: Archive, settings: RunSettings, strategy: CheckedStrategy
     return found or "the strategy found no new architecture inside the search space, or none that the budget allows"
 
 
-def _left(archive: Archive, settings: RunSettings, epochs: int) -> float:
-    """Epochs of the budget that the search may still spend."""
+def _left(archive: Archive, settings: RunSettings, epochs: int, coming: Sequence[Proposal] = ()) -> float:
+    """Epochs of the budget that the search may still spend.
+
+    Any child may become a finalist, so the longest training of one is what each finalist is kept in reserve for.
+    """
     if settings.budget.epochs is None:
         return math.inf
-    return settings.budget.epochs - archive.epochs - settings.reserved_epochs(epochs)
+    of_children = *(child.epochs for child in archive.of_kind("child")), *(child.epochs for child in coming)
+    longest = max(epochs, *of_children) if of_children else epochs
+    return settings.budget.epochs - archive.epochs - settings.reserved_epochs(longest)
 
 
 def _missing_noise(archive: Archive, settings: RunSettings, epochs: int) -> int:
@@ -162,7 +167,7 @@ def _children(
         _add_controls(archive, proposals, children)
     if archive.rule.needs_ages:
         proposals += _ageing(archive, proposals, children)
-    return _within((*proposals, *children), _left(archive, settings, strategy.control_epochs))
+    return _within((*proposals, *children), _left(archive, settings, strategy.control_epochs, children))
 
 
 def _affordable_rungs(archive: Archive, settings: RunSettings, epochs: int) -> list[Proposal]:
@@ -226,17 +231,19 @@ def _controls_under_way(archive: Archive) -> set[tuple[int | None, Fidelity]]:
 def _ageing(archive: Archive, proposals: Sequence[Proposal], children: Sequence[Proposal]) -> list[Proposal]:
     """Bring the start to the ages of a round of children: at equal age their scores compare directly.
 
-    Where children inherit from their parents, the oldest start is trained on, by one child's epochs in a round.
+    Where children inherit from their parents, the oldest start is trained on, by one child's epochs in a round; where
+    parents were trained on (``rungs``), by as many as it takes.
     """
-    start, oldest = archive.start, oldest_start(archive)
+    start, oldest, has_rungs = archive.start, oldest_start(archive), bool(archive.of_kind("rung"))
     wanted: dict[tuple[int, Fidelity], None] = {}
     for child in children:
-        begin = start
+        begin, epochs = start, child.epochs
         if archive.inherit == "parent" and child.parent not in {None, start.id}:
-            if archive[child.parent or 0].age + child.epochs <= oldest.age:
+            behind = archive.trained(archive[child.parent or 0]).age + epochs - oldest.age
+            if behind <= 0:
                 continue
-            begin = oldest
-        wanted[begin.id, child.fidelity] = None
+            begin, epochs = oldest, max(epochs, behind) if has_rungs else epochs
+        wanted[begin.id, replace(child.fidelity, epochs=epochs)] = None
     under_way = {(one.parent, one.fidelity) for one in proposals} | _controls_under_way(archive)
     return [
         _control(archive, *group)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -21,10 +22,7 @@ def finalist_proposals(archive: Archive, settings: RunSettings) -> tuple[Proposa
         return ()
     known = archive.finalists
     if not known:
-        best = archive.best(settings.final.finalists + 1)
-        known = tuple(one for one in best if one.kind == "child")[: settings.final.finalists]
-        if not best or best[0].kind == "start":
-            return ()
+        known = _best_children(archive, settings.final.finalists)
     return tuple(
         Proposal(
             "replicate",
@@ -37,6 +35,14 @@ def finalist_proposals(archive: Archive, settings: RunSettings) -> tuple[Proposa
         for finalist in known
         for _ in range(wanted - _scored(archive, archive.rescores(finalist)))
     )
+
+
+def _best_children(archive: Archive, count: int) -> tuple[Candidate, ...]:
+    """Return the best children; none where none is better than the start."""
+    best = archive.best(len(archive))
+    if not best or best[0].kind == "start":
+        return ()
+    return tuple(islice((one for one in best if one.kind == "child"), count))
 
 
 def verdict_proposals(archive: Archive, settings: RunSettings) -> tuple[Proposal, ...]:
@@ -57,7 +63,8 @@ def verdict_proposals(archive: Archive, settings: RunSettings) -> tuple[Proposal
     fresh = [one for one in archive.of_kind("warm") if one.status == "done"]
     if len(fresh) >= final.seeds:
         others = _from_scratch(archive, settings, winner) if final.from_scratch else ()
-        return (*_branched(archive, settings, winner, fresh[: final.seeds]), *others)
+        branched = _branched(archive, settings, winner, fresh[: final.seeds])
+        return (*_as_they_are(archive, winner), *branched, *others)
     start = archive.start
     warm = Proposal("warm", None, identity(start.architecture), Fidelity(settings.warm_start_epochs), subject=start.id)
     return (warm,) * (final.seeds - len(fresh)) + _as_they_are(archive, winner)
@@ -168,7 +175,7 @@ def scratches(archive: Archive, side: Candidate) -> tuple[Candidate, ...]:
 
 def needed_for_end(archive: Archive, settings: RunSettings) -> frozenset[int]:
     """Candidates whose weights finalists and verdict will ask for, as things stand."""
-    likely = archive.finalists or archive.best(settings.final.finalists)
+    likely = archive.finalists or _best_children(archive, settings.final.finalists)
     needed = {one.source for one in likely if one.source is not None}
     if (winner := archive.winner) is not None:
         needed.update({winner.id, archive.trained(winner).id})

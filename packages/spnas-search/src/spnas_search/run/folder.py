@@ -61,6 +61,11 @@ class RunFolder:
         """Whether any candidate has left weights."""
         return self.weights.is_dir() and any(self.weights.iterdir())
 
+    def remove_archive(self) -> None:
+        """Remove the archive and its journals."""
+        for file in (self.archive, *(Path(f"{self.archive}{end}") for end in ("-wal", "-shm"))):
+            file.unlink(missing_ok=True)
+
     def init_checksum(self) -> str:
         """Checksum of the weights that the start inherits; empty where there are none."""
         return file_checksum(self.init) if self.init.exists() else ""
@@ -145,9 +150,11 @@ class _Made:
     def remove(self, own: Iterable[Path]) -> None:
         """Remove it, but for a folder into which somebody else has put something."""
         files = self._files
-        of_run = (files.config, files.init, files.archive, *files.path.glob(".*.new*"), *_journals(files.archive))
-        for file in (*of_run, *own):
+        files.remove_archive()
+        for file in (files.config, files.init, *own):
             file.unlink(missing_ok=True)
+            for unfinished in files.path.glob(f".{file.name}.new*"):
+                unfinished.unlink()
         for folder in (files.weights,) if self._had_cache else (files.weights, files.cache):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -158,7 +165,3 @@ class _Made:
                 folder.rmdir()
             except OSError:  # not empty, or not there
                 return
-
-
-def _journals(archive: Path) -> tuple[Path, ...]:
-    return tuple(Path(f"{archive}{end}") for end in ("-wal", "-shm"))

@@ -127,7 +127,7 @@ def _resumed(
         set_value(values, "task.data", data)
     settings = resolve(of_begun(values))
     if files.archive.exists() and _begins_anew(files, values, accept_versions=accept_versions):
-        _remove_archive(files)
+        _remove_archive(files, values)
         notes.append("the settings were changed before anything was evaluated: the run begins with these")
     try:
         run = Run(files, settings, lock, prepare, cache)
@@ -174,9 +174,13 @@ def _has_other_settings(archive: Archive, values: Mapping[str, Any]) -> bool:
     return stored is not None and any(differences(json.loads(stored), values))
 
 
-def _remove_archive(files: RunFolder) -> None:
-    for file in files.path.glob(f"{files.archive.name}*"):
-        file.unlink()
+def _remove_archive(files: RunFolder, values: Mapping[str, Any]) -> None:
+    """Remove the archive, and the weights to begin with where they are not those of the settings as they are now."""
+    with Archive.read(files.archive) as archive:
+        before = json.loads(archive.recall("settings") or "{}")
+    if any(before.get(name) != values.get(name) for name in ("init", "start")):
+        files.init.unlink(missing_ok=True)
+    files.remove_archive()
 
 
 def _remember(run: Run, values: Mapping[str, Any]) -> None:

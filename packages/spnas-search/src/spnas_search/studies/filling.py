@@ -5,7 +5,7 @@ from typing import Protocol
 
 from spnas_core.errors import ConfigError, EvaluationError, SpnasError, WeightsError
 from spnas_core.tasks import EvaluationRequest, Progress
-from spnas_search.archive.intake import plain_evaluation, plain_reason
+from spnas_search.archive.intake import plain_evaluation, plain_reason, without_numbers
 from spnas_search.executors import Executor, Outcome, evaluate_all
 from spnas_search.studies.jobs import Batch, Job, Schedule
 from spnas_search.studies.keys import TrainingKey
@@ -163,7 +163,7 @@ class _Filling:
         """Stop before a set-up mistake fails them all."""
         self._streak = [*self._streak, training.reason] if training.has_failed else []
         most = self._study.settings.run.alike_failures
-        if len(self._streak) >= most and len(set(self._streak[-most:])) == 1:
+        if len(self._streak) >= most and len(set(map(without_numbers, self._streak[-most:]))) == 1:
             raise StudyStoppedError(
                 f"{most} trainings in a row failed alike: {training.reason}; mend that and go on with --resume "
                 "--retry-failed, or, where it is their own fault, raise alike_failures",

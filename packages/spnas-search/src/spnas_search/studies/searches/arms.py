@@ -8,6 +8,7 @@ from typing import Any
 from spnas_core.configuration import validate
 from spnas_core.errors import ConfigError
 from spnas_core.presets import laid_over
+from spnas_search.run.identity import differences
 from spnas_search.settings import RunSettings, read_toml, resolve, strategy_name, strategy_part
 
 RANDOM = "random"
@@ -31,7 +32,7 @@ class SearchArm:
     values: Mapping[str, Any]
 
 
-def read_arms(texts: Sequence[str], base: Mapping[str, Any]) -> tuple[SearchArm, ...]:
+def read_arms(texts: Sequence[str], base: Mapping[str, Any], known: Sequence[SearchArm] = ()) -> tuple[SearchArm, ...]:
     """Return the arms that texts name, and random sampling, which is always among them, in front.
 
     Args:
@@ -39,19 +40,34 @@ def read_arms(texts: Sequence[str], base: Mapping[str, Any]) -> tuple[SearchArm,
             file's name without its ending is the arm's.
         base: the study's configuration. Of its ``[strategy]`` an arm with another strategy takes what means the same to
             all, so that rounds and children's epochs are alike; a table of its own wins.
+        known: arms that the study has already; they are not returned.
 
     Raises:
-        ConfigError: a file sets what all searches share, or a wrong key; two arms have one name.
+        ConfigError: a file sets what all searches share, or a wrong key; two arms have one name; an arm that the study
+            has already has other settings now.
         PluginError: no strategy has the name.
     """
     arms = [_arm(text, base) for text in texts]
-    if not any(map(_is_random, arms)):
+    if not any(map(_is_random, (*known, *arms))):
         arms.insert(0, _arm(RANDOM, base))
     names = [arm.name for arm in arms]
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"two ways to search are called {name!r}: name each once, and give files other names")
-    return tuple(arms)
+    begun = {arm.name: arm for arm in known}
+    for arm in arms:
+        if arm.name in begun:
+            _check_same(begun[arm.name], arm)
+    return tuple(arm for arm in arms if arm.name not in begun)
+
+
+def _check_same(begun: SearchArm, now: SearchArm) -> None:
+    for key, before, after in differences(begun.values, now.values):
+        if before is not None and after is not None and key != "seed":
+            raise ConfigError(
+                f"the study's searches {begun.name!r} have {key} = {before!r}, not {after!r}: leave the name out to go "
+                "on with them, or give a file with other settings another name"
+            )
 
 
 def random_beside(arms: Sequence[SearchArm]) -> dict[str, tuple[str, ...]]:

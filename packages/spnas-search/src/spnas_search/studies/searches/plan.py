@@ -15,6 +15,8 @@ from spnas_search.studies.keys import TrainingKey
 from spnas_search.studies.searches.found import Found
 
 SCRATCH = "scratch"
+STRIDE = 1000
+"""Repetitions that a search of a study has to itself, so that trainings keep their numbers when there are more."""
 FEWEST_RANKED = 3
 
 
@@ -30,6 +32,8 @@ class SearchesSettings(BaseModel):
         ranked: codes of each search's own ranking that are trained from scratch, once, for the agreement of both
             orders; 0 leaves that out.
         split: images that these trainings are scored on.
+        stride: repetitions between those of one search and the next; None for ``trainings``, as earlier versions had
+            it: such a study trains anew where ``trainings`` is raised.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +44,7 @@ class SearchesSettings(BaseModel):
     epochs: int = Field(ge=1)
     ranked: int = Field(5, ge=0)
     split: Split = "test"
+    stride: int | None = Field(None, ge=1)
 
     @property
     def sampled_trainings(self) -> int:
@@ -56,6 +61,8 @@ class SearchesSettings(BaseModel):
             raise ConfigError(f"ranked is {self.ranked}: an order needs {FEWEST_RANKED} codes or more; 0 leaves it out")
         if self.sampled_trainings > self.trainings:
             raise ConfigError(f"sampled is {self.sampled}, above trainings = {self.trainings}: raise the latter")
+        if self.stride is not None and self.trainings > self.stride:
+            raise ConfigError(f"trainings is {self.trainings}: at most {self.stride} of each code are possible")
 
 
 Keys = tuple[TrainingKey, ...]
@@ -116,7 +123,8 @@ def plan_trainings(start: str, arms: Sequence[str], found: Sequence[Found], sett
     def trained(code: str, number: int, count: int) -> Keys:
         keys = []
         for training in range(count):
-            key = TrainingKey(code, SCRATCH, settings.epochs, number * settings.trainings + training)
+            stride = settings.trainings if settings.stride is None else settings.stride
+            key = TrainingKey(code, SCRATCH, settings.epochs, number * stride + training)
             rewrite = identity(Architecture.parse(code))
             jobs.setdefault(key, Job(key, rewrite, Fidelity(settings.epochs), split=settings.split))
             keys.append(key)

@@ -23,7 +23,7 @@ from spnas_search.studies.jobs import Job
 from spnas_search.studies.opened import OpenedStudy
 from spnas_search.studies.searches.arms import SearchArm, no_baselines, random_beside, read_arms
 from spnas_search.studies.searches.found import Found, look_at
-from spnas_search.studies.searches.plan import SearchesPlan, SearchesSettings, plan_trainings
+from spnas_search.studies.searches.plan import STRIDE, SearchesPlan, SearchesSettings, plan_trainings
 from spnas_search.studies.searches.plot import draw_searches
 from spnas_search.studies.searches.report import searches_markdown
 from spnas_search.studies.searches.results import SearchesResults, measure_searches
@@ -173,12 +173,15 @@ def start_searches_study(
     """
     if values.get("init") is not None:
         raise ConfigError(f"init is {values['init']!r}, and this study trains from fresh weights: leave it out")
+    if (folder / FOLDER).exists():
+        raise ConfigError(f"{folder / FOLDER} is there already, where this study would search: choose another --out")
     resolve(values)  # before the data is read for what they leave open
     read_arms(names, values)
     values, remarks = suit(values)
     settings = resolve(values)
     arms = read_arms(names, settings.as_dict())
-    task, own = build_task(settings), _settings({"epochs": 2 * settings.run.warm_start_epochs, **chosen})
+    own = _settings({"epochs": 2 * settings.run.warm_start_epochs, "stride": STRIDE, **chosen})
+    task = build_task(settings)
     stored, heeded = _own(own, arms), tuple(settings.as_dict())
     study = start_study(folder, KIND, settings, task, prepare, own=stored, heeded=heeded, cache=cache)
     study.remarks[:0] = (*remarks, *no_baselines(arms))
@@ -222,9 +225,7 @@ def resume_searches_study(
             )
     if own.searches < stored.searches:
         raise ConfigError(f"{folder} has {stored.searches} searches of each kind: {own.searches} would leave some out")
-    has = {arm.name for arm in known}
-    further = [arm for arm in read_arms(names, of_begun(before.settings)) if arm.name not in has] if names else []
-    arms = (*known, *further)
+    arms = (*known, *(read_arms(names, of_begun(before.settings), known) if names else ()))
     study = resume_study(
         folder, KIND, prepare, own=_own(own, arms), changes=changes, accept_versions=accept_versions, cache=cache
     )

@@ -13,6 +13,7 @@ from spnas_core.errors import ConfigError
 from spnas_core.presets import laid_over
 from spnas_core.tasks import Task, bounds_of
 from spnas_search.run.folder import Prepare
+from spnas_search.run.latency import latency_bound, latency_meter
 from spnas_search.settings import resolve, suit
 from spnas_search.studies.description import Description
 from spnas_search.studies.jobs import Job
@@ -171,8 +172,9 @@ def _draw(
     name: str, values: Mapping[str, Any], task: Task, count: int, seed: int, known: Sequence[str] = ()
 ) -> DrawnSpace:
     run = resolve(values).run
-    start = Architecture.parse(run.start)
-    return draw_codes(name, start, run.space.build(start, task.image_size, bounds_of(task)), count, seed, known)
+    start, latency = Architecture.parse(run.start), latency_bound(run, latency_meter(run, task.image_size))
+    bounds = (*bounds_of(task), *(() if latency is None else (latency,)))
+    return draw_codes(name, start, run.space.build(start, task.image_size, bounds), count, seed, known)
 
 
 def _settings(values: Mapping[str, Any]) -> SpacesSettings:
