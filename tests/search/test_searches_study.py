@@ -71,6 +71,8 @@ class TestTheCommand:
         again = ("study", "searches", own, "hill-climb", "--out", tmp_path / "s", "--resume")
         done(*again)
         assert [arm.arm for arm in read_searches_results(tmp_path / "s").arms] == ["sampling", "hill-climb"]
+        done(*again, "--set", "executor.cores=1")
+        done(*again)  # what all searches share is no arm's own
         own.write_text('strategy = { name = "random", round = 7 }\n')
         assert "searches 'sampling' have strategy.round = 2, not 7: leave the name out" in refused(*again)
 

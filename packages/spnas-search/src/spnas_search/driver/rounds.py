@@ -140,8 +140,7 @@ def _left(archive: Archive, settings: RunSettings, epochs: int, coming: Sequence
     """
     if settings.budget.epochs is None:
         return math.inf
-    of_children = *(child.epochs for child in archive.of_kind("child")), *(child.epochs for child in coming)
-    longest = max(epochs, *of_children) if of_children else epochs
+    longest = max([epochs, *(child.epochs for child in archive.of_kind("child")), *(child.epochs for child in coming)])
     return settings.budget.epochs - archive.epochs - settings.reserved_epochs(longest)
 
 

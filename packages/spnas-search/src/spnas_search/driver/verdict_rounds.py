@@ -22,7 +22,8 @@ def finalist_proposals(archive: Archive, settings: RunSettings) -> tuple[Proposa
         return ()
     known = archive.finalists
     if not known:
-        known = _best_children(archive, settings.final.finalists)
+        best = archive.best(1)
+        known = () if not best or best[0].kind == "start" else _best_children(archive, settings.final.finalists)
     return tuple(
         Proposal(
             "replicate",
@@ -38,11 +39,8 @@ def finalist_proposals(archive: Archive, settings: RunSettings) -> tuple[Proposa
 
 
 def _best_children(archive: Archive, count: int) -> tuple[Candidate, ...]:
-    """Return the best children; none where none is better than the start."""
-    best = archive.best(len(archive))
-    if not best or best[0].kind == "start":
-        return ()
-    return tuple(islice((one for one in best if one.kind == "child"), count))
+    ranked = archive.best(len(archive))
+    return tuple(islice((one for one in ranked if one.kind == "child"), count))
 
 
 def verdict_proposals(archive: Archive, settings: RunSettings) -> tuple[Proposal, ...]:

@@ -153,8 +153,7 @@ class _Made:
         files.remove_archive()
         for file in (files.config, files.init, *own):
             file.unlink(missing_ok=True)
-            for unfinished in files.path.glob(f".{file.name}.new*"):
-                unfinished.unlink()
+            file.with_name(f".{file.name}.new").unlink(missing_ok=True)
         for folder in (files.weights,) if self._had_cache else (files.weights, files.cache):
             shutil.rmtree(folder, ignore_errors=True)
 

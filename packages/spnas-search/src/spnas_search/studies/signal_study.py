@@ -10,9 +10,8 @@ from spnas_core.configuration import validate
 from spnas_core.durable import write_durably
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
-from spnas_core.tasks import Task, bounds_of
+from spnas_core.tasks import Task
 from spnas_search.run.folder import Prepare
-from spnas_search.run.latency import latency_bound, latency_meter
 from spnas_search.settings import ResolvedSettings, resolve, suit
 from spnas_search.studies.description import Description
 from spnas_search.studies.forecast import total_epochs
@@ -24,7 +23,7 @@ from spnas_search.studies.signal import SignalPlan, SignalSettings, plan_signal
 from spnas_search.studies.signal_plot import draw_signal
 from spnas_search.studies.signal_report import signal_markdown
 from spnas_search.studies.signal_results import SignalResults, measure
-from spnas_search.studies.study import build_task, read_study, resume_study, start_study, truth_epochs
+from spnas_search.studies.study import build_space, build_task, read_study, resume_study, start_study, truth_epochs
 
 KIND = "signal"
 REPORT, PLOT = "signal.md", "signal.png"
@@ -172,10 +171,14 @@ def _paths(
     settings: ResolvedSettings, task: Task, signal: SignalSettings, known: tuple[CodePath, ...] = ()
 ) -> tuple[CodePath, ...]:
     start = Architecture.parse(settings.run.start)
-    latency = latency_bound(settings.run, latency_meter(settings.run, task.image_size))
-    bounds = (*bounds_of(task), *(() if latency is None else (latency,)))
-    space = settings.run.space.build(start, task.image_size, bounds)
-    return draw_paths(start, space, signal.codes, seed=settings.run.seed, known=known, most_steps=signal.links)
+    return draw_paths(
+        start,
+        build_space(settings.run, task),
+        signal.codes,
+        seed=settings.run.seed,
+        known=known,
+        most_steps=signal.links,
+    )
 
 
 def _plan(settings: ResolvedSettings, paths: tuple[CodePath, ...], signal: SignalSettings) -> SignalPlan:

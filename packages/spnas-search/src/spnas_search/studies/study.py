@@ -7,16 +7,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, DataError, suggestion
 from spnas_core.lock import FolderLock
 from spnas_core.plugins import built
-from spnas_core.tasks import MetricSpec, Report, Task, data_fingerprint
+from spnas_core.space import SearchSpace
+from spnas_core.tasks import MetricSpec, Report, Task, bounds_of, data_fingerprint
 from spnas_search.archive import WeightStore
 from spnas_search.executors import Executor
 from spnas_search.executors.resources import Resources, share_cores
 from spnas_search.run import RunFolder
 from spnas_search.run.folder import Prepare, begun
 from spnas_search.run.identity import installed_versions
+from spnas_search.run.latency import latency_bound, latency_meter
 from spnas_search.settings import ResolvedSettings, RunSettings, of_begun, resolve
 from spnas_search.studies.description import CONFIG, Description
 from spnas_search.studies.trainings import TrainingFile, TrainingLines, read_trainings
@@ -197,6 +200,13 @@ def resume_study(
     except BaseException:
         lock.release()
         raise
+
+
+def build_space(run: RunSettings, task: Task) -> SearchSpace:
+    """Make the space of a search with these settings, within what the task and a bound on latency allow."""
+    latency = latency_bound(run, latency_meter(run, task.image_size))
+    bounds = (*bounds_of(task), *(() if latency is None else (latency,)))
+    return run.space.build(Architecture.parse(run.start), task.image_size, bounds)
 
 
 def remove_study(folder: Path) -> None:

@@ -63,7 +63,7 @@ def read_arms(texts: Sequence[str], base: Mapping[str, Any], known: Sequence[Sea
 
 def _check_same(begun: SearchArm, now: SearchArm) -> None:
     for key, before, after in differences(begun.values, now.values):
-        if before is not None and after is not None and key != "seed":
+        if before is not None and after is not None and key.partition(".")[0] not in OF_THE_STUDY:
             raise ConfigError(
                 f"the study's searches {begun.name!r} have {key} = {before!r}, not {after!r}: leave the name out to go "
                 "on with them, or give a file with other settings another name"

@@ -11,9 +11,8 @@ from spnas_core.durable import write_durably
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.presets import laid_over
-from spnas_core.tasks import Task, bounds_of
+from spnas_core.tasks import Task
 from spnas_search.run.folder import Prepare
-from spnas_search.run.latency import latency_bound, latency_meter
 from spnas_search.settings import resolve, suit
 from spnas_search.studies.description import Description
 from spnas_search.studies.jobs import Job
@@ -28,7 +27,7 @@ from spnas_search.studies.spaces.plan import (
 )
 from spnas_search.studies.spaces.report import draw_spaces, spaces_markdown
 from spnas_search.studies.spaces.results import SpacesResults, measure_spaces
-from spnas_search.studies.study import build_task, read_study, resume_study, start_study, truth_epochs
+from spnas_search.studies.study import build_space, build_task, read_study, resume_study, start_study, truth_epochs
 
 KIND = "spaces"
 REPORT, PLOT = "spaces.md", "spaces.png"
@@ -172,9 +171,7 @@ def _draw(
     name: str, values: Mapping[str, Any], task: Task, count: int, seed: int, known: Sequence[str] = ()
 ) -> DrawnSpace:
     run = resolve(values).run
-    start, latency = Architecture.parse(run.start), latency_bound(run, latency_meter(run, task.image_size))
-    bounds = (*bounds_of(task), *(() if latency is None else (latency,)))
-    return draw_codes(name, start, run.space.build(start, task.image_size, bounds), count, seed, known)
+    return draw_codes(name, Architecture.parse(run.start), build_space(run, task), count, seed, known)
 
 
 def _settings(values: Mapping[str, Any]) -> SpacesSettings:
