@@ -89,7 +89,7 @@ def identity(architecture: Architecture) -> Rewrite:
 
 
 class Applications(Sequence[Rewrite], Generic[Site]):
-    """A sequence that makes each rewrite when it is asked for: of a hundred options a search looks at one.
+    """A sequence that makes each rewrite when it is first asked for: of a hundred options a search looks at one.
 
     Args:
         sites: where the morphism applies, one entry per rewrite.
@@ -99,6 +99,7 @@ class Applications(Sequence[Rewrite], Generic[Site]):
     def __init__(self, sites: Sequence[Site], apply: Callable[[Site], Rewrite]) -> None:
         self._sites = sites
         self._apply = apply
+        self._made: dict[int, Rewrite] = {}
 
     def __len__(self) -> int:
         return len(self._sites)
@@ -110,7 +111,10 @@ class Applications(Sequence[Rewrite], Generic[Site]):
     def __getitem__(self, index: int | slice) -> "Rewrite | Applications[Site]":
         if isinstance(index, slice):
             return Applications(self._sites[index], self._apply)
-        return self._apply(self._sites[index])
+        made = self._made.get(index)
+        if made is None:
+            made = self._made[index] = self._apply(self._sites[index])
+        return made
 
 
 class Morphism(Protocol):
@@ -124,8 +128,14 @@ class Morphism(Protocol):
     def summary(self) -> str:
         """One line for listings."""
 
+    def __hash__(self) -> int:
+        """Values of equal hash and settings have equal options."""
+
     def options(self, architecture: Architecture) -> Sequence[Rewrite]:
-        """All single applications to an architecture, in a fixed order; bounds of a search space are not its matter."""
+        """All single applications to an architecture, in a fixed order, the same whenever it is asked.
+
+        Bounds of a search space are not its matter.
+        """
 
 
 @runtime_checkable

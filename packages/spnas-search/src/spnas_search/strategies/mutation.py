@@ -1,7 +1,8 @@
 """Drawing a child: a composition of random morphisms that is new and inside the search space."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Annotated, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ from spnas_core.errors import ConfigError
 from spnas_core.morphisms import Morphism, Narrow, Rewrite, Swap, Widen, identity, morphism
 from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive, Candidate
+from spnas_search.strategies.chance import draw_index
 
 Odds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 DEFAULT_ODDS = {"swap": 1.0, "expand": 0.4, "add-stage": 0.1}
@@ -65,14 +67,19 @@ def draw_rewrite(
         applicable = [
             (weight, options)
             for morphism, weight in odds.items()
-            if weight > 0 and (options := morphism.options(rewrite.child))
+            if weight > 0 and (options := _options(morphism, rewrite.child))
         ]
         if not applicable:
             break
-        weights = np.array([weight for weight, _ in applicable])
-        options = applicable[rng.choice(len(applicable), p=weights / weights.sum())][1]
+        options = applicable[draw_index([weight for weight, _ in applicable], rng)][1]
         rewrite = rewrite.then(options[int(rng.integers(len(options)))])
     return rewrite if len(rewrite.steps) >= min_mutations else identity(architecture)
+
+
+@lru_cache(maxsize=4096)
+def _options(morphism: Morphism, architecture: Architecture) -> Sequence[Rewrite]:
+    """Return the options of an architecture: walks from the same few parents meet the same ones again and again."""
+    return morphism.options(architecture)
 
 
 def draw_round(

@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from spnas_search.archive import Archive, Candidate
+from spnas_search.strategies.chance import draw_index
 from spnas_search.strategies.progress import why_stuck
 
 
@@ -97,7 +98,8 @@ class Pool:
             self._settings.merit_power,
             self._settings.cost_power,
         )
-        return lambda: members[rng.choice(len(members), p=odds)]
+        weights = odds.tolist()
+        return lambda: members[draw_index(weights, rng)]
 
     def stuck(self, archive: Archive, *, as_members: bool = False) -> str | None:
         """Say so after ``n_stuck`` children in a row of which none was progress.
