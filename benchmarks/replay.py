@@ -157,7 +157,7 @@ def regret(question: Question) -> float:
 @cache
 def best(data: str) -> float:
     """Return the mean of the best code: the highest mean over all repetitions."""
-    return max(fmean(one[METRIC] for one in ages[EPOCHS]) for ages in read_table(TABLE, data).trained.values())
+    return max(fmean(one[METRIC] for one in ages[EPOCHS].values()) for ages in read_table(TABLE, data).trained.values())
 
 
 def answers(questions: Sequence[Question], cached: Path, workers: int) -> dict[Question, float]:

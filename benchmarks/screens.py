@@ -71,7 +71,7 @@ def agreements(data: str, trainings: int, seed: int) -> list[float]:
     kind, rng = DATA[data], np.random.default_rng(seed)
     table, fidelity, start = read_table(kind.table, data), Fidelity(kind.epochs), Architecture.parse(START)
     space = SpaceSettings(**kind.space).build(start, IMAGE_SIZE)
-    by_code = {code: by_age[kind.epochs] for code, by_age in table.trained.items() if kind.epochs in by_age}
+    by_code = {code: [*by_age[kind.epochs].values()] for code, by_age in table.trained.items() if kind.epochs in by_age}
     alike = rng.permutation(len(by_code[START]))[: REPLICATES + 1]
     drawn = rng.permutation(sorted(by_code.keys() - {START})).tolist()
     seen, others = drawn[: max(0, trainings - len(alike))], drawn[max(0, trainings - len(alike)) :]

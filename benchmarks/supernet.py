@@ -36,7 +36,7 @@ METRIC = METRICS[0]
 def alone(table: ReplayTable) -> dict[str, float]:
     """Return the mean score of each code, over its trainings to the end."""
     return {
-        code: fmean(found[METRIC] for found in by_age[EPOCHS])
+        code: fmean(found[METRIC] for found in by_age[EPOCHS].values())
         for code, by_age in sorted(table.trained.items())
         if EPOCHS in by_age
     }

@@ -218,7 +218,8 @@ def world(number: int) -> World:
 def trainings() -> Mapping[str, Sequence[float]]:
     """Read the scores of each code."""
     table = read_table(TINY.table, "tiny")
-    return {code: [one[METRIC] for one in by_age[TINY.epochs]] for code, by_age in sorted(table.trained.items())}
+    scored = ((code, by_age[TINY.epochs]) for code, by_age in sorted(table.trained.items()))
+    return {code: [one[METRIC] for one in found.values()] for code, found in scored}
 
 
 class SurrogateSettings(BaseModel):

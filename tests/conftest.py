@@ -25,13 +25,25 @@ def _calm_torch():
     torch.use_deterministic_algorithms(deterministic)
 
 
+def photographs(name: str) -> Path:
+    """Return the folder of a real data set in VOC layout, or skip the test where it is not."""
+    variable = f"SPNAS_{name.upper()}"
+    folder = Path(os.environ.get(variable) or ROOT.parent / "shared" / "data" / name)
+    if not (folder / "Annotations").is_dir():
+        pytest.skip(f"the photographs of {name} are not at {folder}: set {variable} to their folder")
+    return folder
+
+
 @pytest.fixture
 def bccd() -> Path:
-    """The folder of the real data set BCCD in VOC layout."""
-    folder = Path(os.environ.get("SPNAS_BCCD", ROOT.parent / "shared" / "data" / "bccd"))
-    if not (folder / "Annotations").is_dir():
-        pytest.skip(f"the BCCD data set is not at {folder}: set SPNAS_BCCD to its folder")
-    return folder
+    """The folder of BCCD, blood cells."""
+    return photographs("bccd")
+
+
+@pytest.fixture
+def rsod() -> Path:
+    """The folder of the RSOD sample, aerial photographs."""
+    return photographs("rsod")
 
 
 @pytest.fixture

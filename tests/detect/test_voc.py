@@ -1,6 +1,4 @@
 import os
-import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,11 +6,6 @@ from PIL import Image
 
 from spnas_core.errors import DataError
 from spnas_detect.data import build_cache, open_data
-
-BCCD = Path(os.environ.get("SPNAS_BCCD") or Path(__file__).resolve().parents[3] / "shared" / "data" / "bccd")
-needs_bccd = pytest.mark.skipif(
-    not (BCCD / "Annotations").is_dir(), reason="no BCCD data at SPNAS_BCCD or ../shared/data/bccd"
-)
 
 ONE = [("cat", (11, 21, 50, 60), 0)]
 
@@ -271,39 +264,3 @@ def test_errors_are_one_line(root):
     with pytest.raises(DataError) as caught:
         load(root)
     assert "\n" not in str(caught.value)
-
-
-@needs_bccd
-def test_bccd_has_its_published_splits_and_notes_its_dirt():
-    data = open_data(f"voc:{BCCD}", seed=0)
-    assert data.classes == ("Platelets", "RBC", "WBC")
-    assert {name: len(split) for name, split in data.splits.items()} == {
-        "train": 205,
-        "validation": 87,
-        "test": 72,
-    }
-    assert data.notes == ("2 degenerate boxes dropped: BloodImage_00343.xml, BloodImage_00338.xml",)
-    counts = np.bincount(np.concatenate([r.labels for split in data.splits.values() for r in split]))
-    assert counts.tolist() == [0, 361, 4153, 372]
-
-
-@needs_bccd
-def test_bccd_boxes_agree_with_a_plain_text_search():
-    data = open_data(f"voc:{BCCD}", seed=0)
-    pattern = "".join(rf"<{corner}>(\d+)</{corner}>\s*" for corner in ("xmin", "ymin", "xmax", "ymax"))
-    for record in data.splits["validation"]:
-        text = (BCCD / "Annotations" / f"{record.name}.xml").read_text()
-        written = np.asarray(re.findall(pattern, text), int)
-        written = written[(written[:, 2:] > written[:, :2]).all(1)] - [1, 1, 0, 0]
-        assert np.array_equal(record.boxes, np.clip(written, 0, [640, 480, 640, 480]))
-
-
-@needs_bccd
-def test_bccd_images_are_cached_at_their_aspect(tmp_path):
-    data = open_data(f"voc:{BCCD}", seed=0)
-    data = type(data)(data.spec, data.classes, {k: v[:4] for k, v in data.splits.items()}, "x", data.notes)
-    split = build_cache(data, tmp_path, image_size=(160, 160)).split("train")
-    assert split.resized(0) == (160, 120)
-    image = split.images([0])[0]
-    assert image[:, 120:].sum() == 0
-    assert image[:, :120].float().std() > 10

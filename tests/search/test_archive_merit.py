@@ -241,6 +241,15 @@ def test_noise_pools_variances_by_degrees_of_freedom(tmp_path):
         assert archive.noise() == pytest.approx(math.sqrt((2 * 1 + 1 * 2) / 3))
 
 
+def test_what_was_scored_again_for_its_own_high_score_does_not_count_that_one_as_noise(tmp_path):
+    entries = [("start", None, 1, 0.5), ("child", 0, 1, 9.0)]
+    with build(tmp_path, *entries) as archive:
+        archive.commit_round([Proposal("replicate", 0, SAME, Fidelity(1), subject=1)] * 2, threads=1)
+        for number, score in ((2, 1.0), (3, 3.0)):
+            archive.finish(number, Evaluation({"score": score}, {}), None)
+        assert archive.noise() == pytest.approx(math.sqrt(2))
+
+
 def test_an_unknown_cost_is_suggested(tmp_path):
     archive = build(tmp_path, ("start", None, 1, 0.5))
     with archive, pytest.raises(ConfigError, match="did you mean 'multiply_adds'"):

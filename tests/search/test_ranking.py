@@ -14,6 +14,7 @@ from ranked import KINDS, scores_of
 from spnas_core.errors import ConfigError
 from spnas_search.ranking import RULES, Merits, PredictedMerit, RuleName, Scores, TraitPrediction, ranking_rule
 from spnas_search.ranking import descent as descent_module
+from spnas_search.ranking._base import replicate_variance
 from spnas_search.ranking.curves import curve_design
 
 RULE = pytest.mark.parametrize("rule", [ranking_rule(name) for name in RULES], ids=list(RULES))
@@ -179,6 +180,11 @@ class TestSumOfGains:
         merits = ranking_rule("gains").rank(scores_of([-1, 0], [self.ROWS[0], self.ROWS[1], self.ROWS[3]]))
         assert merits.leads[1] == pytest.approx(0.05)
         assert math.isnan(merits.errors[1])
+
+    def test_a_childs_own_score_is_no_replicate(self):
+        rows = [(0, 4, 0.5, True), (0, 4, 0.6, False), (1, 8, 0.9, True), (1, 8, 0.1, False), (1, 8, 0.2, False)]
+        variances = [np.var(group, ddof=1) for group in ([0.5, 0.6], [0.1, 0.2])]
+        assert replicate_variance(scores_of([-1, 0], rows)) == pytest.approx(np.mean(variances))
 
 
 class TestEqualAgeLead:

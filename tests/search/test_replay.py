@@ -15,7 +15,7 @@ from spnas_search.planning import plan_search
 from spnas_search.replay import ReplayTask, read_table
 from spnas_search.replay.table import read_rows, write_table
 from spnas_search.reports.closing import sentence
-from spnas_search.run import start_run
+from spnas_search.run import resume_run, start_run
 from spnas_search.run.verification import verify_run
 from spnas_search.studies import start_signal_study
 from spnas_search.studies.spaces.study import start_spaces_study
@@ -98,6 +98,39 @@ def test_the_hidden_repetition_depends_on_the_view_and_the_code_alone(table):
         assert task.truth(CODES[0], 4) == ReplayTask(table, "small", view=view).truth(CODES[0], 4)
     shares = [places.count(place) / len(places) for place in range(3)]
     assert statistics.stdev(shares) < 0.1
+
+
+def test_what_some_trainings_were_not_scored_at_is_no_age_and_no_repetition_to_answer_with(tmp_path):
+    path = tmp_path / "partial.csv.gz"
+    kept = [row for row in rows(repetitions=4, epochs=(2, 4)) if (row["code"], row["repetition"]) != (CODES[1], 0)]
+    write_table(path, [*kept, *rows(repetitions=1, epochs=(3,))[:4]], ["AP", "AP50"])
+    table = read_table(path, "small")
+    assert table.ages == (2, 4)
+    assert table.fewest == 3
+    assert table.repetitions_of(CODES[0]) == (0, 1, 2, 3)
+    assert table.repetitions_of(CODES[1]) == (1, 2, 3)
+
+
+def test_the_hidden_training_is_the_same_one_at_every_age(tmp_path):
+    path = tmp_path / "uneven.csv.gz"
+    uneven = [row for row in rows(repetitions=5, epochs=(2, 4)) if row["epochs"] == 4 or row["repetition"] != 1]
+    write_table(path, uneven, ["AP", "AP50"])
+    for view in range(20):
+        task = ReplayTask(path, "small", view=view)
+        for code in CODES:
+            assert task.truth(code, 4) - task.truth(code, 2) == pytest.approx(0.002)
+            assert asked(task, code, seed=view).metrics["AP"] != pytest.approx(task.truth(code, 4))
+
+
+def test_a_replayed_search_goes_on_from_another_folder(table, tmp_path, monkeypatch):
+    monkeypatch.chdir(table.parent)
+    settings = {**SEARCH, "task": {"name": "replay", "table": table.name}, "final": {"seeds": 0}}
+    with start_run(tmp_path / "run", {**settings, "budget": {"candidates": 2}}, lambda *_: None):
+        pass
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with resume_run(tmp_path / "run", lambda *_: None) as run:
+        assert run.task.path == table
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from commands import done
 from scipy import stats
 
+import spnas_search
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.space import SearchSpace
@@ -16,7 +17,7 @@ from spnas_search.strategies import Sampler
 from spnas_search.strategies.sampling import drawer
 from spnas_search.studies import Training
 from spnas_search.studies.searches.arms import random_beside, read_arms
-from spnas_search.studies.searches.found import ALIKE, Found, sample_alike
+from spnas_search.studies.searches.found import ALIKE, Found, look_at, sample_alike
 from spnas_search.studies.searches.layout import STEM, shares_by_reduction
 from spnas_search.studies.searches.plan import SearchesSettings, plan_trainings
 from spnas_search.studies.searches.report import searches_sentences
@@ -211,6 +212,18 @@ class TestSampledCodes:
             assert code in space
         assert len(set(drawn)) > 20
         assert drawn[3] == sample_alike(winner, draw, space, np.random.default_rng(3))
+
+    def test_they_are_not_those_that_the_search_itself_has_drawn(self, tmp_path):
+        """Rounds are decided with 5, 6, … candidates in the archive, numbers that searches have, too."""
+        settings = {"task": {"name": "null", "noise": 0.02}, "strategy": {"name": "random"}, "inherit": "none"}
+        settings |= {"executor": {"name": "inline"}, "final": {"seeds": 0, "finalists": 0}, "budget": {"candidates": 8}}
+        met = 0
+        for seed in range(10):
+            with spnas_search.search(**settings, seed=seed, out=tmp_path / str(seed)) as run:
+                known = {str(one.architecture) for one in run.archive}
+                found = [look_at(run.archive, "random", number, 0, run.space, seed) for number in range(5, 9)]
+            met += sum(one.sampled in known for one in found)
+        assert met <= 2
 
     def test_where_none_is_alike_it_is_the_nearest(self):
         space = SearchSpace(image_size=(64, 64), max_blocks=9, min_blocks=9, min_stages=4, max_stages=4)

@@ -203,6 +203,17 @@ class TestTheCommand:
             assert f"{key} is " in refused("study", "searches", *given, *NULL, "--out", tmp_path / "s")
             assert not (tmp_path / "s").exists()
 
+    def test_a_way_that_cannot_search_is_refused_when_a_study_goes_on_and_locks_nobody_out(self, tmp_path):
+        out, bad = tmp_path / "s", tmp_path / "bad.toml"
+        bad.write_text('asynchronous = true\n[strategy]\nname = "hill-climb"\n')
+        done("study", "searches", "random", *SMALL, "--out", out)
+        before = (out / "study.toml").read_text()
+        assert refused("study", "searches", bad, "--out", out, "--resume").startswith("error: bad: ")
+        assert (out / "study.toml").read_text() == before
+        assert not (out / "searches" / "bad").exists()
+        done("study", "searches", "hill-climb", "--out", out, "--resume")
+        assert [arm.arm for arm in read_searches_results(out).arms] == ["random", "hill-climb"]
+
     def test_refusals_of_going_on(self, tmp_path):
         out = tmp_path / "s"
         assert "holds no study" in refused("study", "searches", "--out", out, "--resume")

@@ -1,5 +1,6 @@
 """Configurations: TOML read into pydantic models, every error in one line. Needs ``spnas-core[commands]``."""
 
+import os
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,18 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 class _Opened(dict[str, Any]):
     """A table that setting a single key has made: what it does not name keeps its default."""
+
+
+def absolute_path(text: str) -> str:
+    """Return a path that does not depend on the current folder; one that does not exist as it was typed.
+
+    ``~`` is the home folder.
+    """
+    expanded = os.path.expanduser(text)  # noqa: PTH111 - Path's raises where there is no such user
+    if not os.path.exists(expanded):  # noqa: PTH110 - Path's raises for names too long
+        return text
+    path = Path(expanded)
+    return str(path.resolve() if ".." in path.parts else path.absolute())
 
 
 def read_toml(path: Path) -> dict[str, Any]:

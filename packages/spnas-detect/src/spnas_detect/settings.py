@@ -1,27 +1,14 @@
 """Settings of the detection task: the ``[task]`` table of a run's configuration."""
 
-import os
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from spnas_core.configuration import absolute_path
 from spnas_detect.data.cache.modes import LIMIT
 from spnas_detect.data.canvases import Orientation
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.training.settings import PretrainingSettings, TrainingSettings
-
-
-def absolute_path(text: str) -> str:
-    """Return a path that does not depend on the current folder; one that does not exist as it was typed.
-
-    ``~`` is the home folder.
-    """
-    expanded = os.path.expanduser(text)  # noqa: PTH111 - Path's raises where there is no such user
-    if not os.path.exists(expanded):  # noqa: PTH110 - Path's raises for names too long
-        return text
-    path = Path(expanded)
-    return str(path.resolve() if ".." in path.parts else path.absolute())
 
 
 def absolute_source(text: str) -> str:

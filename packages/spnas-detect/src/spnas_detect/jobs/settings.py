@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, Field
 
-from spnas_core.configuration import without_none
-from spnas_detect.settings import DetectionSettings, absolute_path, absolute_source
+from spnas_core.configuration import absolute_path, without_none
+from spnas_detect.settings import DetectionSettings, absolute_source
 
 
 def _absolute_weights(text: str) -> str:

@@ -173,7 +173,8 @@ class Standing:
         fidelity = candidate.fidelity
         if candidate.kind == "warm":
             return  # of weights that no candidate inherits
-        self._alike[candidate.subject, candidate.source, fidelity].append(score)
+        if not candidate.is_node or candidate.parent is None:  # a child's own made it a parent or finalist: it was high
+            self._alike[candidate.subject, candidate.source, fidelity].append(score)
         if candidate.kind == "control" and candidate.parent is not None:
             self._controls[candidate.parent, fidelity].append(score)
         observed = self._observed
@@ -309,7 +310,10 @@ class Standing:
         return None if value is None or math.isnan(value) else float(value)
 
     def noise(self, epochs: int | None) -> Spread | None:
-        """Pooled standard deviation of evaluations that are alike but for their seed."""
+        """Pooled standard deviation of evaluations that are alike but for their seed.
+
+        A child's own score is none of them: what is evaluated again is what scored high, and lucky scores are high.
+        """
         if epochs not in self._noise:
             groups = (scores for key, scores in self._alike.items() if epochs is None or key[2].epochs == epochs)
             self._noise[epochs] = pooled_spread(groups)

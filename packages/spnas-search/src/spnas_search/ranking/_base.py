@@ -188,9 +188,11 @@ class RankingRule(Protocol):
 def replicate_variance(scores: Scores) -> float:
     """Return the pooled variance of scores of one node, age and group; NaN without replicates.
 
-    Each group of replicates counts with its degrees of freedom, its size less one.
+    Each group of replicates counts with its degrees of freedom, its size less one. A child's own score is left out:
+    what is evaluated again was chosen for a high one, so it is further from the others than luck makes it.
     """
     order = scores.order
+    order = order[~scores.own[order] | (scores.nodes[order] == 0)]
     nodes, ages, groups, values = (
         column[order] for column in (scores.nodes, scores.ages, scores.groups, scores.values)
     )

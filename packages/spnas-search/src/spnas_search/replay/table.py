@@ -10,7 +10,7 @@ import gzip
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from spnas_core.errors import ConfigError, suggestion
 KEYS = ("data", "code", "repetition", "epochs")
 COSTS = ("multiply_adds", "parameters", "activation_bytes")
 
-Trained = dict[str, dict[int, list[dict[str, float]]]]
-"""Metrics of each repetition, in their order, by code and epochs."""
+Trained = dict[str, dict[int, dict[int, dict[str, float]]]]
+"""Metrics by code, epochs, and number of the repetition, ascending."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ReplayTable:
     Attributes:
         data: its name in the file.
         metrics: names of what was measured.
-        trained: metrics of each repetition by code and epochs.
+        trained: metrics by code, epochs and repetition.
         costs: by code.
     """
 
@@ -41,20 +41,32 @@ class ReplayTable:
 
     @property
     def ages(self) -> tuple[int, ...]:
-        """Epochs after which there are scores, ascending."""
-        return tuple(sorted({epochs for by_epochs in self.trained.values() for epochs in by_epochs}))
+        """Epochs after which every architecture has scores, ascending."""
+        return tuple(sorted(set.intersection(*(set(by_epochs) for by_epochs in self.trained.values()))))
 
     @property
     def fewest(self) -> int:
-        """The fewest repetitions that any architecture has at any age.
+        """The fewest repetitions that any architecture has, scored at all of ``ages``.
 
         Of two, one is hidden from a search and the other is all that it sees: replicates are equal then, and what they
         tell of the noise is that there is none.
         """
-        return min(len(found) for by_age in self.trained.values() for found in by_age.values())
+        return min(len(self.repetitions_of(code)) for code in self.trained)
 
-    def repetitions(self, code: str, epochs: int) -> Sequence[Mapping[str, float]]:
-        """Return the metrics of each training of a code.
+    def repetitions_of(self, code: str) -> tuple[int, ...]:
+        """Return the numbers of a code's repetitions that were scored at all of ``ages``, ascending."""
+        return self._whole[code]
+
+    @cached_property
+    def _whole(self) -> Mapping[str, tuple[int, ...]]:
+        ages = self.ages
+        return {
+            code: tuple(sorted(set.intersection(*(set(by_epochs[age]) for age in ages)))) if ages else ()
+            for code, by_epochs in self.trained.items()
+        }
+
+    def scored(self, code: str, epochs: int) -> Mapping[int, Mapping[str, float]]:
+        """Return the metrics of each training of a code, by repetition.
 
         Raises:
             ConfigError: the table has no such training; it says what it has.
@@ -98,7 +110,7 @@ def read_table(path: Path, data: str) -> ReplayTable:
     for row in sorted((row for row in rows if row["data"] == data), key=lambda row: row["repetition"]):
         code = str(row["code"])
         found = {name: float(row[name]) for name in metrics}
-        trained.setdefault(code, {}).setdefault(int(row["epochs"]), []).append(found)
+        trained.setdefault(code, {}).setdefault(int(row["epochs"]), {})[int(row["repetition"])] = found
         costs[code] = {name: float(row[name]) for name in COSTS}
     return ReplayTable(data, metrics, trained, costs)
 

@@ -1,13 +1,14 @@
 """The task that trains nothing and knows everything: it answers from a table of trainings that were done before."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from spnas_core.configuration import absolute_path
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.tasks import Evaluation, EvaluationRequest, MetricSpec, Report
@@ -21,7 +22,8 @@ class ReplaySettings(BaseModel):
 
     Attributes:
         name: the task's name.
-        table: file of trainings, as ``spnas_search.replay.table`` describes it.
+        table: file of trainings, as ``spnas_search.replay.table`` describes it; stored as an absolute path, so that a
+            run goes on wherever the command is typed.
         data: which of the kinds of data in it.
         objective: the metric that comes first.
         view: decides which repetition of each code is hidden from the search.
@@ -31,7 +33,7 @@ class ReplaySettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["replay"] = "replay"
-    table: str
+    table: Annotated[str, AfterValidator(absolute_path)]
     data: str = "small"
     objective: str = "AP"
     view: int = Field(0, ge=0)
@@ -62,8 +64,9 @@ class ReplayTask:
     """Answers from a table in microseconds.
 
     One repetition of every code is hidden from the search: validation scores are those of another one, drawn by the
-    evaluation's seed; the hidden one's is the test score. So a search sees what independent trainings are like, and
-    what its choice is worth is measured by trainings that it never saw.
+    evaluation's seed; the hidden one's is the test score. So what a search chooses is judged by trainings that it never
+    saw. Replicates are drawn with replacement: those of a code with m visible repetitions differ by 1 - 1/m of the
+    variance of independent trainings, on average.
 
     Attributes:
         path: of the table.
@@ -147,25 +150,25 @@ class ReplayTask:
                 f"{fidelity.image_size or 'that size'} on a share of {fidelity.share:g}"
             )
         code = str(request.rewrite.child)
-        trainings = self.table.repetitions(code, request.epochs)
+        scored = self.table.scored(code, request.epochs)
         if request.weights is not None:
             request.weights.touch()
-        return Evaluation(self._seen(code, trainings, request), self.table.costs[code])
+        return Evaluation(dict(scored[self._chosen(code, request)]), self.table.costs[code])
 
     def truth(self, code: str, epochs: int) -> float:
         """Return the objective of the training of a code that is hidden from the search."""
-        trainings = self.table.repetitions(code, epochs)
-        return trainings[self._hidden(code, len(trainings))][self.objective]
+        return self.table.scored(code, epochs)[self._hidden(code)][self.objective]
 
-    def _seen(
-        self, code: str, trainings: Sequence[Mapping[str, float]], request: EvaluationRequest
-    ) -> dict[str, float]:
-        hidden = self._hidden(code, len(trainings))
+    def _chosen(self, code: str, request: EvaluationRequest) -> int:
+        """Return the repetition that answers."""
+        hidden = self._hidden(code)
         if request.split == "test":
-            return dict(trainings[hidden])
-        visible = [training for place, training in enumerate(trainings) if place != hidden]
-        return dict(visible[request.seed % len(visible)])
+            return hidden
+        visible = [number for number in self.table.repetitions_of(code) if number != hidden]
+        return visible[request.seed % len(visible)]
 
-    def _hidden(self, code: str, count: int) -> int:
+    def _hidden(self, code: str) -> int:
+        """Return the repetition that is hidden, the same one at every age."""
+        known = self.table.repetitions_of(code)
         digest = hashlib.blake2b(f"{self.view} {code}".encode(), digest_size=8).digest()
-        return int.from_bytes(digest) % count
+        return known[int.from_bytes(digest) % len(known)]

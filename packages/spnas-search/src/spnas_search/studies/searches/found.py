@@ -18,6 +18,9 @@ ALIKE = 1.1
 DRAWS = 2000
 """Codes that are drawn, at most, in order to find one of like cost."""
 
+ALIKE_STREAM = 0x616C696B65
+"""Sets these draws apart from those of a search, whose rounds draw by its seed and the number of candidates."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -72,7 +75,7 @@ def look_at(archive: Archive, arm: str, number: int, count: int, space: SearchSp
     ranked = tuple((str(one.architecture), float(lead)) for one in taken if (lead := archive.lead(one)) is not None)
     evaluations = sum(one.phase not in {"verdict", "training"} for one in archive)
     draw = drawer(archive.start.architecture, space, of_parts=archive.inherit == "supernet")
-    sampled = sample_alike(winner.architecture, draw, space, np.random.default_rng([seed, number]))
+    sampled = sample_alike(winner.architecture, draw, space, np.random.default_rng([seed, ALIKE_STREAM, number]))
     return Found(arm, number, str(winner.architecture), evaluations, archive.epochs, ranked, str(sampled))
 
 

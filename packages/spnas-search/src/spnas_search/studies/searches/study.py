@@ -75,19 +75,18 @@ class SearchesStudy(OpenedStudy):
         """Return what the searches have found that have ended."""
         return tuple(_read_found(self.study.folder, [arm.name for arm in self.arms], self.settings.searches))
 
-    def begin_each(self, prepare: Prepare) -> None:
-        """Open the first search of every arm, so that settings that no search takes are refused before any searches.
+    def begin(self, arms: Sequence[SearchArm], prepare: Prepare) -> None:
+        """Open the first search of new arms, so that settings that no search takes are refused before any searches.
 
         Raises:
-            SpnasError: whatever is wrong; the study is closed then, and nothing of it is left but cached data.
+            SpnasError: whatever is wrong; no search of these arms is left then.
         """
-        for arm in self.arms:
+        for arm in arms:
             try:
                 self._open(arm, 0, prepare).close()
             except BaseException as error:
-                self.study.close()
-                remove_study(self.study.folder)
-                shutil.rmtree(self.study.folder / FOLDER, ignore_errors=True)
+                for begun in arms:
+                    shutil.rmtree(_folder(self.study.folder, begun.name, 0).parent, ignore_errors=True)
                 if isinstance(error, ConfigError):
                     raise ConfigError(f"{arm.name}: {error}") from None
                 raise
@@ -186,7 +185,13 @@ def start_searches_study(
     study = start_study(folder, KIND, settings, task, prepare, own=stored, heeded=heeded, cache=cache)
     study.remarks[:0] = (*remarks, *no_baselines(arms))
     opened = SearchesStudy(study, arms, own, cache or RunFolder(folder).cache)
-    opened.begin_each(prepare)
+    try:
+        opened.begin(arms, prepare)
+    except BaseException:
+        study.close()
+        remove_study(folder)
+        shutil.rmtree(folder / FOLDER, ignore_errors=True)
+        raise
     return opened
 
 
@@ -225,11 +230,19 @@ def resume_searches_study(
             )
     if own.searches < stored.searches:
         raise ConfigError(f"{folder} has {stored.searches} searches of each kind: {own.searches} would leave some out")
-    arms = (*known, *(read_arms(names, of_begun(before.settings), known) if names else ()))
+    added = read_arms(names, of_begun(before.settings), known) if names else ()
+    arms = (*known, *added)
     study = resume_study(
         folder, KIND, prepare, own=_own(own, arms), changes=changes, accept_versions=accept_versions, cache=cache
     )
-    return SearchesStudy(study, arms, own, cache or RunFolder(folder).cache, accept_versions)
+    opened = SearchesStudy(study, arms, own, cache or RunFolder(folder).cache, accept_versions)
+    try:
+        opened.begin(added, prepare)
+    except BaseException:
+        before.write(folder)
+        study.close()
+        raise
+    return opened
 
 
 def read_searches_results(folder: Path) -> SearchesResults:
