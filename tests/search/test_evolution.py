@@ -7,6 +7,7 @@ import pytest
 from filled import WIDE, Filled
 from scipy import stats
 
+import spnas_search
 from spnas_core import Architecture
 from spnas_core.morphisms import align
 from spnas_core.presets import find_preset
@@ -270,3 +271,43 @@ def test_it_finds_more_than_chance_where_there_is_something_to_climb(tmp_path, v
     found = [best_of(made, f"made-{seed}") for seed in range(8)]
     chance = [best_of(RandomSearch(RandomSettings(), WIDE), f"random-{seed}") for seed in range(8)]
     assert stats.mannwhitneyu(found, chance, alternative="greater").pvalue < 0.01
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": "evolution", "survival": "all", "population": 4, "initial": 4},
+        {"name": "evolution", "survival": "loser", "population": 4, "initial": 4},
+        {"name": "regularized-evolution", "population": 2, "initial": 4},
+    ],
+    ids=["all", "loser", "oldest"],
+)
+def test_a_small_space_is_searched_to_its_end(tmp_path, values):
+    """A winner, or a whole population, without an untried child is no reason to end."""
+    space = {"min_blocks": 8, "max_blocks": 8, "min_stages": 4, "max_stages": 4, "max_multiply_adds": "none"}
+    settings = {"strategy": {**values, "round": 1, "odds": {"swap": 1.0}, "max_step": 1, "max_redraws": 300}}
+    settings |= {"start": "b@8_11-21-21-21", "space": space, "inherit": "none", "task": {"name": "null"}}
+    settings |= {"executor": {"name": "inline"}, "final": {"seeds": 0, "finalists": 0}, "budget": {"candidates": 50}}
+    for seed in range(3):
+        with spnas_search.search(**settings, seed=seed, out=tmp_path / str(seed)) as run:
+            assert run.archive.children == 34  # and the start
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": "evolution", "survival": "loser", "population": 40},
+        {"name": "evolution", "survival": "all", "population": 40},
+        {"name": "generations", "generation": 40, "mutants": 20, "crossings": 10},
+    ],
+    ids=["loser", "all", "generations"],
+)
+def test_where_samples_run_out_mutations_go_on(tmp_path, values):
+    """What grows from the start is less than what narrow and widen reach."""
+    space = {"min_blocks": 8, "max_blocks": 8, "min_stages": 4, "max_stages": 4, "max_multiply_adds": "none"}
+    odds = {"swap": 1.0, "narrow": 1.0, "widen": 1.0}
+    settings = {"strategy": {**values, "round": 2, "odds": odds, "max_redraws": 300}, "space": space}
+    settings |= {"start": "b@8_11-21-21-21", "inherit": "none", "task": {"name": "null"}, "budget": {"candidates": 45}}
+    settings |= {"executor": {"name": "inline"}, "final": {"seeds": 0, "finalists": 0}}
+    with spnas_search.search(**settings, out=tmp_path / "run") as run:
+        assert run.archive.children == 45

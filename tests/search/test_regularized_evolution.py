@@ -148,10 +148,10 @@ def test_as_many_as_the_population_come_first_unless_told_otherwise():
     assert (settings.population, settings.sample, settings.initial, settings.max_mutations) == (10, 5, None, 1)
 
 
-def test_weights_of_the_population_are_kept_and_the_starts_while_children_begin_with_it(filled):
+def test_weights_of_the_population_are_kept_and_the_starts_with_which_samples_begin(filled):
     strategy = evolution(population=2, initial=4)
     for score in (0.1, 0.2, 0.3):
         filled.child(score)
     assert strategy.may_use(filled.archive) == {0, 2, 3}
     filled.child(0.4)
-    assert strategy.may_use(filled.archive) == {3, 4}
+    assert strategy.may_use(filled.archive) == {0, 3, 4}

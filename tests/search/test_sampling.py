@@ -276,3 +276,19 @@ def test_a_bound_that_the_start_itself_breaks_leaves_few_blocks_to_draw():
     space = limited(DEMO, 0.01)
     assert most_blocks(Sampler(DEMO, space)) < 20
     assert not any(rewrite.child in space for rewrite in draws(DEMO, space, 50))
+
+
+def test_bounds_from_outside_are_neither_asked_nor_remembered():
+    """A latency bound would be measured for codes that nobody proposes, and decide for later runs of the process."""
+    asked = []
+
+    class Quick:
+        def violation(self, architecture: Architecture) -> str | None:
+            asked.append(architecture)
+            return None if len(architecture.digits) <= 8 else "too slow"
+
+    space = limited(DEMO, 3.0)
+    most = most_blocks.__wrapped__(Sampler(DEMO, space))
+    assert most_blocks(Sampler(DEMO, replace(space, bounds=(Quick(),)))) == most
+    assert most_blocks(Sampler(DEMO, space)) == most
+    assert not asked

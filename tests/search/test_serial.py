@@ -1,6 +1,7 @@
 """What the serial phase proposes: its parents, its epochs, and when it is stuck."""
 
 import itertools
+import math
 from collections import Counter
 from dataclasses import replace
 
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 
 import spnas_search
 from spnas_core import Architecture
-from spnas_core.morphisms import Swap
+from spnas_core.morphisms import Swap, identity
+from spnas_core.tasks import Evaluation, Fidelity, MetricSpec
+from spnas_search.archive import Archive, Proposal, Tradeoff
 from spnas_search.strategies import Serial, SerialSettings, parent_odds
 from spnas_search.strategies.progress import why_stuck
 
@@ -224,3 +227,63 @@ def test_where_the_space_has_any_codes_they_are_explored_whatever_the_odds(tmp_p
         assert {
             step.morphism for one in grown.propose(archive, np.random.default_rng(0)) for step in one.rewrite.steps
         } <= {"swap", "halve"}
+
+
+def test_what_has_no_known_second_metric_is_no_cheap_parent():
+    known, unknown = (
+        parent_odds([0.5] * 3, [[0.2, 0.4, 0.6]], 1, 2),
+        parent_odds([0.5] * 3, [[math.inf, 0.4, 0.6]], 1, 2),
+    )
+    assert known.argmax() == 0
+    assert unknown.argmin() == 0
+
+
+def test_candidates_without_a_second_metric_are_the_rarest_parents(tmp_path):
+    """Also where less is better: nothing is not the least."""
+    settings = SerialSettings(round=1, pool=5, merit_power=0, cost_power=4, explore=0, max_redraws=50)
+    tradeoffs = (Tradeoff("loss", is_metric=True, higher_is_better=False),)
+    with Archive.create(
+        tmp_path / "a.db",
+        objective=MetricSpec("score"),
+        run_seed=0,
+        ranking="prediction",
+        inherit="none",
+        tradeoffs=tradeoffs,
+    ) as archive:
+        rewrites = list(Swap().options(START))[:3]
+        archive.commit_round([Proposal("start", None, identity(START), Fidelity(1))], threads=1)
+        archive.finish(0, Evaluation({"score": 0.5, "loss": 0.9}, {}), None)
+        archive.commit_round([Proposal("child", 0, rewrite, Fidelity(1)) for rewrite in rewrites], threads=1)
+        for number, loss in ((1, 0.8), (2, 0.2), (3, math.nan)):
+            archive.finish(number, Evaluation({"score": 0.5, "loss": loss}, {}), None)
+        drawn = proposals(Serial(settings, WIDE), archive, range(200))
+    parents = Counter(proposal.parent for proposal in drawn)
+    assert max(parents, key=parents.__getitem__) == 2
+    assert parents[3] <= parents[0]
+
+
+def test_when_a_reignited_code_has_no_untried_child_the_search_goes_on_from_the_pool(tmp_path):
+    space = {"min_blocks": 8, "max_blocks": 9, "min_stages": 4, "max_stages": 4, "max_multiply_adds": "none"}
+    strategy = {"name": "serial", "max_step": 1, "max_mutations": 1, "explore": 0.0, "n_stuck": 8, "max_redraws": 300}
+    strategy |= {"odds": {"swap": 1.0}, "reignition": {"most": 1, "n_after": 4}}
+    settings = {"start": "b@8_11-21-21-21", "inherit": "warm-start", "space": space, "strategy": strategy}
+    settings |= {"task": {"name": "null", "noise": 0.02, "differences": 0.0}, "executor": {"name": "inline"}}
+    settings |= {"final": {"seeds": 0, "finalists": 0}, "budget": {"candidates": 30}, "screen": "none"}
+    with spnas_search.search(**settings, out=tmp_path / "run") as run:
+        (reignited,) = run.archive.of_kind("reignition")
+        neighbours = {option.child for option in Swap(1).options(reignited.architecture)}
+        after = [child for child in run.archive.of_kind("child") if child.id > reignited.id]
+        assert all(run.archive.contains(code) for code in neighbours)
+        assert len(after) > len([child for child in after if child.parent == reignited.id])
+
+
+def test_a_reignition_has_no_more_first_children_than_asked_for(tmp_path):
+    strategy = {"name": "serial", "n_stuck": 4, "round": 4, "reignition": {"most": 1, "n_after": 1}}
+    settings = {"inherit": "warm-start", "strategy": strategy, "executor": {"name": "inline"}, "screen": "none"}
+    settings |= {"task": {"name": "null", "noise": 0.02, "differences": 0.0}, "final": {"seeds": 0, "finalists": 0}}
+    with spnas_search.search(**settings, budget={"candidates": 16}, out=tmp_path / "run") as run:
+        (reignited,) = run.archive.of_kind("reignition")
+        first = [child for child in run.archive.of_kind("child") if child.id > reignited.id][:4]
+        assert first[0].parent == reignited.id
+        assert len(first) == 4
+        assert {child.parent for child in first[1:]} != {reignited.id}

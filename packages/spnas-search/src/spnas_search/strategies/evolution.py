@@ -11,12 +11,15 @@ The papers' own spaces of cells and motifs are replaced by the serial space, and
 """
 
 import math
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
+from spnas_core.encoding import Architecture
+from spnas_core.morphisms import Rewrite
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import Archive, Candidate, Proposal
@@ -59,6 +62,10 @@ class Evolution:
 
     Who has lost is stored nowhere: which pair was drawn for the n-th child follows from the run's seed and n, so that
     the population follows from the archive. Where the loser leaves, whole rounds are compared.
+
+    A winner without an untried child cedes to the other members, the best first, and these to a code from the whole
+    space; nothing is proposed only where there is none either. Where the space is too small for the initial children,
+    members of equal odds are mutated instead.
 
     Example: a population of three, members 0 (score 0.5), 1 (0.7) and 2 (0.6). The pair (0, 2) is drawn: 2 is mutated,
     and 0 leaves. With the child, 3, there are three members again: 1, 2 and 3.
@@ -107,11 +114,7 @@ class Evolution:
         samples = draw_samples(wanted, archive, self.space, settings.max_redraws, rng)
         drawn = [(archive.start, rewrite) for rewrite in samples]
         for coming in range(len(samples), settings.round):
-            parent = self._parent(members, archive, coming, rng)
-            if parent is None:
-                break
-            taken = [rewrite.child for _, rewrite in drawn]
-            found = self._mutator.children(1, lambda parent=parent: parent, archive, rng, taken=taken)  # type: ignore[misc]
+            found = self._bred(members, archive, coming, rng, [rewrite.child for _, rewrite in drawn])
             if not found:
                 break
             drawn += found
@@ -122,19 +125,45 @@ class Evolution:
         return None
 
     def may_use(self, archive: Archive) -> frozenset[int]:
-        """The population; and the start while children begin with it."""
-        initial = archive.children < self._initial and archive.start.status == "done"
-        return frozenset([*(one.id for one in self.population(archive)), *([archive.start.id] if initial else [])])
+        """The population; and the start, with which codes from the whole space begin."""
+        start = [archive.start.id] if archive.start.status == "done" else []
+        return frozenset([*(one.id for one in self.population(archive)), *start])
 
-    def _parent(
-        self, members: list[Candidate], archive: Archive, coming: int, rng: np.random.Generator
-    ) -> Candidate | None:
-        """The winner of a tournament, behind so many children of this round; who loses a pair may leave the list."""
-        if not members:
-            return None
-        if self.settings.survival == "loser":
-            return self._fight(members, archive, archive.children + coming, coming)
-        count = max(PAIR, math.ceil(self.settings.share * len(members)))
+    def _bred(
+        self,
+        members: list[Candidate],
+        archive: Archive,
+        coming: int,
+        rng: np.random.Generator,
+        taken: Sequence[Architecture],
+    ) -> list[tuple[Candidate, Rewrite]]:
+        """A new child, behind so many of this round; nothing where there is none. Who loses a pair may leave the list.
+
+        It has the winner of a tournament for its parent, unless that has no untried child.
+        """
+        place = archive.children + coming
+        winner = self._fight(members, archive, place, coming) if self.settings.survival == "loser" else None
+        others = sorted(members, key=lambda one: (-archive.score(one), one.id))
+
+        def draw_parent() -> Candidate:
+            if winner is not None:
+                return winner
+            return self._drawn_winner(members, archive, rng, luck=place < self._initial)
+
+        drawings = [draw_parent, *((lambda one=one: one) for one in others)]
+        rounds = (self._mutator.children(1, drawing, archive, rng, taken) for drawing in drawings if members)
+        found = next(filter(None, rounds), [])
+        return found or [
+            (archive.start, rewrite)
+            for rewrite in draw_samples(1, archive, self.space, self.settings.max_redraws, rng)
+            if rewrite.child not in taken
+        ]
+
+    def _drawn_winner(
+        self, members: list[Candidate], archive: Archive, rng: np.random.Generator, *, luck: bool
+    ) -> Candidate:
+        """The winner of a tournament that nobody leaves; of one alone where luck decides."""
+        count = 1 if luck else max(PAIR, math.ceil(self.settings.share * len(members)))
         places: list[int] = rng.choice(len(members), min(count, len(members)), replace=False).tolist()
         return max((members[one] for one in sorted(places)), key=archive.score)
 

@@ -51,6 +51,7 @@ class Generations:
     Of each generation the first ``mutants`` are mutations of one of the best, the next ``crossings`` come from two of
     them and inherit from the better one by ``align``, and the rest is drawn from the space. Parents are the best of all
     earlier generations, the start among them, by their scores as they are; a round may be smaller than a generation.
+    Where no crossing is new it is a random code, and where no random code is, a mutation.
 
     Args:
         settings: the ``[strategy]`` table.
@@ -130,10 +131,11 @@ class Generations:
         for _ in range(TRIES):
             samples = draw_samples(1, archive, self.space, settings.max_redraws, rng)
             if not samples:
-                return None
+                break
             if samples[0].child not in taken:
                 return archive.start, samples[0]
-        return None
+        # Mutations reach more than samples where these are what grows from the start.
+        return next(iter(self._mutator.children(1, draw_parent, archive, rng, taken=taken)), None)
 
     def _crossing(
         self,

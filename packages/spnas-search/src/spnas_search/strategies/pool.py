@@ -1,5 +1,6 @@
 """Parents drawn from the best candidates so far, and when that leads nowhere."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
@@ -30,8 +31,8 @@ class PoolSettings(BaseModel):
 
     pool: int = Field(4, ge=1)
     parents: Literal["merit", "pareto"] = "merit"
-    merit_power: float = Field(1.0, ge=0)
-    cost_power: float = Field(0.5, ge=0)
+    merit_power: float = Field(1.0, ge=0, allow_inf_nan=False)
+    cost_power: float = Field(0.5, ge=0, allow_inf_nan=False)
     n_stuck: int = Field(30, ge=1)
     alpha: float = Field(0.1, gt=0, lt=1)
 
@@ -49,7 +50,7 @@ def parent_odds(
 
     Args:
         merits: higher is better.
-        costs: k lists, a value per member; lower is better.
+        costs: k lists, a value per member; lower is better, and infinity what is unknown.
         merit_power: 0 ignores merit.
         cost_power: 0 ignores cost.
     """
@@ -92,7 +93,7 @@ class Pool:
         odds = parent_odds(
             [archive.merit(candidate) or 0.0 for candidate in members],
             [
-                [archive.weighed(candidate, tradeoff.name) or 0.0 for candidate in members]
+                [math.inf if (cost := archive.weighed(one, tradeoff.name)) is None else cost for one in members]
                 for tradeoff in archive.tradeoffs
             ],
             self._settings.merit_power,

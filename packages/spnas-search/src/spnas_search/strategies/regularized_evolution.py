@@ -42,7 +42,8 @@ class RegularizedEvolution:
     The population follows from the archive: the youngest ``population`` of the candidates with a finite score, by their
     numbers; the start counts as the oldest. So each scored child adds itself and removes the oldest member, and a child
     that failed does neither. A tournament draws ``sample`` members, each from the whole population, and the one of the
-    highest score becomes the parent, the oldest among equals.
+    highest score becomes the parent, the oldest among equals. Where no member has an untried child, codes are drawn
+    from the whole space.
 
     Example: population 3, and the start (0) and children 1, 2, 3, 4 scored 0.9, 0.5, failed, 0.7, 0.6: members are 1, 3
     and 4; the start is too old, though it is the best.
@@ -92,6 +93,8 @@ class RegularizedEvolution:
             rng,
             taken=[rewrite.child for rewrite in samples],
         )
+        if not samples and not bred:
+            samples = draw_samples(settings.round, archive, self.space, settings.max_redraws, rng)
         drawn = [*((archive.start, rewrite) for rewrite in samples), *bred]
         return [Proposal("child", parent.id, rewrite, Fidelity(settings.epochs)) for parent, rewrite in drawn]
 
@@ -105,8 +108,6 @@ class RegularizedEvolution:
         return None
 
     def may_use(self, archive: Archive) -> frozenset[int]:
-        """The population, whose later members are its own children; and the start while children begin with it."""
-        initial = archive.children < self._initial and archive.start.status == "done"
-        return frozenset(
-            [*(member.id for member in self.population(archive)), *([archive.start.id] if initial else [])]
-        )
+        """The population, whose later members are its own children; and the start, with which samples begin."""
+        start = [archive.start.id] if archive.start.status == "done" else []
+        return frozenset([*(member.id for member in self.population(archive)), *start])

@@ -60,9 +60,11 @@ class Reignition:
     def parent(self, archive: Archive) -> Candidate | None:
         """The reignited candidate while the next children are to be its own; else None."""
         last = self._last(archive)
-        if last is None or archive.lead(last) is None or len(archive.recent_children) >= self._settings.n_after:
-            return None
-        return last
+        return None if last is None or archive.lead(last) is None or not self.heirs_left(archive) else last
+
+    def heirs_left(self, archive: Archive) -> int:
+        """How many of the next children are to be the reignited candidate's own."""
+        return max(0, self._settings.n_after - len(archive.recent_children))
 
     def may_use(self, archive: Archive) -> frozenset[int]:
         """The last one."""

@@ -6,7 +6,7 @@ bounds (``AnySampler``). Where children are parts of the start, whose weights th
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -194,9 +194,10 @@ def most_blocks(sampler: CodeSampler) -> int:
 
     Where cost bounds allow far fewer blocks than that, almost every draw would be rejected. So numbers of blocks are
     probed, each 25 % above the one before, up to the first at which none of 100 draws keeps the bounds: with more
-    blocks hardly a draw could. The probes are the same each time. Where nothing bounds the cost it is ``max_blocks``.
+    blocks hardly a draw could. The probes are the same each time, and ask for no bound but those on cost: what is
+    probed is not measured. Where nothing bounds the cost it is ``max_blocks``.
     """
-    space = sampler.space
+    space = replace(sampler.space, bounds=())
     if all(bound is None for bound in (space.max_parameters, space.max_multiply_adds, space.max_activation_bytes)):
         return space.max_blocks
     rng = np.random.default_rng(0)

@@ -73,15 +73,20 @@ class Serial:
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
         """Draw parents from the best ``pool`` candidates and mutate them; reignite the best where that is stuck.
 
-        Where these have no untried child left, and children do not inherit their weights, the pool is doubled.
+        Where these have no untried child left, and children do not inherit their weights, the pool is doubled. After a
+        reignition the first children are its own, as long as it has untried ones.
         """
         if self._reignition.is_left(archive) and self._pool_stuck(archive) is not None:
             return self._reignition.propose(archive)
         reignited = self._reignition.parent(archive)
-        drawn = self._explored(archive, rng) if reignited is None else []
-        drawings = self._pool.drawings(archive, rng) if reignited is None else [lambda: reignited]
-        taken = [rewrite.child for _, rewrite in drawn]
+        if reignited is None:
+            drawn = self._explored(archive, rng)
+        else:
+            heirs = min(self.settings.round, self._reignition.heirs_left(archive))
+            drawn = self._mutator.children(heirs, lambda: reignited, archive, rng)
         if wanted := self.settings.round - len(drawn):
+            taken = [rewrite.child for _, rewrite in drawn]
+            drawings = self._pool.drawings(archive, rng)
             rounds = (self._mutator.children(wanted, drawing, archive, rng, taken) for drawing in drawings)
             drawn += next(filter(None, rounds), [])
         if not drawn and reignited is None and self._explores(archive):
