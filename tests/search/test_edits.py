@@ -21,8 +21,8 @@ ALL = weighted_morphisms({"swap": 1.0, "expand": 0.4, "add-stage": 0.1, "widen":
 START = Architecture.parse("b@8_11-211-21")
 
 
-def grammar(odds=ALL, most=4):
-    return EditGrammar.of(odds, most, SPACE)
+def grammar(odds=ALL, most=4, least=1):
+    return EditGrammar.of(odds, most, SPACE, least)
 
 
 @given(serial_architectures(), st.integers(0, 2**32 - 1))
@@ -89,6 +89,22 @@ def test_an_untrained_choice_has_the_odds_of_draw_rewrite():
     observed = np.array([counts[one.steps] for one in options.rewrites])
     assert observed.sum() == 20_000
     assert stats.chisquare(observed, np.exp(options.log_odds) * 20_000).pvalue > 1e-3
+
+
+def test_so_many_steps_are_drawn_and_less_is_no_rewrite():
+    """As ``draw_rewrite`` does it: their number is uniform, and a walk that ends earlier is the identity."""
+    rng = np.random.default_rng(0)
+
+    def choose(options):
+        return int(rng.integers(len(options)))
+
+    lengths = Counter(len(grammar(most=5, least=3).draw(START, choose, rng).steps) for _ in range(300))
+    assert set(lengths) == {3, 4, 5}
+    assert stats.chisquare(list(lengths.values())).pvalue > 1e-3
+    two = Architecture.parse("b@8_12")  # narrows no further, and halves once
+    once = weighted_morphisms({"halve": 1.0}, 1)
+    assert len(grammar(once, most=2, least=1).draw(two, choose, rng).steps) == 1
+    assert grammar(once, most=2, least=2).draw(two, choose, rng) == identity(two)
 
 
 def test_features_say_morphism_stage_position_and_depth():

@@ -9,6 +9,7 @@ from scipy import stats
 
 import spnas_search
 from spnas_core import Architecture
+from spnas_core.errors import ConfigError
 from spnas_core.morphisms import align
 from spnas_core.presets import find_preset
 from spnas_core.space import SearchSpace
@@ -177,10 +178,27 @@ def test_parents_are_the_best_of_earlier_generations(filled):
 
 
 def test_a_round_does_not_reach_into_the_next_generation(filled):
-    strategy = generations(generation=5, round=3)
+    strategy = generations(generation=5, mutants=2, crossings=2, round=3)
     assert len(strategy.propose(filled.archive, np.random.default_rng(0))) == 3
     go_on(filled, strategy, 1)
     assert len(strategy.propose(filled.archive, np.random.default_rng(0))) == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"mutants": 6, "crossings": 6},
+            "crossings is 6: value error, with mutants = 6 that is more than a generation",
+        ),
+        ({}, "crossings is 3: value error, with mutants = 3 that is more than a generation of 4"),
+        ({"mutants": 5, "crossings": 0}, "crossings is 0: value error, with mutants = 5 that is more than"),
+    ],
+)
+def test_a_generation_has_room_for_its_mutants_and_crossings(values, message):
+    with pytest.raises(ConfigError, match=message):
+        resolve({"strategy": {"name": "generations", "generation": 4, **values}})
+    assert resolve({"strategy": {"name": "generations", "generation": 4, "mutants": 2, "crossings": 2}})
 
 
 # Crossing

@@ -1,13 +1,16 @@
 """Strategies that learn: what they are told, that it follows from the archive, and that they do learn."""
 
+import math
 from functools import cache
 
 import numpy as np
 import pytest
 from filled import Filled
+from pydantic import ValidationError
 from scipy import stats
 
 from spnas_core import Architecture, SearchSpace
+from spnas_core.errors import ConfigError
 from spnas_core.morphisms import AddRow, align
 from spnas_core.presets import find_preset
 from spnas_core.tasks import Fidelity
@@ -16,6 +19,8 @@ from spnas_search.settings import resolve, search_values
 from spnas_search.strategies import Policy, PolicySettings, QLearning, QLearningSettings, RandomSearch, RandomSettings
 from spnas_search.strategies.learned.controllers import WritingNetwork
 from spnas_search.strategies.learned.generation import Grammar
+from spnas_search.strategies.learned.lessons import RewardSettings
+from spnas_search.strategies.learned.policy_gradient import PolicyGradientSettings
 from spnas_search.strategies.mutation import Mutator
 from spnas_search.testing.landscapes import additive
 
@@ -176,6 +181,30 @@ def test_from_how_many_children_on_it_means_something():
     assert policy(round=20, learning_rate=3.5e-4).meaningful_from == 20 * 286
     assert policy(round=20, learning_rate=3.5e-4, algorithm="ppo", passes=4).meaningful_from == 20 * 72
     assert policy(round=4, learning_rate=0.1).meaningful_from == 100
+
+
+def test_edits_have_as_many_morphisms_as_the_settings_say(filled):
+    strategy = policy(grammar="edit", min_mutations=2, max_mutations=3)
+    found = [one for seed in range(10) for one in strategy.propose(filled.archive, np.random.default_rng(seed))]
+    assert {len(one.rewrite.steps) for one in found} == {2, 3}
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("model", [PolicySettings, QLearningSettings, RewardSettings, PolicyGradientSettings])
+def test_numbers_are_finite(model, number):
+    floats = [name for name, field in model.model_fields.items() if field.annotation in {float, float | None}]
+    assert len(floats) > 1
+    for name in floats:
+        with pytest.raises(ValidationError, match=f"{name}\n  Input should be a finite number"):
+            model(**{name: number})
+
+
+@pytest.mark.parametrize("grammar", ["generate", "edit"])
+def test_a_policy_that_has_learnt_nonsense_says_so_and_does_not_hang(filled, grammar):
+    strategy = policy(grammar=grammar, entropy=1.7e308)
+    filled.enter(strategy.propose(filled.archive, np.random.default_rng(0)), [0.1, 0.9, 0.3, 0.5])
+    with pytest.raises(ConfigError, match="the odds of what comes next are no finite numbers"):
+        strategy.propose(filled.archive, np.random.default_rng(1))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from reported import shown
 import spnas_search
 from spnas_core.errors import ConfigError, PluginError
 from spnas_core.morphisms import identity
+from spnas_core.relaxation import Decisions, Logits, best_codes
 from spnas_core.tasks import Fidelity, Pretraining
 from spnas_search.archive import Proposal
 from spnas_search.driver import Verdict, outcome
@@ -168,6 +169,26 @@ def test_any_strategies_may_follow_one_another(tmp_path):
             ConfigError,
             "strategy.phases.0.candidates is True: it must be a whole number",
         ),
+        (
+            {"strategy": {"name": "phases", "phases": [{"name": "random", "candidates": 2}, {"name": "full"}]}},
+            ConfigError,
+            "^strategy.phases.1.name is 'full', which consists of phases itself: list its phases$",
+        ),
+        (
+            {"strategy": {"name": "phases", "phases": [{"name": "phases", "phases": [{"name": "random"}]}]}},
+            ConfigError,
+            "^strategy.phases.0.name is 'phases', which consists of phases itself: list its phases$",
+        ),
+        (
+            {"strategy": {"name": "phases", "phases": [{"name": "random", "candidates": 2}, {"name": "gradient"}]}},
+            ConfigError,
+            "the strategy 'phases' reads what the start has learnt of its parts, and inherit is 'parent'",
+        ),
+        (
+            {"strategy": {"name": "phases", "phases": [{"name": "gradient"}, {"name": "gradient", "cost": 0.1}]}},
+            ConfigError,
+            "strategy.phases.1 has another relaxation than strategy.phases.0",
+        ),
         ({"inherit": "none"}, ConfigError, "lets no child begin with the weights of a reignition"),
     ],
 )
@@ -175,6 +196,27 @@ def test_what_cannot_be_is_refused_before_anything_begins(tmp_path, values, erro
     with pytest.raises(error, match=message):
         searched(tmp_path, **values)
     assert not (tmp_path / "run" / "archive.db").exists()
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_gradient_phase_proposes_what_the_start_has_learnt_of_its_parts(tmp_path, place):
+    phases = [{"name": "random", "candidates": 2, "epochs": 0}]
+    phases.insert(place, {"name": "gradient", "candidates": 2, "relaxation": "gumbel"})
+    values = {"inherit": "supernet", "start": "b@8_111-211-211-21", "budget": {"candidates": 9}, "final": {"seeds": 0}}
+    with searched(tmp_path, strategy={"name": "phases", "phases": phases}, **values) as run:
+        assert run.sharing.relaxation.kind == "gumbel"
+        archive = run.archive
+        assert [child.strategy for child in archive.of_kind("child")] == [0, 0, 1, 1]
+        alone = strategy_plugin("gradient").build(run.strategy.wrapped.phases[place].strategy.settings, run.space)
+        likely = best_codes(
+            Decisions(archive.start.architecture, alone.relaxation.mixes),
+            Logits.from_plain(archive.start.receipt["relaxation"]),
+            run.space,
+            len(archive),
+        )
+        proposed = [child.architecture for child in archive.children_of(place)]
+        others = {archive.start.architecture, *(child.architecture for child in archive.children_of(1 - place))}
+        assert proposed == [code for code in likely if place == 0 or code not in others][:2]
 
 
 def test_a_task_that_cannot_pretrain_is_refused_before_anything_begins(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import torch
 from scipy import stats
 
 from spnas_core import Architecture, SearchSpace
+from spnas_core.errors import ConfigError
 from spnas_search.strategies.learned.controllers import LogLinear, WritingNetwork, draw_each
 from spnas_search.strategies.learned.edits import EditGrammar
 from spnas_search.strategies.learned.generation import END, Grammar
@@ -120,6 +121,12 @@ def test_masked_tokens_have_no_probability_and_codes_stay_inside():
     odds = np.array([[0.0, 0.3, 0.0, 0.7], [0.5, 0.0, 0.0, 0.0]])
     places = np.array([draw_each(odds, np.random.default_rng(seed)) for seed in range(300)])
     assert (set(places[:, 0]), set(places[:, 1])) == ({1, 3}, {0})
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_odds_that_are_no_finite_numbers_are_told_and_not_drawn_by(wrong):
+    with pytest.raises(ConfigError, match=r"^the odds of what comes next are no finite numbers: lower strategy\."):
+        draw_each(np.array([[0.5, 0.5], [0.1, wrong]]), np.random.default_rng(0))
 
 
 def test_the_gradient_through_masks_is_finite():

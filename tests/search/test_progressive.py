@@ -9,7 +9,8 @@ from filled import START, WIDE, Filled
 
 import spnas_search
 from spnas_core import Architecture, SearchSpace
-from spnas_core.errors import PluginError
+from spnas_core.errors import ConfigError, PluginError
+from spnas_core.morphisms import AddStage, Expand, Swap
 from spnas_search.reports import summary
 from spnas_search.settings import resolve
 from spnas_search.strategies import CheckedStrategy, Progressive, ProgressiveSettings, strategy_plugin
@@ -140,7 +141,9 @@ def test_doublings_can_be_inserted_and_moved_and_stages_added(tmp_path):
 
 
 def test_what_would_add_two_blocks_is_no_expansion(tmp_path):
-    strategy = made(beam=200, round=200, grow=("expand", "swap"), then=("expand", "add-stage", "swap"))
+    strategy = made(beam=200, round=200)
+    strategy.wrapped._grow = (Expand(), Swap())  # as a plugin's that adds a block here and moves a border there
+    strategy.wrapped._then = (Expand(), AddStage(), Swap())
     _, rounds = searched(tmp_path, strategy, lambda code: 0.5, most=1)
     assert {len(one.rewrite.child.digits) for one in rounds[0]} == {7}
     assert {one.rewrite.steps[0].morphism for one in rounds[0]} == {"expand"}
@@ -177,3 +180,25 @@ def test_settings_are_checked():
     assert made().by_rounds
     with pytest.raises(PluginError, match="'expnd' is not among the registered morphisms"):
         made(grow=("expnd",))
+
+
+GROWING, KEEPING = {"expand", "add-stage"}, {"swap", "widen", "narrow", "halve", "add-row"}
+
+
+@pytest.mark.parametrize("name", sorted({*GROWING, *KEEPING, "remove"}))
+def test_morphisms_that_could_never_count_are_refused(name):
+    if name in GROWING:
+        assert made(grow=(name,))
+    else:
+        with pytest.raises(ConfigError, match=f"^strategy.grow names '{name}', which never adds just one block: "):
+            made(grow=("expand", name))
+    if name in KEEPING:
+        assert made(then=(name,))
+    else:
+        with pytest.raises(ConfigError, match=f"^strategy.then names '{name}', which always changes the number of b"):
+            made(then=("swap", name))
+
+
+def test_a_morphism_that_does_not_apply_to_the_example_is_taken():
+    """Such as one of necks: what it does to other codes is not known."""
+    assert made(then=("swap", "rewire"))

@@ -1,10 +1,13 @@
 """The table of Q-learning: worked examples, the schedule of chance, and what greed and ties do."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from filled import START
+from filled import START, Filled
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from spnas_core import Architecture, SearchSpace
@@ -22,6 +25,10 @@ def values(table):
     return [table.value(number, 0) for number in range(4)]
 
 
+def learn(table, episode, rewards):
+    table.learn(table.moves(episode), rewards)
+
+
 @pytest.mark.parametrize(
     ("first", "rate", "is_shared", "expected"),
     [
@@ -33,18 +40,101 @@ def values(table):
 def test_one_pass_goes_backwards(first, rate, is_shared, expected):
     """Forwards, the first case would give 0.5, 0.5, 0.5, 0.8."""
     table = QTable(first, rate, 1.0)
-    table.learn(CHAIN, rewards_of(4, 0.8, is_shared=is_shared))
+    learn(table, CHAIN, rewards_of(4, 0.8, is_shared=is_shared))
     assert values(table) == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_future_is_the_best_of_what_is_legal_and_discounted():
     table = QTable(0.0, 1.0, 0.5)
-    table.learn([Step("b", (True, True, True), 2)], [0.9])
-    table.learn([Step("b", (True, True, True), 1)], [0.4])
-    table.learn([Step("a", (True, True, True), 0), Step("b", (True, True, False), 0)], [0.1, 0.2])
+    learn(table, [Step("b", (True, True, True), 2)], [0.9])
+    learn(table, [Step("b", (True, True, True), 1)], [0.4])
+    learn(table, [Step("a", (True, True, True), 0), Step("b", (True, True, False), 0)], [0.1, 0.2])
     assert table.value("b", 0) == 0.2
     assert table.value("a", 0) == pytest.approx(0.1 + 0.5 * 0.4)
-    assert len(table) == 4
+    assert [table.value("a", action) for action in (1, 2)] == [table.value("c", 0), 0] == [0, 0]
+
+
+class ByTheFormula:
+    """Q-learning as its formula reads, pair by pair: what the table of the search must equal bit by bit."""
+
+    def __init__(self, first, rate, discount):
+        self.first, self.rate, self.discount, self.known = first, rate, discount, {}
+
+    def value(self, state, action):
+        return self.known.get((state, action), self.first)
+
+    def best(self, state, legal):
+        largest = max(self.value(state, action) for action, may in enumerate(legal) if may)
+        return [action for action, may in enumerate(legal) if may and self.value(state, action) == largest]
+
+    def moves(self, episode):
+        return episode
+
+    def learn(self, episode, rewards):
+        future = 0.0
+        for step, reward in zip(reversed(episode), reversed(rewards), strict=True):
+            before = self.value(step.state, step.action)
+            target = reward + self.discount * future
+            self.known[step.state, step.action] = before + self.rate * (target - before)
+            future = max(self.value(step.state, action) for action, may in enumerate(step.legal) if may)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.001, 1), st.floats(0, 1))
+@settings(max_examples=40, deadline=None)
+def test_the_table_is_the_formula_bit_by_bit(seed, rate, discount):
+    rng = np.random.default_rng(seed)
+    table, formula = QTable(0.3, rate, discount), ByTheFormula(0.3, rate, discount)
+    episodes = []
+    for _ in range(6):
+        steps = []
+        for _ in range(int(rng.integers(1, 6))):
+            legal = rng.random(4) < 0.5
+            legal[action := int(rng.integers(4))] = True
+            steps.append(Step(int(rng.integers(5)), tuple(legal.tolist()), action))
+        episodes.append((steps, table.moves(steps), rng.normal(size=len(steps)).tolist()))
+    for number in rng.integers(6, size=30):
+        steps, moves, rewards = episodes[number]
+        table.learn(moves, rewards)
+        formula.learn(steps, rewards)
+    for state in range(6):
+        assert [table.value(state, action) for action in range(4)] == [formula.value(state, a) for a in range(4)]
+        assert table.best(state, (True, False, True, True)) == formula.best(state, (True, False, True, True))
+
+
+@pytest.mark.parametrize("values", [{}, {"shares_reward": True, "discount": 0.9, "learning_rate": 0.3}])
+def test_what_is_proposed_is_what_the_formula_proposes(tmp_path, monkeypatch, values):
+    given = {"children": 20, "replays": 16, "learning_rate": 0.1, "schedule": ((0.5, 1),), **values}
+    filled = Filled(tmp_path, START, ranking="lead")
+    with filled.archive as archive:
+        for number in range(6):
+            seeds = [number, len(archive)]
+            proposed = QLearning(QLearningSettings(**given), SPACE).propose(archive, np.random.default_rng(seeds))
+            with monkeypatch.context() as patched:
+                patched.setattr("spnas_search.strategies.learned.q_learning.QTable", ByTheFormula)
+                again = QLearning(QLearningSettings(**given), SPACE).propose(archive, np.random.default_rng(seeds))
+            assert proposed == again
+            filled.enter(proposed, [len(one.rewrite.child.digits) / 10 for one in proposed])
+        assert archive.children == 24
+
+
+def test_how_a_code_is_written_is_found_out_once(tmp_path, monkeypatch):
+    """Every round learns all children again, since their rewards may have changed; how they were written has not."""
+    asked, choices = [], Grammar.choices
+
+    def counted(grammar, architecture):
+        asked.append(architecture)
+        return choices(grammar, architecture)
+
+    monkeypatch.setattr(Grammar, "choices", counted)
+    space = replace(SPACE, max_parameters=10**9 + 7)  # of this test alone, so that nothing is known yet
+    filled = Filled(tmp_path, START, ranking="traits")
+    strategy = QLearning(QLearningSettings(children=20, replays=2), space)
+    with filled.archive as archive:
+        for number in range(5):
+            proposed = strategy.propose(archive, np.random.default_rng(number))
+            filled.enter(proposed, [0.1 * number + 0.01 * place for place in range(len(proposed))])
+        children = [child.architecture for child in archive.of_kind("child")]
+    assert asked == children[:-4]
 
 
 def test_rewards_of_the_steps_add_up():
@@ -101,7 +191,7 @@ def test_without_chance_the_largest_values_are_followed():
         (Architecture.parse("b@8_11-111"), 0.3),
     ):
         steps = steps_of(grammar.choices(code), 12)
-        table.learn(steps, rewards_of(len(steps), reward, is_shared=False))
+        learn(table, steps, rewards_of(len(steps), reward, is_shared=False))
     drawn = {write(grammar, table, 0.0, 12, np.random.default_rng(seed)) for seed in range(20)}
     assert drawn == {wanted}
     assert len({write(grammar, table, 1.0, 12, np.random.default_rng(seed)) for seed in range(20)}) > 10
@@ -124,7 +214,7 @@ def test_ties_are_drawn_at_random(epsilon):
 def test_chance_is_as_frequent_as_epsilon_says():
     """With ε = 0.4 and two legal tokens, the worse one is drawn in a fifth of all cases."""
     grammar, table = Grammar(START, SPACE), QTable(0.0, 1.0, 1.0)
-    table.learn([Step((1, 0, 0), (True, True, False, False), 1)], [1.0])
+    learn(table, [Step((1, 0, 0), (True, True, False, False), 1)], [1.0])
     rng = np.random.default_rng(0)
     worse = sum(write(grammar, table, 0.4, 12, rng).serial_code[0] == "1" for _ in range(3000))
     assert stats.binomtest(worse, 3000, 0.2).pvalue > 1e-3

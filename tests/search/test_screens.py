@@ -20,7 +20,8 @@ from spnas_search.screens import ScreenedStrategy
 from spnas_search.screens.prediction import PredictionScreen, PredictionScreenSettings
 from spnas_search.series import resume_series, start_series
 from spnas_search.settings import over_preset, resolve
-from spnas_search.strategies import CheckedStrategy, Serial, SerialSettings
+from spnas_search.strategies import CheckedStrategy, Phases, RandomSearch, RandomSettings, Serial, SerialSettings
+from spnas_search.strategies.phases import Phase
 from spnas_search.studies.searches.arms import no_baselines, read_arms
 
 
@@ -256,6 +257,68 @@ def test_a_strategy_that_has_nothing_new_is_not_asked_for_the_rounds_that_are_le
     strategy = replace(screened(preferring(lambda child: 1.0), draws=32), wrapped=exhausted)
     assert strategy.propose(archive, np.random.default_rng(0)) == []
     assert asked == [1]
+
+
+ROUNDS = [
+    {"name": "random", "candidates": 3, "round": 2},
+    {"name": "serial", "candidates": 5, "round": 2},
+    {"name": "random", "candidates": 6, "round": 6},
+]
+SERIAL = {"reignition": {"most": 0}}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "expected"),
+    [
+        ({"name": "phases", "phases": ROUNDS}, [[0, 0], [0], [1, 1], [1, 1], [1], [2] * 6]),
+        (
+            {"name": "full", "serial": SERIAL, "serial_candidates": 3, "parallel_candidates": 3},
+            [[0, 0], [0], [1, 1], [1]],
+        ),
+    ],
+)
+@pytest.mark.parametrize("screen", ["none", {"name": "prediction", "draws": 8}])
+def test_each_phase_keeps_its_rounds_and_candidates_whatever_the_screen(tmp_path, strategy, expected, screen):
+    settings = SEARCH | {"strategy": strategy, "screen": screen, "budget": {"candidates": 30}, "noise_seeds": 2}
+    with spnas_search.search(**settings, out=tmp_path / "run") as run:
+        rounds: dict[int, list[int]] = {}
+        for child in run.archive.of_kind("child"):
+            rounds.setdefault(child.round, []).append(child.strategy)
+    assert list(rounds.values()) == expected
+
+
+def test_a_phase_that_once_finds_nothing_shares_no_round_with_the_next_one(archive):
+    """Its third draw is empty, by chance, and all children of the next phase would be preferred."""
+    first, asked = Serial(SerialSettings(round=2), SPACE), []
+
+    def propose(archive, rng):
+        asked.append(1)
+        return [] if len(asked) == 3 else first.propose(archive, rng)
+
+    by_chance = SimpleNamespace(round=2, epochs=4, propose=propose, stuck=lambda _: None)
+    later = RandomSearch(RandomSettings(round=9), SPACE)
+    whole = Phases([Phase("serial", by_chance, None), Phase("random", later, None)], SerialSettings())
+    strategy = ScreenedStrategy("phases", whole, SPACE, preferring(lambda child: len(child.digits)), "mine", 8)
+    proposed = strategy.propose(archive, np.random.default_rng(0))
+    assert [one.strategy for one in proposed] == [0, 0]
+    assert len(asked) == 3, "what has nothing new is not asked again"
+
+
+@pytest.mark.parametrize(
+    ("room", "message"),
+    [
+        (lambda archive, number: 0, "has room for 0 children in a round: it must be 1 or more"),
+        (lambda archive, number: "some", "room is 'some': it must be a whole number"),
+        (lambda archive, number: 1 / 0, "raised ZeroDivisionError: division by zero in room"),
+    ],
+)
+def test_a_strategy_that_has_no_room_for_what_it_proposes_is_named(archive, room, message):
+    first = Serial(SerialSettings(round=2), SPACE)
+    wrapped = SimpleNamespace(round=2, epochs=4, propose=first.propose, room=room)
+    strategy = replace(screened(preferring(lambda child: 1.0)), wrapped=wrapped)
+    with pytest.raises(PluginError, match=r"strategy 'serial' of plugin") as caught:
+        strategy.propose(archive, np.random.default_rng(0))
+    assert message in str(caught.value)
 
 
 def test_a_search_that_explores_ends_when_nothing_is_left_and_not_by_chance(tmp_path):

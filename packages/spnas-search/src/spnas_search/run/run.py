@@ -35,6 +35,7 @@ from spnas_search.run.identity import Identity, check_init, installed_versions
 from spnas_search.run.initial_weights import import_weights, initial_rewrite
 from spnas_search.run.known_trainings import check_trainings
 from spnas_search.run.latency import LATENCY, latency_bound, latency_meter
+from spnas_search.run.strategy_settings import check_strategy
 from spnas_search.screens import ScreenedStrategy
 from spnas_search.settings import ResolvedSettings
 from spnas_search.strategies import CheckedStrategy
@@ -235,6 +236,7 @@ class Run:
                 f"{settings.inherit!r}: set inherit = 'supernet', as presets darts, snas, proxyless-gradient and "
                 "auto-deeplab do"
             )
+        check_strategy(self.strategy, settings, measures_latency=self.meter is not None)
         wanted = settings.training_epochs(wanted=self.strategy.trains_winner)
         check_trainings(self.task, settings, self.control_epochs, wanted)
         if self.sharing is not None:

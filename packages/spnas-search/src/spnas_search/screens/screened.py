@@ -24,6 +24,9 @@ REDRAWS = 20
 class ScreenedStrategy(CheckedStrategy):
     """Asks a strategy for several rounds of children, and proposes those that a screen prefers.
 
+    Of strategies that follow one another all of a round are of the same one, the one that has proposed first, and no
+    more than a round of it may have.
+
     Attributes:
         screen: prefers.
         screen_name: under which it is registered.
@@ -45,10 +48,16 @@ class ScreenedStrategy(CheckedStrategy):
         """
         chosen: list[Proposal] = []
         known: set[Architecture] = set()
+        number: int | None = None
+        most = self.round_size
         for _ in range(1 + REDRAWS):
             drawn: dict[Architecture, Proposal] = {}
             for _ in range(self.draws):
                 proposals = super().propose(archive, rng)
+                if proposals and number is None:
+                    number = proposals[0].strategy
+                    most = self.room(archive, number)
+                proposals = [proposal for proposal in proposals if proposal.strategy == number]
                 for proposal in proposals:
                     if proposal.rewrite.child not in known:
                         drawn.setdefault(proposal.rewrite.child, proposal)
@@ -56,8 +65,8 @@ class ScreenedStrategy(CheckedStrategy):
                     break
             known |= drawn.keys()
             ranked = self._ranked(archive, list(drawn.values()))
-            chosen += islice(filter(self._keeps_bounds, ranked), self.round_size - len(chosen))
-            if not self.measured or len(chosen) == self.round_size:
+            chosen += islice(filter(self._keeps_bounds, ranked), most - len(chosen))
+            if not self.measured or len(chosen) == most:
                 break
         return chosen
 

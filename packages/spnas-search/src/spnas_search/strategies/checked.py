@@ -54,6 +54,24 @@ class CheckedStrategy:
         """
         return self._number("epochs", 0)
 
+    def room(self, archive: Archive, number: int) -> int:
+        """Most children of a round of one of several strategies, as a method of this name has it; else of any round.
+
+        Args:
+            archive: of the search.
+            number: of that strategy, as its proposals have it.
+
+        Raises:
+            PluginError: the strategy raised, or what it says is no positive number.
+        """
+        room = getattr(self.wrapped, "room", None)
+        if room is None:
+            return self.round_size
+        most = self._asked("room", lambda: whole(room(archive, number), "room"))
+        if most < 1:
+            raise PluginError(f"{self._who} has room for {most} children in a round: it must be 1 or more")
+        return most
+
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
         """Propose the next round of children; see ``Strategy``.
 

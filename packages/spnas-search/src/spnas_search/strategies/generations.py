@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite, align
@@ -40,9 +40,20 @@ class GenerationsSettings(MutationSettings):
     name: Literal["generations"] = "generations"
     generation: int = Field(8, ge=1)
     mutants: int = Field(3, ge=0)
-    crossings: int = Field(3, ge=0)
+    crossings: int = Field(3, ge=0, validate_default=True)
     best: int = Field(4, ge=1)
     max_redraws: int = Field(2000, ge=1)
+
+    @field_validator("crossings")
+    @classmethod
+    def _fit(cls, crossings: int, info: ValidationInfo) -> int:
+        generation, mutants = info.data.get("generation"), info.data.get("mutants")
+        if generation is not None and mutants is not None and mutants + crossings > generation:
+            raise ValueError(
+                f"with mutants = {mutants} that is more than a generation of {generation}: lower them, or raise "
+                "generation"
+            )
+        return crossings
 
 
 class Generations:

@@ -37,16 +37,16 @@ class GradientSettings(BaseModel):
     round: int = Field(2, ge=1)
     epochs: int = Field(0, ge=0)
     relaxation: RelaxationKind = "softmax"
-    learning_rate: float = Field(3e-4, gt=0)
+    learning_rate: float = Field(3e-4, gt=0, allow_inf_nan=False)
     beta: float = Field(0.5, ge=0, lt=1)
-    weight_decay: float = Field(1e-3, ge=0)
+    weight_decay: float = Field(1e-3, ge=0, allow_inf_nan=False)
     warmup: float = Field(0.0, ge=0, lt=1)
     every: int = Field(1, ge=1)
     second_order: bool = False
     anneals: bool = False
-    cost: float = Field(0.0, ge=0)
+    cost: float = Field(0.0, ge=0, allow_inf_nan=False)
     cost_form: Literal["add", "log"] = "add"
-    cost_reference: float = Field(1.0, gt=0)
+    cost_reference: float = Field(1.0, gt=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _fits(self) -> "GradientSettings":

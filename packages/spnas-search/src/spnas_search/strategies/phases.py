@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from spnas_core.configuration import validate
 from spnas_core.errors import ConfigError
 from spnas_core.plugins import built, settings_model
+from spnas_core.relaxation import Relaxation
 from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive, Proposal
 from spnas_search.strategies._base import Strategy, strategy_plugin
@@ -70,14 +71,23 @@ class Phases:
         """Whether one of them goes by whole rounds."""
         return any(getattr(phase.strategy, "by_rounds", False) for phase in self.phases)
 
+    @property
+    def relaxation(self) -> Relaxation | None:
+        """How the start is to train the choice among its parts: what the first of them says that asks for it."""
+        return next((found for phase in self.phases if (found := _relaxation(phase)) is not None), None)
+
+    def room(self, archive: Archive, number: int) -> int:
+        """Most children that a round of one of the strategies may have: its own round, within its candidates."""
+        size, left = _number(self.phases[number], "round"), self._left(archive, number)
+        return size if left is None else min(size, left)
+
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
         """Let the present strategy propose, or the next one that has something to propose."""
         for number in range(self.current(archive), len(self.phases)):
             phase = self.phases[number]
             if self._why_over(archive, number) is not None:
                 continue
-            left = None if phase.candidates is None else phase.candidates - len(archive.children_of(number))
-            if proposed := phase.strategy.propose(archive, rng)[:left]:
+            if proposed := phase.strategy.propose(archive, rng)[: self._left(archive, number)]:
                 return [replace(proposal, strategy=number) for proposal in proposed]
         return []
 
@@ -97,6 +107,11 @@ class Phases:
         """What the present and the later strategies may use."""
         present = self.current(archive)
         return frozenset().union(*(phase.strategy.may_use(archive) for phase in self.phases[present:]))
+
+    def _left(self, archive: Archive, number: int) -> int | None:
+        """Children that one of the strategies may still propose; None for no bound."""
+        most = self.phases[number].candidates
+        return None if most is None else most - len(archive.children_of(number))
 
     def _why_over(self, archive: Archive, number: int) -> str | None:
         phase, children = self.phases[number], len(archive.children_of(number))
@@ -200,7 +215,7 @@ class PhasesSettings(BaseModel):
     Attributes:
         name: the strategy's name.
         phases: their tables in order, each with the ``name`` of a registered strategy, its settings, and perhaps
-            ``candidates``: children after which the next one begins.
+            ``candidates``: children after which the next one begins. None of them consists of phases itself.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -213,10 +228,19 @@ def any_phases(settings: PhasesSettings, space: SearchSpace) -> Phases:
     """Build the strategies of a list of tables.
 
     Raises:
-        ConfigError: a table without a name, or with settings that its strategy does not have.
+        ConfigError: a table without a name, with settings that its strategy does not have, or of a strategy that
+            consists of phases itself; or two that want the start to choose among its parts in different ways.
         PluginError: an unknown strategy.
     """
-    return Phases([_phase(table, number, space) for number, table in enumerate(settings.phases)], settings)
+    phases = [_phase(table, number, space) for number, table in enumerate(settings.phases)]
+    asking = [number for number, phase in enumerate(phases) if _relaxation(phase) is not None]
+    for number in asking[1:]:
+        if _relaxation(phases[number]) != _relaxation(phases[asking[0]]):
+            raise ConfigError(
+                f"strategy.phases.{number} has another relaxation than strategy.phases.{asking[0]}, and the start is "
+                "trained with one: give both the same settings of it"
+            )
+    return Phases(phases, settings)
 
 
 def _phase(table: dict[str, Any], number: int, space: SearchSpace) -> Phase:
@@ -228,7 +252,14 @@ def _phase(table: dict[str, Any], number: int, space: SearchSpace) -> Phase:
         raise ConfigError(f"{where}candidates is {candidates!r}: it must be a whole number, 1 or more")
     own = {key: value for key, value in table.items() if key != "candidates"}
     settings = validate(settings_model("strategies", name), own, where)
-    return Phase(name, built("strategies", name, settings, space), candidates)
+    strategy: Strategy = built("strategies", name, settings, space)
+    if isinstance(strategy, Phases):
+        raise ConfigError(f"{where}name is {name!r}, which consists of phases itself: list its phases")
+    return Phase(name, strategy, candidates)
+
+
+def _relaxation(phase: Phase) -> Relaxation | None:
+    return getattr(phase.strategy, "relaxation", None)
 
 
 def _number(phase: Phase, key: str) -> int:

@@ -13,12 +13,16 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from spnas_core.encoding import Architecture
-from spnas_core.morphisms import Rewrite
+from spnas_core.errors import ConfigError
+from spnas_core.morphisms import Morphism, Rewrite
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import Archive, Candidate, Proposal
 from spnas_search.strategies.mutation import weighted_morphisms
 from spnas_search.surrogate import predicted_leads
+
+EXAMPLE = "b_111-211-211"
+"""A code to which every built-in morphism applies: what one does to it, it does to all."""
 
 
 class ProgressiveSettings(BaseModel):
@@ -30,7 +34,8 @@ class ProgressiveSettings(BaseModel):
         round: children per round; a complexity may take several.
         epochs: that a child is trained after inheriting.
         grow: morphisms by which a code grows; only what adds exactly one block counts.
-        then: morphisms of which one may follow in the same child; none lets borders and doublings stay where they are.
+        then: morphisms of which one may follow in the same child, and keeps the number of blocks; none lets borders and
+            doublings stay where they are.
         max_step: most blocks by which a swap moves a border, and widen and narrow a doubling.
     """
 
@@ -67,6 +72,7 @@ class Progressive:
 
     Raises:
         PluginError: an unknown morphism.
+        ConfigError: one in ``grow`` that never adds a block, or one in ``then`` that always changes their number.
     """
 
     by_rounds = True
@@ -77,6 +83,10 @@ class Progressive:
         self._grow, self._then = (
             tuple(weighted_morphisms(dict.fromkeys(names, 1.0), settings.max_step)) if names else ()
             for names in (settings.grow, settings.then)
+        )
+        _check(self._grow, 1, "grow", "never adds just one block: name morphisms that do, such as 'expand'")
+        _check(
+            self._then, 0, "then", "always changes the number of blocks: name morphisms that keep it, such as 'swap'"
         )
 
     @property
@@ -148,6 +158,15 @@ class Progressive:
         for rewrite in grown.values():
             for morphism in self._then:
                 yield from filter(_has_grown, (rewrite.then(option) for option in morphism.options(rewrite.child)))
+
+
+def _check(morphisms: Sequence[Morphism], added: int, key: str, wrong: str) -> None:
+    """Refuse a morphism that never adds so many blocks, as far as an example tells: it may apply elsewhere alone."""
+    example = Architecture.parse(EXAMPLE)
+    for morphism in morphisms:
+        changes = {len(option.child.digits) - len(option.parent.digits) for option in morphism.options(example)}
+        if changes and added not in changes:
+            raise ConfigError(f"strategy.{key} names {morphism.name!r}, which {wrong}")
 
 
 def _newest(archive: Archive) -> int:

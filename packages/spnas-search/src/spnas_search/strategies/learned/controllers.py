@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from spnas_core.errors import ConfigError
 from spnas_search.strategies.learned.edits import EditChoice, Options
 from spnas_search.strategies.learned.generation import BORDER, END, TOKENS, Choice, Chooser, Masks, Stages
 
@@ -138,7 +139,15 @@ class LogLinear:
 
 
 def draw_each(odds: NDArray[np.float64], rng: np.random.Generator) -> list[int]:
-    """Draw one place per row by its odds [n, k], which need not add up to one; odds of 0 are never drawn."""
+    """Draw one place per row by its odds [n, k], which need not add up to one; odds of 0 are never drawn.
+
+    Raises:
+        ConfigError: odds are no finite numbers, since the weights behind them have grown without bound.
+    """
+    if not np.isfinite(odds).all():
+        raise ConfigError(
+            "the odds of what comes next are no finite numbers: lower strategy.learning_rate or strategy.entropy"
+        )
     sums = odds.cumsum(1)
     thresholds = rng.random(len(odds))[:, None] * sums[:, -1:]
     places: list[int] = (sums <= thresholds).sum(1).tolist()

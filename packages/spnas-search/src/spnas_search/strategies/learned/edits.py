@@ -64,16 +64,21 @@ class EditGrammar:
         odds: relative weight of each morphism; zero never takes it.
         max_edits: most steps of a rewrite.
         space: whose bounds features are shares of; a rewrite may leave it.
+        min_edits: fewest steps of a rewrite.
     """
 
     odds: tuple[tuple[Morphism, float], ...]
     max_edits: int
     space: SearchSpace
+    min_edits: int = 1
 
     @classmethod
-    def of(cls, odds: Mapping[Morphism, float], max_edits: int, space: SearchSpace) -> "EditGrammar":
+    def of(
+        cls, odds: Mapping[Morphism, float], max_edits: int, space: SearchSpace, min_edits: int = 1
+    ) -> "EditGrammar":
         """Make one from weighted morphisms."""
-        return cls(tuple((morphism, weight) for morphism, weight in odds.items() if weight > 0), max_edits, space)
+        named = tuple((morphism, weight) for morphism, weight in odds.items() if weight > 0)
+        return cls(named, max_edits, space, min_edits)
 
     @property
     def feature_count(self) -> int:
@@ -107,14 +112,18 @@ class EditGrammar:
         return _options(self, architecture)
 
     def draw(self, architecture: Architecture, choose: OptionChooser, rng: np.random.Generator) -> Rewrite:
-        """Compose 1 … ``max_edits`` steps, their number uniform; the identity where nothing applies."""
+        """Compose ``min_edits`` … ``max_edits`` steps, their number uniform.
+
+        Returns:
+            The rewrite; the identity where nothing applies before there are ``min_edits``.
+        """
         rewrite = identity(architecture)
-        for _ in range(int(rng.integers(1, self.max_edits + 1))):
+        for _ in range(int(rng.integers(self.min_edits, self.max_edits + 1))):
             options = self.options(rewrite.child)
             if not options:
                 break
             rewrite = rewrite.then(options.rewrites[choose(options)])
-        return rewrite
+        return rewrite if len(rewrite.steps) >= self.min_edits else identity(architecture)
 
     def replay(self, parent: Architecture, steps: Sequence[Step]) -> tuple[EditChoice, ...] | None:
         """Find out which options were taken: the inverse of drawing.

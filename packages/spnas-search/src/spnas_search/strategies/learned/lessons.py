@@ -31,13 +31,13 @@ class RewardSettings(BaseModel):
         cost_exponent: of ``power``; MnasNet has -0.07, ProxylessNAS -0.1.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     reward: Literal["lead", "gain", "merit", "score"] = "lead"
     shape: Literal["none", "tan", "power"] = "none"
     cost: Literal["parameters", "multiply_adds", "activation_bytes", "latency"] = "multiply_adds"
     cost_target: float | None = Field(None, gt=0)
-    cost_exponent: float = Field(-0.07, le=0, allow_inf_nan=False)
+    cost_exponent: float = Field(-0.07, le=0)
 
     @model_validator(mode="after")
     def _check_shape(self) -> "RewardSettings":

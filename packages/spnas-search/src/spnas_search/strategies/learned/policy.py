@@ -37,7 +37,8 @@ class PolicySettings(RewardSettings, PolicyGradientSettings, MutationSettings):
     """The ``[strategy]`` table of a policy.
 
     See ``RewardSettings``, ``PolicyGradientSettings`` and ``MutationSettings`` for the rest of it.
-    ``max_mutations``, ``max_step`` and ``odds`` are of edits alone: an untrained policy edits as ``draw_rewrite`` does.
+    ``min_mutations``, ``max_mutations``, ``max_step`` and ``odds`` are of edits alone: an untrained policy edits as
+    ``draw_rewrite`` does.
 
     Attributes:
         name: the strategy's name.
@@ -83,7 +84,7 @@ class Policy:
         self.settings = settings
         self.space = space
         odds = weighted_morphisms(settings.odds, settings.max_step)
-        self._edits = EditGrammar.of(odds, settings.max_mutations, space)
+        self._edits = EditGrammar.of(odds, settings.max_mutations, space, settings.min_mutations)
         self._writer = Relearning(self._new_writer, self._teach_writer)
         self._editor = Relearning(self._new_editor, self._teach_editor)
 

@@ -33,11 +33,11 @@ class PolicyGradientSettings(BaseModel):
         passes: steps of PPO per round.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     algorithm: Literal["reinforce", "ppo"] = "reinforce"
     optimiser: Literal["adam", "sgd"] = "adam"
-    learning_rate: float = Field(0.01, gt=0, allow_inf_nan=False)
+    learning_rate: float = Field(0.01, gt=0)
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.999, ge=0, lt=1)
     epsilon: float = Field(1e-8, gt=0)

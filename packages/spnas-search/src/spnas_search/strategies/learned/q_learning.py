@@ -6,6 +6,7 @@ blocks are replaced by the serial space.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ from spnas_search.strategies.learned.generation import (
     parents_of,
 )
 from spnas_search.strategies.learned.lessons import Lesson, Relearning, RewardSettings, Round, lessons, reward_of
-from spnas_search.strategies.learned.q_table import QTable, Step, chance, rewards_of
+from spnas_search.strategies.learned.q_table import Moves, QTable, Step, chance, rewards_of
 
 METAQNN = (
     (1.0, 1500),
@@ -68,7 +69,7 @@ class QLearningSettings(RewardSettings):
     schedule: tuple[tuple[Epsilon, Length], ...] = Field(METAQNN, min_length=1)
     learning_rate: float = Field(0.01, gt=0, le=1)
     discount: float = Field(1.0, ge=0, le=1)
-    first_value: float | None = Field(None, allow_inf_nan=False)
+    first_value: float | None = None
     shares_reward: bool = False
     replays: int = Field(128, ge=1)
     most_depth: int = Field(12, ge=1)
@@ -85,11 +86,11 @@ class _Setting(NamedTuple):
 
 
 class _Learner(NamedTuple):
-    """A table, and the children that it has learnt, each as steps with their rewards."""
+    """A table, and the children that it has learnt, each as its moves there with their rewards."""
 
     grammar: Grammar
     table: QTable
-    memory: list[tuple[tuple[Step, ...], list[float]]]
+    memory: list[tuple[Moves, list[float]]]
 
 
 class QLearning:
@@ -152,7 +153,7 @@ class QLearning:
         return _Learner(setting.grammar, table, [])
 
     def _teach(self, learner: _Learner, history: Sequence[Round]) -> None:
-        new = [episode for lesson in history[-1] if (episode := self._episode(learner.grammar, lesson)) is not None]
+        new = [episode for lesson in history[-1] if (episode := self._episode(learner, lesson)) is not None]
         if not new:
             return
         learner.memory.extend(new)
@@ -160,12 +161,12 @@ class QLearning:
         for number in rng.integers(len(learner.memory), size=self.settings.replays * len(new)).tolist():
             learner.table.learn(*learner.memory[number])
 
-    def _episode(self, grammar: Grammar, lesson: Lesson) -> tuple[tuple[Step, ...], list[float]] | None:
-        choices = grammar.choices(lesson.rewrite.child)
-        if choices is None:
+    def _episode(self, learner: _Learner, lesson: Lesson) -> tuple[Moves, list[float]] | None:
+        steps = _steps(learner.grammar, lesson.rewrite.child, self.settings.most_depth)
+        if steps is None:
             return None
-        steps = steps_of(choices, self.settings.most_depth)
-        return steps, rewards_of(len(steps), lesson.reward, is_shared=self.settings.shares_reward)
+        rewards = rewards_of(len(steps), lesson.reward, is_shared=self.settings.shares_reward)
+        return learner.table.moves(steps), rewards
 
 
 def state_of(stages: Stages, most_depth: int) -> tuple[int, int, int]:
@@ -176,6 +177,13 @@ def state_of(stages: Stages, most_depth: int) -> tuple[int, int, int]:
 def steps_of(choices: Sequence[Choice], most_depth: int) -> tuple[Step, ...]:
     """Return what a table learns of a code."""
     return tuple(Step(state_of(choice.before, most_depth), choice.legal, choice.token) for choice in choices)
+
+
+@lru_cache(maxsize=1 << 14)
+def _steps(grammar: Grammar, architecture: Architecture, most_depth: int) -> tuple[Step, ...] | None:
+    """Return what a table learns of a code, kept for later rounds; None where the grammar does not write it."""
+    choices = grammar.choices(architecture)
+    return None if choices is None else steps_of(choices, most_depth)
 
 
 def write(

@@ -1,7 +1,14 @@
 """A table of what actions are worth, learnt from whole episodes, and the share of chance in choosing them."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache
+from operator import itemgetter
 from typing import NamedTuple
+
+Values = list[float]
+"""Of all actions in one state."""
+Moves = tuple[tuple[Values, int, Callable[[Values], tuple[float, ...]]], ...]
+"""An episode from its last step to its first: values of the state, the action, and what takes the legal ones."""
 
 
 class Step(NamedTuple):
@@ -33,15 +40,12 @@ class QTable:
         self._first_value = first_value
         self._learning_rate = learning_rate
         self._discount = discount
-        self._values: dict[tuple[Hashable, int], float] = {}
-
-    def __len__(self) -> int:
-        """How many pairs were updated."""
-        return len(self._values)
+        self._values: dict[Hashable, Values] = {}
 
     def value(self, state: Hashable, action: int) -> float:
         """Return Q(state, action)."""
-        return self._values.get((state, action), self._first_value)
+        values = self._values.get(state, ())
+        return values[action] if action < len(values) else self._first_value
 
     def best(self, state: Hashable, legal: Sequence[bool]) -> list[int]:
         """Return the legal actions of the largest value, all that are equal."""
@@ -49,19 +53,36 @@ class QTable:
         largest = max(values.values())
         return [action for action, value in values.items() if value == largest]
 
-    def learn(self, episode: Sequence[Step], rewards: Sequence[float]) -> None:
+    def moves(self, episode: Sequence[Step]) -> Moves:
+        """Look up what an episode updates, so that it can be learnt many times; its steps are in order."""
+        return tuple((self._of(step), step.action, _taking(step.legal)) for step in reversed(episode))
+
+    def learn(self, moves: Moves, rewards: Sequence[float]) -> None:
         """Update an episode from its last step backwards, so that one pass carries its end to its beginning.
 
         Args:
-            episode: steps in order.
-            rewards: one for each; behind the last there is no future.
+            moves: of the episode, in this table.
+            rewards: one for each step, in order; behind the last there is no future.
         """
-        future = 0.0
-        for step, reward in zip(reversed(episode), reversed(rewards), strict=True):
-            known = self.value(step.state, step.action)
-            target = reward + self._discount * future
-            self._values[step.state, step.action] = known + self._learning_rate * (target - known)
-            future = max(self.value(step.state, action) for action, may in enumerate(step.legal) if may)
+        rate, discount, future = self._learning_rate, self._discount, 0.0
+        for (values, action, legal_of), reward in zip(moves, reversed(rewards), strict=True):
+            known = values[action]
+            target = reward + discount * future
+            values[action] = known + rate * (target - known)
+            future = max(legal_of(values))
+
+    def _of(self, step: Step) -> Values:
+        """Return the values of a step's state, which updates change."""
+        values = self._values.setdefault(step.state, [])
+        values.extend([self._first_value] * (len(step.legal) - len(values)))
+        return values
+
+
+@lru_cache
+def _taking(legal: tuple[bool, ...]) -> Callable[[Values], tuple[float, ...]]:
+    """Return what takes the values of legal actions, the first of them twice: of one place there would be no tuple."""
+    places = [action for action, may in enumerate(legal) if may]
+    return itemgetter(*places, places[0])
 
 
 def rewards_of(steps: int, reward: float, *, is_shared: bool) -> list[float]:
