@@ -7,6 +7,7 @@ import statistics
 import pytest
 
 import spnas_search
+from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, SpnasError, suggestion
 from spnas_core.morphisms import identity
@@ -18,6 +19,7 @@ from spnas_search.reports.closing import sentence
 from spnas_search.run import resume_run, start_run
 from spnas_search.run.verification import verify_run
 from spnas_search.studies import start_signal_study
+from spnas_search.studies.searches.study import resume_searches_study, start_searches_study
 from spnas_search.studies.spaces.study import start_spaces_study
 
 DIGITS = ("1121", "11121", "11211")
@@ -81,13 +83,15 @@ def test_one_repetition_is_hidden_and_is_the_test_score(table):
 
 def test_too_few_repetitions_to_see_noise_are_said(table, tmp_path):
     assert read_table(table, "small").fewest == 3
-    assert len(ReplayTask(table, "small").prepare(tmp_path, lambda *_: None)) == 1
+    assert not any(
+        "some were trained" in note for note in ReplayTask(table, "small").prepare(tmp_path, lambda *_: None)
+    )
     task = ReplayTask(table, "large")
     assert {asked(task, CODES[0], seed=seed).metrics["AP"] for seed in range(20)} == {
         asked(task, CODES[0]).metrics["AP"]
     }
     notes = task.prepare(tmp_path, lambda *_: None)
-    assert "some were trained 2 times: with fewer than 3 repetitions of each" in notes[1]
+    assert "some were trained 2 times: with fewer than 3 repetitions of each" in notes[-1]
 
 
 def test_the_hidden_repetition_depends_on_the_view_and_the_code_alone(table):
@@ -251,19 +255,61 @@ def test_a_replayed_search_can_be_planned_and_verified(table, tmp_path):
     assert "scores no weights" in found["score"].found
 
 
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        (
+            {"epochs": 3, "trainings": 1},
+            "the study trains for 3 epochs, and the task 'replay' knows trainings of 4 epochs",
+        ),
+        (
+            {"epochs": 4, "trainings": 2},
+            "trains each code 2 times, and the task 'replay' gives the same trainings again",
+        ),
+    ],
+)
+def test_what_a_table_cannot_tell_a_study_is_refused_before_anything_is_evaluated(table, tmp_path, chosen, message):
+    values = {**SEARCH, "task": {"name": "replay", "table": str(table)}}
+    none, out = (lambda *_: None), tmp_path / "study"
+    with pytest.raises(ConfigError, match=message):
+        start_spaces_study(out, values, [CODES[0], CODES[1]], none, chosen={"codes": 5, **chosen})
+    with pytest.raises(ConfigError, match=message):
+        start_searches_study(out, values, ["random"], none, chosen={"searches": 2, **chosen})
+    with pytest.raises(ConfigError, match="a study of the signal needs a task that trains"):
+        start_signal_study(out, values, none, chosen={"codes": 3, **chosen})
+    assert not out.exists()
+    chosen = {"searches": 2, "epochs": 4, "trainings": 1, "ranked": 0}
+    values["budget"] = {"candidates": 2}
+    with start_searches_study(out, values, ["random"], none, chosen=chosen) as study:
+        assert "do not tell chance" in study.study.remarks[0]
+    with pytest.raises(ConfigError, match="gives the same trainings again"):
+        resume_searches_study(out, [], none, chosen={"trainings": 2})
+
+
+def test_a_run_does_not_go_on_with_other_trainings_of_the_same_table(table, tmp_path):
+    settings = {**SEARCH, "task": {"name": "replay", "table": str(table)}, "budget": {"candidates": 2}}
+    with spnas_search.search(**settings, out=tmp_path / "run"):
+        pass
+    with pytest.raises(ConfigError, match=r"the data of .* has changed"):
+        resume_run(tmp_path / "run", lambda *_: None, data="large")
+
+
+def test_costs_at_another_image_size_than_the_networks_are_told(tmp_path):
+    path = tmp_path / "true.csv.gz"
+    true = [
+        {**row, "multiply_adds": backbone_cost(Architecture.parse(row["code"]), 64, 48).multiply_adds} for row in rows()
+    ]
+    write_table(path, true, ["AP", "AP50"])
+    said = ReplayTask(path, "small", image_size=(64, 48)).prepare(tmp_path, lambda *_: None)
+    assert len(said) == 1
+    said = ReplayTask(path, "small", image_size=(128, 128)).prepare(tmp_path, lambda *_: None)
+    assert "set task.image_size to what the table was made at" in said[1]
+
+
 def test_studies_stay_in_the_table(table, tmp_path):
     space = {**SEARCH["space"], "max_blocks": 9, "max_stages": 4}
     values = {**SEARCH, "task": {"name": "replay", "table": str(table)}, "space": space}
-    chosen = {
-        "codes": 8,
-        "epochs": 4,
-        "child_epochs": [4],
-        "leave_out": ["double", "warm-start", "parent", "inherited"],
-    }
-    study = start_signal_study(tmp_path / "signal", values, lambda *_: None, chosen=chosen)
-    assert set(study.plan.codes) <= set(CODES)
-    study.study.close()
-    chosen = {"codes": 5, "epochs": 4}
+    chosen = {"codes": 5, "epochs": 4, "trainings": 1}
     texts = [CODES[0], CODES[1]]
     with start_spaces_study(tmp_path / "spaces", values, texts, lambda *_: None, chosen=chosen) as spaces:
         assert {job.key.code for job in spaces.jobs} <= set(CODES)

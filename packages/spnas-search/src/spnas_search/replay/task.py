@@ -1,7 +1,7 @@
 """The task that trains nothing and knows everything: it answers from a table of trainings that were done before."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,12 +9,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from spnas_core.configuration import absolute_path
+from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.tasks import Evaluation, EvaluationRequest, MetricSpec, Report
 from spnas_search.replay.table import ENOUGH, LEAST, ReplayTable, read_table
 
-Side = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=1, le=2**16)]
 
 
 class ReplaySettings(BaseModel):
@@ -107,8 +108,9 @@ class ReplayTask:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the table."""
-        return hashlib.blake2b(self.path.read_bytes(), digest_size=16).hexdigest()
+        """Digest of the table, and of which trainings in it a search sees."""
+        seen = f"{self.data}\0{self.view}\0".encode()
+        return hashlib.blake2b(seen + self.path.read_bytes(), digest_size=16).hexdigest()
 
     def prepare(self, cache: Path, report: Callable[[str, int, int], None]) -> tuple[str, ...]:
         """Read the table.
@@ -120,18 +122,19 @@ class ReplayTask:
         del cache
         table = self.table
         report("replay table", 1, 1)
+        notes = [*_other_costs(table, self.image_size)]
         size = f"{len(table.trained)} architectures after {', '.join(map(str, table.ages))} epochs"
         if table.fewest < LEAST:
             raise ConfigError(
                 f"the replay table {self.path} has architectures of {self.data!r} that were trained once: a search "
                 f"must not see the training by which it is judged, so {LEAST} of each are needed"
             )
-        if table.fewest >= ENOUGH:
-            return (size,)
-        return size, (
-            f"some were trained {table.fewest} times: with fewer than {ENOUGH} repetitions of each, replicates are "
-            "equal, and the search takes its scores for exact"
-        )
+        if table.fewest < ENOUGH:
+            notes.append(
+                f"some were trained {table.fewest} times: with fewer than {ENOUGH} repetitions of each, replicates are "
+                "equal, and the search takes its scores for exact"
+            )
+        return size, *notes
 
     def evaluate(self, request: EvaluationRequest, report: Report) -> Evaluation:
         """Look a training up.
@@ -172,3 +175,15 @@ class ReplayTask:
         known = self.table.repetitions_of(code)
         digest = hashlib.blake2b(f"{self.view} {code}".encode(), digest_size=8).digest()
         return known[int.from_bytes(digest) % len(known)]
+
+
+def _other_costs(table: ReplayTable, image_size: tuple[int, int]) -> Iterator[str]:
+    """Say so where a table's costs are not those of its networks at an image size, at which bounds are counted."""
+    code = min(table.costs)
+    told, counted = table.costs[code], backbone_cost(Architecture.parse(code), *image_size).as_dict()
+    if told["multiply_adds"] != counted["multiply_adds"]:
+        yield (
+            f"the table has {told['multiply_adds']:,.0f} multiply-adds for {code}, which computes "
+            f"{counted['multiply_adds']:,} at {'x'.join(map(str, image_size))}: bounds of the space are held by the "
+            "latter; set task.image_size to what the table was made at"
+        )

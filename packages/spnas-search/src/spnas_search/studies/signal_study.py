@@ -16,6 +16,7 @@ from spnas_search.settings import ResolvedSettings, resolve, suit
 from spnas_search.studies.description import Description
 from spnas_search.studies.forecast import total_epochs
 from spnas_search.studies.jobs import Job
+from spnas_search.studies.known_trainings import check_independent
 from spnas_search.studies.opened import OpenedStudy
 from spnas_search.studies.paths import Path as CodePath
 from spnas_search.studies.paths import draw_paths, plain_path, read_path
@@ -86,6 +87,7 @@ def start_signal_study(
     values, remarks = suit(values)
     settings = resolve(values)
     task = build_task(settings)
+    check_independent(task, settings.run)
     signal = _signal_settings({**chosen, "epochs": truth_epochs(settings.run, chosen.get("epochs"))})
     paths = _paths(settings, task, signal)
     plan = _plan(settings, paths, signal)

@@ -20,6 +20,7 @@ from spnas_search.settings import of_begun, resolve, suit
 from spnas_search.studies.description import Description
 from spnas_search.studies.filling import Listener, StudyStoppedError
 from spnas_search.studies.jobs import Job
+from spnas_search.studies.known_trainings import check_known
 from spnas_search.studies.opened import OpenedStudy
 from spnas_search.studies.searches.arms import SearchArm, no_baselines, random_beside, read_arms
 from spnas_search.studies.searches.found import Found, look_at
@@ -181,6 +182,7 @@ def start_searches_study(
     arms = read_arms(names, settings.as_dict())
     own = _settings({"epochs": 2 * settings.run.warm_start_epochs, "stride": STRIDE, **chosen})
     task = build_task(settings)
+    remarks = (*remarks, *check_known(task, settings.run, own.epochs, own.trainings))
     stored, heeded = _own(own, arms), tuple(settings.as_dict())
     study = start_study(folder, KIND, settings, task, prepare, own=stored, heeded=heeded, cache=cache)
     study.remarks[:0] = (*remarks, *no_baselines(arms))
@@ -230,6 +232,8 @@ def resume_searches_study(
             )
     if own.searches < stored.searches:
         raise ConfigError(f"{folder} has {stored.searches} searches of each kind: {own.searches} would leave some out")
+    began = resolve(of_begun(before.settings))
+    check_known(build_task(began), began.run, own.epochs, own.trainings)
     added = read_arms(names, of_begun(before.settings), known) if names else ()
     arms = (*known, *added)
     study = resume_study(

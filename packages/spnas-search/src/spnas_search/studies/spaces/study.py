@@ -16,6 +16,7 @@ from spnas_search.run.folder import Prepare
 from spnas_search.settings import resolve, suit
 from spnas_search.studies.description import Description
 from spnas_search.studies.jobs import Job
+from spnas_search.studies.known_trainings import check_known
 from spnas_search.studies.opened import OpenedStudy
 from spnas_search.studies.spaces.plan import (
     DrawnSpace,
@@ -90,6 +91,7 @@ def start_spaces_study(
     settings = resolve(values)
     own = _settings({**chosen, "epochs": truth_epochs(settings.run, chosen.get("epochs"))})
     task = build_task(settings)
+    remarks = (*remarks, *check_known(task, settings.run, own.epochs, own.trainings))
     drawn = [_draw(name, found, task, own.codes, settings.run.seed) for name, found in spaces]
     stored = _own(own, drawn, [found for _, found in spaces])
     study = start_study(folder, KIND, settings, task, prepare, own=stored, cache=cache)
@@ -130,8 +132,10 @@ def resume_spaces_study(
             "--out elsewhere"
         )
     settings = resolve(before.settings)
+    task = build_task(settings)
+    check_known(task, settings.run, own.epochs, own.trainings)
     if own.codes > stored.codes:
-        task, seed = build_task(settings), settings.run.seed
+        seed = settings.run.seed
         drawn = [
             _draw(space.name, found, task, own.codes, seed, space.codes)
             for space, found in zip(drawn, bounds, strict=True)
