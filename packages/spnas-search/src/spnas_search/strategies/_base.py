@@ -41,7 +41,7 @@ class Strategy(Protocol):
             number ``meaningful_from`` from how many children on it is more than a random search; fewer are warned of. A
             ``Relaxation`` as attribute ``relaxation`` has the start train the choice among its parts, too: its receipt
             says what came of it (``spnas_core.tasks.SharedTraining``). One that consists of several, told apart by
-            ``Proposal.strategy``, has a method ``room(archive, number)``: how many children a round of the n-th may have.
+            ``Proposal.strategy``, has a method ``room(archive, number)``: how many children a round of that may have.
         """
 
     def stuck(self, archive: Archive) -> str | None:
