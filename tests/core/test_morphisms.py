@@ -179,6 +179,16 @@ def test_swap_reaches_every_border_and_both_directions(architecture):
                 assert (detail in reached) == (room > step)
 
 
+@pytest.mark.parametrize("kind", [Swap, Widen, Narrow])
+@given(architecture=architectures())
+def test_steps_beyond_every_block_add_no_options_and_take_no_time(kind, architecture):
+    blocks = len(architecture.digits)
+    found = [(one.child, one.steps) for one in kind(max_step=10**18).options(architecture)]
+    assert found == [(one.child, one.steps) for one in kind(max_step=blocks).options(architecture)]
+    near = [(one.child, one.steps) for one in kind(max_step=2).options(architecture)]
+    assert [one for one in found if one in near] == near
+
+
 @given(architectures())
 def test_expand_never_inserts_a_first_block(architecture):
     for option in Expand().options(architecture):

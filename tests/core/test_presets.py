@@ -61,7 +61,7 @@ def test_a_preset_has_its_tables_and_says_what_it_is_for(tmp_path):
     [
         ("sumary = 'x'\n", "there is no setting 'sumary'; did you mean 'summary'?"),
         ("[zzz]\n", "there is no setting 'zzz'; known: extends, machine, search, summary, task, train"),
-        ("task = 3\n", "task is 3: input should be a valid dictionary"),
+        ("task = 3\n", "task is 3: input should be a valid table"),
         ("[task\n", "is no valid TOML"),
     ],
 )
@@ -71,6 +71,14 @@ def test_a_wrong_file_names_preset_file_and_key(tmp_path, text, message):
         preset.table("task")
     assert str(caught.value).startswith(f"preset mine ({preset.file}): ")
     assert message in str(caught.value)
+
+
+def test_a_file_without_a_summary_lacks_it_in_one_short_line(tmp_path):
+    file = tmp_path / "base.toml"
+    file.write_text("[task]\nname = 'null'\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        Preset("base", file).table("task")
+    assert str(caught.value) == f"preset base ({file}): summary is missing: it must be given, as a text"
 
 
 def test_a_file_without_a_summary_or_that_is_not_there_is_refused(tmp_path):

@@ -151,7 +151,7 @@ def test_a_damaged_plan_is_named(tmp_path):
     ("arguments", "message"),
     [
         (["b@8_1-2", "b_11--21"], "stage 2 of '11--21' is empty"),
-        (["b@8_1-2", "runs/nothing:3"], "'runs/nothing:3' is no run of a search, and no architecture code"),
+        (["b@8_1-2", "runs/nothing:3"], "'runs/nothing:3' is neither the folder of a run, as RUN or RUN:ID, nor"),
         ([*CODES, "--seeds", "0"], "--seeds"),
         (["b@8_1-2"], "needs two architectures or more"),
         (["b@8_1-2", "b@8_1-2"], "given twice"),

@@ -310,6 +310,14 @@ def test_a_run_stands_for_its_candidates_weights(weights, photos, candidates):
         spnas_detect.predict(photos, photos / "a.jpg", device="cpu")
 
 
+def test_a_task_that_trains_nothing_is_named(photos, tmp_path, candidates):
+    (tmp_path / "0.safetensors").touch()
+    for number, file in enumerate((tmp_path / "0.safetensors", None)):
+        candidates[f"runs/table:{number}"] = ResolvedCandidate("b@4_1-2-2", file, {"name": "replay"})
+        with pytest.raises(WeightsError, match=f"runs/table:{number} is of a search with the task 'replay', which"):
+            spnas_detect.predict(f"runs/table:{number}", photos / "a.jpg", device="cpu")
+
+
 def invoke(*arguments):
     return CliRunner().invoke(commands, ["predict", *map(str, arguments), "--device", "cpu"])
 

@@ -176,6 +176,6 @@ def test_settings_out_of_range_are_refused():
         Scenes(mosaic=1.5)
     with pytest.raises(DataError, match="scale_range"):
         Scenes((2.0, 1.0))
-    with pytest.raises(ConfigError, match=r"scale_onto is 'canvas': value error, needs a scale_range, such as"):
+    with pytest.raises(ConfigError, match=r"scale_onto is 'canvas': needs a scale_range, such as"):
         validate(TrainingSettings, {"scale_onto": "canvas"})
     validate(TrainingSettings, {"scale_onto": "canvas", "scale_range": [0.1, 2.0]})

@@ -186,7 +186,7 @@ def test_a_training_starts_from_torchvisions_weights_and_from_its_own(tmp_path, 
     [
         (["b_11--21"], "stage 2 of '11--21' is empty"),
         (["b_11-21_1"], "the parallel code '1' has 1 entries for 2 stages"),
-        (["runs/nothing:3"], "'runs/nothing:3' is no run of a search, and no architecture code"),
+        (["runs/nothing:3"], "'runs/nothing:3' is neither the folder of a run, as RUN or RUN:ID, nor"),
         ([], "what shall be trained? give an architecture CODE, or RUN[:ID]"),
         (["b@8_1-2", "--fresh", "--init", "x.safetensors"], "--fresh and --init contradict each other"),
         (["b@8_1-2", "--init", "x.pt"], "must be torchvision:FILE or FILE.safetensors"),

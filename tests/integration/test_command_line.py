@@ -50,7 +50,7 @@ def refused(*arguments: str) -> str:
         (["seed=-1"], "seed is -1"),
         (["init=weights.pt"], "must be torchvision:FILE or FILE.safetensors"),
         (["init=torchvision:missing.pth"], "weights file missing.pth does not exist"),
-        (["strategy=serial"], "strategy is 'serial': input should be a valid dictionary"),
+        (["strategy=serial"], "strategy is 'serial': input should be a valid table"),
         (["no equals sign"], "must look like key=value"),
     ],
 )

@@ -17,6 +17,8 @@ from spnas_search.run import code, resume_run
 from spnas_search.run.overview import find_runs
 from spnas_search.run.reopening import extend_budget, retry_failed
 from spnas_search.run.verification import verify_run
+from spnas_search.settings import read_toml, write_toml
+from spnas_search.settings.models import CANDIDATES
 
 INLINE = {"executor": {"name": "inline"}, "noise_seeds": 2}
 NULL = {"task": "null", **INLINE, "final": {"seeds": 2, "finalists": 2, "rescores": 1}}
@@ -237,6 +239,24 @@ def test_a_budget_that_is_no_larger_is_refused(stopped, budget, message):
     refused = spnas("extend", stopped, *arguments)
     assert refused.exit_code == 2
     assert message in refused.stderr
+
+
+def test_the_default_budget_is_raised_like_any_other(stopped):
+    values = read_toml(stopped / "run.toml")
+    del values["budget"]
+    write_toml(values, stopped / "run.toml")
+    for arguments, message in (
+        (("--candidates", CANDIDATES), f"has budget.candidates = {CANDIDATES}: {CANDIDATES} would be no more"),
+        (("--hours", 3), f"has no bound on hours: its budget is candidates = {CANDIDATES}"),
+        (("--candidates", 40, "--hours", 3), f"has no bound on hours: its budget is candidates = {CANDIDATES}"),
+    ):
+        refused = spnas("extend", stopped, *arguments)
+        assert refused.exit_code == 2
+        assert message in refused.stderr
+    extend_budget(stopped, {"candidates": CANDIDATES + 2})
+    with resume_run(stopped, silent) as run:
+        run_search(run, Silent())
+        assert len(run.archive.of_kind("child")) == CANDIDATES + 2
 
 
 def test_a_search_that_is_over_is_neither_extended_nor_tried_again(finished):

@@ -15,6 +15,7 @@ from spnas_core.morphisms import identity
 from spnas_core.plugins import broken_plugins, notify, plugin_manager, registry
 from spnas_core.testing import check_plugin
 from spnas_detect.detectors import DetectorSettings
+from spnas_search.archive import RunLock
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^### (spnas_\w+)\n(.*?)(?=^##|\Z)", PAGE, re.DOTALL | re.MULTILINE))
@@ -164,9 +165,10 @@ def test_the_sections_are_added(plugin, tmp_path):
     with pytest.raises(ConfigError, match="nothing to report on"):
         report_on(str(tmp_path))
     (tmp_path / "run.toml").touch()
-    assert [one.anchor for one in report_on(str(tmp_path)).sections] == []
-    (tmp_path / "notes.txt").write_text("mind the <gap>")
-    (notes,) = report_on(str(tmp_path)).sections
+    with RunLock(tmp_path):  # a run whose data is being read
+        assert [one.anchor for one in report_on(str(tmp_path)).sections] == []
+        (tmp_path / "notes.txt").write_text("mind the <gap>")
+        (notes,) = report_on(str(tmp_path)).sections
     assert notes.body == '<p class="">mind the &lt;gap&gt;</p>'
 
 

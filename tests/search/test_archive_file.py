@@ -1,6 +1,7 @@
 """The archive's file: what it refuses, what survives, and what readers, disks and other processes do."""
 
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from tiny_archives import SCORE, control, result, start
 
 from spnas_core.errors import ArchiveError, ConfigError
-from spnas_search.archive import Archive, schema
+from spnas_search.archive import Archive, schema, snapshot
 
 
 @pytest.fixture
@@ -234,3 +235,73 @@ def test_values_that_were_altered_on_disk_are_noticed(archive, statement, messag
     for opened in (Archive.open, Archive.read):
         with pytest.raises(ArchiveError, match=message):
             opened(archive.path)
+
+
+class Writer:
+    """Writes while an archive is copied, and knows what it has committed.
+
+    Args:
+        archive: open for writing.
+        rng: decides what happens between two parts of a copy.
+        checkpoints: whether pages go from the journal into the file, too.
+    """
+
+    def __init__(self, archive: Archive, rng: random.Random, *, checkpoints: bool) -> None:
+        self.archive, self.rng, self.checkpoints = archive, rng, checkpoints
+        self.committed = self.copies = 0
+
+    def act(self) -> None:
+        for _ in range(self.rng.randrange(3)):
+            self.archive.measure("number", str(self.committed), "x" * self.rng.choice((9, 9000)))
+            self.committed += 1
+        if self.checkpoints and self.rng.random() < 0.2:
+            self.archive._connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+
+    def copyfile(self, source: Path, target: Path) -> None:
+        """Copy in parts that are no pages, with something happening in between."""
+        self.copies += 1
+        with source.open("rb") as read, target.open("wb") as write:
+            while part := read.read(self.rng.choice((5000, 20000, 60000))):
+                write.write(part)
+                self.act()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("checkpoints", [False, True])
+def test_a_copy_in_the_middle_of_writing_is_a_state_that_was_committed(archive, monkeypatch, seed, checkpoints):
+    writer = Writer(archive, random.Random(seed), checkpoints=checkpoints)
+    for _ in range(20):
+        writer.act()
+    before, found, refusal = writer.committed, None, ""
+    monkeypatch.setattr(snapshot.time, "sleep", lambda _: None)
+    monkeypatch.setattr(snapshot.shutil, "copyfile", writer.copyfile)
+    try:
+        with Archive.read(archive.path) as reader:
+            found = sorted(int(subject) for _, subject in reader._measurements)
+    except ArchiveError as error:
+        refusal = str(error)
+    if found is not None:
+        assert found == list(range(len(found)))
+        assert before <= len(found) <= writer.committed
+    else:
+        assert refusal.endswith("is busy, and changes faster than it can be copied: try again in a moment")
+    assert checkpoints or (writer.copies, refusal) == (2, "")  # commits alone void no copy
+
+
+def test_a_journal_that_starts_over_while_it_is_copied_voids_the_copy(archive, monkeypatch):
+    def copyfile(path, target):
+        content = path.read_bytes()
+        if copied == ["archive.db"]:
+            archive.measure("number", "8", "x")  # over the oldest pages of the journal; the file stays as it is
+            content = content[: len(content) // 2] + path.read_bytes()[len(content) // 2 :]
+        copied.append(path.name)
+        target.write_bytes(content)
+
+    copied: list[str] = []
+    for number in range(8):
+        archive.measure("number", str(number), "x" * 3000)
+    archive._connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+    monkeypatch.setattr(snapshot.shutil, "copyfile", copyfile)
+    with Archive.read(archive.path) as reader:
+        assert sorted(int(subject) for _, subject in reader._measurements) == list(range(9))
+    assert copied == ["archive.db", "archive.db-wal"] * 2

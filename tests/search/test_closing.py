@@ -217,6 +217,23 @@ def test_the_summary_says_what_is_missing(tmp_path):
     assert f"The verdict is incomplete: {missing}." in text
 
 
+def test_weights_are_named_where_there_are_some_and_commands_are_quoted(tmp_path):
+    folder = tmp_path / "a run"
+    given = {"executor": {"name": "inline"}, "budget": 4, "warm_start_epochs": 2}
+    with spnas_search.search(out=folder, task="null", **given) as run:
+        trained = run.archive.trained(run.archive.winner)
+        file = folder / "weights" / f"{trained.id}.safetensors"
+        *_, files, following = summary(run)
+        assert files == (
+            f"Everything is in {folder}: run.toml, archive.db, weights/{trained.id}.safetensors (the winner's weights)."
+        )
+        assert following.endswith(f"spnas candidates '{folder}' --pareto")
+        for spoil in (lambda: file.write_bytes(b""), file.unlink):
+            spoil()
+            *_, files, _ = summary(run)
+            assert files == f"Everything is in {folder}: run.toml, archive.db."
+
+
 def test_a_run_remembers_what_its_task_calls_the_test_images(tmp_path, monkeypatch):
     shared = "validation images (test = validation)"
     monkeypatch.setattr(NullTask, "test_images", shared, raising=False)

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 from waiting import wait_until
-from worker_tasks import Devices
+from worker_tasks import Devices, Unreadable
 
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, DataError, PluginError
@@ -275,7 +275,7 @@ def test_workers_end_with_their_parent_by_ctrl_c_and_by_sigkill(tmp_path):
     children = []
     try:
         # Workers load no plugins, compute with the request's threads, and leave Ctrl-C to their parent.
-        assert parent.stdout.readline() == "{'plugins': 0, 'threads': 3, 'ignores': True}\n"
+        assert parent.stdout.readline() == "{'plugins': 0, 'threads': 3, 'ignores': 1}\n"
         worker, child = map(int, parent.stdout.readline().split())
         children.append(child)
         os.kill(worker, signal.SIGINT)
@@ -323,6 +323,16 @@ def test_what_is_no_evaluation_is_a_failure():
     with InlineExecutor(ExecutorSettings(), Task(), 1, ignore) as executor:
         (outcome,) = evaluate_all(executor, [request(0)])
     assert outcome.reason == "TypeError: Task.evaluate returned a dict, not an Evaluation"
+
+
+@pytest.mark.parametrize("kind", [InlineExecutor, ProcessExecutor])
+def test_a_result_that_another_process_cannot_read_fails_its_candidate_only(kind):
+    with kind(ExecutorSettings(), Unreadable(), 1, ignore) as executor:
+        found = by_candidate(evaluate_all(executor, [request(number) for number in range(4)]))
+    assert found[0].evaluation.receipt == found[3].evaluation.receipt == {"warning": "nothing"}
+    for number, name in ((1, "UnreadableError"), (2, "function")):
+        assert found[number].evaluation is None
+        assert f"the receipt of the task holds a {name}: only numbers, texts" in found[number].reason
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,17 @@
 """One process per run, for as long as it lives."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from spnas_core.errors import ArchiveError
+from spnas_core.lock import is_held
 from spnas_search.archive import RunLock
 
 # A holder by the same system call, without importing torch: it starts in an instant.
@@ -55,6 +58,7 @@ def test_a_second_lock_of_one_process_is_refused_too_and_released_with_the_first
     with second:
         pass
     second.release()
+    assert (tmp_path / "lock").read_text() == ""
 
 
 def test_a_holder_that_has_not_yet_written_its_number_is_called_another_process(tmp_path):
@@ -89,6 +93,28 @@ def test_children_do_not_hold_the_lock(tmp_path):
         os.waitpid(forked, 0)
         executed.kill()
         executed.wait()
+
+
+def test_a_child_that_forgets_the_lock_leaves_the_holders_number(tmp_path):
+    with RunLock(tmp_path):
+        forked = os.fork()
+        if forked == 0:
+            os._exit(0)
+        os.waitpid(forked, 0)
+        assert (tmp_path / "lock").read_text() == str(os.getpid())
+
+
+def test_who_only_looks_keeps_nobody_from_starting(tmp_path):
+    (tmp_path / "lock").touch()
+    descriptor = os.open(tmp_path / "lock", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    lock, given_back = RunLock(tmp_path), threading.Timer(0.1, os.close, [descriptor])
+    given_back.start()
+    with lock:
+        assert (tmp_path / "lock").read_text() == str(os.getpid())
+        assert is_held(tmp_path)
+    given_back.join()
+    assert not is_held(tmp_path)
 
 
 def test_a_missing_folder_is_named(tmp_path):

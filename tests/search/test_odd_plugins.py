@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from spnas_core.errors import ConfigError, PluginError
-from spnas_core.plugins import built, owner, registry
+from spnas_core.plugins import asked, built, owner, registry
 from spnas_search.run import start_run
 from spnas_search.screens import ScreenPlugin
 
@@ -72,6 +72,30 @@ def test_what_cannot_be_built_inside_of_phases_is_named_itself(tmp_path, monkeyp
     phases = {"name": "phases", "phases": [{"name": "odd"}]}
     with pytest.raises(PluginError, match=r"^strategy 'odd' of plugin .* raised ZeroDivisionError"):
         start_run(tmp_path / "run", {**NULL, "strategy": phases}, lambda *_: None)
+
+
+def ending(*_):
+    raise SystemExit(0)
+
+
+def stopped(*_):
+    raise KeyboardInterrupt
+
+
+def test_what_wants_to_end_the_process_has_failed(monkeypatch):
+    monkeypatch.setitem(registry("screens").items, "odd", ScreenPlugin("odd", Named, ending))
+    with pytest.raises(PluginError, match=r"^screen 'odd' of plugin .* raised SystemExit: 0 in build \("):
+        built("screens", "odd", None, None)
+    with pytest.raises(PluginError, match=r"^it raised SystemExit: 0 in propose \(.*, line \d+\)$"):
+        asked("it", "propose", ending)
+
+
+def test_an_interruption_passes_through_a_plugin(monkeypatch):
+    monkeypatch.setitem(registry("screens").items, "odd", ScreenPlugin("odd", Named, stopped))
+    with pytest.raises(KeyboardInterrupt):
+        built("screens", "odd", None, None)
+    with pytest.raises(KeyboardInterrupt):
+        asked("it", "propose", stopped)
 
 
 def test_an_error_of_ours_says_by_itself_what_is_wrong(monkeypatch):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from spnas_core.encoding import Architecture
+from spnas_core.errors import ArchiveError
 from spnas_core.morphisms import identity
 from spnas_core.tasks import Fidelity, Pretraining
 from spnas_search.archive import Archive, Proposal, schema
@@ -68,6 +69,7 @@ def test_results_that_bricked_an_archive_can_be_read(tmp_path, changes, status, 
 def digested_archive(path: Path, version: int, rows: Iterable[tuple], **facts: str) -> Path:
     """An archive as a version with digests wrote it, with these candidates."""
     connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN")
     for migration in schema.MIGRATIONS[:version]:
         migration(connection)
     meta = {"objective": "score", "higher_is_better": "1", "seed": "7", "created": "2026-01-01T00:00:00+00:00"}
@@ -76,6 +78,7 @@ def digested_archive(path: Path, version: int, rows: Iterable[tuple], **facts: s
         values = (*row, schema.row_digest(row[1:]))
         connection.execute(f"INSERT INTO candidates VALUES ({', '.join('?' * len(values))})", values)
     connection.execute(f"PRAGMA user_version = {version}")
+    connection.execute("COMMIT")
     connection.close()
     return path
 
@@ -130,3 +133,50 @@ def test_an_archive_of_the_fourth_schema_keeps_its_rows_and_may_train_a_winner(t
         assert archive.commit_round([Proposal("trained", 0, SAME, Fidelity(4), "test")], threads=1, phase="training")
     with Archive.open(path) as again:
         assert (again[0], again[1].kind, again.phase) == (found, "trained", "training")
+
+
+def fourth(path: Path, count: int, **parents: int) -> Path:
+    """An archive of the fourth schema: a start, and children that descend from one another."""
+    rows = []
+    for number in range(count):
+        parent = parents.get(f"of_{number}", number - 1 if number else None)
+        place = (number, number, "search", "child") if number else (0, 0, "start", "start")
+        told = (2, 96, 64, 0.5, 0, "validation", None, 0, None, None, 2 + number)
+        rows.append((*place, number, parent, parent, *OLD_ROW[4:8], *told, *OLD_ROW[11:]))
+    return digested_archive(path, 4, rows, ranking="prediction", inherit="parent")
+
+
+def test_migrating_takes_time_by_the_number_of_candidates_and_not_by_its_square(tmp_path):
+    steps: list[int] = []
+    connect = sqlite3.connect
+
+    def counting(*arguments, **options):
+        connection = connect(*arguments, **options)
+        connection.set_progress_handler(lambda: steps.append(1), 100)
+        return connection
+
+    def steps_of(count: int) -> int:
+        path = fourth(tmp_path / f"{count}.db", count)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sqlite3, "connect", counting)
+            steps.clear()
+            Archive.open(path).close()
+        return len(steps)
+
+    assert steps_of(800) < 3 * steps_of(400)
+
+
+def test_what_refers_to_a_candidate_that_is_not_there_is_damaged_and_stays_as_it_is(tmp_path):
+    path = fourth(tmp_path / "archive.db", 4, of_2=7)
+    for opened in (Archive.read, Archive.open):
+        with pytest.raises(ArchiveError, match="damaged: row 2 of its candidates refers to one of candidates"):
+            opened(path)
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA user_version").fetchone() == (4,)
+    assert connection.execute("SELECT count(*) FROM candidates").fetchone() == (4,)
+    connection.close()
+
+
+def test_references_are_checked_again_afterwards(tmp_path):
+    with Archive.open(fourth(tmp_path / "archive.db", 3)) as archive:
+        assert archive._connection.execute("PRAGMA foreign_keys").fetchone() == (1,)

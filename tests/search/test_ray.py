@@ -8,7 +8,7 @@ import pytest
 from ray_cluster import ray_cluster
 from safetensors.numpy import load_file
 from waiting import wait_until
-from worker_tasks import PreparedElsewhere
+from worker_tasks import PreparedElsewhere, Unreadable
 
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, DataError
@@ -103,6 +103,13 @@ def test_a_lost_worker_is_replaced_a_few_times_and_a_late_evaluation_ends(tmp_pa
     assert found[KILL].reason.endswith(": WorkerCrashedError")
     assert found[HANG].reason == "no result within 2 s"
     assert list((tmp_path / "node" / "runs").iterdir()) == []
+
+
+def test_a_result_that_the_search_cannot_read_fails_its_candidate_only(tmp_path):
+    with executor(tmp_path, Unreadable()) as ray:
+        found = {one.request.candidate: one for one in evaluate_all(ray, [request(number) for number in range(4)])}
+    assert [number for number, outcome in found.items() if outcome.evaluation is None] in ([1, 2], [2, 1])
+    assert "the receipt of the task holds a UnreadableError" in found[1].reason
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,16 @@ import fcntl
 import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from spnas_core.errors import ConfigError
 from spnas_search.executors.ray import reaching, settings
 from spnas_search.executors.ray.losses import Loss, Node, elsewhere, failure, too_small
 from spnas_search.executors.ray.node_folder import NodeFolder
+from spnas_search.executors.ray.parcels import checksum_of, fetch
 from spnas_search.executors.resources import share_cores
 from spnas_search.settings import resolve
 
@@ -113,6 +116,42 @@ def test_what_killed_runs_have_left_on_a_node_goes_when_the_next_one_comes(tmp_p
         assert {path.name for path in folder.run.iterdir()} == {"weights", "lock"}
     finally:
         os.close(held)
+
+
+class FromTheStore:
+    """Ray, as far as weights to inherit are fetched: references are the bytes themselves."""
+
+    exceptions = SimpleNamespace(RayError=RuntimeError)
+
+    def __init__(self) -> None:
+        self.fetched = 0
+
+    def get(self, reference):
+        self.fetched += 1
+        return reference
+
+
+def test_a_node_keeps_the_weights_that_were_used_last_and_takes_none_from_who_is_at_work(tmp_path):
+    ray, folder = FromTheStore(), NodeFolder.of_run(tmp_path, "run")
+    contents = [np.full(100, number, np.uint8) for number in range(50)]
+
+    def inherit(number: int, wanted: Path) -> None:
+        fetch(ray, contents[number], checksum_of(contents[number]), folder.weights, wanted)
+        assert np.array_equal(np.fromfile(wanted, np.uint8), contents[number])
+
+    with folder.workplace("99-1") as busy:
+        inherit(7, busy / "inherited")
+        for number in range(50):
+            with folder.workplace(f"{number}-1") as place:
+                inherit(number, place / "inherited")
+            with folder.workplace("0-2") as place:
+                inherit(0, place / "inherited")
+        assert ray.fetched == 50  # the one that is used again and again stays
+        kept = {path.name for path in folder.weights.iterdir()}
+        assert kept == {checksum_of(content) for content in (contents[0], *contents[35:])}
+        assert np.array_equal(np.fromfile(busy / "inherited", np.uint8), contents[7])
+        inherit(7, busy / "again")
+        assert ray.fetched == 51
 
 
 def test_the_page_on_clusters_has_every_setting_with_its_default():

@@ -109,7 +109,7 @@ def test_a_named_candidates_descent_is_told(finished):
     assert named.one("h1").text == page.one("h1").text == str(finished)
 
 
-@pytest.mark.parametrize("stage", ["archive missing", "empty", "start proposed", "start done"])
+@pytest.mark.parametrize("stage", ["no archive yet", "empty", "start proposed", "start done"])
 def test_a_run_that_has_hardly_begun_says_so(tmp_path, stage):
     with spnas_search.run.start_run(
         tmp_path / "run", {"task": {"name": "null"}, "executor": {"name": "inline"}}, lambda *_: None
@@ -121,15 +121,33 @@ def test_a_run_that_has_hardly_begun_says_so(tmp_path, stage):
             run.archive.commit_round(decided.proposals, threads=1, phase=decided.phase)
         if stage == "start done":
             run.archive.finish(0, Evaluation({"score": 0.5, "loss": 0.5}, {"multiply_adds": 5.0}), None)
-        if stage == "archive missing":
+        if stage == "no archive yet":
             shutil.move(run.files.archive, tmp_path / "elsewhere")
         page = read(tmp_path / "run")
+        if stage == "no archive yet":
+            shutil.move(tmp_path / "elsewhere", run.files.archive)
     status = page.one("p", class_="status")
     assert "going" in status.attributes["class"]
-    wanted = {"archive missing": "Nothing is in the archive yet", "start proposed": "1 evaluation under way"}
+    wanted = {"no archive yet": "Nothing is in the archive yet", "start proposed": "1 evaluation under way"}
     assert wanted.get(stage, "The search is going on: 0 children") in status.text
     again = read(tmp_path / "run")
     assert "going" not in again.one("p", class_="status").attributes["class"].split()
+
+
+@pytest.mark.parametrize("has_weights", [True, False])
+def test_a_lost_archive_leaves_the_report_as_it_was(finished, tmp_path, has_weights):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    done("report", run)
+    before = (run / "report.html").read_bytes()
+    (run / "archive.db").unlink()
+    if not has_weights:
+        shutil.rmtree(run / "weights")
+    way_out = "start another run with --out elsewhere" if has_weights else "begin with spnas run --resume"
+    for reference in (run, f"{run}:2"):
+        message = f"error: {run / 'archive.db'} is missing, and with it all results: restore a copy, or {way_out}"
+        assert refused("report", reference) == message
+    assert (run / "report.html").read_bytes() == before
 
 
 def test_losses_failures_and_what_has_no_merit_are_shown(filled):

@@ -1,9 +1,15 @@
+from collections.abc import Iterator
+from typing import get_args
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from spnas_core import Architecture, backbone_cost
+from spnas_core.configuration import validate
 from spnas_core.errors import ConfigError, PluginError, SpaceError, SpnasError
+from spnas_core.plugins import registry
 from spnas_search.settings import RunSettings, SpaceSettings, read_toml, resolve, set_key, set_value, write_toml
 from spnas_search.strategies import SerialSettings
 
@@ -55,7 +61,7 @@ def test_an_unknown_key_with_a_bracket_is_refused_too():
         ({"seed": -1}, "seed is -1: input should be greater than or equal to 0"),
         ({"seed": "one"}, "seed is 'one': input should be a valid integer"),
         ({"start": 3}, "start is 3: input should be a valid string"),
-        ({"budget": 5}, "budget is 5: input should be a valid dictionary"),
+        ({"budget": 5}, "budget is 5: input should be a valid table"),
         ({"budget": {"candidates": -1}}, "budget.candidates is -1: input should be greater than or equal to 0"),
         ({"budget": {"candidates": "many"}}, "budget.candidates is 'many': input should be a valid integer"),
         ({"budget": {"hours": 0}}, "budget.hours is 0: input should be greater than 0"),
@@ -68,7 +74,7 @@ def test_an_unknown_key_with_a_bracket_is_refused_too():
         ({"executor": {"workers": "some"}}, "executor.workers is 'some': input should be 'auto'"),
         ({"strategy": {"pool": 0}}, "strategy.pool is 0: input should be greater than or equal to 1"),
         ({"strategy": {"odds": {"swap": "often"}}}, "strategy.odds.swap is 'often': input should be a valid number"),
-        ({"strategy": "serial"}, "strategy is 'serial': input should be a valid dictionary"),
+        ({"strategy": "serial"}, "strategy is 'serial': input should be a valid table"),
         ({"strategy": {"name": 3}}, "strategy.name is 3: it must be the name of a registered strategy"),
         ({"task": {"name": ["null"]}}, "task.name is ['null']: it must be the name of a registered task"),
         ({"task": NULL | {"half_life": 0}}, "task.half_life is 0: input should be greater than 0"),
@@ -81,6 +87,98 @@ def test_an_unknown_key_with_a_bracket_is_refused_too():
 )
 def test_a_wrong_value_names_key_value_and_what_is_allowed(values, message):
     assert refused(values).startswith(message)
+
+
+PAIRS = {"name": "q-learning", "schedule": [[1.0]]}
+MANY = {"min_mutations": 5}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"task": {"name": "replay"}}, "task.table is missing: it must be given, as a text"),
+        ({"strategy": {"name": "phases"}}, "strategy.phases is missing: it must be given, as a list"),
+        ({"strategy": PAIRS}, "strategy.schedule is [1.0]: it has 1 value(s), and value 2 is required"),
+        ({"strategy": MANY}, "strategy: min_mutations is 5, above max_mutations = 3: raise the latter"),
+        (
+            {"strategy": {"name": "full", "serial": MANY}},
+            "strategy.serial: min_mutations is 5, above max_mutations = 1: raise the latter",
+        ),
+        (
+            {"strategy": {"name": "phases", "phases": []}},
+            "strategy.phases is []: list should have at least 1 item, not 0",
+        ),
+        (
+            {"strategy": {"name": "phases", "phases": ["serial"]}},
+            "strategy.phases is 'serial': input should be a valid table",
+        ),
+        ({"pareto": "foo"}, "pareto is 'foo': input should be a valid list"),
+        ({"strategy": {"odds": {}}}, "strategy.odds is {}: table should have at least 1 item, not 0"),
+        ({"budget": 5}, "budget is 5: input should be a valid table"),
+    ],
+)
+def test_a_message_is_in_the_words_of_toml_and_shows_no_table(values, message):
+    assert refused(values) == message
+
+
+def models(*kept: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """Yield models and those of their tables."""
+    for model in kept:
+        yield model
+        inner = [field.annotation for field in model.model_fields.values()]
+        yield from models(*(one for one in inner if isinstance(one, type) and issubclass(one, BaseModel)))
+
+
+def whole_numbers(annotation: object) -> bool:
+    return annotation is int or any(map(whole_numbers, get_args(annotation)))
+
+
+OWN = [
+    item.settings
+    for noun in ("strategies", "screens")
+    for item in registry(noun).items.values()
+    if item.settings.__module__.startswith("spnas_search.")  # not those of plugins that are installed beside
+]
+NUMBERS = {
+    (model, name)
+    for model in models(RunSettings, *OWN)
+    for name, field in model.model_fields.items()
+    if whole_numbers(field.annotation)
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "name"), sorted(NUMBERS, key=str), ids=lambda part: part if isinstance(part, str) else part.__name__
+)
+def test_every_whole_number_has_an_upper_limit(model, name):
+    huge = 10**30
+    for value in (huge, [huge], [[0.5, huge]]):
+        with pytest.raises(ConfigError) as caught:
+            validate(model, {name: value})
+        if "less than" in str(caught.value):
+            assert str(caught.value).startswith(f"{name} is {huge}: ")
+            return
+    raise AssertionError(f"nothing limits {name}")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"noise_seeds": 10**11}, "noise_seeds is 100000000000: input should be less than or equal to 1000"),
+        ({"final": {"epochs": 10**20}}, f"final.epochs is {10**20}: input should be less than or equal to 1000000"),
+        ({"strategy": {"epochs": 10**20}}, f"strategy.epochs is {10**20}: input should be less than or equal to 10000"),
+        ({"screen": {"draws": 10**11}}, "screen.draws is 100000000000: input should be less than or equal to 1000"),
+        ({"seed": 2**63}, f"seed is {2**63}: input should be less than {2**63}"),
+    ],
+)
+def test_a_number_above_its_limit_names_key_value_and_limit(values, message):
+    assert refused(values).startswith(message)
+
+
+@pytest.mark.parametrize("text", ["1000001x", "9" * 400 + "x"])
+def test_a_multiple_beyond_all_numbers_is_refused(text):
+    for key in ("max_blocks", "max_parameters"):
+        assert "is at most '1000000x'" in refused({"space": {key: text}})
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 from xml.etree import ElementTree as ET
 
+import pytest
 from commands import NULL, budget, done, refused, rows
 
 
@@ -22,6 +23,25 @@ def test_show_draws_a_figure_of_a_code_and_of_a_candidate(tmp_path):
     assert refused("show", "b_11", "--svg", nowhere) == (
         f"error: {nowhere} cannot be written: No such file or directory; name another file by --svg"
     )
+
+
+@pytest.mark.parametrize("command", ["show", "train", "export"])
+def test_what_was_to_name_a_run_is_answered_by_talk_of_runs(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    (tmp_path / "runs" / "a" / "run.toml").touch()
+    options = {"show": (), "train": ("--data", "shapes"), "export": ("--to", "source")}[command]
+    for text in ("runs/a:x", "runs/a:-1", "runs/a:"):
+        assert refused(command, text, *options) == (
+            f"error: {text!r} names no candidate of runs/a: put its number behind the colon, as runs/a:0"
+        )
+    for folder, number in (("nonexist", "3"), ("runs/nonexist", "3"), ("runs/nonexist", "-1"), ("nonexist", "")):
+        message = refused(command, f"{folder}:{number}", *options)
+        assert "a run as RUN or RUN:ID" in message or message == (
+            f"error: '{folder}:{number}' is neither the folder of a run, as RUN or RUN:ID, nor the code of an "
+            f"architecture: there is no run in {folder}"
+        )
+    assert "did you mean 'timm'" in refused(command, "tim:resnet18", *options)
 
 
 def test_show_scales_a_code():

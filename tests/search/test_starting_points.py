@@ -1,6 +1,12 @@
 """What RUN[:ID] stands for, to a search that starts there and to commands that take weights."""
 
+import math
+import shutil
+
+import numpy as np
 import pytest
+from commands import NULL, budget, done, refused, rows
+from safetensors.numpy import save_file
 
 import spnas_search
 from spnas_core.errors import ArchiveError
@@ -96,3 +102,23 @@ def test_what_has_failed_starts_no_search(tmp_path):
         ArchiveError, match=r"candidate 5 of .* failed: the loss is NaN after epoch 1; start from another"
     ):
         starting_point(f"{tmp_path / 'run'}:5")
+
+
+def test_from_stands_alone_and_of_a_run_gives_the_code_alone_to_a_search_that_trains_from_fresh_weights(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    done("run", "serial", *NULL, *budget(2), "--out", first)
+    for option, given in (("--start", "b@8_1-1"), ("--init", "some.safetensors")):
+        message = "give --from or --start/--init, not both"
+        assert message in refused("run", *NULL, "--from", first, option, given, "--out", second)
+    assert not second.exists()
+    shutil.rmtree(first / "weights")
+    assert "were not kept: choose one" in refused("run", *NULL, "--from", first, "--out", second)
+    fresh = (*NULL, *budget(2), "--set", "inherit=none")
+    said = done("run", *fresh, "--from", first, "--out", second)
+    assert f"of {first} the code alone is taken: inherit = 'none' trains everything from fresh weights" in said
+    best = max(rows(first), key=lambda row: -math.inf if row["merit"] is None else row["merit"])
+    assert rows(second)[0]["architecture"] == best["architecture"]
+    message = "init names weights, and inherit = 'none' trains everything from fresh ones"
+    weights = tmp_path / "mine.safetensors"
+    save_file({"epochs": np.zeros(1)}, weights)
+    assert message in refused("run", *fresh, "--init", weights, "--out", tmp_path / "third")

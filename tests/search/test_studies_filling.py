@@ -19,8 +19,10 @@ from studying import CHILD, START, Heard, heir, line_of, resumed, scratch, start
 from spnas_core.errors import ConfigError, DataError, EvaluationError, HeldError
 from spnas_core.morphisms import Rewrite
 from spnas_core.tasks import Fidelity
+from spnas_search.executors.inline import InlineExecutor
 from spnas_search.studies import (
     Job,
+    Study,
     StudyStoppedError,
     TrainingKey,
     fill,
@@ -179,21 +181,6 @@ class TestFilling:
         expected = [NullTask().score(str(job.rewrite.child), age) for age, job in enumerate(line, 1)]
         assert scores == pytest.approx(expected)
 
-    def test_weights_that_are_gone_are_made_again_and_their_scores_stay(self, tmp_path):
-        line = line_of(3)
-        with started(tmp_path / "s", task={"noise": 0.0}) as study:
-            fill(study, line[:2], Heard())  # nothing inherits from the second yet, so its weights are not kept
-            before = dict(study.results.trainings)
-            fill(study, line, heard := Heard())
-            found = study.results.trainings
-        assert [message.split(":")[0] for message in heard.messages] == [
-            f"the weights of {job.key} are missing" for job in line[:2]
-        ]
-        assert [one.key for one in heard.trainings] == [job.key for job in line[2:]]
-        assert all(found[key] == one for key, one in before.items())
-        assert found[line[3].key].metrics["score"] == NullTask().score(str(line[3].rewrite.child), 4)
-        assert len(read_study(tmp_path / "s", "test")[1].trainings) == 4
-
     def test_a_failed_one_is_entered_and_tried_again_when_asked(self, tmp_path):
         line = line_of(2)
         jobs = [*line, scratch(epochs=5)]
@@ -291,6 +278,25 @@ class TestFilling:
             fill(study, jobs, heard := Heard())
             assert without_time(study.results.trainings) == one
         assert heard.progressed >= len(jobs)
+
+    @pytest.mark.parametrize(("workers", "most"), [(1, 16), (8, 16), (20, 40)])
+    def test_a_batch_has_two_jobs_for_every_worker(self, tmp_path, monkeypatch, workers, most):
+        waiting = []
+
+        class Many(InlineExecutor):
+            def outcomes(self):
+                waiting.append(len(self._waiting))
+                return super().outcomes()
+
+        def many(study, report):
+            executor = Many(study.settings.executor, study.task, workers, report)
+            executor.workers = workers
+            return executor
+
+        monkeypatch.setattr(Study, "make_executor", many)
+        with started(tmp_path / "s") as study:
+            fill(study, [scratch(repetition=number) for number in range(most + 1)], Heard())
+        assert waiting == [most, 1]
 
 
 KILLED = """

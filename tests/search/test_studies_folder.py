@@ -27,7 +27,7 @@ class TestTheFolder:
             started(tmp_path / "s")
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "run.toml").touch()
-        with pytest.raises(ConfigError, match="holds a run already"):
+        with pytest.raises(ConfigError, match=r"holds a run \(run\.toml\): choose another --out"):
             started(tmp_path / "run")
 
     def test_a_study_that_cannot_start_leaves_nothing_behind(self, tmp_path, monkeypatch):

@@ -1,9 +1,16 @@
 """`spnas study signal`, as typed."""
 
+import errno
+import os
+
 import pytest
 from commands import done, invoke, refused
+from studying import scratch, started
 
-from spnas_search.studies import SignalStudy, read_signal_results
+from spnas_core.commands.console import make_console
+from spnas_search.cli.studies.shared import TrainingLines
+from spnas_search.studies import SignalStudy, pages, read_signal_results
+from spnas_search.studies.opened import OpenedStudy
 
 PNG = b"\x89PNG\r\n\x1a\n"
 NULL = ("--set", "task.name=null", "--set", "executor.name=inline", "--set", "warm_start_epochs=3")
@@ -62,6 +69,27 @@ class TestTheCommand:
         monkeypatch.undo()
         done("study", "signal", "--out", out, "--resume")
 
+    def test_lost_results_leave_the_page_as_it_was(self, tmp_path):
+        out = tmp_path / "s"
+        done("study", "signal", *NULL, *SMALL, "--out", out)
+        before = (out / "signal.md").read_text()
+        (out / "trainings.jsonl").unlink()
+        message = refused("study", "signal", "--out", out, "--report")
+        assert message.startswith(f"error: {out / 'trainings.jsonl'} is missing, and with it all results: restore")
+        assert (out / "signal.md").read_text() == before
+
+    def test_a_page_that_cannot_be_written_keeps_no_table_back(self, tmp_path, monkeypatch):
+        out = tmp_path / "s"
+        text = done("study", "signal", *NULL, *SMALL, "--out", out)
+
+        def full(*_):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(out / ".signal.png.new"))
+
+        monkeypatch.setattr(pages, "replace_durably", full)
+        *tables, last = done("study", "signal", "--out", out, "--report").splitlines()
+        assert last == f"The page and the plot in {out} could not be written: Read-only file system"
+        assert "\n".join(tables) in text
+
     def test_failures_are_told_and_tried_again(self, tmp_path):
         out = tmp_path / "s"
         given = ("--set", "task.behaviour={3='diverge'}", "--set", "alike_failures=99")
@@ -109,6 +137,25 @@ class TestTheCommand:
         assert "from fresh weights" in refused(*again, "--set", "init=x.safetensors")
         (out / "study.toml").write_text((out / "study.toml").read_text().replace("seed = 0", "seed = 1"))
         assert "was altered" in refused(*again)
+
+
+def test_a_line_per_training_plans_nothing_anew(tmp_path, capsys):
+    planned = []
+
+    class Planning(OpenedStudy):
+        @property
+        def jobs(self):
+            planned.append(len(self.study.results.trainings))
+            return [scratch(repetition=number) for number in range(8)]
+
+    with Planning(started(tmp_path / "s")) as opened:
+        opened.fill(TrainingLines(opened, make_console()))
+        assert not opened.missing_jobs
+    assert planned == [0, 0, 8]
+    *_, before, last = capsys.readouterr().out.splitlines()
+    assert before.startswith("7/8  scratch of ")
+    assert last.startswith("8/8  scratch of ")
+    assert last.endswith("0:00 left")
 
 
 def trainings_of(folder):

@@ -28,6 +28,12 @@ def test_traits_are_blocks_doublings_and_cost():
     np.testing.assert_array_equal(traits.rows([1.0, 2.0, 8.0], 5), wider)
 
 
+def test_costs_of_any_size_are_traits():
+    traits = Traits()
+    traits.append(Architecture.parse("b@8_11-21"))
+    assert traits.rows([2**100])[0, -1] == 100
+
+
 def test_traits_of_many_are_those_of_each_alone():
     codes = [f"b@8_11{'1' * (i % 3)}{'-21' * (i % 6)}{'-1' * (i % 2)}" for i in range(200)]
     traits, costs = Traits(), np.random.default_rng(0).uniform(1, 9, len(codes))

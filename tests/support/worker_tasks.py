@@ -2,7 +2,7 @@
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from waiting import wait_until
@@ -22,6 +22,23 @@ class Devices(NullTask):
         (self.meeting / str(request.candidate)).touch()
         assert wait_until(lambda: len(list(self.meeting.iterdir())) >= 3)
         return Evaluation({"device": float(os.environ["CUDA_VISIBLE_DEVICES"])}, {})
+
+
+class UnreadableError(Exception):
+    """Can be pickled, and not be read again: as all exceptions whose constructors take more than they tell."""
+
+    def __init__(self, what: str, where: str) -> None:
+        super().__init__(f"{what} {where}")
+
+
+@dataclass(frozen=True)
+class Unreadable(NullTask):
+    """Returns things that other processes cannot read, for two candidates."""
+
+    def evaluate(self, request, report):
+        found = super().evaluate(request, report)
+        odd = {1: UnreadableError("no", "image"), 2: lambda: None}.get(request.candidate, "nothing")
+        return replace(found, receipt={"warning": odd})
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,39 @@
 """Configurations: TOML read into pydantic models, every error in one line. Needs ``spnas-core[commands]``."""
 
 import os
+import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_origin
+from typing import Annotated, Any, TypeVar, get_origin
 
 import tomli_w
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from spnas_core.durable import write_durably
 from spnas_core.errors import ConfigError, suggestion
 
 _BLANKS = " \t\r\n"  # others, such as a no-break space, belong to what was typed
+_KINDS: dict[object, str] = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    tuple: "a list",
+    dict: "a table",
+}
+_WORDS = (("tuple", "list"), ("dictionary", "table"), (" after validation", ""), (r" or instance of \w+", ""))
 _Model = TypeVar("_Model", bound=BaseModel)
+
+Large = Annotated[int, Field(lt=2**63)]
+"""Whole number in settings that what there is is compared with; files and databases hold 64 bit."""
+Count = Annotated[int, Field(le=10**6)]
+"""Whole number in settings of children, tries or epochs: more would never end."""
+Few = Annotated[int, Field(le=1000)]
+"""Whole number in settings of what takes time or memory by itself, such as stages, mutations or units."""
+Seed = Annotated[Large, Field(ge=0)]
+"""Seed in settings."""
 
 
 class _Opened(dict[str, Any]):
@@ -146,7 +165,8 @@ def validate(model: type[_Model], values: Mapping[str, Any], prefix: str = "") -
         prefix: of the keys in messages, ending in a dot.
 
     Raises:
-        ConfigError: the first wrong key, its value, and what is allowed.
+        ConfigError: the first key that is wrong or missing, its value, and what is allowed; or the first rule over a
+            whole table that is broken.
     """
     try:
         settings = model.model_validate(_over_defaults(model, values))
@@ -192,16 +212,47 @@ def _explain(errors: list[ErrorDetails], model: type[BaseModel], prefix: str) ->
     key = prefix + ".".join(keys)
     if first["type"] == "extra_forbidden":
         return f"there is no setting {key!r}{suggestion(keys[-1], table.model_fields)}"
-    messages = [_message(error, model) for error in errors if _table_at(model, error)[1] == keys]
-    return f"{key} is {first['input']!r}: {', or '.join(dict.fromkeys(messages))}"
+    if first["type"] == "missing" and len(first["loc"]) == len(keys):
+        return f"{key} is missing: it must be given{_kind(table.model_fields[keys[-1]].annotation)}"
+    alike = [error for error in errors if _table_at(model, error)[1] == keys]
+    message = ", or ".join(dict.fromkeys(_message(error, model) for error in _innermost(alike)))
+    if first["type"] == "value_error" and isinstance(first["input"], Mapping):
+        where = key.removesuffix(".")
+        return f"{where}: {message}" if where else message
+    return f"{key} is {first['input']!r}: {message}"
+
+
+def _kind(annotation: object) -> str:
+    """Say what kind of value a field takes, where that is one of the simple ones."""
+    is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    kind = _KINDS.get(dict if is_model else get_origin(annotation) or annotation)
+    return f", as {kind}" if kind else ""
+
+
+def _innermost(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out lists that are too short only because pydantic drops what is wrong inside of them."""
+    places = [error["loc"] for error in errors]
+    return [
+        error
+        for error in errors
+        if error["type"] != "too_short"
+        or not any(len(place) > len(error["loc"]) and place[: len(error["loc"])] == error["loc"] for place in places)
+    ]
 
 
 def _message(error: ErrorDetails, model: type[BaseModel]) -> str:
-    """Say what is wrong; a list that ends too early does so in pydantic's words by a field that it lacks."""
+    """Say what is wrong, in the words of TOML; a list that ends too early lacks a field in those of pydantic."""
     place = error["loc"][len(_table_at(model, error)[1]) :]
-    if error["type"] == "missing" and place and isinstance(place[0], int):
-        return f"it has {place[0]} value(s), and value {place[0] + 1} is required"
-    return error["msg"][0].lower() + error["msg"][1:]
+    if error["type"] == "missing" and isinstance(last := place[-1], int):
+        return f"it has {last} value(s), and value {last + 1} is required"
+    if error["type"] == "missing":
+        return f"{last!r} is missing"
+    if error["type"] == "value_error":
+        return error["msg"].removeprefix("Value error, ")
+    message = error["msg"][0].lower() + error["msg"][1:]
+    for word, ours in _WORDS:
+        message = re.sub(word, ours, message)
+    return message
 
 
 def _table_at(model: type[BaseModel], error: ErrorDetails) -> tuple[type[BaseModel], list[str]]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from spnas_core.commands.wording import quoted
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ArchiveError, CodeError
 from spnas_core.tasks import ResolvedCandidate
@@ -11,28 +12,37 @@ from spnas_search.run import CONFIG, RunFolder, read_archive
 from spnas_search.settings import read_toml
 
 
-def starting_point(origin: str) -> dict[str, Any]:
+def starting_point(origin: str, *, with_weights: bool = True) -> dict[str, Any]:
     """Return the settings ``start`` and ``init`` of a candidate of another run, or ``start`` of a code.
 
     Args:
         origin: ``RUN`` for its best candidate, ``RUN:ID`` for a certain one, or the code of an architecture.
+        with_weights: whether a candidate's weights are wanted; otherwise its code alone is returned.
 
     Raises:
         ArchiveError: neither a run nor a code, no such candidate, one that has failed, or one whose weights are gone.
     """
-    if not RunFolder(split_reference(origin)[0]).archive.exists():
+    if not names_run(origin):
         return {"start": str(_code(origin))}
     folder, candidate, trained = _find(origin)
     if candidate.status != "done":
         why = f"failed: {candidate.reason}" if candidate.status == "failed" else "is not evaluated yet"
         raise ArchiveError(f"candidate {candidate.id} of {folder} {why}; start from another one, or from its code")
+    code = {"start": str(candidate.architecture)}
+    if not with_weights:
+        return code
     weights = _weights(folder, trained)
     if weights is None:
         raise ArchiveError(
             f"the weights of candidate {candidate.id} of {folder} were not kept: "
-            f"choose one that 'spnas candidates {folder} --pareto' lists"
+            f"choose one that spnas candidates {quoted(folder)} --pareto lists"
         )
-    return {"start": str(candidate.architecture), "init": str(weights)}
+    return {**code, "init": str(weights)}
+
+
+def names_run(reference: str) -> bool:
+    """Whether ``RUN`` or ``RUN:ID`` names a folder with an archive."""
+    return RunFolder(split_reference(reference)[0]).archive.exists()
 
 
 def resolve_candidate(reference: str) -> ResolvedCandidate | None:
@@ -61,10 +71,16 @@ def _code(text: str) -> Architecture:
 
 
 def split_reference(reference: str) -> tuple[Path, int | None]:
-    """Return folder and candidate of ``RUN:ID``; None for the candidate of ``RUN``."""
+    """Return folder and candidate of ``RUN:ID``; None for the candidate of ``RUN``.
+
+    Raises:
+        ArchiveError: behind a run stands something else than a number.
+    """
     path, colon, text = reference.rpartition(":")
     if colon and text.isdecimal():
         return Path(path), int(text)
+    if path and not Path(reference).exists() and RunFolder(Path(path)).is_there:
+        raise ArchiveError(f"{reference!r} names no candidate of {path}: put its number behind the colon, as {path}:0")
     return Path(reference), None
 
 

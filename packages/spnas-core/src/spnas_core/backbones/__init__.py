@@ -11,6 +11,7 @@ from spnas_core.backbones.network import (
     TridentNetwork,
     Unchanged,
     read_network,
+    read_reference,
     unchanged,
 )
 from spnas_core.backbones.trident import TridentBackbone
@@ -29,5 +30,6 @@ __all__ = [
     "blank_network",
     "fresh_network",
     "read_network",
+    "read_reference",
     "unchanged",
 ]

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import cast
 
 from spnas_core.backbones._base import BackboneProvider
@@ -152,6 +153,9 @@ def last_but_one(code: Architecture) -> int:
 AnyNetwork = Architecture | FixedNetwork | Composition
 """What the text of a backbone stands for."""
 
+_NUMBERED = re.compile(r"(?P<folder>.+):[+-]?\d*")
+"""What looks like the candidate of a run."""
+
 _COMPOSITION = re.compile(r"(?P<name>cb\d+|trident)\((?P<inner>.*?)(?:,\s*(?P<stage>\d+))?\)")
 
 
@@ -182,6 +186,25 @@ def read_network(text: str) -> AnyNetwork:
     provider, colon, name = text.partition(":")
     is_code = not colon or NECK in provider
     return Architecture.parse(text) if is_code else FixedNetwork(provider, name)
+
+
+def read_reference(text: str) -> AnyNetwork:
+    """Read what may name a run in the place of a backbone, and names none.
+
+    Raises:
+        CodeError: it is no backbone; where it looks like a run or its candidate, the message says that there is none.
+    """
+    try:
+        return read_network(text)
+    except CodeError as error:
+        numbered = _NUMBERED.fullmatch(text)
+        folder = numbered["folder"] if numbered else text.partition(":")[0]
+        neither = f"{text!r} is neither the folder of a run, as RUN or RUN:ID, nor the code of an architecture"
+        if ":" in text and folder not in registry("backbones").items and (numbered or "/" in folder):
+            raise CodeError(f"{neither}: there is no run in {folder}") from None
+        if "/" in text or Path(text).exists():
+            raise CodeError(f"{neither}: {error}") from None
+        raise
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,39 @@ class ImageSize(click.ParamType[tuple[int, int]]):
 
 IMAGE_SIZE = ImageSize()
 
+NOTHING = "an empty text names nothing: name a file or a folder (was a variable of the shell not set?)"
+
+
+class GivenPath(click.Path):
+    """A file or folder; an empty text, which would stand for the current folder, is none."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the path."""
+        if not os.fspath(value):
+            self.fail(NOTHING, param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = GivenPath()
+
+
+class Reference(click.ParamType[str]):
+    """What names a run, a candidate, a code or a file, as text that is not empty."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read the text."""
+        if not str(value):
+            self.fail(NOTHING, param, ctx)
+        return str(value)
+
+
+REFERENCE = Reference()
+
 
 class CacheFolder(click.ParamType[Path]):
     """A folder for what several runs need and none should compute twice; ``~`` is the home folder."""
@@ -39,6 +72,8 @@ class CacheFolder(click.ParamType[Path]):
         Raises:
             ConfigError: it is a file.
         """
+        if not os.fspath(value):
+            self.fail(NOTHING, param, ctx)
         folder = Path(os.path.expanduser(value)).absolute()  # noqa: PTH111 - Path's raises where there is no such user
         if folder.exists() and not folder.is_dir():
             raise ConfigError(f"--cache (or SPNAS_CACHE) is {folder}, which is a file: name a folder, or leave it out")

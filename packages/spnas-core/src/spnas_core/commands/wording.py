@@ -1,12 +1,18 @@
 """How durations, counts and scores read, in every view alike."""
 
 import math
+import shlex
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
 UNDEFINED = "–"
 """Stands in the place of a number that there is not."""
+
+
+def quoted(word: object) -> str:
+    """Write a path, or another word of a command, so that a shell takes it as one."""
+    return shlex.quote(str(word))
 
 
 def duration(seconds: float | None) -> str:

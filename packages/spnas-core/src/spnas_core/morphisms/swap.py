@@ -23,7 +23,8 @@ class Swap:
     def options(self, architecture: Architecture) -> Sequence[Rewrite]:
         """Every border × every shift that leaves no stage empty."""
         edges = (0, *architecture.borders, len(architecture.digits))
-        shifts = [shift for shift in range(-self.max_step, self.max_step + 1) if shift]
+        most = min(self.max_step, len(architecture.digits))
+        shifts = [shift for shift in range(-most, most + 1) if shift]
         sites = [
             (i, shift)
             for i, (low, border, high) in enumerate(zip(edges, edges[1:], edges[2:], strict=False))

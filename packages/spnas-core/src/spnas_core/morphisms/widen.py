@@ -32,7 +32,8 @@ class Widen:
     def options(self, architecture: Architecture) -> Sequence[Rewrite]:
         """Every ``1`` that can double, then every ``2`` × every step to an earlier ``1``."""
         doubled = [(at, at) for at, digit in enumerate(architecture.digits) if digit == "1"]
-        sites = doubled + moves(architecture, range(-1, -self.max_step - 1, -1))
+        most = min(self.max_step, len(architecture.digits))
+        sites = doubled + moves(architecture, range(-1, -most - 1, -1))
         return Applications(sites, lambda site: self._rewrite(architecture, *site))
 
     def double(self, architecture: Architecture, block: int) -> Rewrite:
@@ -85,7 +86,8 @@ class Narrow:
 
     def options(self, architecture: Architecture) -> Sequence[Rewrite]:
         """Every ``2`` × every step to a later ``1``."""
-        sites = moves(architecture, range(1, self.max_step + 1))
+        most = min(self.max_step, len(architecture.digits))
+        sites = moves(architecture, range(1, most + 1))
         return Applications(sites, lambda site: self._rewrite(architecture, *site))
 
     def move(self, architecture: Architecture, block: int, to: int) -> Rewrite:

@@ -36,7 +36,7 @@ def built(noun: str, name: str, *arguments: Any) -> Any:
     """Have what is registered under a name built.
 
     Raises:
-        PluginError: nobody registers the name, or building it raised.
+        PluginError: nobody registers the name, or building it raised; wanting to end the process is that too.
         SpnasError: whatever of this kind it raised, such as a setting that does not go with another.
     """
     item = registry(noun).get(name)
@@ -44,7 +44,7 @@ def built(noun: str, name: str, *arguments: Any) -> Any:
         return item.build(*arguments)
     except SpnasError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise raised(owner(noun, name), "build", error) from error
 
 
@@ -57,17 +57,17 @@ def asked(who: str, method: str, ask: Callable[[], _T]) -> _T:
         ask: calls it.
 
     Raises:
-        PluginError: it raised, whatever that was.
+        PluginError: it raised, whatever that was; wanting to end the process is that too.
     """
     try:
         return ask()
     except SpnasError as error:
         raise PluginError(f"{who}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise raised(who, method, error) from error
 
 
-def raised(who: str, method: str, error: Exception) -> PluginError:
+def raised(who: str, method: str, error: Exception | SystemExit) -> PluginError:
     """Return the error, in one line, that says what a plugin raised and where."""
     from spnas_core.commands.wording import printable
 

@@ -1,14 +1,13 @@
 """From what was typed to settings: those of a run or training, over these a preset, a file, options, and ``--set``."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import click
 
-from spnas_core.backbones import read_network
+from spnas_core.backbones import read_reference
 from spnas_core.configuration import read_toml, set_key, set_value, validate
-from spnas_core.errors import CodeError, ConfigError
+from spnas_core.errors import ConfigError
 from spnas_core.plugins import plugin_manager
 from spnas_core.presets import find_preset, for_data, laid_over
 from spnas_detect.commands.options import read_options
@@ -95,12 +94,7 @@ def referred(reference: str, *, fresh: bool) -> dict[str, Any]:
     """
     candidate = plugin_manager().hook.spnas_resolve_candidate(reference=reference)
     if candidate is None:
-        try:
-            return {"architecture": str(read_network(reference))}
-        except CodeError as error:
-            if "/" in reference or Path(reference.rpartition(":")[0] or reference).exists():
-                raise ConfigError(f"{reference!r} is no run of a search, and no architecture code: {error}") from error
-            raise
+        return {"architecture": str(read_reference(reference))}
     task = candidate.settings.get("name", "detection")
     if task != "detection":
         raise ConfigError(f"{reference} is of a search with the task {task!r}: only detectors can be trained here")

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import click
 
+from spnas_core.commands.parameters import PATH
 from spnas_detect.commands.options import read_options
 
 
 @click.command()
 @click.argument("spec")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=PATH)
 @click.option("--to", "kind", type=click.Choice(["coco", "yolo"]), required=True, help="Layout to write.")
 @click.option("--data-seed", type=click.IntRange(0), default=0, show_default=True, help="Of carved splits.")
 @click.option("--data-option", "options", metavar="KEY=VALUE", multiple=True, help="Option of the kind of data.")

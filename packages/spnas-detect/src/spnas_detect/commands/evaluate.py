@@ -8,6 +8,7 @@ import click
 
 from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.json_text import to_json
+from spnas_core.commands.parameters import PATH, REFERENCE
 from spnas_core.commands.wording import number
 from spnas_core.errors import EvaluationError, SpnasError
 from spnas_detect.commands.options import read_options
@@ -23,7 +24,7 @@ _FEW_CLASSES = 8
 
 
 @click.command()
-@click.argument("weights", metavar="WEIGHTS|TRAINING|RUN[:ID]")
+@click.argument("weights", metavar="WEIGHTS|TRAINING|RUN[:ID]", type=REFERENCE)
 @click.option("--data", metavar="SPEC", help="Data set: shapes, voc:PATH or coco:PATH.  [default: the training's]")
 @click.option("--split", default="test", show_default=True, help="train, validation or test.")
 @click.option(
@@ -33,12 +34,10 @@ _FEW_CLASSES = 8
 @click.option(
     "--data-option", "options", metavar="KEY=VALUE", multiple=True, help="Option of the kind of data; may be repeated."
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for evaluation.json and pictures of the worst images."
-)
+@click.option("--out", type=PATH, help="Folder for evaluation.json and pictures of the worst images.")
 @click.option(
     "--curves",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder for precision against recall and the confusion matrix, as PNG and CSV.",
 )
 @click.option("--worst", type=click.IntRange(0), default=8, show_default=True, help="Worst images to list and draw.")

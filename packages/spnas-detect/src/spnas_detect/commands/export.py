@@ -7,9 +7,9 @@ import click
 import torch
 from torch import nn
 
-from spnas_core.backbones import AnyNetwork, fresh_network, read_network
+from spnas_core.backbones import AnyNetwork, fresh_network, read_reference
 from spnas_core.commands.console import make_console
-from spnas_core.commands.parameters import IMAGE_SIZE
+from spnas_core.commands.parameters import IMAGE_SIZE, PATH, REFERENCE
 from spnas_core.errors import CodeError, ExportError
 from spnas_core.exporting import Exportable, exportable_backbone, exporter_plugin
 from spnas_detect.detectors import DetectorDescription
@@ -22,7 +22,7 @@ CANVAS = (224, 224)
 
 
 @click.command()
-@click.argument("reference", metavar="RUN[:ID]|FILE|CODE")
+@click.argument("reference", metavar="RUN[:ID]|FILE|CODE", type=REFERENCE)
 @click.option(
     "--to", "form", default="onnx", show_default=True, help="Registered format: onnx, torch-export, source, …."
 )
@@ -37,10 +37,8 @@ CANVAS = (224, 224)
     "--image", type=IMAGE_SIZE, help="Width and height of the images.  [default: the weights' canvas, or 224x224]"
 )
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images of the example.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("exported"), show_default=True, help="Folder.")
-@click.option(
-    "--example", type=click.Path(path_type=Path), help="An image that a detector is compared on.  [default: noise]"
-)
+@click.option("--out", type=PATH, default=Path("exported"), show_default=True, help="Folder.")
+@click.option("--example", type=PATH, help="An image that a detector is compared on.  [default: noise]")
 def export(
     reference: str,
     *,
@@ -113,7 +111,7 @@ def _code(reference: str) -> AnyNetwork | None:
     if Path(reference.rpartition(":")[0] or reference).exists() or Path(reference).exists():
         return None
     try:
-        return read_network(reference)
+        return read_reference(reference)
     except CodeError:
         if "/" not in reference and "." not in reference:
             raise

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import click
 
 from spnas_core.commands.log_json import JsonLog, log_json_option
-from spnas_core.commands.parameters import IMAGE_SIZE, cache_option
+from spnas_core.commands.parameters import IMAGE_SIZE, PATH, REFERENCE, cache_option
+from spnas_core.commands.wording import quoted
 from spnas_core.configuration import validate
 from spnas_core.errors import EvaluationError, SpnasError
 from spnas_core.once import reading_once
@@ -58,7 +59,7 @@ SHARED_OPTIONS = (
     click.option("--metric", "metrics", multiple=True, help="Registered metric; may be repeated.  [default: coco]"),
     cache_option,
     log_json_option,
-    click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings, as in train.toml."),
+    click.option("--config", type=PATH, help="TOML file with settings, as in train.toml."),
     click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="One setting; may be repeated."),
 )
 """Of every command that trains."""
@@ -72,11 +73,11 @@ def training_options(command: _Command) -> _Command:
 
 
 @click.command(name="train")
-@click.argument("reference", metavar="CODE|RUN[:ID]", required=False)
+@click.argument("reference", metavar="CODE|RUN[:ID]", required=False, type=REFERENCE)
 @training_options
 @click.option("--test", "split", flag_value="test", help="Score on test images at the end.  [default]")
 @click.option("--validation", "split", flag_value="validation", help="Score on validation images at the end.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the training.  [default: trainings/CODE]")
+@click.option("--out", type=PATH, help="Folder of the training.  [default: trainings/CODE]")
 @click.option("--resume", is_flag=True, help="Go on with the training in --out.")
 def train_command(
     reference: str | None,
@@ -125,9 +126,8 @@ def _train(
     except EvaluationError as error:
         raise SpnasError(str(error)) from error
     if result.stopped_by:
-        progress.message(
-            f"Stopped after step {result.step} of {result.steps}. Go on with: spnas train --out {folder} --resume"
-        )
+        go_on = f"spnas train --out {quoted(folder)} --resume"
+        progress.message(f"Stopped after step {result.step} of {result.steps}. Go on with: {go_on}")
         sys.exit(SIGNAL_CODE + result.stopped_by)
     if result.scores:
         report(result, settings, progress)
@@ -154,4 +154,4 @@ def report(result: TrainingResult, settings: TrainSettings, progress: TrainProgr
     progress.message(f"{settings.architecture} on {result.split} images, after {epochs} epochs")
     progress.console.show(score_table(result.scores))
     progress.message(f"Weights: {result.weights}")
-    progress.message(f"Look at what it finds: spnas predict {result.weights} IMAGE… --out found")
+    progress.message(f"Look at what it finds: spnas predict {quoted(result.weights)} IMAGE… --out found")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spnas_core.commands.wording import quoted
 from spnas_core.errors import WeightsError
 from spnas_core.plugins import plugin_manager
 from spnas_core.tasks import ResolvedCandidate
@@ -28,8 +29,8 @@ def find_weights(reference: Path | str) -> WeightsSource:
     """Find the weights of ``FILE``, of ``TRAINING`` (a folder of ``spnas train``), ``RUN`` (its best), or ``RUN:ID``.
 
     Raises:
-        WeightsError: there is no such file, folder or run, the training has not ended, or the run has not kept these
-            weights.
+        WeightsError: there is no such file, folder or run, the training has not ended, the run has not kept these
+            weights, or its task trains nothing.
         ArchiveError: the run has no such candidate.
         ConfigError: the training's settings cannot be read.
     """
@@ -47,12 +48,17 @@ def find_weights(reference: Path | str) -> WeightsSource:
         raise WeightsError(
             f"{path} does not exist: name a weights file, the folder of a training, or a run as RUN or RUN:ID"
         )
+    task = candidate.settings.get("name")
+    if task not in {None, "detection"} and (candidate.weights is None or not candidate.weights.stat().st_size):
+        raise WeightsError(
+            f"{reference} is of a search with the task {task!r}, which has left no weights: name a run that trains "
+            "detectors, or a weights file"
+        )
     if candidate.weights is None:
         raise WeightsError(
             f"the weights of {reference} were not kept: choose a candidate that spnas candidates lists with --pareto"
         )
-    of_detector = candidate.settings.get("name") == "detection"
-    return WeightsSource(candidate.weights, candidate.settings if of_detector else {})
+    return WeightsSource(candidate.weights, candidate.settings if task == "detection" else {})
 
 
 def _training_in(path: Path) -> WeightsSource | None:
@@ -64,6 +70,6 @@ def _training_in(path: Path) -> WeightsSource | None:
         return None
     if not folder.weights.is_file():
         raise WeightsError(
-            f"the training in {path} has no weights yet: go on with spnas train --out {path} --resume, or wait"
+            f"the training in {path} has no weights yet: go on with spnas train --out {quoted(path)} --resume, or wait"
         )
     return WeightsSource(folder.weights, folder.read_settings().as_dict())

@@ -16,6 +16,7 @@ from spnas_core.commands.json_text import to_json
 from spnas_core.configuration import read_toml, validate, write_toml
 from spnas_core.durable import write_durably
 from spnas_core.errors import ConfigError
+from spnas_core.occupied import TRAINING, check_not_taken
 from spnas_detect.jobs.settings import MAY_CHANGE, TrainSettings
 
 
@@ -60,13 +61,14 @@ class TrainFolder:
         return self.path / "cache"
 
     def check_new(self) -> None:
-        """Refuse a folder that holds a training.
+        """Refuse a folder that holds a training, or something else that has a folder of its own.
 
         Raises:
-            ConfigError: it does.
+            ConfigError: what it holds.
         """
         if self.config.exists():
             raise ConfigError(f"{self.path} holds a training already: go on with --resume, or choose another --out")
+        check_not_taken(self.path, {TRAINING})
 
     def read_settings(self) -> TrainSettings:
         """Read the settings of the training in the folder.

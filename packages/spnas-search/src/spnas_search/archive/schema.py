@@ -268,15 +268,46 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring a database up to this version, one transaction per version.
 
     Raises:
-        ArchiveError: SQLite cannot write.
+        ArchiveError: SQLite cannot write, or a candidate refers to one that is not there.
     """
     (found,) = connection.execute("PRAGMA user_version").fetchone()
-    for number in range(found, len(MIGRATIONS)):
-        with transaction(connection, path):
-            MIGRATIONS[number](connection)
-            if number:
-                connection.execute(STORE_META, meta_row(_VERSION, installed_version()))
-            connection.execute(f"PRAGMA user_version = {number + 1}")
+    with _references_unchecked(connection):
+        for number in range(found, len(MIGRATIONS)):
+            with transaction(connection, path):
+                MIGRATIONS[number](connection)
+                if number:
+                    connection.execute(STORE_META, meta_row(_VERSION, installed_version()))
+                connection.execute(f"PRAGMA user_version = {number + 1}")
+                _check_references(connection, path)
+
+
+@contextmanager
+def _references_unchecked(connection: sqlite3.Connection) -> Iterator[None]:
+    """Let SQLite not check references row by row: dropping a table that refers to itself would take the square of them.
+
+    Outside a transaction, since SQLite heeds the switch nowhere else.
+    """
+    (before,) = connection.execute("PRAGMA foreign_keys").fetchone()
+    connection.execute("PRAGMA foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA foreign_keys = {before}")
+
+
+def _check_references(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse what refers to a row that is not there.
+
+    Raises:
+        ArchiveError: it does; which row.
+    """
+    found = connection.execute("PRAGMA foreign_key_check").fetchone()
+    if found is not None:
+        table, row, other, _ = found
+        raise ArchiveError(
+            f"archive {path} is damaged: row {row} of its {table} refers to one of {other} that is not there: restore "
+            "a copy, or start this run with --out elsewhere"
+        )
 
 
 def check_readable(connection: sqlite3.Connection, path: Path) -> None:

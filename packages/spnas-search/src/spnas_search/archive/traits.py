@@ -60,7 +60,9 @@ class Traits:
         blocks, doublings = (known[: self._count] for known in (self._blocks, self._doublings))
         if (more := stages - self.stages) > 0:
             blocks, doublings = _wider(blocks, doublings, more)
-        return np.column_stack((blocks, blocks.sum(axis=1), doublings[:, :-1], np.log2(costs)))
+        return np.column_stack(
+            (blocks, blocks.sum(axis=1), doublings[:, :-1], np.log2(np.asarray(costs, dtype=np.float64)))
+        )
 
 
 def _wider(blocks: NDArray[np.float64], doublings: NDArray[np.float64], more: int) -> tuple[NDArray[np.float64], ...]:

@@ -1,15 +1,16 @@
 """From what was typed to a run's configuration; the options that every command has which begins a search."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from spnas_core.commands.parameters import PATH, REFERENCE
 from spnas_core.configuration import read_assignment
 from spnas_core.presets import find_preset
 from spnas_search.settings import over_preset, read_toml, set_key, set_value
-from spnas_search.starting_points import starting_point
+from spnas_search.starting_points import names_run, starting_point
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -27,6 +28,7 @@ OPTIONS = (
         "--from",
         "origin",
         metavar="RUN[:ID]|CODE",
+        type=REFERENCE,
         help="Start from the best or one candidate of a run, or a code.",
     ),
     click.option(
@@ -34,7 +36,7 @@ OPTIONS = (
         metavar="NAME",
         help="Settings by name ('spnas presets' lists them), or a file of such; all others go on top.",
     ),
-    click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings."),
+    click.option("--config", type=PATH, help="TOML file with settings."),
     click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="One setting; may be repeated."),
     click.option("--latency-device", metavar="DEVICE", help="Where space.max_latency is measured: cpu, cuda, cuda:1."),
     click.option(
@@ -75,10 +77,10 @@ def assembled(
 
     Raises:
         SpnasError: a file, a preset, a run or an assignment that cannot be read.
+        click.UsageError: two options say where the search starts.
     """
+    _check_start(origin, start, init)
     values = read_toml(config) if config else {}
-    if origin:
-        values.update(starting_point(origin))
     named = {"start": start, "init": init, "task.data": data, "strategy.name": strategy}
     for key, value in {**named, "space.latency_device": latency_device}.items():
         if value is not None:
@@ -94,4 +96,34 @@ def assembled(
         set_value(values, f"task.data_options.{key}", option)
     for assignment in assignments:
         set_key(values, assignment)
-    return values if preset is None else over_preset(find_preset(preset), values)
+    if preset is not None:
+        values = over_preset(find_preset(preset), values)
+    if origin is None:
+        return values
+    assigned = {assignment.partition("=")[0].strip() for assignment in assignments}
+    return values | {key: value for key, value in _begun_at(origin, values).items() if key not in assigned}
+
+
+def _check_start(origin: str | None, start: str | None, init: str | None) -> None:
+    """Refuse options that say twice where the search starts.
+
+    Raises:
+        click.UsageError: they do.
+    """
+    if origin is not None and (start is not None or init is not None):
+        raise click.UsageError("--from says where the search starts: give --from or --start/--init, not both")
+
+
+def _begun_at(origin: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``--from`` sets; no weights where the configuration has no use for them."""
+    return starting_point(origin, with_weights=not _trains_from_fresh(values))
+
+
+def remarks_on_start(origin: str | None, values: Mapping[str, Any]) -> Iterator[str]:
+    """Say that of a run in ``--from`` the code alone is taken, where the configuration has no use for its weights."""
+    if origin is not None and names_run(origin) and _trains_from_fresh(values):
+        yield f"of {origin} the code alone is taken: inherit = 'none' trains everything from fresh weights"
+
+
+def _trains_from_fresh(values: Mapping[str, Any]) -> bool:
+    return values.get("inherit") == "none"

@@ -6,12 +6,13 @@ import click
 
 from spnas_core.commands.console import write_lines
 from spnas_core.commands.json_text import to_json
+from spnas_core.commands.parameters import PATH
 from spnas_search.reports import candidate_json, candidate_lines, split_lines
 from spnas_search.run import read_archive
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @click.option("--pareto", is_flag=True, help="Only what no other beats in merit and in what the run weighs against it.")
 @click.option("--json", "as_json", is_flag=True, help="Everything that the archive knows, one JSON object per line.")
 def candidates(run: Path, *, pareto: bool, as_json: bool) -> None:

@@ -8,7 +8,9 @@ import click
 from spnas_core.commands.columns import Column
 from spnas_core.commands.console import make_console
 from spnas_core.commands.json_text import to_json
+from spnas_core.commands.parameters import PATH
 from spnas_core.commands.tables import make_table
+from spnas_core.commands.wording import quoted
 from spnas_core.errors import SpnasError
 from spnas_core.plugins import plugin_origins, registry
 from spnas_core.plugins.registries import nouns
@@ -76,7 +78,7 @@ def check(name: str) -> None:
 
 @plugins.command()
 @click.argument("name")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the plugin.  [default: spnas-NAME]")
+@click.option("--out", type=PATH, help="Folder of the plugin.  [default: spnas-NAME]")
 def new(name: str, out: Path | None) -> None:
     """Write the skeleton of a plugin with the strategy NAME: a package that can be installed, and its tests.
 
@@ -88,7 +90,9 @@ def new(name: str, out: Path | None) -> None:
     console, folder = make_console(), out or Path(f"spnas-{name}")
     for file in write_plugin(name, folder):
         console.show(str(file))
-    console.show(f"Next: python3 -m pip install -e {folder}, then spnas plugins check {name}, and spnas run {name}")
+    console.show(
+        f"Next: python3 -m pip install -e {quoted(folder)}, then spnas plugins check {name}, and spnas run {name}"
+    )
 
 
 def _summary(item: object) -> str:

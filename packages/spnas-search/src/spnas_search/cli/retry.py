@@ -6,7 +6,8 @@ import click
 
 from spnas_core.commands.console import make_console
 from spnas_core.commands.log_json import JsonLog, log_json_option
-from spnas_core.commands.parameters import cache_option
+from spnas_core.commands.parameters import PATH, cache_option
+from spnas_core.commands.wording import quoted
 from spnas_search.cli.reading import Reading
 from spnas_search.cli.searching import search_shown
 from spnas_search.run import resume_run
@@ -14,7 +15,7 @@ from spnas_search.run.reopening import retry_failed
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @click.argument("numbers", metavar="[ID]...", type=click.IntRange(0), nargs=-1)
 @cache_option
 @log_json_option
@@ -30,6 +31,6 @@ def retry(run: Path, numbers: tuple[int, ...], *, cache: Path | None, log_json: 
     chosen = retry_failed(run, numbers)
     console.show(f"to be tried again: {', '.join(map(str, chosen))}")
     if later:
-        console.show(f"Go on with: spnas run --out {run} --resume")
+        console.show(f"Go on with: spnas run --out {quoted(run)} --resume")
     else:
         search_shown(resume_run(run, Reading(console), cache=cache), console, log=log_json)

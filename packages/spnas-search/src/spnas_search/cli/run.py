@@ -8,9 +8,9 @@ import click
 
 from spnas_core.commands.console import make_console
 from spnas_core.commands.log_json import JsonLog, log_json_option
-from spnas_core.commands.parameters import cache_option
+from spnas_core.commands.parameters import PATH, cache_option
 from spnas_core.errors import ConfigError
-from spnas_search.cli.assembling import assembled, search_options
+from spnas_search.cli.assembling import assembled, remarks_on_start, search_options
 from spnas_search.cli.reading import Reading
 from spnas_search.cli.searching import search_all, search_shown
 from spnas_search.run import RunFolder, resume_run, start_run
@@ -22,7 +22,7 @@ from spnas_search.settings import read_toml, resolve
 @click.argument("strategy", required=False)
 @search_options
 @cache_option
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/STRATEGY]")
+@click.option("--out", type=PATH, help="Folder of the run.  [default: runs/STRATEGY]")
 @click.option("--resume", is_flag=True, help="Go on with the run, or the series, in --out.")
 @click.option("--accept-versions", is_flag=True, help="Go on although other versions of the packages are installed.")
 @click.option("--seeds", type=click.IntRange(1), help="Repeat the whole search with that many seeds, then compare.")
@@ -65,6 +65,8 @@ def run(
         raise click.UsageError("--accept-versions goes with --resume: a new run begins with what is installed")
     values = assembled(strategy, **given)
     settings = resolve(values)
+    for remark in remarks_on_start(given["origin"], values):
+        console.show(remark)
     folder = out or Path("runs") / str(settings.strategy.model_dump()["name"])
     if seeds is None:
         search_shown(start_run(folder, values, Reading(console), cache=cache), console, log=log_json)

@@ -8,12 +8,13 @@ import click
 from spnas_core.commands.columns import Column, format_columns, numbers
 from spnas_core.commands.console import make_console, write_lines
 from spnas_core.commands.json_text import to_json
+from spnas_core.commands.parameters import PATH
 from spnas_core.commands.wording import duration, number
 from spnas_search.run.overview import Overview, find_runs
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"))
+@click.argument("folder", type=PATH, default=Path("runs"))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per run.")
 def runs(folder: Path, *, as_json: bool) -> None:
     """List all runs in and below FOLDER (runs where none is named): their state, and the best of each.

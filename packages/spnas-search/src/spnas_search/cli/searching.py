@@ -7,6 +7,7 @@ from typing import Any
 
 from spnas_core.commands.console import PlainConsole
 from spnas_core.commands.log_json import JsonLog
+from spnas_core.commands.wording import quoted
 from spnas_search.cli.reading import Reading
 from spnas_search.cli.stopping import INTERRUPTED, stopping_like_ctrl_c
 from spnas_search.driver import NoVerdict, Verdict, outcome, run_search
@@ -33,7 +34,7 @@ def search_all(
     opened = series.open(Reading(console), cache=cache, **resuming)
     for seed in series.seeds:
         console.rule(f"seed {seed}")
-        found.append(search_shown(next(opened)[1], console, f"--out {series.folder}", log))
+        found.append(search_shown(next(opened)[1], console, f"--out {quoted(series.folder)}", log))
     console.rule(f"{series.count} searches")
     for part in SeedsSummary(found).parts():
         console.show(part)
@@ -70,7 +71,7 @@ def search_shown(
                 else:
                     run_search(run, _logged(Lines(state, console.show), run, log))
         except KeyboardInterrupt as stop:
-            where = go_on or f"--out {run.folder}"
+            where = go_on or f"--out {quoted(run.folder)}"
             console.show(f"Stopped. Nothing finished is lost; go on with: spnas run {where} --resume")
             if log is not None:
                 log.event("run_stopped", folder=run.folder)

@@ -11,7 +11,7 @@ from rich.table import Table
 from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.console import make_console
 from spnas_core.commands.json_text import to_json
-from spnas_core.commands.parameters import IMAGE_SIZE
+from spnas_core.commands.parameters import IMAGE_SIZE, PATH, REFERENCE
 from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import amount
 from spnas_core.commands.writing import write_result
@@ -27,10 +27,10 @@ BAR_WIDTH = 30
 
 
 @click.command()
-@click.argument("code", metavar="CODE|RUN[:ID]")
+@click.argument("code", metavar="CODE|RUN[:ID]", type=REFERENCE)
 @click.option("--image", type=IMAGE_SIZE, default="224x224", show_default=True, help="Input size in pixels.")
 @click.option("--scale", "phi", type=float, metavar="PHI", help="Depth by 1.2^PHI, width by 1.1^PHI (EfficientNet).")
-@click.option("--svg", type=click.Path(path_type=Path), help="File to draw the network into, as a figure for a paper.")
+@click.option("--svg", type=PATH, help="File to draw the network into, as a figure for a paper.")
 @click.option("--json", "as_json", is_flag=True, help="Exact numbers, as JSON.")
 def show(code: str, image: tuple[int, int], *, phi: float | None, svg: Path | None, as_json: bool) -> None:
     """Draw the network of an architecture CODE, or of a run's candidate, and count what it costs.
@@ -82,9 +82,9 @@ def _architecture(reference: str) -> "AnyNetwork":
         with suppress(CodeError):
             return Architecture.parse(reference)
     candidate = plugin_manager().hook.spnas_resolve_candidate(reference=reference)
-    from spnas_core.backbones import read_network
+    from spnas_core.backbones import read_reference
 
-    return read_network(reference if candidate is None else candidate.architecture)
+    return read_reference(reference if candidate is None else candidate.architecture)
 
 
 def _counts(architecture: Architecture, image: tuple[int, int]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import click
 
 from spnas_core.commands.console import make_console
 from spnas_core.commands.json_text import to_json
-from spnas_core.commands.parameters import cache_option
+from spnas_core.commands.parameters import REFERENCE, cache_option
 from spnas_search.cli.reading import Reading
 from spnas_search.run.verification import verify_run
 from spnas_search.run.verified import Verified, words, write_verified
@@ -17,7 +17,7 @@ from spnas_search.starting_points import split_reference
 
 
 @click.command()
-@click.argument("run", metavar="RUN[:ID]")
+@click.argument("run", metavar="RUN[:ID]", type=REFERENCE)
 @click.option("--data", help="Where the data lies now.  [default: the run's]")
 @cache_option
 @click.option("--keep", is_flag=True, help="Leave what was found in the run's folder: its report shows it.")

@@ -1,4 +1,8 @@
-"""One evaluation, with whatever goes wrong in it turned into an outcome: the same for every executor."""
+"""One evaluation, with whatever goes wrong in it turned into an outcome: the same for every executor.
+
+What a task returns is made plain here, in the process that has made it: objects of a plugin's own might be pickled
+there, and be unreadable in the one that searches.
+"""
 
 import errno
 import re
@@ -9,6 +13,7 @@ import torch
 
 from spnas_core.errors import EvaluationError, MachineError, SpnasError
 from spnas_core.tasks import Evaluation, EvaluationRequest, Report, Task
+from spnas_search.archive.intake import plain_evaluation
 from spnas_search.executors._base import Outcome
 
 
@@ -23,7 +28,11 @@ def evaluate(task: Task, request: EvaluationRequest, report: Report) -> Outcome:
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(request.threads)
-        evaluation: object = task.evaluate(request, report)
+        found: object = task.evaluate(request, report)
+        if not isinstance(found, Evaluation):
+            given = f"{type(task).__name__}.evaluate returned a {type(found).__name__}"
+            return Outcome(request, None, f"TypeError: {given}, not an Evaluation", "", time.monotonic() - began)
+        return Outcome(request, plain_evaluation(found), seconds=time.monotonic() - began)
     except SpnasError:
         raise
     except EvaluationError as error:
@@ -34,11 +43,6 @@ def evaluate(task: Task, request: EvaluationRequest, report: Report) -> Outcome:
         return Outcome(request, None, reason_of(error), traceback.format_exc(), time.monotonic() - began)
     finally:
         torch.set_num_threads(threads)
-    seconds = time.monotonic() - began
-    if not isinstance(evaluation, Evaluation):
-        given = f"{type(task).__name__}.evaluate returned a {type(evaluation).__name__}"
-        return Outcome(request, None, f"TypeError: {given}, not an Evaluation", "", seconds)
-    return Outcome(request, evaluation, seconds=seconds)
 
 
 _LACKING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE)

@@ -4,7 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-_Count = Annotated[int, Field(ge=1)]
+from spnas_core.configuration import Count
+
+_Count = Annotated[Count, Field(ge=1)]
 
 
 class ExecutorSettings(BaseModel):

@@ -14,14 +14,12 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
 from multiprocessing.connection import Connection
 
 import torch
 
 from spnas_core.errors import SpnasError
 from spnas_core.tasks import EvaluationRequest, Progress, Task
-from spnas_search.executors._base import Outcome
 from spnas_search.executors.devices import take_device
 from spnas_search.executors.evaluation import evaluate, reason_of
 from spnas_search.executors.mistakes import sendable_mistake
@@ -87,16 +85,7 @@ def _answer(task: Task, request: EvaluationRequest, send: Send) -> tuple[str, ob
         return "mistake", sendable_mistake(error)
     # After an unexpected failure a CUDA context may be beyond repair: later candidates must not pay for it.
     spoilt = outcome.trace and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    return "retired" if spoilt else "outcome", _sendable(outcome)
-
-
-def _sendable(outcome: Outcome) -> Outcome:
-    try:
-        pickle.dumps(outcome)
-    except Exception as error:  # noqa: BLE001 - pickling runs whatever code the result's types have
-        reason = f"the result cannot be sent: {reason_of(error)}"
-        return replace(outcome, evaluation=None, reason=reason, trace=traceback.format_exc())
-    return outcome
+    return "retired" if spoilt else "outcome", outcome
 
 
 def _die_with(parent: int) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from spnas_core.configuration import absolute_path
+from spnas_core.configuration import Seed, absolute_path
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
@@ -37,7 +37,7 @@ class ReplaySettings(BaseModel):
     table: Annotated[str, AfterValidator(absolute_path)]
     data: str = "small"
     objective: str = "AP"
-    view: int = Field(0, ge=0)
+    view: Seed = 0
     image_size: tuple[Side, Side] = (128, 128)
 
     def build(self) -> "ReplayTask":

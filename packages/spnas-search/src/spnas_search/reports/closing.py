@@ -1,13 +1,13 @@
 """The end of a search: the best beside the start, the Pareto front, what is missing, and what to type next."""
 
 import math
-import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from statistics import fmean
 
 from rich.console import RenderableType
 
+from spnas_core.commands.wording import quoted
 from spnas_search.archive import Archive, Candidate
 from spnas_search.driver.rounds import why_ended
 from spnas_search.driver.verdict import Column, NoVerdict, Verdict, outcome
@@ -48,10 +48,17 @@ def summary(run: Run) -> Iterator[RenderableType]:
     yield from verdict_sentences(archive, found)
     yield from winner_sentences(archive)
     winner = archive.winner or archive.start
-    trained = archive.trained_winner or archive.trained(winner)
-    weights = f"weights/{trained.id}.safetensors (the winner's weights)"
-    yield f"Everything is in {run.folder}: run.toml, archive.db, {weights}."
-    yield f"Next: spnas show {shlex.quote(str(winner.architecture))}   or   spnas candidates {run.folder} --pareto"
+    yield f"Everything is in {run.folder}: {', '.join(_files(run, archive.trained_winner or archive.trained(winner)))}."
+    code, folder = quoted(winner.architecture), quoted(run.folder)
+    yield f"Next: spnas show {code}   or   spnas candidates {folder} --pareto"
+
+
+def _files(run: Run, trained: Candidate) -> Iterator[str]:
+    """Name what a run has left; weights only where they are, and are some: not every task trains."""
+    yield from (run.files.config.name, run.files.archive.name)
+    weights = run.files.weights / f"{trained.id}.safetensors"
+    if weights.is_file() and weights.stat().st_size:
+        yield f"{weights.relative_to(run.folder)} (the winner's weights)"
 
 
 def verdict_sentences(archive: Archive, found: Verdict | NoVerdict) -> Iterator[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from spnas_core.errors import ConfigError, MachineError
 from spnas_core.lock import FolderLock
+from spnas_core.occupied import RUN, SERIES, check_not_taken
 from spnas_search.archive.weights import file_checksum
 
 CONFIG = "run.toml"
@@ -57,6 +58,11 @@ class RunFolder:
         return self.path / "series.toml"
 
     @property
+    def is_there(self) -> bool:
+        """Whether the folder holds a run, or has just been made for one."""
+        return self.archive.is_file() or self.config.is_file()
+
+    @property
     def has_weights(self) -> bool:
         """Whether any candidate has left weights."""
         return self.weights.is_dir() and any(self.weights.iterdir())
@@ -71,10 +77,12 @@ class RunFolder:
         return file_checksum(self.init) if self.init.exists() else ""
 
     def check_new(self) -> None:
-        """Refuse a folder with any trace of a run; images that were cached are none, they are used again.
+        """Refuse a folder with any trace of a run, or that holds something else which has a folder of its own.
+
+        Images that were cached are no trace: they are used again.
 
         Raises:
-            ConfigError: naming the trace.
+            ConfigError: naming what is there.
         """
         if self.config.exists():
             raise ConfigError(f"{self.path} holds a run already: continue it with --resume, or choose another --out")
@@ -82,6 +90,7 @@ class RunFolder:
             raise ConfigError(
                 f"{self.path} holds a series of searches already: continue it with --resume, or choose another --out"
             )
+        check_not_taken(self.path, {RUN, SERIES})
         traces = [file for file in (self.archive, Path(f"{self.archive}-wal"), self.init) if file.exists()]
         if self.has_weights:
             traces.append(self.weights)

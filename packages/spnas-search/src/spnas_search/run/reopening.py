@@ -7,7 +7,7 @@ from spnas_core.errors import ArchiveError, ConfigError
 from spnas_search.archive import Archive, RunLock
 from spnas_search.run.folder import RunFolder
 from spnas_search.run.identity import ENDED
-from spnas_search.settings import read_toml, resolve, set_value, write_toml
+from spnas_search.settings import BudgetSettings, read_toml, resolve, set_value, write_toml
 
 
 def extend_budget(folder: Path, budget: Mapping[str, float]) -> None:
@@ -28,12 +28,12 @@ def extend_budget(folder: Path, budget: Mapping[str, float]) -> None:
         with Archive.read(files.archive) as archive:
             _check_open(archive, folder)
         values = read_toml(files.config)
+        bounds = values.get("budget") or {"candidates": BudgetSettings().children}
         for name, bound in budget.items():
-            before = values.get("budget", {}).get(name)
-            if before is None:
-                raise ConfigError(f"{folder} has no bound on {name}: its budget is {_shown(values.get('budget', {}))}")
-            if bound <= before:
-                raise ConfigError(f"{folder} has budget.{name} = {before}: {bound} would be no more")
+            if name not in bounds:
+                raise ConfigError(f"{folder} has no bound on {name}: its budget is {_shown(bounds)}")
+            if bound <= bounds[name]:
+                raise ConfigError(f"{folder} has budget.{name} = {bounds[name]}: {bound} would be no more")
             set_value(values, f"budget.{name}", bound)
         resolve(values)  # refuses what is no bound
         write_toml(
@@ -84,4 +84,4 @@ def _check_open(archive: Archive, folder: Path) -> None:
 
 
 def _shown(budget: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} = {value}" for name, value in budget.items()) or "the default"
+    return ", ".join(f"{name} = {value}" for name, value in budget.items())

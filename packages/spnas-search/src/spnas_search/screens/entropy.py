@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from spnas_core.blocks import PROJECTION, ConvLayer
+from spnas_core.configuration import Few
 from spnas_core.encoding import Architecture
 from spnas_core.networks import stage_placements
 from spnas_core.space import SearchSpace
@@ -32,7 +33,7 @@ class EntropyScreenSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["entropy"] = "entropy"
-    draws: int = Field(4, ge=1)
+    draws: Few = Field(4, ge=1)
 
 
 class EntropyScreen:

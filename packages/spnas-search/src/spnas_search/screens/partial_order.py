@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from spnas_core.configuration import Few
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.networks import stage_placements
@@ -29,7 +30,7 @@ class PartialOrderScreenSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["partial-order"] = "partial-order"
-    draws: int = Field(4, ge=1)
+    draws: Few = Field(4, ge=1)
     margin: float = Field(2.0, ge=0)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from spnas_core.configuration import Few
 from spnas_core.cost import backbone_cost
 from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive, Proposal
@@ -24,7 +25,7 @@ class PredictionScreenSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["prediction"] = "prediction"
-    draws: int = Field(4, ge=1)
+    draws: Few = Field(4, ge=1)
     optimism: float = Field(0.0, ge=0, le=10)
 
 

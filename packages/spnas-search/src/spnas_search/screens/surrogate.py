@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from spnas_core.configuration import Few
 from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive, Proposal
 from spnas_search.surrogate import predicted_leads
@@ -24,7 +25,7 @@ class SurrogateScreenSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["surrogate"] = "surrogate"
-    draws: int = Field(4, ge=1)
+    draws: Few = Field(4, ge=1)
 
 
 class SurrogateScreen:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from spnas_core.configuration import Count, Few, Large, Seed
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.space import Bound, Sampling, SearchSpace
@@ -17,12 +18,14 @@ from spnas_search.ranking import RuleName
 
 
 def _check_ratio(text: str) -> str:
-    if not re.fullmatch(r"\d+(\.\d+)?x", text) or float(text[:-1]) == 0:
-        raise ValueError("a multiple of the start's looks like '1.5x'")
+    if not re.fullmatch(r"\d+(\.\d+)?x", text) or not 0 < float(text[:-1]) <= MOST_RATIO:
+        raise ValueError(f"a multiple of the start's looks like '1.5x' and is at most '{MOST_RATIO}x'")
     return text
 
 
-Positive = Annotated[int, Field(ge=1)]
+MOST_RATIO = 10**6
+"""Largest multiple of the start's cost or blocks."""
+Positive = Annotated[Large, Field(ge=1)]
 Ratio = Annotated[str, AfterValidator(_check_ratio)]
 Limit = Positive | Literal["none"] | Ratio
 
@@ -45,8 +48,8 @@ class BudgetSettings(_Table):
         hours: wall-clock time of evaluation after which no further round begins; None for no bound.
     """
 
-    candidates: int | None = Field(None, ge=0)
-    epochs: int | None = Field(None, ge=1)
+    candidates: Count | None = Field(None, ge=0)
+    epochs: Large | None = Field(None, ge=1)
     hours: float | None = Field(None, gt=0)
 
     @property
@@ -75,14 +78,14 @@ class FinalSettings(_Table):
         train_fresh: whether that training begins with fresh weights, and not with those that the search has left.
     """
 
-    finalists: int = Field(3, ge=0)
-    rescores: int = Field(2, ge=0)
-    seeds: int = Field(4, ge=0)
-    epochs: int | None = Field(None, ge=0)
+    finalists: Few = Field(3, ge=0)
+    rescores: Few = Field(2, ge=0)
+    seeds: Few = Field(4, ge=0)
+    epochs: Count | None = Field(None, ge=0)
     from_scratch: bool = False
-    scratch_epochs: int | None = Field(None, ge=0)
-    alone: int = Field(8, ge=0)
-    train_epochs: int | None = Field(None, ge=0)
+    scratch_epochs: Count | None = Field(None, ge=0)
+    alone: Few = Field(8, ge=0)
+    train_epochs: Count | None = Field(None, ge=0)
     train_fresh: bool = False
 
 
@@ -95,7 +98,7 @@ class RungSettings(_Table):
             child is stopped.
     """
 
-    epochs: tuple[Positive, ...] = ()
+    epochs: tuple[Annotated[Count, Field(ge=1)], ...] = ()
     chance: float = Field(0.2, gt=0, le=0.5)
 
 
@@ -122,11 +125,11 @@ class SpaceSettings(_Table):
             bounds. For a search whose odds name remove, widen, narrow or halve, ``any`` is the same space.
     """
 
-    min_blocks: int = Field(4, ge=1)
-    max_blocks: Positive | Ratio = "2x"
-    min_stages: int = Field(4, ge=1)
-    max_stages: int = Field(7, ge=1)
-    max_rows: int = Field(3, ge=0)
+    min_blocks: Few = Field(4, ge=1)
+    max_blocks: Annotated[Few, Field(ge=1)] | Ratio = "2x"
+    min_stages: Few = Field(4, ge=1)
+    max_stages: Few = Field(7, ge=1)
+    max_rows: Few = Field(3, ge=0)
     block_types: tuple[str, ...] = ()
     max_parameters: Limit = "none"
     max_multiply_adds: Limit = "1.5x"
@@ -196,14 +199,14 @@ class RunSettings(_Table):
         task: the task's own table.
     """
 
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     start: str = "b@8_11-21-21-21"
     init: str | None = None
-    warm_start_epochs: int = Field(14, ge=0)
+    warm_start_epochs: Count = Field(14, ge=0)
     inherit: Inherit = "parent"
     ranking: RuleName = "traits"
-    noise_seeds: int = Field(4, ge=2)
-    alike_failures: int = Field(3, ge=1)
+    noise_seeds: Few = Field(4, ge=2)
+    alike_failures: Count = Field(3, ge=1)
     objective: str | None = None
     pareto: tuple[str, ...] = Field(("multiply_adds",), min_length=1)
     budget: BudgetSettings = BudgetSettings()

@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from spnas_core.configuration import Count
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite
 from spnas_core.space import SearchSpace
@@ -46,11 +47,11 @@ class EvolutionSettings(MutationSettings):
     """
 
     name: Literal["evolution"] = "evolution"
-    population: int = Field(8, ge=2)
+    population: Count = Field(8, ge=2)
     survival: Literal["loser", "all"] = "loser"
     share: float = Field(0.05, gt=0, le=1)
-    initial: int | None = Field(None, ge=0)
-    max_redraws: int = Field(2000, ge=1)
+    initial: Count | None = Field(None, ge=0)
+    max_redraws: Count = Field(2000, ge=1)
 
 
 class Evolution:

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
+from spnas_core.configuration import Count, Few
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite, align
 from spnas_core.space import SearchSpace
@@ -38,11 +39,11 @@ class GenerationsSettings(MutationSettings):
     """
 
     name: Literal["generations"] = "generations"
-    generation: int = Field(8, ge=1)
-    mutants: int = Field(3, ge=0)
-    crossings: int = Field(3, ge=0, validate_default=True)
-    best: int = Field(4, ge=1)
-    max_redraws: int = Field(2000, ge=1)
+    generation: Few = Field(8, ge=1)
+    mutants: Few = Field(3, ge=0)
+    crossings: Few = Field(3, ge=0, validate_default=True)
+    best: Count = Field(4, ge=1)
+    max_redraws: Count = Field(2000, ge=1)
 
     @field_validator("crossings")
     @classmethod

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from spnas_core.configuration import Count, Few
 from spnas_core.errors import ConfigError
 from spnas_core.relaxation import Decisions, Logits, Relaxation, RelaxationKind, best_codes
 from spnas_core.space import SearchSpace
@@ -34,14 +35,14 @@ class GradientSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["gradient"] = "gradient"
-    round: int = Field(2, ge=1)
-    epochs: int = Field(0, ge=0)
+    round: Few = Field(2, ge=1)
+    epochs: Count = Field(0, ge=0)
     relaxation: RelaxationKind = "softmax"
     learning_rate: float = Field(3e-4, gt=0, allow_inf_nan=False)
     beta: float = Field(0.5, ge=0, lt=1)
     weight_decay: float = Field(1e-3, ge=0, allow_inf_nan=False)
     warmup: float = Field(0.0, ge=0, lt=1)
-    every: int = Field(1, ge=1)
+    every: Count = Field(1, ge=1)
     second_order: bool = False
     anneals: bool = False
     cost: float = Field(0.0, ge=0, allow_inf_nan=False)

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from spnas_core.configuration import Few
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import Archive, Candidate, Proposal
@@ -26,7 +27,7 @@ class HillClimbSettings(MutationSettings):
     """
 
     name: Literal["hill-climb"] = "hill-climb"
-    round: int = Field(4, ge=1)
+    round: Few = Field(4, ge=1)
 
 
 class HillClimb:

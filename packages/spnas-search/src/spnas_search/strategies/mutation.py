@@ -8,6 +8,7 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from spnas_core.configuration import Count, Few
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.morphisms import Morphism, Narrow, Rewrite, Swap, Widen, identity, morphism
@@ -16,6 +17,8 @@ from spnas_search.archive import Archive, Candidate
 from spnas_search.strategies.chance import draw_index
 
 Odds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Mutations = Annotated[int, Field(ge=1, le=100)]
+"""Morphisms in one child: each costs time, and whatever grows by more lies outside the space."""
 DEFAULT_ODDS = {"swap": 1.0, "expand": 0.4, "add-stage": 0.1}
 """Relative weights of the morphisms, the same for every strategy: so strategies differ in what they choose alone."""
 
@@ -135,13 +138,13 @@ class MutationSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    round: int = Field(2, ge=1)
-    epochs: int = Field(4, ge=0)
-    min_mutations: int = Field(1, ge=1)
-    max_mutations: int = Field(1, ge=1)
-    max_step: int = Field(2, ge=1)
+    round: Few = Field(2, ge=1)
+    epochs: Count = Field(4, ge=0)
+    min_mutations: Mutations = 1
+    max_mutations: Mutations = 1
+    max_step: Count = Field(2, ge=1)
     odds: dict[str, Odds] = Field(default=DEFAULT_ODDS, min_length=1)
-    max_redraws: int = Field(500, ge=1)
+    max_redraws: Count = Field(500, ge=1)
 
     @model_validator(mode="after")
     def _check_mutations(self) -> Self:

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from spnas_core.configuration import Count, Few
 from spnas_core.cost import backbone_cost, row_costs
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import AddRow, Rewrite, identity
@@ -31,11 +32,11 @@ class ParallelSettings(PoolSettings):
     """
 
     name: Literal["parallel"] = "parallel"
-    round: int = Field(2, ge=1)
-    epochs: int = Field(4, ge=1)
-    most_rows: int = Field(2, ge=1)
+    round: Few = Field(2, ge=1)
+    epochs: Count = Field(4, ge=1)
+    most_rows: Few = Field(2, ge=1)
     shares: bool = False
-    max_redraws: int = Field(500, ge=1)
+    max_redraws: Count = Field(500, ge=1)
 
 
 def row_odds(architecture: Architecture, space: SearchSpace, *, shares: bool = False) -> np.ndarray:

@@ -7,13 +7,14 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from spnas_core.configuration import validate
+from spnas_core.configuration import Count, validate
 from spnas_core.errors import ConfigError
 from spnas_core.plugins import built, settings_model
 from spnas_core.relaxation import Relaxation
 from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive, Proposal
 from spnas_search.strategies._base import Strategy, strategy_plugin
+from spnas_search.strategies.mutation import Mutations
 from spnas_search.strategies.parallel import ParallelSettings
 from spnas_search.strategies.reignition import Reignition, ReignitionSettings
 from spnas_search.strategies.serial import SerialSettings
@@ -158,7 +159,7 @@ class FirstPhaseReignition(ReignitionSettings):
             candidate is reignited before rows are added.
     """
 
-    most: int = Field(1, ge=0)
+    most: Count = Field(1, ge=0)
 
 
 class FirstPhaseSettings(SerialSettings):
@@ -171,9 +172,9 @@ class FirstPhaseSettings(SerialSettings):
         reignition: what happens then.
     """
 
-    max_mutations: int = Field(1, ge=1)
+    max_mutations: Mutations = 1
     explore: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = 0.0
-    n_stuck: int = Field(4, ge=1)
+    n_stuck: Count = Field(4, ge=1)
     reignition: FirstPhaseReignition = FirstPhaseReignition()
 
 
@@ -194,9 +195,9 @@ class FullSettings(BaseModel):
 
     name: Literal["full"] = "full"
     serial: FirstPhaseSettings = FirstPhaseSettings()
-    serial_candidates: int = Field(10, ge=1)
+    serial_candidates: Count = Field(10, ge=1)
     parallel: ParallelSettings = ParallelSettings()
-    parallel_candidates: int = Field(6, ge=1)
+    parallel_candidates: Count = Field(6, ge=1)
 
 
 def full(settings: FullSettings, space: SearchSpace) -> Phases:

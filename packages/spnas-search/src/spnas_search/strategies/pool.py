@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from spnas_core.configuration import Count
 from spnas_search.archive import Archive, Candidate
 from spnas_search.strategies.chance import draw_index
 from spnas_search.strategies.progress import why_stuck
@@ -29,11 +30,11 @@ class PoolSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    pool: int = Field(4, ge=1)
+    pool: Count = Field(4, ge=1)
     parents: Literal["merit", "pareto"] = "merit"
     merit_power: float = Field(1.0, ge=0, allow_inf_nan=False)
     cost_power: float = Field(0.5, ge=0, allow_inf_nan=False)
-    n_stuck: int = Field(30, ge=1)
+    n_stuck: Count = Field(30, ge=1)
     alpha: float = Field(0.1, gt=0, lt=1)
 
 

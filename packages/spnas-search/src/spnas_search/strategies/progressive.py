@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from spnas_core.configuration import Count, Few
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.morphisms import Morphism, Rewrite
@@ -42,12 +43,12 @@ class ProgressiveSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["progressive"] = "progressive"
-    beam: int = Field(8, ge=1)
-    round: int = Field(8, ge=1)
-    epochs: int = Field(4, ge=1)
+    beam: Count = Field(8, ge=1)
+    round: Few = Field(8, ge=1)
+    epochs: Count = Field(4, ge=1)
     grow: tuple[str, ...] = Field(("expand",), min_length=1)
     then: tuple[str, ...] = ("swap",)
-    max_step: int = Field(2, ge=1)
+    max_step: Count = Field(2, ge=1)
 
 
 class Progressive:

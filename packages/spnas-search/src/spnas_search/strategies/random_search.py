@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from spnas_core.configuration import Count, Few
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import Archive, Proposal
@@ -27,9 +28,9 @@ class RandomSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["random"] = "random"
-    round: int = Field(2, ge=1)
-    epochs: int = Field(4, ge=0)
-    max_redraws: int = Field(2000, ge=1)
+    round: Few = Field(2, ge=1)
+    epochs: Count = Field(4, ge=0)
+    max_redraws: Count = Field(2000, ge=1)
 
 
 class RandomSearch:

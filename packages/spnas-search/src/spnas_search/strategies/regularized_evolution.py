@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from spnas_core.configuration import Count
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import Archive, Candidate, Proposal
@@ -30,10 +31,10 @@ class RegularizedEvolutionSettings(MutationSettings):
     """
 
     name: Literal["regularized-evolution"] = "regularized-evolution"
-    population: int = Field(10, ge=1)
-    sample: int = Field(5, ge=1)
-    initial: int | None = Field(None, ge=0)
-    max_redraws: int = Field(2000, ge=1)
+    population: Count = Field(10, ge=1)
+    sample: Count = Field(5, ge=1)
+    initial: Count | None = Field(None, ge=0)
+    max_redraws: Count = Field(2000, ge=1)
 
 
 class RegularizedEvolution:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from spnas_core.configuration import Count
 from spnas_core.morphisms import Step, identity
 from spnas_core.tasks import Fidelity, Pretraining
 from spnas_search.archive import Archive, Candidate, Proposal
@@ -25,11 +26,11 @@ class ReignitionSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    most: int = Field(0, ge=0)
-    pretrain_epochs: int = Field(8, ge=1)
-    epochs: int = Field(0, ge=0)
+    most: Count = Field(0, ge=0)
+    pretrain_epochs: Count = Field(8, ge=1)
+    epochs: Count = Field(0, ge=0)
     fresh: bool = False
-    n_after: int = Field(4, ge=0)
+    n_after: Count = Field(4, ge=0)
 
 
 class Reignition:

@@ -10,11 +10,12 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from spnas_core.configuration import Count
 from spnas_core.morphisms import Rewrite
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import HEIRLESS, Archive, Candidate, Proposal
-from spnas_search.strategies.mutation import MutationSettings, Mutator
+from spnas_search.strategies.mutation import Mutations, MutationSettings, Mutator
 from spnas_search.strategies.pool import Pool, PoolSettings
 from spnas_search.strategies.reignition import Reignition, ReignitionSettings
 from spnas_search.strategies.sampling import draw_samples
@@ -40,8 +41,8 @@ class SerialSettings(PoolSettings, MutationSettings):
     """
 
     name: Literal["serial"] = "serial"
-    swap_epochs: int = Field(0, ge=0)
-    max_mutations: int = Field(3, ge=1)
+    swap_epochs: Count = Field(0, ge=0)
+    max_mutations: Mutations = 3
     explore: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = "auto"
     reignition: ReignitionSettings = ReignitionSettings()
 

@@ -1,6 +1,7 @@
 """From wanted jobs to results: evaluate what is missing, in order of descent, and enter each outcome as it comes."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from spnas_core.errors import ConfigError, EvaluationError, SpnasError, WeightsError
@@ -13,8 +14,8 @@ from spnas_search.studies.study import Study
 from spnas_search.studies.trainings import Training
 
 BATCH = 16
-"""Jobs that are handed out together. When a batch ends, workers wait for its last job; in return few weights files lie
-around at a time: about two per job of a batch, and those of warm starts."""
+"""Jobs that are handed out together, or two per worker where that is more. When a batch ends, workers wait for its last
+job; in return few weights files lie around at a time: about two per job of a batch, and those of warm starts."""
 
 
 class Listener(Protocol):
@@ -43,20 +44,20 @@ class StudyStoppedError(SpnasError):
 
 
 def fill(
-    study: Study, jobs: Sequence[Job], listener: Listener, *, retry_failed: bool = False, batch: int = BATCH
+    study: Study, jobs: Sequence[Job], listener: Listener, *, retry_failed: bool = False, batch: int | None = None
 ) -> None:
     """Evaluate every wanted job that has no result yet.
 
     A job that fails is entered with its reason, and jobs that inherit from it are left out. Weights files are there as
-    long as a missing job inherits them; one that is gone is made again by evaluating its job once more, from the same
-    seed, and its recorded scores stay.
+    long as a missing job inherits them; one that is gone, or is not what was written, is made again by evaluating its
+    job once more, from the same seed, and its recorded scores stay.
 
     Args:
         study: opened for writing.
         jobs: wanted; parents must be among them.
         listener: is told what happens.
         retry_failed: whether jobs that have failed earlier are tried once more.
-        batch: jobs that are handed out together, 1 or more.
+        batch: jobs that are handed out together, 1 or more; None is ``BATCH``, or two per worker.
 
     Raises:
         ConfigError: the jobs contradict one another, or the results that are there.
@@ -68,7 +69,8 @@ def fill(
     _check_same(study, schedule)
     filling = _Filling(study, schedule, listener, retry_failed=retry_failed)
     with study.make_executor(listener.progress) as executor:
-        while found := filling.next_batch(batch):
+        most = batch or max(BATCH, 2 * executor.workers)
+        while found := filling.next_batch(most):
             filling.evaluate(found, executor)
 
 
@@ -99,16 +101,22 @@ class _Filling:
         jobs = self._schedule.jobs
         done = {key for key in jobs if key in self._results and not self._results[key].has_failed}
         failed = {key for key in jobs if key in self._results} - done - self._forgiven
-        weights = {key for key in jobs if self._study.weights.path(key.number).exists()}
+        weights = {key for key in done if self._has_weights(key)}
         needed = self._schedule.needed(self._schedule.missing(done, failed), weights)
         self._study.weights.keep_only(key.number for key in needed)
         batch = self._schedule.next_batch(done, failed, weights & needed, most)
         return batch if batch.jobs else None
 
+    def _has_weights(self, key: TrainingKey) -> bool:
+        """Whether the weights of a training are there, and what was written; without a checksum they are believed."""
+        weights, checksum = self._study.weights, self._results[key].checksum
+        return weights.verify(key.number, checksum) if checksum else weights.path(key.number).exists()
+
     def evaluate(self, batch: Batch, executor: Executor) -> None:
         """Evaluate the jobs of a batch side by side, and enter each outcome as it comes."""
         for key in batch.again:
-            self._listener.message(f"the weights of {key} are missing: it is evaluated again")
+            how = "altered" if self._study.weights.path(key.number).exists() else "missing"
+            self._listener.message(f"the weights of {key} are {how}: it is evaluated again")
         by_position = {self._positions[job.key]: job for job in batch.jobs}
         for outcome in evaluate_all(executor, list(self._requests(batch))):
             job = by_position[outcome.request.candidate]
@@ -122,6 +130,8 @@ class _Filling:
                 raise StudyStoppedError(
                     f"the weights of {job.key} are lost, and making them again failed: {training.reason}", outcome.trace
                 )
+            elif training.checksum != self._results[job.key].checksum:
+                self._study.results.append(replace(self._results[job.key], checksum=training.checksum))
 
     def _requests(self, batch: Batch) -> Iterator[EvaluationRequest]:
         weights = self._study.weights
@@ -149,10 +159,11 @@ class _Filling:
         known = (job.key, job.digest, request.seed, request.threads, outcome.seconds, job.fidelity.epochs)
         if outcome.evaluation is not None:
             try:
-                evaluation = plain_evaluation(outcome.evaluation)
+                found, checksum = plain_evaluation(outcome.evaluation), ""
                 if request.weights is not None:
-                    self._study.weights.commit(request.weights, job.key.number)
-                return Training(*known, evaluation.metrics, evaluation.cost, partial=_partial(evaluation.receipt))
+                    checksum = self._study.weights.commit(request.weights, job.key.number)
+                partial = _partial(found.receipt)
+                return Training(*known, found.metrics, found.cost, partial=partial, checksum=checksum)
             except (EvaluationError, WeightsError) as error:  # the task's doing, so the training's failure
                 reason = str(error)
         if request.weights is not None:

@@ -30,17 +30,24 @@ class OpenedStudy(ABC):
     @property
     def missing_jobs(self) -> list[Job]:
         """What of it is not done yet."""
-        known = self.study.results.trainings
-        return [job for job in self.jobs if job.key not in known]
+        return self._missing(self.jobs)
 
     def fill(self, listener: Listener, *, retry_failed: bool = False) -> None:
         """Train whatever is missing; see ``spnas_search.studies.filling.fill``."""
         fill(self.study, self.jobs, listener, retry_failed=retry_failed)
 
-    def seconds_left(self) -> float | None:
-        """Estimate the time that is left; None before a few trainings are in."""
+    def seconds_left(self, jobs: Sequence[Job] | None = None) -> float | None:
+        """Estimate the time that is left; None before a few trainings are in.
+
+        Args:
+            jobs: everything that is to be trained, from who asks often: planning it anew each time may take long.
+        """
         known, workers = self.study.results.trainings, self.study.resources.workers
-        return seconds_left(known.values(), self.missing_jobs, workers)
+        return seconds_left(known.values(), self._missing(self.jobs if jobs is None else jobs), workers)
+
+    def _missing(self, jobs: Sequence[Job]) -> list[Job]:
+        known = self.study.results.trainings
+        return [job for job in jobs if job.key not in known]
 
     def __enter__(self) -> Self:
         return self

@@ -15,6 +15,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from spnas_core.configuration import Count
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.morphisms import Rewrite, identity
@@ -47,11 +48,11 @@ class SignalSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    codes: int = Field(12, ge=3)
-    trainings: int = Field(3, ge=2)
-    epochs: int = Field(ge=1)
-    child_epochs: tuple[int, ...] = Field((1, 2, 4), min_length=1)
-    links: int = Field(MOST_STEPS, ge=1)
+    codes: Count = Field(12, ge=3)
+    trainings: Count = Field(3, ge=2)
+    epochs: Count = Field(ge=1)
+    child_epochs: tuple[Count, ...] = Field((1, 2, 4), min_length=1)
+    links: Count = Field(MOST_STEPS, ge=1)
     leave_out: tuple[Part, ...] = ()
     split: Split = "validation"
 

@@ -8,8 +8,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from spnas_core.encoding import Architecture
-from spnas_core.errors import ConfigError, DataError, suggestion
-from spnas_core.lock import FolderLock
+from spnas_core.errors import ArchiveError, ConfigError, DataError, suggestion
+from spnas_core.lock import FolderLock, is_held
+from spnas_core.occupied import STUDY, check_not_taken
 from spnas_core.plugins import built
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import MetricSpec, Report, Task, bounds_of, data_fingerprint
@@ -220,9 +221,14 @@ def read_study(folder: Path, kind: str) -> tuple[Description, TrainingLines]:
     """Read a study's description and results, without the task and its data; another process may be at it.
 
     Raises:
-        ArchiveError: there is no such study in the folder, or its results are damaged.
+        ArchiveError: there is no such study in the folder, or its results are missing or damaged.
     """
-    return Description.read(folder, kind), read_trainings(folder / TRAININGS)
+    description, trainings = Description.read(folder, kind), folder / TRAININGS
+    if not trainings.exists() and not is_held(folder) and not trainings.exists():  # made when a study has begun
+        raise ArchiveError(
+            f"{trainings} is missing, and with it all results: restore a copy, or make them again with --resume"
+        )
+    return description, read_trainings(trainings)
 
 
 def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -271,4 +277,5 @@ def _check_new(folder: Path) -> None:
             f"{folder} holds {TRAININGS} of an earlier study, without its {CONFIG}: restore that, or choose another "
             "--out"
         )
-    RunFolder(folder).check_new()
+    check_not_taken(folder, {STUDY})
+    RunFolder(folder).check_new()  # weights of a run that is gone

@@ -41,6 +41,8 @@ class Training:
         cost: by name, of the backbone; empty where it failed.
         reason: why it failed, in one line; empty where it did not.
         partial: metrics in the middle of the training, by epoch; empty where none were asked for.
+        checksum: of its weights file, where one was written and this is known; empty otherwise. Two trainings that
+            differ in nothing else are equal: whether a file is written depends on who inherits it.
     """
 
     key: TrainingKey
@@ -53,6 +55,7 @@ class Training:
     cost: Mapping[str, float] = field(default_factory=dict, hash=False)
     reason: str = ""
     partial: Mapping[int, Mapping[str, float]] = field(default_factory=dict, hash=False)
+    checksum: str = field(default="", compare=False)
 
     @property
     def has_failed(self) -> bool:
@@ -64,6 +67,7 @@ class Training:
         own = {name: getattr(self, name) for name in _PLAIN}
         partial = {str(epoch): dict(metrics) for epoch, metrics in self.partial.items()}
         own |= {"partial": partial} if partial else {}
+        own |= {"checksum": self.checksum} if self.checksum else {}
         return {**self.key.as_dict(), "metrics": dict(self.metrics), "cost": dict(self.cost), **own}
 
     @classmethod
@@ -77,6 +81,7 @@ class Training:
             metrics, cost = (_numbers(values[name]) for name in ("metrics", "cost"))
             own = {name: kind(values[name]) for name, kind in _PLAIN.items()}
             partial = {int(epoch): _numbers(found) for epoch, found in values.get("partial", {}).items()}
+            own["checksum"] = str(values.get("checksum", ""))
             return cls(TrainingKey.read(values), metrics=metrics, cost=cost, partial=partial, **own)
         except ConfigError:
             raise
@@ -95,7 +100,8 @@ class TrainingLines:
     """What a file of trainings holds.
 
     Attributes:
-        trainings: by key; of several lines of one key, as after another try of a failed one, the last counts.
+        trainings: by key; of several lines of one key, as after another try of a failed one or new weights, the last
+            counts.
         size: bytes up to the end of the last complete line.
         note: that a line was cut off, in words; empty where none was.
     """

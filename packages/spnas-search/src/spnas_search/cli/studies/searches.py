@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def searches(asked: Asked, *, strategies: Sequence[str], **given: Any) -> None:
 
 
 def _show(results: SearchesResults, folder: Path, console: PlainConsole) -> None:
-    show_found(searches_parts(results), write_searches_report(results, folder), console)
+    show_found(searches_parts(results), partial(write_searches_report, results), folder, console)
 
 
 def _run(opened: SearchesStudy, console: PlainConsole, *, retry_failed: bool) -> None:

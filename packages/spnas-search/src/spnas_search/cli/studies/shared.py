@@ -12,8 +12,8 @@ import click
 from rich.console import RenderableType
 
 from spnas_core.commands.console import PlainConsole, make_console
-from spnas_core.commands.parameters import cache_option
-from spnas_core.commands.wording import duration, number
+from spnas_core.commands.parameters import PATH, cache_option
+from spnas_core.commands.wording import duration, number, quoted
 from spnas_core.presets import find_preset
 from spnas_core.tasks import Progress
 from spnas_search.cli.stopping import INTERRUPTED, stopping_like_ctrl_c
@@ -31,10 +31,10 @@ _OPTIONS = (
     click.option(
         "--preset", metavar="NAME", help="Settings by name ('spnas presets' lists them); all others go on top."
     ),
-    click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings, as of spnas run."),
+    click.option("--config", type=PATH, help="TOML file with settings, as of spnas run."),
     click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="One setting; may be repeated."),
     cache_option,
-    click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the study."),
+    click.option("--out", type=PATH, required=True, help="Folder of the study."),
 )
 
 _GOING_ON = (
@@ -141,12 +141,25 @@ def _check(asked: Asked, own: Mapping[str, Any]) -> None:
             raise click.UsageError(f"{name} goes with --resume")
 
 
-def show_found(parts: Iterable[RenderableType], written: tuple[Path, Path], console: PlainConsole) -> None:
-    """Show what a study has found, and where page and plot are."""
+def show_found(
+    parts: Iterable[RenderableType], write: Callable[[Path], tuple[Path, Path]], folder: Path, console: PlainConsole
+) -> None:
+    """Show what a study has found, and where page and plot are; or why they are not, on a folder that is only read.
+
+    Args:
+        parts: of what it has found.
+        write: writes page and plot into a folder, and returns them.
+        folder: of the study.
+        console: to show it on.
+    """
     for part in parts:
         console.show(part)
-    page, plot = written
-    console.show(f"The same as a page, and as a plot: {page}, {plot}")
+    try:
+        page, plot = write(folder)
+    except OSError as error:
+        console.show(f"The page and the plot in {folder} could not be written: {error.strerror or error}")
+    else:
+        console.show(f"The same as a page, and as a plot: {page}, {plot}")
 
 
 @contextmanager
@@ -156,7 +169,8 @@ def stopping(command: str, folder: Path, console: PlainConsole) -> Iterator[None
         with stopping_like_ctrl_c():
             yield
     except KeyboardInterrupt as stop:
-        console.show(f"Stopped. Nothing finished is lost; go on with: spnas study {command} --out {folder} --resume")
+        go_on = f"spnas study {command} --out {quoted(folder)} --resume"
+        console.show(f"Stopped. Nothing finished is lost; go on with: {go_on}")
         sys.exit(stop.args[0] if stop.args else INTERRUPTED)
 
 
@@ -164,13 +178,14 @@ class TrainingLines:
     """Prints one line per training.
 
     Args:
-        opened: what is trained.
+        opened: what is trained; its jobs are asked for once.
         console: to print on.
     """
 
     def __init__(self, opened: OpenedStudy, console: PlainConsole) -> None:
         self._opened = opened
-        self._wanted = {job.key for job in opened.jobs}
+        self._jobs = opened.jobs
+        self._wanted = {job.key for job in self._jobs}
         self._console = console
 
     def message(self, text: str) -> None:
@@ -192,7 +207,7 @@ class TrainingLines:
         )
         self._console.show(
             f"{done}/{len(self._wanted)}  {training.key}: {ended}  {duration(training.seconds)}, "
-            f"{duration(self._opened.seconds_left())} left"
+            f"{duration(self._opened.seconds_left(self._jobs))} left"
         )
 
 

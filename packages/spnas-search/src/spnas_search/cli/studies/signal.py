@@ -1,5 +1,6 @@
 """``spnas study signal``: what a score is worth."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def signal(asked: Asked, **given: Any) -> None:
 
 
 def _show(results: SignalResults, folder: Path, console: PlainConsole) -> None:
-    show_found(signal_parts(results), write_signal_report(results, folder), console)
+    show_found(signal_parts(results), partial(write_signal_report, results), folder, console)
 
 
 def _chosen(given: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """``spnas study spaces``: what spaces are worth."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def spaces(asked: Asked, *, names: Sequence[str], **given: Any) -> None:
 
 
 def _show(results: SpacesResults, folder: Path, console: PlainConsole) -> None:
-    show_found(spaces_parts(results), write_spaces_report(results, folder), console)
+    show_found(spaces_parts(results), partial(write_spaces_report, results), folder, console)
 
 
 def _run(opened: SpacesStudy, console: PlainConsole, *, retry_failed: bool) -> None:

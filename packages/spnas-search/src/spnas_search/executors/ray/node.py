@@ -4,7 +4,6 @@ import os
 import pickle
 import socket
 import time
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,8 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from spnas_core.errors import MachineError, SpnasError
-from spnas_core.tasks import Evaluation, EvaluationRequest, Progress
-from spnas_search.executors._base import Outcome
+from spnas_core.tasks import EvaluationRequest, Progress
 from spnas_search.executors.devices import VISIBLE
 from spnas_search.executors.evaluation import evaluate, reason_of
 from spnas_search.executors.mistakes import sendable_mistake
@@ -118,7 +116,7 @@ def work(data: bytes, references: list[Any], mailbox: Any) -> tuple[bytes, Conte
     except OSError as error:
         answer, content = Answer("mistake", (MachineError, f"node {socket.gethostname()}: {reason_of(error)}")), None
     postman.settle()
-    return _sendable(answer), content
+    return pickle.dumps(answer), content
 
 
 def _attempt(ray: Any, order: Order, references: list[Any], postman: Postman) -> tuple[Answer, Content | None]:
@@ -170,18 +168,6 @@ class _Seldom:
         """Pass on what was held back last."""
         if self._held is not None:
             self._passed(*self._held)
-
-
-def _sendable(answer: Answer) -> bytes:
-    try:
-        return pickle.dumps(answer)
-    except Exception as error:  # noqa: BLE001 - pickling runs whatever code the result's types have
-        outcome: Outcome = answer.payload
-        reason = f"the result cannot be sent: {reason_of(error)}"
-        bare: Evaluation | None = None
-        return pickle.dumps(
-            Answer("outcome", replace(outcome, evaluation=bare, reason=reason, trace=traceback.format_exc()))
-        )
 
 
 def _difference(order: Order) -> str | None:

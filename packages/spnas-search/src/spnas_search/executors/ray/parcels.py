@@ -1,7 +1,9 @@
 """Weights files on their way: by checksum through the object store, and back as bytes."""
 
+import contextlib
 import hashlib
 import os
+import time
 import uuid
 from collections import OrderedDict
 from pathlib import Path
@@ -15,7 +17,7 @@ from spnas_core.errors import MachineError
 Content = NDArray[np.uint8]
 
 _KEPT = 16
-"""Files that stay in the object store after their last evaluation was handed out."""
+"""Files that stay in the object store, and in a node's folder, after their last evaluation has got them."""
 
 
 class LostContentError(Exception):
@@ -74,13 +76,13 @@ def deliver(content: Content, checksum: str, path: Path) -> None:
 
 
 def fetch(ray: Any, reference: Any, checksum: str, store: Path, wanted: Path) -> None:
-    """Put weights where an evaluation reads them; a node fetches each file once.
+    """Put weights where an evaluation reads them; a node fetches each file once, as long as it is in use.
 
     Args:
         ray: the module, in a worker.
         reference: to the bytes.
         checksum: of the bytes.
-        store: the node's folder of such files.
+        store: the node's folder of such files; those that were used last stay in it.
         wanted: path of the evaluation's own link, on the same disk: whatever becomes of the store, that one stays.
 
     Raises:
@@ -94,6 +96,7 @@ def fetch(ray: Any, reference: Any, checksum: str, store: Path, wanted: Path) ->
         pass
     else:
         if checksum_of(np.fromfile(wanted, np.uint8)) == checksum:
+            _mark_used(wanted)  # the same file as the kept one, which another process may have removed by now
             return
         wanted.unlink()
     try:
@@ -105,4 +108,20 @@ def fetch(ray: Any, reference: Any, checksum: str, store: Path, wanted: Path) ->
     temporary = store / f".{uuid.uuid4().hex}"
     content.tofile(temporary)
     os.link(temporary, wanted)
+    _mark_used(temporary)
     temporary.replace(kept)
+    _remove_unused(store)
+
+
+def _mark_used(path: Path) -> None:
+    now = time.time_ns()  # the system's own is coarser
+    os.utime(path, ns=(now, now))
+
+
+def _remove_unused(store: Path) -> None:
+    """Remove all but the files that were used last; whoever works with one of the others has a link of its own."""
+    with contextlib.suppress(FileNotFoundError):  # another process removes the same ones, or the run has ended
+        complete = [path for path in store.iterdir() if not path.name.startswith(".")]
+        used = [(path.stat().st_mtime_ns, path) for path in complete]
+        for _, path in sorted(used, reverse=True)[_KEPT:]:
+            path.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from spnas_core.configuration import Count
 from spnas_core.errors import ConfigError
 from spnas_search.executors.settings import ExecutorSettings
 
@@ -46,10 +47,10 @@ class RaySettings(ExecutorSettings):
 
     name: str = "ray"
     address: str | None = None
-    cpus: int = Field(1, ge=1)
+    cpus: Count = Field(1, ge=1)
     gpus: Literal["auto"] | _Gpus = "auto"
     memory: float | None = Field(None, gt=0)
-    retries: int = Field(2, ge=0)
+    retries: Count = Field(2, ge=0)
     patience: float = Field(60.0, gt=0)
     node_folder: Path | None = None
 

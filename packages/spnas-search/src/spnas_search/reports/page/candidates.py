@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from spnas_core.commands.wording import amount, number
+from spnas_core.commands.wording import amount, number, quoted
 from spnas_core.pages import Dots, Line, Row, draw_chart, paragraph, table
 from spnas_core.pages.charts import Mark
 from spnas_search.archive import Candidate
@@ -59,7 +59,7 @@ def listing(view: RunView) -> Iterator[Markup]:
     more = len(ordered) - len(shown)
     if more:
         yield paragraph(
-            f"The best {len(shown)} of {len(ordered)}; spnas candidates {view.folder} lists all.",
+            f"The best {len(shown)} of {len(ordered)}; spnas candidates {quoted(view.folder)} lists all.",
             kind="note",
         )
     rows = [Row(candidate_cells(archive, one), str(one.id), one is archive.winner) for one in shown]

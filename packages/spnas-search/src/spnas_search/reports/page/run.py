@@ -6,7 +6,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from spnas_core.commands.wording import amount, duration, number
-from spnas_core.errors import ConfigError
+from spnas_core.errors import ArchiveError, ConfigError
 from spnas_core.lock import is_held
 from spnas_core.pages import Report, Section
 from spnas_search.archive import Candidate
@@ -24,7 +24,7 @@ def report_run(reference: str) -> Report | None:
     """Report on ``RUN`` or ``RUN:ID``; None where it names no run.
 
     Raises:
-        ArchiveError: the archive is damaged, or has no such candidate.
+        ArchiveError: the archive is missing or damaged, or has no such candidate.
         ConfigError: it is a series of runs.
     """
     folder, number_ = (Path(reference), None) if is_run(Path(reference)) else split_reference(reference)
@@ -33,15 +33,8 @@ def report_run(reference: str) -> Report | None:
         raise ConfigError(f"{folder} is a series of searches: report on each of its runs, such as {first}")
     if not is_run(folder):
         return None
-    if not RunFolder(folder).archive.is_file():
-        return Report(
-            folder,
-            "search",
-            str(folder),
-            "Nothing is in the archive yet: the data is being read.",
-            (),
-            is_going=is_held(folder),
-        )
+    if (begins := _beginning(folder)) is not None:
+        return begins
     view = read_view(folder, number_)
     return Report(
         folder,
@@ -54,6 +47,26 @@ def report_run(reference: str) -> Report | None:
         FILTERS if view.failed else {name: words for name, words in FILTERS.items() if name != "failed"},
         view.state == "running",
     )
+
+
+def _beginning(folder: Path) -> Report | None:
+    """Report on a run whose data is being read; None where it has its archive.
+
+    Raises:
+        ArchiveError: it has none, and nobody is at work.
+    """
+    files = RunFolder(folder)
+    archive = files.archive
+    if archive.is_file():
+        return None
+    is_going = is_held(folder)
+    if archive.is_file():  # made meanwhile
+        return None
+    if not is_going:
+        otherwise = "start another run with --out elsewhere" if files.has_weights else "begin with spnas run --resume"
+        raise ArchiveError(f"{archive} is missing, and with it all results: restore a copy, or {otherwise}")
+    words = "Nothing is in the archive yet: the data is being read."
+    return Report(folder, "search", str(folder), words, (), is_going=True)
 
 
 def _sections(view: RunView) -> Iterator[Section]:

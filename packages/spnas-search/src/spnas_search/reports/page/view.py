@@ -131,5 +131,4 @@ def read_view(folder: Path, number: int | None) -> RunView:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder holds a run, or has just been made for one."""
-    files = RunFolder(folder)
-    return files.archive.is_file() or files.config.is_file()
+    return RunFolder(folder).is_there

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from spnas_core.configuration import Count, Few, Seed
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite
 from spnas_core.space import SearchSpace
@@ -53,11 +54,11 @@ class PolicySettings(RewardSettings, PolicyGradientSettings, MutationSettings):
 
     name: Literal["policy"] = "policy"
     grammar: Literal["generate", "edit"] = "generate"
-    round: int = Field(10, ge=1)
-    parents: int = Field(8, ge=1)
-    units: int = Field(100, ge=1)
-    seed: int = Field(0, ge=0)
-    max_redraws: int = Field(2000, ge=1)
+    round: Few = Field(10, ge=1)
+    parents: Count = Field(8, ge=1)
+    units: Few = Field(100, ge=1)
+    seed: Seed = 0
+    max_redraws: Count = Field(2000, ge=1)
 
 
 class Policy:

@@ -11,6 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from spnas_core.configuration import Few
 from spnas_search.strategies.learned.controllers import Controller
 
 _Episode = TypeVar("_Episode")
@@ -44,7 +45,7 @@ class PolicyGradientSettings(BaseModel):
     entropy: float = Field(1e-4, ge=0)
     baseline_decay: float = Field(0.95, ge=0, lt=1)
     clip: float = Field(0.2, gt=0, lt=1)
-    passes: int = Field(4, ge=1)
+    passes: Few = Field(4, ge=1)
 
 
 class PolicyGradient(Generic[_Episode]):

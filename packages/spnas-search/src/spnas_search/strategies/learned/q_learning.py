@@ -12,6 +12,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
+from spnas_core.configuration import Count, Few, Seed
 from spnas_core.encoding import Architecture
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
@@ -37,7 +38,7 @@ METAQNN = (
 FEWEST = 300
 """Children below which most of the table is first values."""
 Epsilon = Annotated[float, Field(ge=0, le=1)]
-Length = Annotated[int, Field(ge=1)]
+Length = Annotated[Count, Field(ge=1)]
 
 
 class QLearningSettings(RewardSettings):
@@ -62,20 +63,20 @@ class QLearningSettings(RewardSettings):
     """
 
     name: Literal["q-learning"] = "q-learning"
-    round: int = Field(4, ge=1)
-    epochs: int = Field(4, ge=1)
+    round: Few = Field(4, ge=1)
+    epochs: Count = Field(4, ge=1)
     reward: Literal["lead", "gain", "merit", "score"] = "merit"
-    children: int = Field(FEWEST, ge=1)
+    children: Count = Field(FEWEST, ge=1)
     schedule: tuple[tuple[Epsilon, Length], ...] = Field(METAQNN, min_length=1)
     learning_rate: float = Field(0.01, gt=0, le=1)
     discount: float = Field(1.0, ge=0, le=1)
     first_value: float | None = None
     shares_reward: bool = False
-    replays: int = Field(128, ge=1)
-    most_depth: int = Field(12, ge=1)
-    parents: int = Field(8, ge=1)
-    seed: int = Field(0, ge=0)
-    max_redraws: int = Field(2000, ge=1)
+    replays: Count = Field(128, ge=1)
+    most_depth: Count = Field(12, ge=1)
+    parents: Count = Field(8, ge=1)
+    seed: Seed = 0
+    max_redraws: Count = Field(2000, ge=1)
 
 
 class _Setting(NamedTuple):

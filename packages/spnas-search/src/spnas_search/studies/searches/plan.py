@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from spnas_core.configuration import Count
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.morphisms import identity
@@ -38,13 +39,13 @@ class SearchesSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    searches: int = Field(10, ge=2)
-    trainings: int = Field(1, ge=1)
-    sampled: int | None = Field(None, ge=0)
-    epochs: int = Field(ge=1)
-    ranked: int = Field(5, ge=0)
+    searches: Count = Field(10, ge=2)
+    trainings: Count = Field(1, ge=1)
+    sampled: Count | None = Field(None, ge=0)
+    epochs: Count = Field(ge=1)
+    ranked: Count = Field(5, ge=0)
     split: Split = "test"
-    stride: int | None = Field(None, ge=1)
+    stride: Count | None = Field(None, ge=1)
 
     @property
     def sampled_trainings(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from spnas_core.configuration import Count
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, SpaceError
 from spnas_core.morphisms import identity
@@ -40,9 +41,9 @@ class SpacesSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    codes: int = Field(100, ge=5)
-    trainings: int = Field(1, ge=1)
-    epochs: int = Field(ge=1)
+    codes: Count = Field(100, ge=5)
+    trainings: Count = Field(1, ge=1)
+    epochs: Count = Field(ge=1)
     split: Split = "validation"
 
 
