@@ -30,6 +30,7 @@ def photographs(name: str) -> Path:
     variable = f"SPNAS_{name.upper()}"
     folder = Path(os.environ.get(variable) or ROOT.parent / "shared" / "data" / name)
     if not (folder / "Annotations").is_dir():
+        # Others' data, published for research or large: it is not committed, and not everybody has it.
         pytest.skip(f"the photographs of {name} are not at {folder}: set {variable} to their folder")
     return folder
 

@@ -1,11 +1,10 @@
-"""Merits, ranks, noise and the Pareto front equal what a naive recomputation from scratch gives."""
+"""Merits, ranks and the Pareto front equal what a naive recomputation from scratch gives."""
 
 import math
 import statistics
 import sys
 
 import pytest
-from filled import Filled
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reported import shown
@@ -231,25 +230,6 @@ def test_an_undefined_score_is_worst_and_carries_no_merit(tmp_path):
         assert archive.noise() is None
 
 
-def test_noise_pools_variances_by_degrees_of_freedom(tmp_path):
-    entries = [("start", None, 1, 0.5)] + [("control", 0, 1, v) for v in (1.0, 3.0)]
-    entries += [("control", 0, 2, v) for v in (5.0, 6.0, 7.0)]
-    with build(tmp_path, *entries, ("control", 0, 3, 9.0)) as archive:
-        assert archive.noise(1) == pytest.approx(math.sqrt(2))
-        assert archive.noise(2) == pytest.approx(1.0)
-        assert archive.noise(3) is None
-        assert archive.noise() == pytest.approx(math.sqrt((2 * 1 + 1 * 2) / 3))
-
-
-def test_what_was_scored_again_for_its_own_high_score_does_not_count_that_one_as_noise(tmp_path):
-    entries = [("start", None, 1, 0.5), ("child", 0, 1, 9.0)]
-    with build(tmp_path, *entries) as archive:
-        archive.commit_round([Proposal("replicate", 0, SAME, Fidelity(1), subject=1)] * 2, threads=1)
-        for number, score in ((2, 1.0), (3, 3.0)):
-            archive.finish(number, Evaluation({"score": score}, {}), None)
-        assert archive.noise() == pytest.approx(math.sqrt(2))
-
-
 def test_an_unknown_cost_is_suggested(tmp_path):
     archive = build(tmp_path, ("start", None, 1, 0.5))
     with archive, pytest.raises(ConfigError, match="did you mean 'multiply_adds'"):
@@ -395,15 +375,3 @@ def test_the_archive_asks_its_indexes(tmp_path):
 def _deeper(extra: int) -> Rewrite:
     child = Architecture.parse(f"b@8_1{'1' * (extra + 1)}-1")
     return Rewrite(SAME.parent, child, (0, *(None,) * (extra + 1), 1))
-
-
-def test_warm_starts_of_the_verdict_are_no_noise_of_the_search(tmp_path):
-    """They are trained from scratch, and what the search compares are branches of one file."""
-    filled = Filled(tmp_path)
-    with filled.archive as archive:
-        for score in (0.50, 0.51):
-            filled.control(0, score)
-        before = archive.noise()
-        warm = Proposal("warm", None, identity(archive.start.architecture), archive.start.fidelity, subject=0)
-        filled.enter([warm, warm], [0.2, 0.8])
-        assert archive.noise() == before

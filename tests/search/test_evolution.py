@@ -10,9 +10,11 @@ from scipy import stats
 import spnas_search
 from spnas_core import Architecture
 from spnas_core.errors import ConfigError
-from spnas_core.morphisms import align
+from spnas_core.morphisms import Swap, align
 from spnas_core.presets import find_preset
 from spnas_core.space import SearchSpace
+from spnas_core.tasks import Fidelity
+from spnas_search.archive import Proposal
 from spnas_search.run import start_run
 from spnas_search.settings import resolve, search_values
 from spnas_search.strategies import (
@@ -326,3 +328,17 @@ def test_where_samples_run_out_mutations_go_on(tmp_path, values):
     settings |= {"executor": {"name": "inline"}, "final": {"seeds": 0, "finalists": 0}}
     with spnas_search.search(**settings, out=tmp_path / "run") as run:
         assert run.archive.children == 45
+
+
+def test_a_winner_without_untried_children_cedes_to_the_next_best(tmp_path):
+    """And not yet to a code from the whole space, which would begin with the start."""
+    made = Filled(tmp_path, Architecture.parse("b@8_11-21-21"), score=0.1)
+    strategy = evolution(survival="all", share=1.0, odds={"swap": 1.0})  # all take part, so that the best one wins
+    with made.archive as archive:
+        (best,) = made.round([0.9])
+        parent = archive[best].architecture
+        new = [option.child for option in Swap().options(parent) if not archive.contains(option.child)]
+        for number, child in enumerate(new):
+            made.enter([Proposal("child", best, align(parent, child), Fidelity(1))], [0.5 + number / 100])
+        proposed = [strategy.propose(archive, np.random.default_rng(seed)) for seed in range(20)]
+        assert {proposal.parent for (proposal,) in proposed} == {best + len(new)}

@@ -260,7 +260,7 @@ def test_a_replayed_search_can_be_planned_and_verified(table, tmp_path):
     [
         (
             {"epochs": 3, "trainings": 1},
-            "the study trains for 3 epochs, and the task 'replay' knows trainings of 4 epochs",
+            "--epochs is 3, and the task 'replay' knows trainings of 4 epochs",
         ),
         (
             {"epochs": 4, "trainings": 2},

@@ -50,7 +50,7 @@ class FolderLock:
                 _HELD.add(self)
             else:
                 os.close(descriptor)
-                time.sleep(_SECONDS_BETWEEN)
+                time.sleep(_SECONDS_BETWEEN)  # flock waits for ever or not at all
 
     def release(self, *, remove: bool = False) -> None:
         """Give the lock back; does nothing where it is not held.

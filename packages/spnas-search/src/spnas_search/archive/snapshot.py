@@ -35,7 +35,7 @@ def snapshot(path: Path) -> sqlite3.Connection:
     """
     for attempt in range(_TRIES):
         if attempt:
-            time.sleep(attempt * _PAUSE_SECONDS)
+            time.sleep(attempt * _PAUSE_SECONDS)  # only the writer knows when it is done, and we ask nothing of it
         try:
             held = _copied(path)
         except (sqlite3.DatabaseError, ArchiveError):

@@ -1,6 +1,6 @@
 """Whether a task that answers from trainings done before knows those that a search would ask for."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from spnas_core.errors import ConfigError
 from spnas_core.tasks import Task, known_epochs
@@ -22,7 +22,7 @@ def check_trainings(task: Task, settings: RunSettings, epochs: int, training: in
     known = known_epochs(task)
     if known is None:
         return
-    name = settings.task.get("name", "detection")
+    name = task_name(settings)
     if settings.inherit != "none":
         raise ConfigError(f"the task {name!r} knows trainings from fresh weights only: set inherit = 'none'")
     if settings.rungs.epochs:
@@ -35,12 +35,31 @@ def check_trainings(task: Task, settings: RunSettings, epochs: int, training: in
             f"final.train_epochs is {training}, and the task {name!r} knows trainings from fresh weights only: leave "
             "it out, or add final.train_fresh = true (--fresh)"
         )
-    for key, wanted in _asked(settings, epochs, training):
+    check_epochs(known, settings, _asked(settings, epochs, training))
+
+
+def check_epochs(known: Collection[int], settings: RunSettings, asked: Iterable[tuple[str, int]]) -> None:
+    """Refuse trainings of other epochs than a task knows.
+
+    Args:
+        known: by the task.
+        settings: that name it.
+        asked: epochs, by the setting or option that asks for them.
+
+    Raises:
+        ConfigError: it says which, and what is known.
+    """
+    for key, wanted in asked:
         if wanted not in known:
             raise ConfigError(
-                f"{key} is {wanted}, and the task {name!r} knows trainings of {', '.join(map(str, known))} epochs: "
-                "choose one of these"
+                f"{key} is {wanted}, and the task {task_name(settings)!r} knows trainings of "
+                f"{', '.join(map(str, known))} epochs: choose one of these"
             )
+
+
+def task_name(settings: RunSettings) -> str:
+    """Return under which name the task of a search or study is registered."""
+    return str(settings.task.get("name", "detection"))
 
 
 def _asked(settings: RunSettings, epochs: int, training: int) -> Iterator[tuple[str, int]]:

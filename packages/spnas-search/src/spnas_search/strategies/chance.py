@@ -10,7 +10,7 @@ import numpy as np
 def draw_index(weights: Sequence[float], rng: np.random.Generator) -> int:
     """Return index i with probability ``weights[i] / Σ weights``.
 
-    The draws are those of ``rng.choice(len(weights), p=weights / sum(weights))``, ten times as fast for few.
+    The draws are those of ``rng.choice(len(weights), p=weights / sum(weights))``, without its arrays.
 
     Args:
         weights: none negative, one at least above zero.

@@ -144,7 +144,7 @@ class Evolution:
         """
         place = archive.children + coming
         winner = self._fight(members, archive, place, coming) if self.settings.survival == "loser" else None
-        others = sorted(members, key=lambda one: (-archive.score(one), one.id))
+        others = sorted((one for one in members if one is not winner), key=lambda one: (-archive.score(one), one.id))
 
         def draw_parent() -> Candidate:
             if winner is not None:

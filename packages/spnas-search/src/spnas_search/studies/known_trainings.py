@@ -2,6 +2,7 @@
 
 from spnas_core.errors import ConfigError
 from spnas_core.tasks import Task, known_epochs
+from spnas_search.run.known_trainings import check_epochs, task_name
 from spnas_search.settings import RunSettings
 
 
@@ -13,8 +14,8 @@ def check_independent(task: Task, settings: RunSettings) -> None:
     """
     if known_epochs(task) is not None:
         raise ConfigError(
-            f"the task {_name(settings)!r} answers from trainings that were done before, and so gives the same ones "
-            "again: a study of the signal needs a task that trains"
+            f"the task {task_name(settings)!r} answers from trainings that were done before, and so gives the same "
+            "ones again: a study of the signal needs a task that trains"
         )
 
 
@@ -36,19 +37,11 @@ def check_known(task: Task, settings: RunSettings, epochs: int, trainings: int) 
     known = known_epochs(task)
     if known is None:
         return ()
-    name = _name(settings)
-    if epochs not in known:
-        raise ConfigError(
-            f"the study trains for {epochs} epochs, and the task {name!r} knows trainings of "
-            f"{', '.join(map(str, known))} epochs: choose one of these by --epochs"
-        )
+    check_epochs(known, settings, [("--epochs", epochs)])
+    name = task_name(settings)
     if trainings > 1:
         raise ConfigError(
             f"the study trains each code {trainings} times, and the task {name!r} gives the same trainings again: set "
             "--trainings 1"
         )
     return (f"the task {name!r} answers from trainings that were done before: those of one code do not tell chance",)
-
-
-def _name(settings: RunSettings) -> str:
-    return str(settings.task.get("name", "detection"))
