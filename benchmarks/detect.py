@@ -16,7 +16,7 @@ from spnas_core.morphisms import identity
 from spnas_core.plugins import plugin_manager
 from spnas_detect.data import Targets, pad_targets
 from spnas_detect.detectors import DetectorSettings, build_detector
-from spnas_detect.training.memory import used_memory
+from spnas_detect.memory import used_memory
 
 TITLE = "Detectors, against torchvision's"
 

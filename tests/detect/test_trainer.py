@@ -13,9 +13,9 @@ from tiny_training import SHAPES, TinyDetector, losses_of, make_trainer
 from spnas_core.errors import EvaluationError
 from spnas_detect.data import build_cache, open_data
 from spnas_detect.jobs.monitor import WINDOW, Speedometer
+from spnas_detect.memory import asked_memory, available_memory, gibibytes, used_memory
 from spnas_detect.training import StepRecord, TrainingSettings
 from spnas_detect.training.interruption import StopOnSignal
-from spnas_detect.training.memory import asked_memory, available_memory, gibibytes, used_memory
 from spnas_detect.training.scalars import Scalars, read_scalars
 
 
@@ -156,9 +156,7 @@ def test_the_cpus_own_complaint_is_understood():
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux hands the value on")
 def test_used_memory_is_not_that_of_the_process_that_started_this_one():
     ballast = torch.ones(2**28)  # 1 GiB
-    count = (
-        "import torch; from spnas_detect.training.memory import used_memory; print(used_memory(torch.device('cpu')))"
-    )
+    count = "import torch; from spnas_detect.memory import used_memory; print(used_memory(torch.device('cpu')))"
     child = subprocess.run([sys.executable, "-c", count], capture_output=True, text=True, check=True)
     assert int(child.stdout) < ballast.nbytes
 

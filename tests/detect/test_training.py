@@ -12,6 +12,7 @@ from spnas_core.errors import ConfigError, DataError, EvaluationError, WeightsEr
 from spnas_core.morphisms import AddStage, Swap, identity
 from spnas_core.tasks import EvaluationRequest, Fidelity
 from spnas_detect.data import ShapesOptions
+from spnas_detect.data.loader import Loader
 from spnas_detect.detectors.faster_rcnn import FasterRCNN
 from spnas_detect.detectors.loading import load_detector
 from spnas_detect.settings import DetectionSettings
@@ -262,6 +263,31 @@ def test_a_step_that_does_not_fit_is_tried_once_more_in_parts(cache, monkeypatch
         with pytest.raises(OutOfMemoryError, match=r"^2 images of .* do not fit .* 2\.50 GiB more were asked for"):
             task.evaluate(request(), lambda _: None)
         assert sizes == [4, 2]
+
+
+def test_images_that_do_not_fit_while_they_are_read_are_tried_in_parts_too(cache, monkeypatch):
+    task = DetectionTask(settings(training={"batch_size": 4}))
+    task.prepare(cache, lambda *_: None)
+    read, sizes = Loader._plain, []
+
+    def limited(loader, indices, *others):
+        sizes.append(len(indices))
+        if len(indices) > 1:
+            raise MemoryError
+        return read(loader, indices, *others)
+
+    monkeypatch.setattr(Loader, "_plain", limited)
+    message = r"^2 images at a time do not fit in the memory of cpu: an unknown amount more were asked for"
+    with pytest.raises(OutOfMemoryError, match=message):
+        task.evaluate(request(), lambda _: None)
+    assert sizes == [4, 2]
+
+
+def test_weights_that_do_not_fit_in_memory_are_the_candidates_fault(cache):
+    task = DetectionTask(settings(detector={"head_channels": 2**16, "neck_channels": 2**16, "pooled_size": 1000}))
+    task.prepare(cache, lambda *_: None)
+    with pytest.raises(EvaluationError, match=r"^the detector's weights do not fit in the memory of cpu: .* lower"):
+        task.evaluate(request(epochs=0), lambda _: None)
 
 
 def test_scores_in_between_change_nothing(tmp_path):

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 import spnas_core
 from spnas_core.blocks import ConvLayer, ResidualBlock
 from spnas_core.blocks.residual import PROJECTION, projects
+from spnas_core.configuration import Table
 from spnas_core.hookspecs import Register
 from spnas_core.morphisms import morphisms
 from spnas_core.presets import presets_in
@@ -47,10 +48,8 @@ class WideKernels:
         return ResidualBlock(self.layers(in_channels, planes, stride))
 
 
-class ClimbSettings(BaseModel):
+class ClimbSettings(Table):
     """The ``[strategy]`` table."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["climb"] = "climb"
     round: int = Field(2, ge=1)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_origin
 
 import tomli_w
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from spnas_core.durable import write_durably
@@ -32,8 +32,16 @@ Count = Annotated[int, Field(le=10**6)]
 """Whole number in settings of children, tries or epochs: more would never end."""
 Few = Annotated[int, Field(le=1000)]
 """Whole number in settings of what takes time or memory by itself, such as stages, mutations or units."""
+Extent = Annotated[int, Field(le=2**16)]
+"""Whole number in settings of channels, or of pixels along one side."""
 Seed = Annotated[Large, Field(ge=0)]
 """Seed in settings."""
+
+
+class Table(BaseModel):
+    """A table of settings: what it does not know is refused, and so are numbers that are infinite or none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class _Opened(dict[str, Any]):

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from spnas_core.configuration import merge_tables, validate
+from spnas_core.configuration import Table, merge_tables, validate
 from spnas_core.errors import ConfigError, SpnasError
 from spnas_core.plugins import registry
 
@@ -41,10 +41,8 @@ WHOLE = ("data_options", "odds")
 """Tables that one of the same name replaces: what such a table does not name is meant to be absent."""
 
 
-class _File(BaseModel):
+class _File(Table):
     """What stands in a preset's file, as it is."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     summary: str = Field(min_length=1)
     machine: str = Field(min_length=1)

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
-from spnas_core.configuration import absolute_path
+from spnas_core.configuration import Count, Extent, Seed, Table, absolute_path
 from spnas_detect.data.cache.modes import LIMIT
 from spnas_detect.data.canvases import Orientation
 from spnas_detect.detectors.settings import DetectorSettings
@@ -17,7 +17,10 @@ def absolute_source(text: str) -> str:
     return f"{kind}:{absolute_path(path)}" if colon else text
 
 
-class DetectionSettings(BaseModel):
+Side = Annotated[Extent, Field(ge=32)]
+
+
+class DetectionSettings(Table):
     """What is detected, with what, and how it is trained.
 
     Attributes:
@@ -50,17 +53,15 @@ class DetectionSettings(BaseModel):
             count at the end); the scores stand in its receipt, and are reported.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     name: Literal["detection"] = "detection"
     data: Annotated[str, AfterValidator(absolute_source)] = "shapes"
-    data_seed: int = Field(0, ge=0)
+    data_seed: Seed = 0
     data_options: dict[str, Any] = Field(default_factory=dict)
-    image_size: tuple[Annotated[int, Field(ge=32)], Annotated[int, Field(ge=32)]] = (128, 128)
+    image_size: tuple[Side, Side] = (128, 128)
     orientation: Orientation = "fixed"
     reduced_decoding: bool = False
     cache: Literal["auto", "images", "encoded", "none"] = "auto"
-    cache_limit: float = Field(LIMIT, ge=0, allow_inf_nan=False)
+    cache_limit: float = Field(LIMIT, ge=0)
     detector: DetectorSettings = DetectorSettings()
     training: TrainingSettings = TrainingSettings()
     pretraining: PretrainingSettings = PretrainingSettings()
@@ -68,5 +69,5 @@ class DetectionSettings(BaseModel):
     deterministic: bool = True
     calibrate: bool = True
     metrics: tuple[str, ...] = ("coco",)
-    recalibration_batches: int = Field(50, ge=1)
-    score_after: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    recalibration_batches: Count = Field(50, ge=1)
+    score_after: tuple[Annotated[Count, Field(ge=1)], ...] = ()

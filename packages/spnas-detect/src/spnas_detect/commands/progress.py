@@ -13,8 +13,8 @@ from spnas_core.commands.console import PlainConsole, make_console
 from spnas_core.commands.log_json import JsonLog
 from spnas_core.commands.wording import duration
 from spnas_detect.jobs import Speed
+from spnas_detect.memory import gibibytes
 from spnas_detect.training import StepRecord
-from spnas_detect.training.memory import gibibytes
 
 BAR_WIDTH = 32
 LINE_SECONDS = 15.0

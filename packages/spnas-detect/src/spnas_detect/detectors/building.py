@@ -32,6 +32,7 @@ from spnas_detect.detectors.classes import ClassMap
 from spnas_detect.detectors.levels import known_stages, read_stages, stage_names
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads.extra_levels import ExtraLevels
+from spnas_detect.memory import explained_weights
 from spnas_detect.necks import LevelMap, Neck, neck_of
 
 BACKBONE, NECK, EXTRA = "backbone.", "neck.", "extra."
@@ -75,6 +76,7 @@ def build_detector(
 
     Raises:
         ConfigError: the child lacks a stage that the settings name.
+        EvaluationError: the weights do not fit in memory.
     """
     stages = read_stages(settings.levels, rewrite.child)
     if parent_stages is None:
@@ -93,7 +95,8 @@ def build_detector(
         maps = detector_maps(rewrite, seed, parent_tensors)
     levels = LevelMap(rewrite, stages, tuple(parent_stages))
     plan = plan_detector(levels, cast("Detector", module), tensor_shapes(module), parent_shapes, maps, class_map)
-    fill_module(module, plan, parent_tensors, generator=generator, device=device, own=own)
+    with explained_weights(torch.device(device)):
+        fill_module(module, plan, parent_tensors, generator=generator, device=device, own=own)
     return module, plan, write_receipt(module, plan)
 
 

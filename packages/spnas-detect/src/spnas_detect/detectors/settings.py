@@ -3,11 +3,14 @@
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
+from spnas_core.configuration import Count, Extent, Few, Table
 from spnas_detect.heads.box_losses import BoxLoss
 
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[Count, Field(ge=1)]
+Width = Annotated[Extent, Field(ge=1)]
+Small = Annotated[Few, Field(ge=1)]
 Size = Annotated[float, Field(gt=0)]
 
 
@@ -49,7 +52,7 @@ Ranges = Annotated[
 ]
 
 
-class DetectorSettings(BaseModel):
+class DetectorSettings(Table):
     """Sizes of neck and heads. The defaults suit small backbones and small images.
 
     Attributes:
@@ -103,16 +106,14 @@ class DetectorSettings(BaseModel):
         max_detections: per image.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     detector: str = "faster-rcnn"
     neck: str = "fpn"
     levels: Levels | None = None
     extra_levels: Literal["none", "pool", "conv", "stage-conv"] | None = None
-    neck_channels: Positive = 32
-    neck_repeats: Positive | None = None
-    head_channels: Positive = 128
-    tower_depth: int = Field(4, ge=0)
+    neck_channels: Width = 32
+    neck_repeats: Small | None = None
+    head_channels: Width = 128
+    tower_depth: Few = Field(4, ge=0)
     anchor_scales: tuple[Size, ...] = Field((2.8, 4.0), min_length=1)
     anchor_sizes: AnchorSizes | None = None
     anchor_strides: Literal["level", "canvas"] | None = None
@@ -121,8 +122,8 @@ class DetectorSettings(BaseModel):
     rpn_candidates: Positive | None = None
     rpn_samples: Positive = 64
     box_samples: Positive = 48
-    pooled_size: Positive = 5
-    sampling_ratio: Positive = 1
+    pooled_size: Small = 5
+    sampling_ratio: Small = 1
     finest_size: Size | None = None
     box_loss: BoxLoss | None = None
     box_loss_weight: float | None = Field(None, gt=0)

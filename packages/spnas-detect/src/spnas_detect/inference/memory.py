@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from spnas_core.errors import ConfigError
-from spnas_detect.training.memory import asked_memory, available_memory
+from spnas_detect.memory import asked_memory, available_memory
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from spnas_detect.jobs.folder import TrainFolder, check_same_data
 from spnas_detect.jobs.inheriting import inherited
 from spnas_detect.jobs.monitor import Monitor, Silent, Speedometer
 from spnas_detect.jobs.settings import TrainSettings
+from spnas_detect.memory import used_memory
 from spnas_detect.metrics import metric_factory
 from spnas_detect.preparation import (
     data_notes,
@@ -50,7 +51,6 @@ from spnas_detect.training import (
 )
 from spnas_detect.training.checkpoint import CheckpointState
 from spnas_detect.training.interruption import stop_on_signal
-from spnas_detect.training.memory import used_memory
 from spnas_detect.training.scalars import Scalars
 
 

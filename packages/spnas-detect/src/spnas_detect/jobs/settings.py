@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, Field
 
-from spnas_core.configuration import absolute_path, without_none
+from spnas_core.configuration import Count, Few, Large, Seed, absolute_path, without_none
 from spnas_detect.settings import DetectionSettings, absolute_source
 
 
@@ -40,14 +40,14 @@ class TrainSettings(DetectionSettings):
 
     architecture: str
     init: Annotated[str, AfterValidator(_absolute_weights)] | None = None
-    epochs: int = Field(12, ge=1)
-    seed: int = Field(0, ge=0)
-    devices: int = Field(1, ge=1)
-    checkpoint_steps: int = Field(500, ge=1)
-    checkpoints_kept: int | None = Field(None, ge=1)
-    log_steps: int = Field(10, ge=1)
-    score_every: int = Field(0, ge=0)
-    patience: int | None = Field(None, ge=1)
+    epochs: Count = Field(12, ge=1)
+    seed: Seed = 0
+    devices: Few = Field(1, ge=1)
+    checkpoint_steps: Large = Field(500, ge=1)
+    checkpoints_kept: Large | None = Field(None, ge=1)
+    log_steps: Large = Field(10, ge=1)
+    score_every: Large = Field(0, ge=0)
+    patience: Large | None = Field(None, ge=1)
     min_delta: float | None = Field(None, ge=0)
     score_split: Literal["validation", "test"] = "test"
 

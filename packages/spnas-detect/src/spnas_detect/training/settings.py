@@ -4,15 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
-    NonNegativeInt,
-    PositiveInt,
     ValidationInfo,
     field_validator,
 )
 
+from spnas_core.configuration import Count, Extent, Few, Large, Table
 from spnas_detect.training.norms import NormKind
 
 
@@ -22,10 +19,11 @@ def _ascending(shares: tuple[float, ...]) -> tuple[float, ...]:
     return shares
 
 
+Side = Annotated[Extent, Field(ge=1)]
 Drops = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1), AfterValidator(_ascending)]
 
 
-class TrainingSettings(BaseModel):
+class TrainingSettings(Table):
     """How a detector is trained.
 
     Attributes:
@@ -80,24 +78,22 @@ class TrainingSettings(BaseModel):
             are the same.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    batch_size: int = Field(8, ge=1)
-    accumulate: int = Field(1, ge=1)
+    batch_size: Count = Field(8, ge=1)
+    accumulate: Count = Field(1, ge=1)
     optimizer: Literal["sgd", "adamw"] = "adamw"
     nesterov: bool | None = None
     learning_rate: float = Field(0.003, gt=0)
     finetune_learning_rate: float = Field(0.003, gt=0)
-    base_batch_size: int | None = Field(None, ge=1)
+    base_batch_size: Count | None = Field(None, ge=1)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(0.02, ge=0)
     schedule: Literal["cosine", "step"] = "cosine"
     drops: Drops | None = None
-    warmup_steps: int = Field(250, ge=0)
+    warmup_steps: Large = Field(250, ge=0)
     clip_norm: float = Field(5.0, ge=0)
     ema_decay: float = Field(0.0, ge=0, lt=1)
     norm: NormKind = "batch"
-    freeze_at: NonNegativeInt | None = None
+    freeze_at: Few | None = Field(None, ge=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     channels_last: Literal["auto"] | bool = "auto"
     flip: float = Field(0.5, ge=0, le=1)
@@ -106,13 +102,13 @@ class TrainingSettings(BaseModel):
     scale_onto: Literal["image", "canvas"] | None = None
     min_visible: float | None = Field(None, ge=0, le=1)
     mosaic: float | None = Field(None, ge=0, le=1)
-    mosaic_off_epochs: NonNegativeInt | None = None
-    image_sizes: tuple[tuple[PositiveInt, PositiveInt], ...] | None = Field(None, min_length=1)
+    mosaic_off_epochs: Count | None = Field(None, ge=0)
+    image_sizes: tuple[tuple[Side, Side], ...] | None = Field(None, min_length=1)
     share: float = Field(1.0, gt=0, le=1)
     empty: Literal["keep", "drop"] | None = None
     sampling: Literal["uniform", "class-balanced"] | None = None
     balance_threshold: float | None = Field(None, gt=0, le=1)
-    prefetch: Literal["auto"] | NonNegativeInt = "auto"
+    prefetch: Literal["auto"] | Annotated[Few, Field(ge=0)] = "auto"
 
     @field_validator("scale_onto")
     @classmethod
@@ -130,7 +126,7 @@ class TrainingSettings(BaseModel):
         return rate if self.base_batch_size is None else rate * self.batch_size / self.base_batch_size
 
 
-class PretrainingSettings(BaseModel):
+class PretrainingSettings(Table):
     """What a backbone is reignited on: classification, in a search whose strategy asks for it.
 
     Attributes:
@@ -144,12 +140,10 @@ class PretrainingSettings(BaseModel):
         background: background crops, as a multiple of the mean number of crops per class.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     data: str | None = None
-    image_side: int = Field(64, ge=32)
-    batch_size: int = Field(32, ge=2)
+    image_side: Extent = Field(64, ge=32)
+    batch_size: Count = Field(32, ge=2)
     learning_rate: float = Field(0.003, gt=0)
     context: float = Field(1.25, ge=1, le=4)
-    min_side: int = Field(8, ge=1)
+    min_side: Extent = Field(8, ge=1)
     background: float = Field(1.0, ge=0)

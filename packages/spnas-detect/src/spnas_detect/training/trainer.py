@@ -125,7 +125,9 @@ class Trainer:
             for _ in range(done, self.steps_per_epoch):
                 if before_step is not None:
                     before_step(self.step)
-                for record in self._advance(epoch, list(islice(batches, parts)), stop):
+                with explained_memory(torch.device("cpu"), (), self.settings):
+                    read = list(islice(batches, parts))
+                for record in self._advance(epoch, read, stop):
                     report(record)
                 if after_step is not None and after_step():
                     self.flush(report)

@@ -2,14 +2,14 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from spnas_core.configuration import Count
+from spnas_core.configuration import Count, Table
 
 _Count = Annotated[Count, Field(ge=1)]
 
 
-class ExecutorSettings(BaseModel):
+class ExecutorSettings(Table):
     """Where evaluations run. An executor with settings of its own derives from this model.
 
     Attributes:
@@ -19,8 +19,6 @@ class ExecutorSettings(BaseModel):
         cores: CPU cores to use in all, shared evenly among the workers; ``auto`` is what this process may use.
         timeout: seconds after which an evaluation counts as failed; None waits for ever.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = "processes"
     workers: Literal["auto"] | _Count = "auto"

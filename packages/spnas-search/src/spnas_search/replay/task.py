@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
-from spnas_core.configuration import Seed, absolute_path
+from spnas_core.configuration import Seed, Table, absolute_path
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
@@ -18,7 +18,7 @@ from spnas_search.replay.table import ENOUGH, LEAST, ReplayTable, read_table
 Side = Annotated[int, Field(ge=1, le=2**16)]
 
 
-class ReplaySettings(BaseModel):
+class ReplaySettings(Table):
     """The ``[task]`` table of the replay task; see ``ReplayTask``.
 
     Attributes:
@@ -30,8 +30,6 @@ class ReplaySettings(BaseModel):
         view: decides which repetition of each code is hidden from the search.
         image_size: (width, height) in pixels at which the table counts costs.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["replay"] = "replay"
     table: Annotated[str, AfterValidator(absolute_path)]

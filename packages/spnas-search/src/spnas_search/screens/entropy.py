@@ -8,10 +8,10 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from spnas_core.blocks import PROJECTION, ConvLayer
-from spnas_core.configuration import Few
+from spnas_core.configuration import Few, Table
 from spnas_core.encoding import Architecture
 from spnas_core.networks import stage_placements
 from spnas_core.space import SearchSpace
@@ -22,15 +22,13 @@ MIDDLE, LAST = 1.0, 6.0
 """Weights of the stages; the first has none."""
 
 
-class EntropyScreenSettings(BaseModel):
+class EntropyScreenSettings(Table):
     """The ``[screen]`` table of the entropy screen.
 
     Attributes:
         name: the screen's name.
         draws: rounds of children that are drawn for one that is trained.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["entropy"] = "entropy"
     draws: Few = Field(4, ge=1)

@@ -8,9 +8,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from spnas_core.configuration import Few
+from spnas_core.configuration import Few, Table
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.networks import stage_placements
@@ -18,7 +18,7 @@ from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive, Candidate, Proposal
 
 
-class PartialOrderScreenSettings(BaseModel):
+class PartialOrderScreenSettings(Table):
     """The ``[screen]`` table of the partial order.
 
     Attributes:
@@ -26,8 +26,6 @@ class PartialOrderScreenSettings(BaseModel):
         draws: rounds of children that are drawn for one that is trained.
         margin: standard errors of a difference by which a network must be better to rule out what lies below another.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["partial-order"] = "partial-order"
     draws: Few = Field(4, ge=1)

@@ -5,15 +5,15 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from spnas_core.configuration import Few
+from spnas_core.configuration import Few, Table
 from spnas_core.cost import backbone_cost
 from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive, Proposal
 
 
-class PredictionScreenSettings(BaseModel):
+class PredictionScreenSettings(Table):
     """The ``[screen]`` table of the built-in screen.
 
     Attributes:
@@ -21,8 +21,6 @@ class PredictionScreenSettings(BaseModel):
         draws: rounds of children that are drawn for one that is trained.
         optimism: standard errors that are added to a prediction: more explores more.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["prediction"] = "prediction"
     draws: Few = Field(4, ge=1)

@@ -6,23 +6,21 @@ Liu et al., "Progressive Neural Architecture Search", ECCV 2018.
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from spnas_core.configuration import Few
+from spnas_core.configuration import Few, Table
 from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive, Proposal
 from spnas_search.surrogate import predicted_leads
 
 
-class SurrogateScreenSettings(BaseModel):
+class SurrogateScreenSettings(Table):
     """The ``[screen]`` table of the surrogate.
 
     Attributes:
         name: the screen's name.
         draws: rounds of children that are drawn for one that is trained.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["surrogate"] = "surrogate"
     draws: Few = Field(4, ge=1)

@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
-from spnas_core.configuration import Count, Few, Large, Seed
+from spnas_core.configuration import Count, Few, Large, Seed, Table
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.space import Bound, Sampling, SearchSpace
@@ -34,11 +34,7 @@ CANDIDATES = 16
 """Children of a search whose budget has no bound."""
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class BudgetSettings(_Table):
+class BudgetSettings(Table):
     """When the search ends: at the first bound that is reached. Without any, after ``CANDIDATES`` children.
 
     Attributes:
@@ -59,7 +55,7 @@ class BudgetSettings(_Table):
         return self.candidates if is_bound else CANDIDATES
 
 
-class FinalSettings(_Table):
+class FinalSettings(Table):
     """How a search is brought to its verdict.
 
     Attributes:
@@ -89,7 +85,7 @@ class FinalSettings(_Table):
     train_fresh: bool = False
 
 
-class RungSettings(_Table):
+class RungSettings(Table):
     """Training the promising children longer, and stopping the others early.
 
     Attributes:
@@ -102,7 +98,7 @@ class RungSettings(_Table):
     chance: float = Field(0.2, gt=0, le=0.5)
 
 
-class SpaceSettings(_Table):
+class SpaceSettings(Table):
     """Bounds of the search; see ``spnas_core.space.SearchSpace``.
 
     Attributes:
@@ -163,7 +159,7 @@ class SpaceSettings(_Table):
         return SearchSpace(image_size=image_size, bounds=tuple(bounds), **values)
 
 
-class RunSettings(_Table):
+class RunSettings(Table):
     """Everything that decides a run.
 
     Attributes:

@@ -8,9 +8,9 @@ weights, and its receipt says how likely each decision has become. The strategy 
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from spnas_core.configuration import Count, Few
+from spnas_core.configuration import Count, Few, Table
 from spnas_core.errors import ConfigError
 from spnas_core.relaxation import Decisions, Logits, Relaxation, RelaxationKind, best_codes
 from spnas_core.space import SearchSpace
@@ -22,7 +22,7 @@ RECEIPT = "relaxation"
 """Entry of the start's receipt that has the logits of all decisions."""
 
 
-class GradientSettings(BaseModel):
+class GradientSettings(Table):
     """The ``[strategy]`` table of a search by gradient; what is not explained here is ``Relaxation``'s.
 
     Attributes:
@@ -32,22 +32,20 @@ class GradientSettings(BaseModel):
         relaxation: kind of mixture.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     name: Literal["gradient"] = "gradient"
     round: Few = Field(2, ge=1)
     epochs: Count = Field(0, ge=0)
     relaxation: RelaxationKind = "softmax"
-    learning_rate: float = Field(3e-4, gt=0, allow_inf_nan=False)
+    learning_rate: float = Field(3e-4, gt=0)
     beta: float = Field(0.5, ge=0, lt=1)
-    weight_decay: float = Field(1e-3, ge=0, allow_inf_nan=False)
+    weight_decay: float = Field(1e-3, ge=0)
     warmup: float = Field(0.0, ge=0, lt=1)
     every: Count = Field(1, ge=1)
     second_order: bool = False
     anneals: bool = False
-    cost: float = Field(0.0, ge=0, allow_inf_nan=False)
+    cost: float = Field(0.0, ge=0)
     cost_form: Literal["add", "log"] = "add"
-    cost_reference: float = Field(1.0, gt=0, allow_inf_nan=False)
+    cost_reference: float = Field(1.0, gt=0)
 
     @model_validator(mode="after")
     def _fits(self) -> "GradientSettings":

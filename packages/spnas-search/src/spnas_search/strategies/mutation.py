@@ -6,9 +6,9 @@ from functools import lru_cache
 from typing import Annotated, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from spnas_core.configuration import Count, Few
+from spnas_core.configuration import Count, Few, Table
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.morphisms import Morphism, Narrow, Rewrite, Swap, Widen, identity, morphism
@@ -16,7 +16,7 @@ from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive, Candidate
 from spnas_search.strategies.chance import draw_index
 
-Odds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Odds = Annotated[float, Field(ge=0)]
 Mutations = Annotated[int, Field(ge=1, le=100)]
 """Morphisms in one child: each costs time, and whatever grows by more lies outside the space."""
 DEFAULT_ODDS = {"swap": 1.0, "expand": 0.4, "add-stage": 0.1}
@@ -122,7 +122,7 @@ def draw_round(
     return list(drawn.values())
 
 
-class MutationSettings(BaseModel):
+class MutationSettings(Table):
     """What the ``[strategy]`` tables of all strategies have that mutate earlier candidates.
 
     Attributes:
@@ -135,8 +135,6 @@ class MutationSettings(BaseModel):
             ``--set strategy.odds.swap=2`` changes this one.
         max_redraws: tries to find a new architecture before the strategy says that it is exhausted.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     round: Few = Field(2, ge=1)
     epochs: Count = Field(4, ge=0)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from spnas_core.configuration import Count, validate
+from spnas_core.configuration import Count, Table, validate
 from spnas_core.errors import ConfigError
 from spnas_core.plugins import built, settings_model
 from spnas_core.relaxation import Relaxation
@@ -178,7 +178,7 @@ class FirstPhaseSettings(SerialSettings):
     reignition: FirstPhaseReignition = FirstPhaseReignition()
 
 
-class FullSettings(BaseModel):
+class FullSettings(Table):
     """The ``[strategy]`` table of the whole search: the serial phase with reignition, then the parallel one.
 
     By default the two have as many children together as a search whose budget has no bound.
@@ -190,8 +190,6 @@ class FullSettings(BaseModel):
         parallel: table of the second phase.
         parallel_candidates: children after which it ends, where it is not stuck before.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["full"] = "full"
     serial: FirstPhaseSettings = FirstPhaseSettings()
@@ -210,7 +208,7 @@ def full(settings: FullSettings, space: SearchSpace) -> Phases:
     return Phases(phases, settings, trains_winner=True)
 
 
-class PhasesSettings(BaseModel):
+class PhasesSettings(Table):
     """The ``[strategy]`` table of any strategies that follow one another.
 
     Attributes:
@@ -218,8 +216,6 @@ class PhasesSettings(BaseModel):
         phases: their tables in order, each with the ``name`` of a registered strategy, its settings, and perhaps
             ``candidates``: children after which the next one begins. None of them consists of phases itself.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["phases"] = "phases"
     phases: tuple[dict[str, Any], ...] = Field(min_length=1)

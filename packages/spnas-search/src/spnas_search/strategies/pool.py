@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from spnas_core.configuration import Count
+from spnas_core.configuration import Count, Table
 from spnas_search.archive import Archive, Candidate
 from spnas_search.strategies.chance import draw_index
 from spnas_search.strategies.progress import why_stuck
 
 
-class PoolSettings(BaseModel):
+class PoolSettings(Table):
     """What the ``[strategy]`` tables of both phases have: how parents are drawn, and when a search is stuck.
 
     Attributes:
@@ -28,12 +28,10 @@ class PoolSettings(BaseModel):
         alpha: probability, at most, that among so many children without any effect one passes for progress.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     pool: Count = Field(4, ge=1)
     parents: Literal["merit", "pareto"] = "merit"
-    merit_power: float = Field(1.0, ge=0, allow_inf_nan=False)
-    cost_power: float = Field(0.5, ge=0, allow_inf_nan=False)
+    merit_power: float = Field(1.0, ge=0)
+    cost_power: float = Field(0.5, ge=0)
     n_stuck: Count = Field(30, ge=1)
     alpha: float = Field(0.1, gt=0, lt=1)
 

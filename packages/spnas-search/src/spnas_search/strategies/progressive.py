@@ -10,9 +10,9 @@ from itertools import chain
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from spnas_core.configuration import Count, Few
+from spnas_core.configuration import Count, Few, Table
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.morphisms import Morphism, Rewrite
@@ -26,7 +26,7 @@ EXAMPLE = "b_111-211-211"
 """A code to which every built-in morphism applies: what one does to it, it does to all."""
 
 
-class ProgressiveSettings(BaseModel):
+class ProgressiveSettings(Table):
     """The ``[strategy]`` table of a progressive search.
 
     Attributes:
@@ -39,8 +39,6 @@ class ProgressiveSettings(BaseModel):
             doublings stay where they are.
         max_step: most blocks by which a swap moves a border, and widen and narrow a doubling.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["progressive"] = "progressive"
     beam: Count = Field(8, ge=1)

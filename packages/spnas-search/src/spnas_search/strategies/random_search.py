@@ -6,16 +6,16 @@ Li & Talwalkar, "Random Search and Reproducibility for Neural Architecture Searc
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from spnas_core.configuration import Count, Few
+from spnas_core.configuration import Count, Few, Table
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import Archive, Proposal
 from spnas_search.strategies.sampling import draw_samples
 
 
-class RandomSettings(BaseModel):
+class RandomSettings(Table):
     """The ``[strategy]`` table of a random search.
 
     Attributes:
@@ -24,8 +24,6 @@ class RandomSettings(BaseModel):
         epochs: that a child is trained after inheriting; 0 scores what it inherits.
         max_redraws: tries to find a new architecture inside the space before the strategy says that it is exhausted.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["random"] = "random"
     round: Few = Field(2, ge=1)

@@ -5,15 +5,15 @@ Jiang et al., "SP-NAS: Serial-to-Parallel Backbone Search for Object Detection",
 
 from dataclasses import replace
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from spnas_core.configuration import Count
+from spnas_core.configuration import Count, Table
 from spnas_core.morphisms import Step, identity
 from spnas_core.tasks import Fidelity, Pretraining
 from spnas_search.archive import Archive, Candidate, Proposal
 
 
-class ReignitionSettings(BaseModel):
+class ReignitionSettings(Table):
     """The ``[strategy.reignition]`` table.
 
     Attributes:
@@ -23,8 +23,6 @@ class ReignitionSettings(BaseModel):
         fresh: whether the backbone begins with fresh weights, and not with those that the search has found.
         n_after: the next so many children have the reignited candidate as their parent, even if it is worse at first.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     most: Count = Field(0, ge=0)
     pretrain_epochs: Count = Field(8, ge=1)

@@ -7,9 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
-
-from spnas_core.configuration import read_toml, validate, write_toml
+from spnas_core.configuration import Table, read_toml, validate, write_toml
 from spnas_core.errors import ArchiveError, ConfigError
 from spnas_core.tasks import MetricSpec
 from spnas_search.run.identity import differences
@@ -19,17 +17,13 @@ MAY_CHANGE = ("executor.", "alike_failures", "task.data", "task.cache", "task.ca
 """Settings, or tables of them, that may differ when a study goes on: they change no score."""
 
 
-class _Objective(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _Objective(Table):
     name: str
     higher_is_better: bool
 
 
-class _File(BaseModel):
+class _File(Table):
     """The tables of ``study.toml``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: str
     data: str

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from spnas_core.configuration import Count
+from spnas_core.configuration import Count, Table
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.morphisms import Rewrite, identity
@@ -33,7 +33,7 @@ SHARING = frozenset({"warm-start", "parent", "inherited"})
 """Ways whose trainings of one repetition share a warm start, and so a part of their luck."""
 
 
-class SignalSettings(BaseModel):
+class SignalSettings(Table):
     """What a signal study trains.
 
     Attributes:
@@ -45,8 +45,6 @@ class SignalSettings(BaseModel):
         leave_out: parts that are not trained.
         split: images that everything is scored on.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     codes: Count = Field(12, ge=3)
     trainings: Count = Field(3, ge=2)

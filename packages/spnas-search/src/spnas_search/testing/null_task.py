@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from safetensors.numpy import load_file, save_file
 
+from spnas_core.configuration import Extent, Seed, Table
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.errors import DataError, EvaluationError
@@ -22,10 +23,10 @@ from spnas_core.tasks import Evaluation, EvaluationRequest, MetricSpec, Progress
 from spnas_search.testing.landscapes import LANDSCAPES, Landscape
 
 Behaviour = Literal["raise", "diverge", "nan", "kill", "hang", "user-error"]
-Side = Annotated[int, Field(ge=1)]
+Side = Annotated[Extent, Field(ge=1)]
 
 
-class NullSettings(BaseModel):
+class NullSettings(Table):
     """The ``[task]`` table of the null task; see ``NullTask``.
 
     Attributes:
@@ -40,8 +41,6 @@ class NullSettings(BaseModel):
         landscape_seed: of the hidden values of a landscape.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     name: Literal["null"] = "null"
     noise: float = Field(0.0, ge=0)
     differences: float = Field(1.0, ge=0)
@@ -50,7 +49,7 @@ class NullSettings(BaseModel):
     image_size: tuple[Side, Side] = (64, 64)
     behaviour: dict[int, Behaviour] = Field(default_factory=dict)
     landscape: Landscape = "none"
-    landscape_seed: int = Field(0, ge=0)
+    landscape_seed: Seed = 0
 
     def build(self) -> "NullTask":
         """Make the task."""

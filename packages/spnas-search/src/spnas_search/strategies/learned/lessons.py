@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Generic, Literal, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from spnas_core.configuration import Table
 from spnas_core.morphisms import Rewrite
 from spnas_search.archive import Archive, Candidate
 
@@ -16,7 +17,7 @@ _Setting = TypeVar("_Setting")
 _Learner = TypeVar("_Learner")
 
 
-class RewardSettings(BaseModel):
+class RewardSettings(Table):
     """What the ``[strategy]`` tables of learned strategies have: what a child is rewarded for.
 
     Attributes:
@@ -30,8 +31,6 @@ class RewardSettings(BaseModel):
         cost_target: of that cost; None for the start's.
         cost_exponent: of ``power``; MnasNet has -0.07, ProxylessNAS -0.1.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     reward: Literal["lead", "gain", "merit", "score"] = "lead"
     shape: Literal["none", "tan", "power"] = "none"

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from typing import Generic, Literal, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
-from spnas_core.configuration import Few
+from spnas_core.configuration import Few, Table
 from spnas_search.strategies.learned.controllers import Controller
 
 _Episode = TypeVar("_Episode")
 
 
-class PolicyGradientSettings(BaseModel):
+class PolicyGradientSettings(Table):
     """What the ``[strategy]`` table of a policy says of its learning.
 
     Attributes:
@@ -33,8 +33,6 @@ class PolicyGradientSettings(BaseModel):
         clip: of PPO.
         passes: steps of PPO per round.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     algorithm: Literal["reinforce", "ppo"] = "reinforce"
     optimiser: Literal["adam", "sgd"] = "adam"

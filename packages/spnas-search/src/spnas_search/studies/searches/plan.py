@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from spnas_core.configuration import Count
+from spnas_core.configuration import Count, Table
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.morphisms import identity
@@ -21,7 +21,7 @@ STRIDE = 1000
 FEWEST_RANKED = 3
 
 
-class SearchesSettings(BaseModel):
+class SearchesSettings(Table):
     """What a study of searches does.
 
     Attributes:
@@ -36,8 +36,6 @@ class SearchesSettings(BaseModel):
         stride: repetitions between those of one search and the next; None for ``trainings``, as earlier versions had
             it: such a study trains anew where ``trainings`` is raised.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     searches: Count = Field(10, ge=2)
     trainings: Count = Field(1, ge=1)

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from spnas_core.configuration import Count
+from spnas_core.configuration import Count, Table
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, SpaceError
 from spnas_core.morphisms import identity
@@ -29,7 +29,7 @@ DRAWS = 200
 """Draws for each wanted code, at most."""
 
 
-class SpacesSettings(BaseModel):
+class SpacesSettings(Table):
     """What a study of spaces does.
 
     Attributes:
@@ -38,8 +38,6 @@ class SpacesSettings(BaseModel):
         epochs: of each training, from scratch.
         split: images that they are scored on.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     codes: Count = Field(100, ge=5)
     trainings: Count = Field(1, ge=1)
