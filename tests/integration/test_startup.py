@@ -53,6 +53,13 @@ def test_help_and_version_import_no_torch(option):
     assert "spnas" in output
 
 
+def test_the_command_is_there_as_a_module_too():
+    ran = subprocess.run(
+        [sys.executable, "-m", "spnas_search", "--version"], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.startswith("spnas, version ")
+
+
 def test_completing_a_command_imports_no_torch():
     found, output = imported([], QUICK, **COMPLETION)
     assert found == []

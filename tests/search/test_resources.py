@@ -27,3 +27,14 @@ class TestResources:
             share_cores(self.settings(cores=2, workers=3))
         with pytest.raises(ConfigError, match="cannot end an evaluation"):
             share_cores(self.settings(name="inline", timeout=3))
+
+    def test_the_environments_limit_of_threads_holds_unless_the_settings_say(self, monkeypatch):
+        monkeypatch.setattr("spnas_search.executors.resources.usable_cores", lambda: 8)
+        for limit, threads in (("1", 1), ("3", 3), ("16", 8)):
+            monkeypatch.setenv("OMP_NUM_THREADS", limit)
+            assert share_cores(self.settings(name="inline")).threads == threads
+            assert share_cores(self.settings(name="inline", cores=5)).threads == 5
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+        found = share_cores(self.settings(workers=2))
+        assert (found.workers, found.threads) == (2, 1)
+        assert share_cores(self.settings(), side_by_side=6).workers == 6

@@ -1,6 +1,5 @@
 """What a training needs before its first step, for a candidate of a search and for a training of its own alike."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
@@ -8,6 +7,7 @@ from typing import cast
 import torch
 
 from spnas_core.backbones import AnyNetwork
+from spnas_core.machine import usable_cores
 from spnas_detect.data import (
     CachedData,
     ClassificationData,
@@ -156,7 +156,7 @@ _MOST_AHEAD = 8  # batches, each in pinned memory and made by a thread of its ow
 
 def _batches_ahead(training: TrainingSettings, device: torch.device) -> int:
     if training.prefetch == "auto":
-        return min(os.cpu_count() or 1, _MOST_AHEAD) if device.type == "cuda" else 0
+        return min(usable_cores(), _MOST_AHEAD) if device.type == "cuda" else 0
     return training.prefetch
 
 

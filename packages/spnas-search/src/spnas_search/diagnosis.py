@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+from spnas_core.machine import usable_cores
 from spnas_core.plugins import broken_plugins, plugin_origins, registry
 from spnas_core.plugins.registries import nouns
 
@@ -135,7 +136,7 @@ def _kernels() -> Iterator[Symptom]:
 def _devices() -> Iterator[Symptom]:
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     yield Symptom("devices", "ok", f"cpu: {cores} cores for this process, {torch.get_num_threads()} threads by default")
     for number in range(torch.cuda.device_count()):
         card = torch.cuda.get_device_properties(number)
@@ -151,7 +152,7 @@ def _memory() -> Iterator[Symptom]:
     except OSError:
         return
     values = {line.partition(":")[0]: int(line.split()[1]) * 1024 for line in lines}
-    free, cores = values["MemAvailable"], os.cpu_count() or 1
+    free, cores = values["MemAvailable"], usable_cores()
     found = f"{free / 2**30:.1f} of {values['MemTotal'] / 2**30:.1f} GiB are free"
     if free < LITTLE_MEMORY * cores:
         yield Symptom("memory", "warning", found, "take fewer workers: --set executor.workers=1")

@@ -1,6 +1,5 @@
 """Decoding the images of a split with several threads."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spnas_core.errors import DataError
+from spnas_core.machine import usable_cores
 from spnas_detect.data._base import SPLITS, DetectionData, ImageRecord
 from spnas_detect.data.checks import SPLIT_WORDS, emptied_faults
 from spnas_detect.data.faults import UNREADABLE_IMAGE, Fault, left_out, refuse
@@ -51,7 +51,7 @@ def take_in(records: Sequence[ImageRecord], take: Callable[[int, ImageRecord], _
         except DataError as error:
             return Fault(UNREADABLE_IMAGE, record.name, str(error))
 
-    pool = ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS))
+    pool = ThreadPoolExecutor(min(usable_cores(), MOST_THREADS))
     try:
         yield from pool.map(one, range(len(records)))
     finally:

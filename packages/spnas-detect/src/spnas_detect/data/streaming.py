@@ -1,6 +1,5 @@
 """A split that is decoded while it is read: for scoring once, where a cache would be written to be read once."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spnas_core.machine import usable_cores
 from spnas_detect.data._base import ImageRecord
 from spnas_detect.data.cache.content import pixel_digest
 from spnas_detect.data.canvases import Orientation, common_canvas
@@ -42,7 +42,7 @@ class StreamedSplit:
         self._fitted: dict[int, FittedRecord] = {}
         self._digests: dict[int, bytes] = {}
         self._ahead: dict[int, Tensor] = {}
-        self._workers = min(os.cpu_count() or 1, 8)
+        self._workers = min(usable_cores(), 8)
 
     def __len__(self) -> int:
         return len(self._records)

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from os import cpu_count
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spnas_core.errors import ConfigError, DataError
+from spnas_core.machine import usable_cores
 from spnas_detect.data.fitting import fitted_in
 from spnas_detect.data.images import MAX_PIXELS, ImageFile, read_image
 from spnas_detect.detectors import Detector, DetectorDescription
@@ -221,7 +221,7 @@ def _detections(
 
 def _in_threads(function: Callable[..., _T], *arguments: Sequence[Any]) -> list[_T]:
     """Map a function over a batch; decoding and encoding images leave Python's lock."""
-    with ThreadPoolExecutor(min(cpu_count() or 1, 8)) as pool:
+    with ThreadPoolExecutor(min(usable_cores(), 8)) as pool:
         return list(pool.map(function, *arguments))
 
 

@@ -23,6 +23,7 @@ from torch import distributed
 
 from spnas_core import errors
 from spnas_core.errors import EvaluationError, MachineError, SpnasError
+from spnas_core.machine import usable_cores
 
 Ending = Literal["done", "refused", "failed", "crashed", "deserted"]
 
@@ -128,7 +129,7 @@ def _explain(outcomes: Sequence[Outcome | None], rank: int, process: int, exit_c
 
 def _call(function: Callable[..., Any], arguments: tuple[Any, ...], folder: str) -> None:
     """Run in a process of its own: call the function, and leave the outcome."""
-    torch.set_num_threads(max(1, _cores() // int(os.environ["LOCAL_WORLD_SIZE"])))
+    torch.set_num_threads(max(1, usable_cores() // int(os.environ["LOCAL_WORLD_SIZE"])))
     outcome = attempt(function, arguments)
     path = Path(folder) / os.environ["RANK"]
     temporary = path.with_suffix(".tmp")
@@ -193,7 +194,3 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,9 +1,9 @@
 """How many evaluations run at a time, and with how many threads: what the settings ask for, on this machine."""
 
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spnas_core.errors import ConfigError
+from spnas_core.machine import thread_limit, usable_cores
 from spnas_search.executors import ExecutorSettings, executor_plugin
 
 
@@ -44,7 +44,7 @@ def share_cores(settings: ExecutorSettings, side_by_side: int | None = None) -> 
     if plugin.slots is not None:
         workers, threads = plugin.slots(settings, side_by_side)
         return Resources(workers, workers * threads)
-    cores = len(os.sched_getaffinity(0)) if settings.cores == "auto" else settings.cores
+    cores = usable_cores() if settings.cores == "auto" else settings.cores
     devices = torch.cuda.device_count()
     if settings.timeout is not None and not plugin.can_time_out:
         raise ConfigError(
@@ -54,7 +54,7 @@ def share_cores(settings: ExecutorSettings, side_by_side: int | None = None) -> 
     most = plugin.most_workers
     if settings.workers == "auto":
         wanted = devices or min(cores, side_by_side or cores)
-        return Resources(min(wanted, most or wanted), cores)
+        return _within_limit(Resources(min(wanted, most or wanted), cores), settings)
     wanted = settings.workers
     if wanted > max(cores, devices):
         raise ConfigError(
@@ -66,5 +66,13 @@ def share_cores(settings: ExecutorSettings, side_by_side: int | None = None) -> 
             f"executor.workers is {wanted}, and the executor {settings.name!r} has at most {most}: so many evaluations "
             f"run at a time, with {cores // most} CPU core(s) each"
         )
-        return Resources(most, cores, remark)
-    return Resources(wanted, cores)
+        return _within_limit(Resources(most, cores, remark), settings)
+    return _within_limit(Resources(wanted, cores), settings)
+
+
+def _within_limit(shared: Resources, settings: ExecutorSettings) -> Resources:
+    """Take no more cores than the workers may have threads, unless the settings say how many."""
+    limit = thread_limit()
+    if limit is None or settings.cores != "auto":
+        return shared
+    return replace(shared, cores=min(shared.cores, limit * shared.workers))

@@ -1,12 +1,12 @@
 """Looking at all image files of a data set before any is decoded: which are to be turned, and what notes should say."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from spnas_core.errors import DataError
+from spnas_core.machine import usable_cores
 from spnas_detect.data.images.opening import ImageHeader, read_header
 from spnas_detect.data.images.options import ImageOptions
 from spnas_detect.data.images.orientation import Evidence, evidence, majority_turns, turned_size
@@ -65,7 +65,7 @@ def look_at(images: Iterable[tuple[Path, Size | None]], options: ImageOptions) -
     annotated = dict(images)
     files = list(annotated)
     chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as pool:
+    with ThreadPoolExecutor(min(usable_cores(), _MOST_THREADS)) as pool:
         found = [one for part in pool.map(_headers, chunks) for one in part]
     headers = {path: one for path, one in zip(files, found, strict=True) if isinstance(one, ImageHeader)}
     reasons = {path: one for path, one in zip(files, found, strict=True) if isinstance(one, str)}

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from spnas_core.configuration import Count
 from spnas_core.errors import ConfigError
+from spnas_core.machine import usable_cores
 from spnas_search.executors.settings import ExecutorSettings
 
 INSTALL = "python3 -m pip install 'spnas-search[ray]'"
@@ -70,7 +71,7 @@ class RaySettings(ExecutorSettings):
     @property
     def local_cores(self) -> int:
         """Cores of a cluster that is started on this machine."""
-        return len(os.sched_getaffinity(0)) if self.cores == "auto" else self.cores
+        return usable_cores() if self.cores == "auto" else self.cores
 
 
 def ray_slots(settings: RaySettings, side_by_side: int | None) -> tuple[int, int]:
