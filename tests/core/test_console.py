@@ -16,9 +16,9 @@ SOURCES = sorted((Path(__file__).parents[2] / "packages").glob("*/src/**/*.py"))
 ODD = ["[/data/photo.jpg]", "car [front]", "[bold red]", ":car: :smile:", r"\[x]", "[/]", "[link=file:///]"]
 
 
-def printed(part, **options) -> str:
+def printed(part, *, width: int = 120, **options) -> str:
     file = io.StringIO()
-    PlainConsole(file=file, width=120, **options).show(part)
+    PlainConsole(file=file, width=width, **options).show(part)
     return file.getvalue()
 
 
@@ -39,6 +39,31 @@ def test_nothing_is_cut_off():
     lines = [line.strip("│ ") for line in printed(table).splitlines() if line.startswith("│")]
     assert len(lines) > 1
     assert "".join(lines) == long
+
+
+def cells_of(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("│┃").replace("┃", "│").split("│")] for line in text.splitlines()[1:]]
+
+
+def turning(rows: int) -> str:
+    """A table of 92 letters' width."""
+    table = make_table((Column(""), *numbers("first \x1b", *"bcdef")), title="title", turns=True)
+    for row in range(rows):
+        table.add_row(f"row {row}", *(f"{row}{column}" * 6 for column in range(6)))
+    return table
+
+
+@pytest.mark.parametrize(("width", "rows", "turns"), [(120, 2, False), (60, 2, True), (80, 4, True), (80, 5, False)])
+def test_a_table_too_wide_for_the_terminal_turns_where_its_rows_are_few(width, rows, turns):
+    text = printed(turning(rows), width=width)
+    assert "\x1b" not in text
+    lines = [cells for cells in cells_of(text) if len(cells) > 1]
+    if turns:
+        assert [line[0] for line in lines] == ["", r"first \x1b", "b", "c", "d", "e", "f"]
+        assert lines[1][1:] == [f"{row}0" * 6 for row in range(rows)]
+        assert text.splitlines()[0].strip() == "title"
+    else:
+        assert [line[0] for line in lines if line[0]] == [f"row {row}" for row in range(rows)]
 
 
 def test_what_a_terminal_would_obey_is_escaped_wherever_it_stands():

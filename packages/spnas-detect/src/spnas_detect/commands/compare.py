@@ -140,7 +140,8 @@ def comparison_table(result: Comparison) -> Table:
     seeds = [f"seed {seed}" for seed in result.seeds]
     measured = [] if result.latency_device is None else [f"latency on {result.latency_device}"]
     counted = numbers("parameters", "multiply-adds", *measured, *seeds, f"mean {result.metric}", "difference to first")
-    table = make_table((Column("architecture"), *counted), title=f"{result.metric} on {result.split} images")
+    title = f"{result.metric} on {result.split} images"
+    table = make_table((Column("architecture"), *counted), title=title, turns=True)
     for one in result.compared:
         table.add_row(
             one.architecture,

@@ -128,9 +128,10 @@ def evaluate(
 def _tables(report: "EvaluationReport") -> Iterator["Table"]:
     """Yield the main numbers, the classes, and the worst images if there are such."""
     from spnas_core.commands.tables import make_table
+    from spnas_detect.commands.scores import ALL
 
-    main = make_table(numbers(*report.main))
-    main.add_row(*(number(report.metrics.get(name)) for name in report.main))
+    main = make_table((Column(""), *numbers(*report.main)), turns=True)
+    main.add_row(ALL, *(number(report.metrics.get(name)) for name in report.main))
     yield main
     per_class = [name for name in report.main if any(name in result.scores for result in report.classes)]
     classes = make_table((Column("class"), *numbers("images", "boxes", "found", "false", *per_class)))

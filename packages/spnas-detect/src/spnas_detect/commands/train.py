@@ -15,7 +15,7 @@ from spnas_core.errors import EvaluationError, SpnasError
 from spnas_core.once import reading_once
 from spnas_detect.commands.assembling import assembled, train_settings
 from spnas_detect.commands.progress import TrainProgress
-from spnas_detect.commands.scores import score_table
+from spnas_detect.commands.scores import score_tables
 from spnas_detect.folders import explained_writing
 from spnas_detect.jobs import TrainFolder, TrainingResult, TrainSettings, train
 from spnas_detect.jobs.completion import suited_settings
@@ -152,6 +152,7 @@ def report(result: TrainingResult, settings: TrainSettings, progress: TrainProgr
     """Show the scores, and what to type next."""
     epochs = settings.epochs * result.step // result.steps
     progress.message(f"{settings.architecture} on {result.split} images, after {epochs} epochs")
-    progress.console.show(score_table(result.scores))
+    for table in score_tables(result.scores):
+        progress.console.show(table)
     progress.message(f"Weights: {result.weights}")
     progress.message(f"Look at what it finds: spnas predict {quoted(result.weights)} IMAGE… --out found")

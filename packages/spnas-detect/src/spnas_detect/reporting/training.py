@@ -88,8 +88,8 @@ def _scores(scored: Mapping[str, Any]) -> Iterator[Markup]:
     if not scored:
         yield paragraph("They come when the training is over.", kind="note")
         return
-    columns, rows = score_rows(scored["scores"])
-    yield table(columns, [Row(row, is_marked=place == 0) for place, row in enumerate(rows)])
+    for columns, rows in score_rows(scored["scores"]):
+        yield table(columns, [Row(row, is_marked=place == 0) for place, row in enumerate(rows)])
     yield paragraph(f"On {scored['split']} images.", kind="note")
 
 

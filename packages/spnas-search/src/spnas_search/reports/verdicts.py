@@ -40,7 +40,7 @@ def verdict_tables(verdict: Verdict, objective: str, phases: Sequence[str] = ("w
         phases: names of the search's strategies.
     """
     for trained in verdict_rows(verdict, objective, phases):
-        table = make_table(trained.columns, title=trained.title)
+        table = make_table(trained.columns, title=trained.title, turns=True)
         for row in trained.rows:
             table.add_row(*row)
         yield table

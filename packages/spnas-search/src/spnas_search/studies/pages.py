@@ -21,7 +21,7 @@ Table = tuple[str, Sequence[Column], Sequence[Sequence[str]]]
 def printed(tables: Iterable[Table], sentences: Iterable[str]) -> Iterator[RenderableType]:
     """Yield what a console shows of a study."""
     for title, columns, rows in tables:
-        table = make_table(columns, title=title)
+        table = make_table(columns, title=title, turns=True)
         for row in rows:
             table.add_row(*row)
         yield table
