@@ -41,7 +41,7 @@ OWN: Mapping[str, Callable[[int], dict[str, Any]]] = {
     "serial": lambda _: {"n_stuck": 10**6},
     "regularized-evolution": lambda budget: {"population": max(4, budget // 8)},
     "evolution": lambda budget: {"population": max(4, budget // 8), "initial": max(4, budget // 8)},
-    "generations": lambda budget: {"generation": max(4, budget // 5), "round": max(4, budget // 5)},
+    "generations": lambda budget: {"generation": max(6, budget // 5), "round": max(6, budget // 5)},
     "q-learning": lambda budget: {"children": budget},
 }
 """What else a strategy is told by its budget of trainings."""
