@@ -177,10 +177,17 @@ def answers(questions: Sequence[Question], cached: Path, workers: int) -> dict[Q
     return found
 
 
-def table(found: Mapping[Question, float], data: str, budgets: Sequence[int], searches: int) -> Iterator[str]:
-    """Yield a table of mean regrets with 95 % intervals, and of what Mann and Whitney say of each arm and random."""
+PLAIN = "random, prediction"
+DEFAULT = "serial (1-3 steps, explores 0.5) + prediction (optimism 1), traits"
+"""What ``serial`` does by default where nothing is inherited."""
+
+
+def table(
+    found: Mapping[Question, float], data: str, budgets: Sequence[int], searches: int, beside: str = PLAIN
+) -> Iterator[str]:
+    """Yield a table of mean regrets with 95 % intervals, and of what Mann and Whitney say of each arm and another."""
     ways = arms()
-    plain = next(number for number, arm in enumerate(ways) if arm.strategy["name"] == "random")
+    plain = [arm.name for arm in ways].index(beside)
 
     def of(number: int, budget: int) -> list[float]:
         return [found[Question(number, data, budget, seed)] for seed in range(searches)]
@@ -217,6 +224,8 @@ def plot(found: Mapping[Question, float], names: Sequence[str], budgets: Sequenc
             ]
             colour = plt.get_cmap("tab20")(strategies.index(arm.name.rpartition(",")[0]) % 20)
             style = {"prediction": "-", "traits": "--", "lead": "-.", "gains": ":"}[arm.ranking]
+            if arm.name == DEFAULT:
+                colour = "black"
             axis.plot(budgets, [row.mean for row in rows], style, color=colour, marker="o", label=arm.name)
             band = [row.low for row in rows], [row.high for row in rows]
             axis.fill_between(budgets, *band, alpha=0.08, color=colour)
@@ -243,6 +252,9 @@ def main(arguments: Sequence[str] | None = None) -> str:
     parser.add_argument("--searches", type=int, default=200, help="searches of each arm")
     parser.add_argument("--budgets", default="25,50,100", help="trainings of a search")
     parser.add_argument("--data", action="append", choices=DATA, help="kind of data; else all with enough trainings")
+    parser.add_argument(
+        "--beside", default=PLAIN, choices=[arm.name for arm in arms()], metavar="ARM", help="what p is of being below"
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--work", type=Path, default=Path("runs/replay.jsonl"), help="results so far")
     given = parser.parse_args(arguments)
@@ -260,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> str:
         Question(*parts) for parts in itertools.product(range(len(arms())), names, budgets, range(given.searches))
     ]
     found = answers(questions, given.work, given.workers)
-    text = "\n\n".join("\n".join(table(found, data, budgets, given.searches)) for data in names)
+    text = "\n\n".join("\n".join(table(found, data, budgets, given.searches, given.beside)) for data in names)
     return f"{text}\n\n![Regret against trainings]({plot(found, names, budgets, given.searches).name})"
 
 
