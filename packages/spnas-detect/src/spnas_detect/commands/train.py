@@ -151,7 +151,9 @@ def _new_settings(values: dict[str, Any], out: Path | None, progress: TrainProgr
 def report(result: TrainingResult, settings: TrainSettings, progress: TrainProgress) -> None:
     """Show the scores, and what to type next."""
     epochs = settings.epochs * result.step // result.steps
-    progress.message(f"{settings.architecture} on {result.split} images, after {epochs} epochs")
+    progress.message(
+        f"{settings.architecture} on {result.split} images, after {epochs} epoch{'' if epochs == 1 else 's'}"
+    )
     for table in score_tables(result.scores):
         progress.console.show(table)
     progress.message(f"Weights: {result.weights}")

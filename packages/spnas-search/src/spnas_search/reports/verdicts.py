@@ -76,7 +76,8 @@ def _trainings(verdict: Verdict, column: Trained, objective: str, phases: Sequen
             amount(candidate.cost.get("parameters")),
         )
         cells.append(row)
-    title = f"{names}, {how} for {column.epochs} epochs, {often}, on {verdict.tested_on}"
+    epochs = "epoch" if column.epochs == 1 else "epochs"
+    title = f"{names}, {how} for {column.epochs} {epochs}, {often}, on {verdict.tested_on}"
     return Trainings(title, (Column(""), Column("architecture"), *shown), tuple(cells))
 
 

@@ -39,7 +39,8 @@ class Phases:
     """Strategies one after the other, in one archive.
 
     The next one begins where one has proposed as many children as it may, says that it is stuck, or has nothing left to
-    propose. It goes on from what the earlier ones have found: it sees the whole archive.
+    propose. It goes on from what the earlier ones have found: it sees the whole archive, and one that counts children
+    (an evolution its initial samples, Q-learning its schedule) counts those of earlier phases as its own.
 
     Args:
         phases: in order; at least one.
