@@ -143,7 +143,7 @@ def test_everything_that_is_printed_or_written_says_so(tmp_path):
     output = done("train", "b@4_1-2", "--data", f"coco:{root}", *TINY, "--out", out)
     assert f"data: {NOTE.format(3)}" in output
     assert "scoring on 3 test = validation images" in output
-    assert "b@4_1-2 on test = validation images, after 1 epochs" in output
+    assert "b@4_1-2 on test = validation images, after 1 epoch" in output
     assert json.loads((out / "scores.json").read_text())["split"] == "test = validation"
     weights = out / "weights.safetensors"
     output = done("evaluate", weights, "--data", f"coco:{root}", "--device", "cpu")

@@ -33,7 +33,7 @@ def test_a_complete_verdict_lacks_nothing(filled):
         pytest.approx(0.1685, abs=1e-4),
     )
     shown_table = shown(*verdict_tables(found, "score"))
-    assert "trained on from fresh warm starts for 1 epochs, 2 times, on test images" in shown_table
+    assert "trained on from fresh warm starts for 1 epoch, 2 times, on test images" in shown_table
     assert "+0.105 │ +0.041 … +0.169 │" in shown_table
     assert sentence(column, "score") == (
         "Trained from fresh warm starts, the winner is better than the start: +0.105 score (95 % interval +0.041 … "
