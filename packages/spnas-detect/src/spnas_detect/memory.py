@@ -2,13 +2,11 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-
-from spnas_core.errors import EvaluationError
 
 _CUDA_ASKED = re.compile(r"Tried to allocate ([\d.]+ \w+)")
 _CPU_ASKED = re.compile(r"you tried to allocate (\d+) bytes", re.IGNORECASE)
@@ -16,26 +14,30 @@ _LARGEST_RESIDENT = re.compile(r"^VmHWM:\s*(\d+) kB", re.MULTILINE)
 
 
 @contextmanager
-def explained_weights(device: torch.device) -> Iterator[None]:
-    """Turn an allocation of a detector's weights that fails inside into an error that says what to lower.
+def explained_allocation(
+    device: torch.device, error: type[Exception], explain: Callable[[], tuple[str, str]]
+) -> Iterator[None]:
+    """Turn an allocation that fails inside into an error that says what to do.
 
     Args:
-        device: that they shall live on.
+        device: that it is made on.
+        error: that is raised then.
+        explain: asked then; says what does not fit, in the plural, and what to lower.
 
     Raises:
-        EvaluationError: memory has run out.
+        Exception: an ``error``; memory has run out.
     """
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        asked = asked_memory(error)
+    except (MemoryError, RuntimeError) as failure:  # torch.OutOfMemoryError is of the latter
+        asked = asked_memory(failure)
         if asked is None:
             raise
-        raise EvaluationError(
-            f"the detector's weights do not fit in the memory of {device}: {asked} more were asked for, "
-            f"{available_memory(device)}; take a narrower backbone, or lower detector.head_channels, "
-            "detector.neck_channels or detector.pooled_size"
-        ) from error
+        what, remedy = explain()
+        raise error(
+            f"{what} do not fit in the memory of {device}: {asked} more were asked for, {available_memory(device)}; "
+            f"{remedy}"
+        ) from failure
 
 
 def asked_memory(error: BaseException) -> str | None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from spnas_core.backbones import AnyNetwork, Unchanged, blank_network
 from spnas_core.backbones.building import fresh_values
 from spnas_core.encoding import Architecture
+from spnas_core.errors import EvaluationError
 from spnas_core.inheritance import (
     ChannelMap,
     ChannelMaps,
@@ -32,10 +33,11 @@ from spnas_detect.detectors.classes import ClassMap
 from spnas_detect.detectors.levels import known_stages, read_stages, stage_names
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads.extra_levels import ExtraLevels
-from spnas_detect.memory import explained_weights
+from spnas_detect.memory import explained_allocation
 from spnas_detect.necks import LevelMap, Neck, neck_of
 
 BACKBONE, NECK, EXTRA = "backbone.", "neck.", "extra."
+NARROWER = "take a narrower backbone, or lower detector.head_channels, detector.neck_channels or detector.pooled_size"
 Named = TypeVar("Named")
 
 
@@ -95,7 +97,7 @@ def build_detector(
         maps = detector_maps(rewrite, seed, parent_tensors)
     levels = LevelMap(rewrite, stages, tuple(parent_stages))
     plan = plan_detector(levels, cast("Detector", module), tensor_shapes(module), parent_shapes, maps, class_map)
-    with explained_weights(torch.device(device)):
+    with explained_allocation(torch.device(device), EvaluationError, lambda: ("the detector's weights", NARROWER)):
         fill_module(module, plan, parent_tensors, generator=generator, device=device, own=own)
     return module, plan, write_receipt(module, plan)
 
