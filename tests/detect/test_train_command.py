@@ -14,6 +14,7 @@ from tiny_training import tiny_settings
 from spnas_core.hookspecs import hookimpl
 from spnas_core.plugins import plugin_manager
 from spnas_core.tasks import ResolvedCandidate
+from spnas_detect.commands.scores import MOST_METRICS, score_rows
 from spnas_detect.detectors import read_description
 from spnas_detect.detectors.faster_rcnn import FasterRCNN
 from spnas_detect.training import Trainer
@@ -274,3 +275,15 @@ def test_two_devices_train_one_detector(tmp_path):
     assert result.stdout.count("scoring on 4 test images") == 1
     assert "all classes" in result.stdout
     assert result.stderr == ""
+
+
+def test_metrics_that_no_class_has_stand_in_a_table_of_their_own_where_there_are_many():
+    scores = {"AP": 0.5, "AP75": 0.25, "AP/dog": 0.5}
+    (alone,) = score_rows(scores)
+    assert alone[1] == [("all classes", "0.500", "0.250"), ("dog", "0.500", "")]
+    many = {**scores, **{f"AR{number}": number / 10 for number in range(MOST_METRICS)}}
+    (columns, rows), (others, row) = score_rows(many)
+    assert [column.heading for column in columns] == ["class", "AP"]
+    assert rows == [("all classes", "0.500"), ("dog", "0.500")]
+    assert [column.heading for column in others] == ["", "AP75", *(f"AR{number}" for number in range(MOST_METRICS))]
+    assert row[0][:3] == ("all classes", "0.250", "0.000")

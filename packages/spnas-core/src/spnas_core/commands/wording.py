@@ -15,6 +15,11 @@ def quoted(word: object) -> str:
     return shlex.quote(str(word))
 
 
+def counted(count: int, noun: str) -> str:
+    """Write ``1 epoch``, ``2 epochs``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def duration(seconds: float | None) -> str:
     """Write seconds as ``4:05`` or ``2:04:05``; an unknown duration as a dash."""
     if seconds is None or not math.isfinite(seconds):

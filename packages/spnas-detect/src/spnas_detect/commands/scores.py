@@ -9,8 +9,6 @@ from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import number
 
 ALL = "all classes"
-
-
 MOST_METRICS = 6
 """Metrics up to which those that no class has stand in the same table."""
 Scores = tuple[tuple[Column, ...], list[tuple[str, ...]]]

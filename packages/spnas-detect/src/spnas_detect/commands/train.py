@@ -9,7 +9,7 @@ import click
 
 from spnas_core.commands.log_json import JsonLog, log_json_option
 from spnas_core.commands.parameters import IMAGE_SIZE, PATH, REFERENCE, cache_option
-from spnas_core.commands.wording import quoted
+from spnas_core.commands.wording import counted, quoted
 from spnas_core.configuration import validate
 from spnas_core.errors import EvaluationError, SpnasError
 from spnas_core.once import reading_once
@@ -150,10 +150,8 @@ def _new_settings(values: dict[str, Any], out: Path | None, progress: TrainProgr
 
 def report(result: TrainingResult, settings: TrainSettings, progress: TrainProgress) -> None:
     """Show the scores, and what to type next."""
-    epochs = settings.epochs * result.step // result.steps
-    progress.message(
-        f"{settings.architecture} on {result.split} images, after {epochs} epoch{'' if epochs == 1 else 's'}"
-    )
+    after = counted(settings.epochs * result.step // result.steps, "epoch")
+    progress.message(f"{settings.architecture} on {result.split} images, after {after}")
     for table in score_tables(result.scores):
         progress.console.show(table)
     progress.message(f"Weights: {result.weights}")

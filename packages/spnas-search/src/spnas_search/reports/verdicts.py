@@ -8,7 +8,7 @@ from rich.table import Table
 
 from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.tables import make_table
-from spnas_core.commands.wording import UNDEFINED
+from spnas_core.commands.wording import UNDEFINED, counted
 from spnas_search.archive import Candidate
 from spnas_search.driver.verdict import Column as Trained
 from spnas_search.driver.verdict import Verdict
@@ -76,8 +76,7 @@ def _trainings(verdict: Verdict, column: Trained, objective: str, phases: Sequen
             amount(candidate.cost.get("parameters")),
         )
         cells.append(row)
-    epochs = "epoch" if column.epochs == 1 else "epochs"
-    title = f"{names}, {how} for {column.epochs} {epochs}, {often}, on {verdict.tested_on}"
+    title = f"{names}, {how} for {counted(column.epochs, 'epoch')}, {often}, on {verdict.tested_on}"
     return Trainings(title, (Column(""), Column("architecture"), *shown), tuple(cells))
 
 
