@@ -59,14 +59,28 @@ def machine() -> str:
 
 
 def write_section(name: str, title: str, table: str, command: str, page_name: str = PAGE) -> None:
-    """Replace a benchmark's section of its page."""
+    """Replace what a benchmark has written of its page, down to its command; the prose after that stays.
+
+    A section that ends in no such command was written by hand, and stays as it is.
+    """
     date = datetime.now(UTC).date().isoformat()
-    section = f"<!-- {name} -->\n## {title}\n\n{table}\n\n`{command}`, {date}: {machine()}.\n<!-- /{name} -->\n"
+    written = f"<!-- {name} -->\n## {title}\n\n{table}\n\n`{command}`, {date}: {machine()}.\n"
     file = DOCS / page_name
     page = file.read_text() if file.exists() else HEAD
-    pattern = re.compile(rf"<!-- {name} -->\n.*?<!-- /{name} -->\n", re.DOTALL)
-    page = pattern.sub(lambda _: section, page) if pattern.search(page) else f"{page}\n{section}"
-    file.write_text(page)
+    if f"<!-- {name} -->\n" not in page:
+        file.write_text(f"{page}\n{written}<!-- /{name} -->\n")
+        return
+    page, count = re.subn(
+        rf"<!-- {name} -->\n(?:(?!<!-- /{name} -->).)*?\n`nox -s bench -- {name}\b[^\n]*\n",
+        lambda _: written,
+        page,
+        count=1,
+        flags=re.DOTALL,
+    )
+    if count:
+        file.write_text(page)
+    else:
+        print(f"The section {name} of {file} is written by hand: take from above what is new.")
 
 
 def main() -> None:
