@@ -97,7 +97,7 @@ class TestTheCommand:
         assert "sets 'seed': a space has start and space" in refused("study", "spaces", file, *NULL, "--out", out)
         done("study", "spaces", *TWO, *SMALL, "--out", out)
         assert "has its spaces" in refused("study", "spaces", TWO[0], "--out", out, "--resume")
-        assert "is scored on validation images, not test" in refused(
+        assert "has split = 'validation', not 'test'" in refused(
             *("study", "spaces", "--out", out, "--resume", "--split", "test")
         )
 

@@ -133,7 +133,7 @@ class TestTheCommand:
         assert "holds a study already" in refused("study", "signal", *NULL, "--out", out)
         again = ("study", "signal", "--out", out, "--resume")
         assert "was made with task.noise = 0.0, not 0.5" in refused(*again, "--set", "task.noise=0.5")
-        assert "is scored on validation images, not test" in refused(*again, "--split", "test")
+        assert "has split = 'validation', not 'test'" in refused(*again, "--split", "test")
         assert "from fresh weights" in refused(*again, "--set", "init=x.safetensors")
         (out / "study.toml").write_text((out / "study.toml").read_text().replace("seed = 0", "seed = 1"))
         assert "was altered" in refused(*again)

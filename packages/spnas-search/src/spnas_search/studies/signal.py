@@ -15,14 +15,14 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
-from spnas_core.configuration import Count, Table
+from spnas_core.configuration import Count
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.tasks import Fidelity
-from spnas_core.tasks.protocols import Split
 from spnas_search.studies.jobs import Job, Schedule
 from spnas_search.studies.keys import TrainingKey
+from spnas_search.studies.own_settings import OwnSettings
 from spnas_search.studies.paths import MOST_STEPS, Path, composed
 
 Part = Literal["double", "none", "warm-start", "parent", "inherited"]
@@ -33,7 +33,7 @@ SHARING = frozenset({"warm-start", "parent", "inherited"})
 """Ways whose trainings of one repetition share a warm start, and so a part of their luck."""
 
 
-class SignalSettings(Table):
+class SignalSettings(OwnSettings):
     """What a signal study trains.
 
     Attributes:
@@ -43,8 +43,9 @@ class SignalSettings(Table):
         child_epochs: of what a search sees, each at most T.
         links: of every chain of ``parent``; no way to a code has more rewrites.
         leave_out: parts that are not trained.
-        split: images that everything is scored on.
     """
+
+    study = "signal study"
 
     codes: Count = Field(12, ge=3)
     trainings: Count = Field(3, ge=2)
@@ -52,7 +53,6 @@ class SignalSettings(Table):
     child_epochs: tuple[Count, ...] = Field((1, 2, 4), min_length=1)
     links: Count = Field(MOST_STEPS, ge=1)
     leave_out: tuple[Part, ...] = ()
-    split: Split = "validation"
 
 
 @dataclass(frozen=True, order=True)

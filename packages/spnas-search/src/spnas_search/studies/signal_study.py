@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from spnas_core.commands.wording import duration
-from spnas_core.configuration import validate
 from spnas_core.durable import write_durably
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
@@ -88,7 +87,7 @@ def start_signal_study(
     settings = resolve(values)
     task = build_task(settings)
     check_independent(task, settings.run)
-    signal = _signal_settings({**chosen, "epochs": truth_epochs(settings.run, chosen.get("epochs"))})
+    signal = SignalSettings.read({**chosen, "epochs": truth_epochs(settings.run, chosen.get("epochs"))})
     paths = _paths(settings, task, signal)
     plan = _plan(settings, paths, signal)
     own = _own(signal, paths)
@@ -122,12 +121,7 @@ def resume_signal_study(
     _check_fresh(changes or {})
     before = Description.read(folder, KIND)
     known, stored = _read_own(before.study)
-    signal = _signal_settings({**stored.model_dump(), **chosen})
-    if signal.split != stored.split:
-        raise ConfigError(
-            f"the study in {folder} is scored on {stored.split} images, not {signal.split}: start another one with "
-            "--out elsewhere"
-        )
+    signal = stored.changed(chosen, folder)
     settings = resolve(before.settings)
     paths = known if len(known) >= signal.codes else _paths(settings, build_task(settings), signal, known)
     plan = _plan(settings, paths, signal)
@@ -162,13 +156,6 @@ def _check_fresh(values: Mapping[str, Any]) -> None:
         raise ConfigError(f"init is {values['init']!r}, and a signal study trains from fresh weights: leave it out")
 
 
-def _signal_settings(values: Mapping[str, Any]) -> SignalSettings:
-    try:
-        return validate(SignalSettings, values)
-    except ConfigError as error:
-        raise ConfigError(f"signal study: {error}") from None
-
-
 def _paths(
     settings: ResolvedSettings, task: Task, signal: SignalSettings, known: tuple[CodePath, ...] = ()
 ) -> tuple[CodePath, ...]:
@@ -194,4 +181,4 @@ def _own(signal: SignalSettings, paths: tuple[CodePath, ...]) -> dict[str, Any]:
 
 def _read_own(values: Mapping[str, Any]) -> tuple[tuple[CodePath, ...], SignalSettings]:
     own = dict(values)
-    return tuple(read_path(path) for path in own.pop(_PATHS, ())), _signal_settings(own)
+    return tuple(read_path(path) for path in own.pop(_PATHS, ())), SignalSettings.read(own)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from spnas_core.configuration import Count, Table
+from spnas_core.configuration import Count
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.morphisms import identity
@@ -13,6 +13,7 @@ from spnas_core.tasks import Fidelity
 from spnas_core.tasks.protocols import Split
 from spnas_search.studies.jobs import Job
 from spnas_search.studies.keys import TrainingKey
+from spnas_search.studies.own_settings import OwnSettings
 from spnas_search.studies.searches.found import Found
 
 SCRATCH = "scratch"
@@ -21,7 +22,7 @@ STRIDE = 1000
 FEWEST_RANKED = 3
 
 
-class SearchesSettings(Table):
+class SearchesSettings(OwnSettings):
     """What a study of searches does.
 
     Attributes:
@@ -36,6 +37,9 @@ class SearchesSettings(Table):
         stride: repetitions between those of one search and the next; None for ``trainings``, as earlier versions had
             it: such a study trains anew where ``trainings`` is raised.
     """
+
+    study = "study of searches"
+    lasting = ("split", "ranked")
 
     searches: Count = Field(10, ge=2)
     trainings: Count = Field(1, ge=1)

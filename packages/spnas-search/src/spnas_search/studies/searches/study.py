@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from spnas_core.configuration import validate
 from spnas_core.durable import write_durably
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ArchiveError, ConfigError
@@ -180,7 +179,7 @@ def start_searches_study(
     values, remarks = suit(values)
     settings = resolve(values)
     arms = read_arms(names, settings.as_dict())
-    own = _settings({"epochs": 2 * settings.run.warm_start_epochs, "stride": STRIDE, **chosen})
+    own = SearchesSettings.read({"epochs": 2 * settings.run.warm_start_epochs, "stride": STRIDE, **chosen})
     task = build_task(settings)
     remarks = (*remarks, *check_known(task, settings.run, own.epochs, own.trainings))
     stored, heeded = _own(own, arms), tuple(settings.as_dict())
@@ -223,13 +222,7 @@ def resume_searches_study(
     """
     before = Description.read(folder, KIND)
     known, stored = _read_own(before.study)
-    own = _settings({**stored.model_dump(), **chosen})
-    for field in ("split", "ranked"):
-        if getattr(own, field) != getattr(stored, field):
-            raise ConfigError(
-                f"the study in {folder} has {field} = {getattr(stored, field)!r}, not {getattr(own, field)!r}: start "
-                "another one with --out elsewhere"
-            )
+    own = stored.changed(chosen, folder)
     if own.searches < stored.searches:
         raise ConfigError(f"{folder} has {stored.searches} searches of each kind: {own.searches} would leave some out")
     began = resolve(of_begun(before.settings))
@@ -288,15 +281,6 @@ def _read_found(folder: Path, arms: Sequence[str], searches: int) -> Iterator[Fo
                     ) from None
 
 
-def _settings(values: Mapping[str, Any]) -> SearchesSettings:
-    try:
-        settings = validate(SearchesSettings, values)
-        settings.check()
-    except ConfigError as error:
-        raise ConfigError(f"study of searches: {error}") from None
-    return settings
-
-
 def _own(settings: SearchesSettings, arms: Sequence[SearchArm]) -> dict[str, Any]:
     return {
         **settings.model_dump(mode="json", exclude_none=True),
@@ -311,4 +295,4 @@ def _read_own(values: Mapping[str, Any]) -> tuple[tuple[SearchArm, ...], Searche
         arms = tuple(SearchArm(name, of_begun(arm)) for name, arm in told)
     except (ValueError, TypeError):
         raise ConfigError("the ways to search of the study are damaged: restore a copy of study.toml") from None
-    return arms, _settings(own)
+    return arms, SearchesSettings.read(own)

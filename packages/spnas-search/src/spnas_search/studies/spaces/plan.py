@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from spnas_core.configuration import Count, Table
+from spnas_core.configuration import Count
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, SpaceError
 from spnas_core.morphisms import identity
 from spnas_core.presets import laid_over
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
-from spnas_core.tasks.protocols import Split
 from spnas_search.settings import read_toml, resolve
 from spnas_search.strategies.sampling import sampler_of
 from spnas_search.studies.jobs import Job
 from spnas_search.studies.keys import TrainingKey
+from spnas_search.studies.own_settings import OwnSettings
 
 SCRATCH = "scratch"
 OF_A_SPACE = ("start", "space")
@@ -29,20 +29,20 @@ DRAWS = 200
 """Draws for each wanted code, at most."""
 
 
-class SpacesSettings(Table):
+class SpacesSettings(OwnSettings):
     """What a study of spaces does.
 
     Attributes:
         codes: drawn from each space; the paper has 100.
         trainings: of each code; its score is their mean.
         epochs: of each training, from scratch.
-        split: images that they are scored on.
     """
+
+    study = "study of spaces"
 
     codes: Count = Field(100, ge=5)
     trainings: Count = Field(1, ge=1)
     epochs: Count = Field(ge=1)
-    split: Split = "validation"
 
 
 @dataclass(frozen=True)

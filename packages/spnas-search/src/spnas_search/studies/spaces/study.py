@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spnas_core.configuration import validate
 from spnas_core.durable import write_durably
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
@@ -89,7 +88,7 @@ def start_spaces_study(
     spaces = read_spaces(texts, values)
     values, remarks = suit({**values, "start": spaces[0][1]["start"]} if "start" in spaces[0][1] else values)
     settings = resolve(values)
-    own = _settings({**chosen, "epochs": truth_epochs(settings.run, chosen.get("epochs"))})
+    own = SpacesSettings.read({**chosen, "epochs": truth_epochs(settings.run, chosen.get("epochs"))})
     task = build_task(settings)
     remarks = (*remarks, *check_known(task, settings.run, own.epochs, own.trainings))
     drawn = [_draw(name, found, task, own.codes, settings.run.seed) for name, found in spaces]
@@ -125,12 +124,7 @@ def resume_spaces_study(
     drawn, given, stored = _read_own(before.study)
     began = before.settings.get("space", {})  # whatever the defaults are by now
     bounds = [{**found, "space": {**began, **found.get("space", {})}} for found in given]
-    own = _settings({**stored.model_dump(), **chosen})
-    if own.split != stored.split:
-        raise ConfigError(
-            f"the study in {folder} is scored on {stored.split} images, not {own.split}: start another one with "
-            "--out elsewhere"
-        )
+    own = stored.changed(chosen, folder)
     settings = resolve(before.settings)
     task = build_task(settings)
     check_known(task, settings.run, own.epochs, own.trainings)
@@ -178,13 +172,6 @@ def _draw(
     return draw_codes(name, Architecture.parse(run.start), build_space(run, task), count, seed, known)
 
 
-def _settings(values: Mapping[str, Any]) -> SpacesSettings:
-    try:
-        return validate(SpacesSettings, values)
-    except ConfigError as error:
-        raise ConfigError(f"study of spaces: {error}") from None
-
-
 def _own(settings: SpacesSettings, drawn: Sequence[DrawnSpace], bounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     texts = [
         json.dumps([space.name, {key: found[key] for key in ("start", "space") if key in found}, space.codes])
@@ -203,4 +190,4 @@ def _read_own(values: Mapping[str, Any]) -> tuple[list[DrawnSpace], list[dict[st
             bounds.append(dict(found))
     except (ValueError, TypeError):
         raise ConfigError("the spaces of the study are damaged: restore a copy of study.toml") from None
-    return drawn, bounds, _settings(own)
+    return drawn, bounds, SpacesSettings.read(own)
