@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from spnas_core.hookspecs import hookimpl
 from spnas_core.plugins import plugin_manager
 from spnas_core.tasks import ResolvedCandidate
-from spnas_detect.commands.compare import verdicts
+from spnas_detect.commands.compare import comparison_table, verdicts
 from spnas_detect.jobs import comparison
 from spnas_detect.jobs.comparison import Compared, Comparison
 from spnas_detect.metrics.intervals import mean_interval, t_quantile
@@ -66,6 +66,11 @@ def test_what_a_difference_means(scores, sentence):
         Compared("b_2", 1, 1, scores, mean_interval(scores), difference),
     )
     assert verdicts(Comparison("AP", (0, 1, 2), compared, "test"))[1:] == [sentence]
+    other = {"better": "worse", "worse": "better"}
+    lower = Comparison("LAMR", (0, 1, 2), compared, "test", higher_is_better=False)
+    assert verdicts(lower)[1:] == [" ".join(other.get(word, word) for word in sentence.split(" "))]
+    assert comparison_table(lower).title == "LAMR on test images, lower is better"
+    assert lower.as_dict()["higher_is_better"] is False
 
 
 def test_a_comparison_end_to_end_goes_on_and_does_not_train_twice(tmp_path, monkeypatch):

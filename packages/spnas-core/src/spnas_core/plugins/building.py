@@ -48,19 +48,22 @@ def built(noun: str, name: str, *arguments: Any) -> Any:
         raise raised(owner(noun, name), "build", error) from error
 
 
-def asked(who: str, method: str, ask: Callable[[], _T]) -> _T:
+def asked(who: str, method: str, ask: Callable[[], _T], *, passes: tuple[type[Exception], ...] = ()) -> _T:
     """Ask a plugin for something.
 
     Args:
         who: names it, see ``owner``.
         method: that is asked, for messages.
         ask: calls it.
+        passes: errors that are not the plugin's, such as those of the data that it reads; they go through as they are.
 
     Raises:
         PluginError: it raised, whatever that was; wanting to end the process is that too.
     """
     try:
         return ask()
+    except passes:
+        raise
     except SpnasError as error:
         raise PluginError(f"{who}: {error}") from error
     except (Exception, SystemExit) as error:

@@ -140,7 +140,7 @@ def comparison_table(result: Comparison) -> Table:
     seeds = [f"seed {seed}" for seed in result.seeds]
     measured = [] if result.latency_device is None else [f"latency on {result.latency_device}"]
     counted = numeric("parameters", "multiply-adds", *measured, *seeds, f"mean {result.metric}", "difference to first")
-    title = f"{result.metric} on {result.split} images"
+    title = f"{result.metric} on {result.split} images" + ("" if result.higher_is_better else ", lower is better")
     table = make_table((Column("architecture"), *counted), title=title, turns=True)
     for one in result.compared:
         table.add_row(
@@ -162,7 +162,9 @@ def verdicts(result: Comparison) -> list[str]:
         lines.append("One seed allows no interval: give --seeds 2 or more.")
         return lines
     first, *others = result.as_dict()["architectures"]
-    lines += [difference_sentence(row, first["architecture"]) for row in others]
+    lines += [
+        difference_sentence(row, first["architecture"], higher_is_better=result.higher_is_better) for row in others
+    ]
     return lines
 
 

@@ -29,13 +29,12 @@ def convert(spec: str, folder: Path, *, kind: str, data_seed: int, options: tupl
     Example: spnas data convert folder:export birds --to yolo --link
     """
     from spnas_core.commands.console import make_console
-    from spnas_core.plugins import registry
     from spnas_detect.commands.counting import Counting
-    from spnas_detect.data import read_data
     from spnas_detect.data.conversion import LAYOUTS, convert
+    from spnas_detect.opening import read_known
 
     extra = read_options(options)
-    data = read_data(spec, seed=data_seed, readers=registry("datasets").items, options=extra)
+    data = read_known(spec, data_seed, extra)
     done = convert(data, LAYOUTS[kind], folder, links=not copies, report=Counting("writing"))
     console = make_console()
     for note in (*data.remarks, *done.notes):

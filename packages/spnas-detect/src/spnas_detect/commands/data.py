@@ -52,15 +52,15 @@ def check(
     \b
     Example: spnas data check voc:VOCdevkit/VOC2007
     """
-    from spnas_core.plugins import registry
-    from spnas_detect.data import FaultyDataError, read_data
+    from spnas_detect.data import FaultyDataError
     from spnas_detect.data.survey import find_faults, statistics, suggest
     from spnas_detect.detectors.settings import DetectorSettings
+    from spnas_detect.opening import read_known
     from spnas_detect.suiting import is_generated, suitable_canvas
 
     extra = read_options(options)
     try:
-        data = read_data(spec, seed=data_seed, readers=registry("datasets").items, options=extra).made()
+        data = read_known(spec, data_seed, extra).made()
     except DataError as error:
         _refuse(spec, error, error.faults if isinstance(error, FaultyDataError) else (), as_json=as_json)
     settings = DetectorSettings()

@@ -211,7 +211,8 @@ def check_options(kind: str, options: Mapping[str, object], known: Iterable[str]
     names = tuple(known)
     for name in options:
         if name not in names:
-            raise DataError(f"{kind} data has no option {name!r}{suggestion(name, names)}")
+            hint = "; the seed of data is data_seed, --data-seed" if name == "seed" else suggestion(name, names)
+            raise DataError(f"{kind} data has no option {name!r}{hint}")
 
 
 def fingerprint(parts: Iterable[object], files: Iterable[Path] = ()) -> str:

@@ -10,8 +10,7 @@ from typing import Any, cast
 from torch import Tensor
 
 from spnas_core.errors import ConfigError, DataError, suggestion
-from spnas_core.plugins import registry
-from spnas_detect.data import CachedSplit, DetectionData, StreamedSplit, open_data
+from spnas_detect.data import CachedSplit, DetectionData, StreamedSplit
 from spnas_detect.data._base import SPLITS, split_title
 from spnas_detect.data.checks import split_faults
 from spnas_detect.data.decoding import drop_unreadable
@@ -30,6 +29,7 @@ from spnas_detect.inference.report import DESCRIPTION, EvaluationReport, class_r
 from spnas_detect.inference.sources import WeightsSource, find_weights
 from spnas_detect.inference.worst import draw_worst
 from spnas_detect.metrics import CocoMetric, metric_factory
+from spnas_detect.opening import open_known
 from spnas_detect.processes import ALONE, Processes, joined_processes, launch
 from spnas_detect.training.loop import score
 
@@ -287,4 +287,4 @@ def _open(
     if options is None:
         options = settings.get("data_options", {}) if spec == own else {}
     seed = settings.get("data_seed", 0) if seed is None else seed
-    return open_data(spec, seed=seed, readers=registry("datasets").items, **options)
+    return open_known(spec, seed, options)

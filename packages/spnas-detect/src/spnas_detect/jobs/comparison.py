@@ -61,6 +61,7 @@ class Comparison:
         compared: in the order given.
         split: what the images are called that the scores are of: ``test``, or ``test = validation``.
         latency_device: on which latencies were measured; None where none was.
+        higher_is_better: direction of the metric; differences are of the scores as they are.
     """
 
     metric: str
@@ -68,6 +69,7 @@ class Comparison:
     compared: tuple[Compared, ...]
     split: str
     latency_device: str | None = None
+    higher_is_better: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as JSON has it, None where undefined."""
@@ -89,6 +91,7 @@ class Comparison:
             )
         return {
             "metric": self.metric,
+            "higher_is_better": self.higher_is_better,
             "split": self.split,
             "seeds": list(self.seeds),
             "latency_device": self.latency_device,
@@ -96,12 +99,13 @@ class Comparison:
         }
 
 
-def difference_sentence(row: Mapping[str, Any], first: str) -> str:
+def difference_sentence(row: Mapping[str, Any], first: str, *, higher_is_better: bool) -> str:
     """Say what the difference of an architecture to the first one means.
 
     Args:
         row: of the architecture, as ``Comparison.as_dict`` has it, after the first one's.
         first: the first architecture.
+        higher_is_better: direction of the metric.
     """
     name, difference = row["architecture"], row["difference"] or {}
     if difference.get("low") is None:
@@ -111,7 +115,7 @@ def difference_sentence(row: Mapping[str, Any], first: str) -> str:
         return f"{name}: all differences to {first} are the same, which says nothing of chance."
     if not excludes:
         return f"{name}: no clear difference to {first}; the interval includes zero."
-    word = "better" if difference["mean"] > 0 else "worse"
+    word = "better" if (difference["mean"] > 0) == higher_is_better else "worse"
     return f"{name}: {word} than {first}; the interval of the difference excludes zero."
 
 
@@ -153,7 +157,7 @@ def compare(
     data = None
     if not is_finished or plan.get(PLACE) != settings[0].data:
         data = _check_data(settings[0], out, cache, plan, monitor)
-    metric = metric_factory(settings[0].metrics[0]).specs[0].name
+    metric = metric_factory(settings[0].metrics[0]).specs[0]
     scores: list[list[float]] = [[] for _ in settings]
     for seed in numbers:
         for place, one in enumerate(settings):
@@ -163,12 +167,13 @@ def compare(
                 result = _train(one.model_copy(update={"seed": seed}), folder, data, monitor)
                 if result.stopped_by:
                     return result
-            scores[place].append(read_scores(folder.path)[metric])
+            scores[place].append(read_scores(folder.path)[metric.name])
     latencies = _latencies(settings, latency_on, monitor)
     compared = tuple(
         _compared(one, row, scores[0], latency) for one, row, latency in zip(settings, scores, latencies, strict=True)
     )
-    comparison = Comparison(metric, numbers, compared, scored_split(folders[0, numbers[0]].path), latency_on)
+    split = scored_split(folders[0, numbers[0]].path)
+    comparison = Comparison(metric.name, numbers, compared, split, latency_on, metric.higher_is_better)
     _write(out / RESULT, comparison.as_dict())
     return comparison
 

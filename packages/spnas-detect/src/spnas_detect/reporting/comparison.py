@@ -157,7 +157,7 @@ def _scores(view: _View) -> Iterator[Markup]:
     yield table(columns, shown)
     first = rows[0]["architecture"]
     for row in rows[1:]:
-        yield paragraph(difference_sentence(row, first))
+        yield paragraph(difference_sentence(row, first, higher_is_better=view.result.get("higher_is_better", True)))
     yield paragraph(
         "± is half of a 95 % interval (Student's t); differences are between trainings of one seed.", kind="note"
     )

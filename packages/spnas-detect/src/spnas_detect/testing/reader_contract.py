@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spnas_core.errors import DataError
 from spnas_detect.data import DetectionData, ImageRecord, Reader
 from spnas_detect.data._base import SPLITS
+from spnas_detect.data.contract import record_mistake
 
 UNKNOWN = "no_such_option"
 
@@ -70,7 +70,8 @@ class ReaderContract:
         with self._read() as data:
             assert sum(len(record.boxes) for record in _records(data)), "the data set of the suite has no box"
             for record in _records(data):
-                _check_record(record, len(data.classes))
+                mistake = record_mistake(record, len(data.classes))
+                assert mistake is None, f"image {record.name} {mistake}"
 
     def test_pixels_are_as_large_as_annotated_and_always_the_same(self) -> None:
         """RGB, eight bit."""
@@ -121,36 +122,6 @@ class ReaderContract:
 
 def _records(data: DetectionData) -> Iterator[ImageRecord]:
     return chain.from_iterable(data.splits[split] for split in SPLITS)
-
-
-def _check_record(record: ImageRecord, classes: int) -> None:
-    boxes, count = record.boxes, len(record.boxes)
-    shaped: tuple[tuple[NDArray[Any], type, tuple[int, ...]], ...] = (
-        (boxes, np.float32, (count, 4)),
-        (record.labels, np.int64, (count,)),
-        (record.ignore, np.bool_, (count,)),
-    )
-    for values, kind, shape in shaped:
-        assert values.dtype == kind, record.name
-        assert values.shape == shape, record.name
-    assert len(record.tags) in {0, count}, record.name
-    if record.areas is not None:
-        assert record.areas.dtype == np.float64, record.name
-        assert record.areas.shape == (count,), record.name
-        assert not (record.areas <= 0).any(), record.name
-    if record.own_boxes is not None:
-        own = record.own_boxes
-        assert own.dtype == np.float32, record.name
-        assert own.shape == (count, 4), record.name
-        assert (own[:, :2] <= own[:, 2:]).all(), record.name
-        assert (own >= 0).all(), record.name
-        assert (own[:, 2:] <= (record.width, record.height)).all(), record.name
-    assert min(record.width, record.height) >= 1, record.name
-    assert (boxes[:, :2] >= 0).all(), record.name
-    assert (boxes[:, :2] < boxes[:, 2:]).all(), record.name
-    assert (boxes[:, 2] <= record.width).all(), record.name
-    assert (boxes[:, 3] <= record.height).all(), record.name
-    assert ((record.labels >= 1) & (record.labels <= classes)).all(), record.name
 
 
 def _refusal(opened: Any) -> str:
