@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spnas_core.commands.wording import amount, amounts, duration, number, numbers, printable
+from spnas_core.commands.wording import amount, amounts, duration, number, numbers, printable, shortened
 
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])
@@ -39,6 +39,12 @@ def test_many_numbers_read_as_each_of_them_does(values, signed):
 )
 def test_only_what_a_terminal_obeys_or_nobody_sees_is_escaped(text, expected):
     assert printable(text) == (text if expected is None else expected)
+
+
+def test_a_text_that_is_too_long_loses_its_middle():
+    assert shortened("short") == "short"
+    assert shortened("abcdefgh", 4) == "ab … gh"
+    assert len(shortened("7" * 100_000)) < 5000
 
 
 @given(st.text(st.characters(codec=None, exclude_categories=())))

@@ -36,6 +36,16 @@ def test_statistics_are_those_counted_by_hand():
     assert found["side"] == [20, 28, 60, 92, 100]
 
 
+def test_a_training_split_of_which_nothing_can_be_read_is_one_of_the_faults(tmp_path):
+    root = write_voc(tmp_path / "voc", images=6)
+    (root / "ImageSets" / "Main" / "train.txt").write_text("nowhere1\nnowhere2\n")
+    result = CliRunner().invoke(commands, ["data", "check", f"voc:{root}"])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit), result.exc_info
+    assert "nowhere1" in result.output
+    assert "the training split" in result.output
+
+
 def test_faults_are_found_by_name():
     def broken():
         raise DataError("image c.jpg does not decode")

@@ -307,6 +307,28 @@ def test_file_names_lie_in_one_folder_and_differ(names, expected):
     assert file_names(names, [".png"] * len(names)) == [f"{stem}.png" for stem in expected]
 
 
+@pytest.mark.parametrize("kind", LAYOUTS)
+def test_names_that_are_no_text_are_converted(tmp_path, kind):
+    """Names in Latin-1 on a disk whose names are UTF-8."""
+    root = write_voc(tmp_path / "voc", images=6)
+    old, new = root / "JPEGImages" / "train001.jpg", os.fsdecode(b"caf\xe9")
+    try:
+        old.rename(root / "JPEGImages" / f"{new}.jpg")
+    except OSError:
+        pytest.skip("this file system has names of text alone")
+    (root / "Annotations" / "train001.xml").rename(root / "Annotations" / f"{new}.xml")
+    lists = root / "ImageSets" / "Main"
+    (lists / "train.txt").unlink()
+    for split in ("val", "test"):
+        (lists / f"{split}.txt").unlink(missing_ok=True)
+    lists.rmdir()
+    lists.parent.rmdir()
+    code, said = run(f"voc:{root}", tmp_path / "new", "--to", kind)
+    assert code == 0, said
+    data = open_data(f"{kind}:{tmp_path / 'new'}", seed=0)
+    assert any(new in record.name for records in data.splits.values() for record in records)
+
+
 def test_an_empty_split_is_told(tmp_path):
     done = convert(data_of([record("a"), record("b"), record("c")], test=[]), LAYOUTS["yolo"], tmp_path / "new")
     assert done.notes == ("the test split is empty: it is not written, and would be carved",)

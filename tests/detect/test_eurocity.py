@@ -1,9 +1,8 @@
-import json
 import math
 
 import numpy as np
 import pytest
-from PIL import Image
+from eurocity_folder import frame, thing, write
 
 from spnas_core import Architecture
 from spnas_core.errors import ConfigError, DataError
@@ -17,33 +16,6 @@ from spnas_detect.task import DetectionTask
 from spnas_detect.training.loop import ground_truth
 
 GROUPS = ("bicycle-group", "buggy-group", "motorbike-group", "scooter-group", "tricycle-group", "wheelchair-group")
-
-
-def thing(identity, box=(10, 20, 40, 80), tags=(), children=()):
-    x0, y0, x1, y1 = box
-    return {
-        "identity": identity,
-        "x0": x0,
-        "y0": y0,
-        "x1": x1,
-        "y1": y1,
-        "tags": list(tags),
-        "children": list(children),
-    }
-
-
-def frame(*children, size=(192, 128)):
-    return {"identity": "frame", "imagewidth": size[0], "imageheight": size[1], "children": list(children)}
-
-
-def write(root, time, split, city, number, content):
-    name = f"{city}_{number:05d}"
-    labels, images = (root / time / kind / split / city for kind in ("labels", "img"))
-    labels.mkdir(parents=True, exist_ok=True)
-    images.mkdir(parents=True, exist_ok=True)
-    (labels / f"{name}.json").write_text(content if isinstance(content, str) else json.dumps(content, indent=1))
-    Image.new("RGB", (192, 128), (9, 99, 199)).save(images / f"{name}.png")
-    return labels / f"{name}.json"
 
 
 @pytest.fixture

@@ -276,6 +276,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(run, forgetful, tmp_path):
         ((forgetful,), "name it with --data"),
         ((run, "--data-option", "test"), "must look like key=value"),
         ((run, "--data-option", "tset=3"), "did you mean 'test'"),
+        ((run, "--data-option", "seed=3"), "shapes data has no option 'seed'"),
+        ((run, "--metrics", ","), "metrics names none"),
         ((tmp_path / "none",), "does not exist"),
     ):
         result = invoke(*given_arguments)

@@ -89,6 +89,7 @@ def test_group_norm_is_no_matter_of_the_source(tmp_path, weights):
         (("b@8_1--1",), "stage 2 of '1--1' is empty"),
         (("nowhere.safetensors",), "nowhere.safetensors does not exist"),
         (("runs/nowhere:3",), "does not exist"),
+        (("trident(b@8_11-21)", "--to", "source", "--image", "64x64"), "it is not what a code alone describes"),
         ((CODE, "--to", "tensorflow"), "'tensorflow' is not among the registered exporters"),
     ],
 )

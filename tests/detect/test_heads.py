@@ -9,6 +9,8 @@ from torchvision.ops import MultiScaleRoIAlign, batched_nms
 
 from spnas_core import build_backbone
 from spnas_detect.data import pad_targets
+from spnas_detect.detectors import DetectorSettings
+from spnas_detect.detectors.assembly import pyramid_pooler
 from spnas_detect.heads import Anchors, PyramidPooler, Rule, assign, sample, sample_regions, select_detections
 from spnas_detect.heads.boxes import clip, decode, encode
 from spnas_detect.heads.proposals import Proposals
@@ -58,6 +60,23 @@ def test_anchors_are_torchvisions(ratios):
     assert torch.equal(ours.grid(shapes, CPU), wanted)
     assert sum(ours.counts(shapes)) == len(wanted)
     assert ours.per_position == theirs.num_anchors_per_location()[0]
+
+
+@pytest.mark.parametrize(
+    "anchors",
+    [
+        Anchors([4, 8], (0.1, 4.0), (1.0,)),
+        Anchors([4, 8], (4.0,), (0.001, 1.0, 1000.0)),
+        Anchors([4, 8], (), (1.0,), sizes=((1.0, 8.0),)),
+    ],
+)
+def test_no_anchor_is_without_an_area(anchors):
+    """Half a side of half a pixel rounds to none, and boxes are divided by the sides of their anchors."""
+    found = anchors.grid([(3, 3), (2, 2)], CPU)
+    sides = found[:, 2:] - found[:, :2]
+    assert sides.min() == 1
+    centres = (found[:, :2] + found[:, 2:]) / 2
+    assert torch.equal(centres % 4, torch.zeros_like(centres))
 
 
 def test_anchors_of_a_canvas_that_strides_do_not_divide_stay_on_their_stride():
@@ -158,6 +177,13 @@ def test_more_padding_changes_no_assignment():
 
 
 # Pooling and selection
+
+
+@pytest.mark.parametrize("scales", [(2.8, 4.0), (4.0, 2.8)])
+def test_the_finest_level_is_chosen_by_the_smallest_anchor_in_whatever_order(scales):
+    info = build_backbone("b@8_1-1-1").feature_info
+    pooler = pyramid_pooler(info, DetectorSettings(anchor_scales=scales))
+    assert pooler.finest_size == round(2.8 * info.reduction()[0])
 
 
 @pytest.mark.parametrize("code", ["b@8_1-1-1", "b@8_1-1-1-1-1"])

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import ImageFile
 from voc_folder import write_voc
 
 from spnas_core.errors import DataError
-from spnas_detect.data import StreamedSplit, build_cache, open_data, read_data
+from spnas_detect.data import StreamedSplit, build_cache, open_data, read_data, read_image
 from spnas_detect.data.cache.files import PixelFile
 from spnas_detect.data.decoding import drop_unreadable
 from spnas_detect.data.survey import find_faults
@@ -25,6 +26,25 @@ def torn(tmp_path):
         cut(root / "JPEGImages" / f"{name}.jpg")
     (root / "JPEGImages" / "train007.jpg").write_bytes(b"nothing")
     return root
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (RuntimeError("Missing or empty image item"), DataError),
+        (ZeroDivisionError("of sides"), DataError),
+        (OSError("torn"), DataError),
+        (MemoryError(), MemoryError),
+    ],
+)
+def test_whatever_pillow_raises_is_damage_and_what_the_machine_lacks_is_not(tmp_path, monkeypatch, failure, expected):
+    def decode(*_):
+        raise failure
+
+    file = write_voc(tmp_path / "voc", images=6) / "JPEGImages" / "train001.jpg"
+    monkeypatch.setattr(ImageFile.ImageFile, "load", decode)
+    with pytest.raises(expected):
+        read_image(file)
 
 
 DROPPED = (

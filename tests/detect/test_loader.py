@@ -140,6 +140,21 @@ def test_length_counts_the_batches(split, drop_last, sizes):
     assert len(loader) == len(sizes)
 
 
+@pytest.mark.parametrize(
+    ("options", "sizes"),
+    [
+        ({}, [5, 5, 5, 5]),
+        ({"share": 0.1}, [2]),
+        ({"half": 0}, [5, 5]),
+        ({"share": 0.3, "half": 1}, [3]),
+        ({"batch_size": 99}, [23]),
+    ],
+)
+def test_a_smaller_batch_is_left_out_where_there_is_a_whole_one(split, options, sizes):
+    loader = Loader(split, shuffle=False, seed=0, drop_last=None, **{"batch_size": 5, **options})
+    assert [len(batch.images) for batch in loader.epoch(0)] == sizes
+
+
 def test_ignored_boxes_are_no_training_targets(split, monkeypatch):
     monkeypatch.setattr(split, "ignore", lambda i: torch.arange(len(split.labels(i))) == 0)
     for augmentation in (None, train_augmentation(flip=0)):

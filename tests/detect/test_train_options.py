@@ -97,6 +97,37 @@ def test_both_commands_have_them(tmp_path):
         assert "--data-option 'train' must look like key=value, for example test=val.json" in refused.output
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--set", "metrics=[]"), "metrics is []"),
+        (("--set", "training.image_sizes=[[1,64]]"), "training.image_sizes"),
+        (("--set", "detector.anchor_scales=[1e300]"), "detector.anchor_scales"),
+        (("--set", "device=meta"), "device 'meta' cannot be used"),
+        (("--data", "folder:caf\udce9"), r"data is 'folder:caf\udce9': it must be text that UTF-8 can hold"),
+        (("--out", "caf\udce9"), r"caf\udce9' is no name that UTF-8 can hold"),
+        (
+            ("--set", "training.batch_size=1", "--image-size", "32x32"),
+            "1 image(s) of 32x32 at a time leave a batch norm one value per channel",
+        ),
+    ],
+)
+def test_what_would_fail_later_is_refused_in_one_line(tmp_path, options, message):
+    refused = invoke("train", "b@8_1-2-1-1", *QUICK, "--out", tmp_path / "out", *options)
+    assert refused.exit_code == 2
+    assert message in refused.output
+    assert "Traceback" not in refused.output
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["detector.anchor_sizes=[[1,8]]", "detector.anchor_scales=[0.2,2.0]", "training.share=0.25"],
+)
+def test_small_anchors_and_shares_train(tmp_path, option):
+    result = invoke("train", "b@8_1-2", *QUICK, "--set", option, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     out = tmp_path_factory.mktemp("trained") / "out"

@@ -7,7 +7,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from spnas_core.errors import DataError
-from spnas_detect.data import pad_targets, train_augmentation
+from spnas_detect.data import DetectionData, ImageRecord, Loader, build_cache, pad_targets, train_augmentation
 from spnas_detect.data.targets import IGNORED
 from spnas_detect.heads import Rule, assign
 from spnas_detect.heads.assignment import NEITHER
@@ -94,6 +94,26 @@ def test_labels_stay_with_their_boxes():
     assert inside.any()
     sides = kept[inside, 2] - kept[inside, 0]
     assert torch.allclose(sides, 2.0 * (10 - 4 * (kept_labels[inside] % 2)))
+
+
+@pytest.mark.parametrize("scale", [None, (1.0, 1.0)])
+def test_what_no_crop_cuts_is_learnt_whatever_its_image_was_rounded_to(tmp_path, scale):
+    """Of 100x33 pixels 50x16 are left, and a box as high as the image has 16.5."""
+    record = ImageRecord(
+        name="flat",
+        read=lambda: np.full((33, 100, 3), 200, np.uint8),
+        width=100,
+        height=33,
+        boxes=np.array([[0, 0, 100, 33]], np.float32),
+        labels=np.array([1]),
+        ignore=np.array([False]),
+    )
+    data = DetectionData("flat", ("cat",), dict.fromkeys(("train", "validation", "test"), (record,)), "flat")
+    split = build_cache(data, tmp_path, image_size=(50, 50)).split("train")
+    augment = train_augmentation(flip=1, scale_range=scale, min_visible=1.0)
+    loader = Loader(split, batch_size=1, augmentation=augment, shuffle=False, seed=0)
+    (batch,) = loader.epoch(0)
+    assert batch.targets.labels[0, 0] == 1
 
 
 def test_slivers_become_ignored_regions():

@@ -255,6 +255,14 @@ def test_listed_images_that_are_missing_are_faults_with_their_line(root):
     assert f"{root}/train.txt: line 2 lists the image images/train/zebra.jpg, which {root} lack" in fault.text
 
 
+def test_a_line_longer_than_any_name_is_a_fault_with_its_line(root):
+    write_text(root / "train.txt", "images/train/a.jpg\n" + "images/train/b.jpg " * 500 + "\nimages/train/b.jpg\n")
+    write_text(root / "data.yaml", "train: train.txt\nval: images/val\nnames: [cat]\n")
+    (fault,) = read_data(f"yolo:{root}", seed=0, options={}).faults
+    assert fault.text.startswith(f"{root}/train.txt: line 2 lists the image images/train/b.jpg")
+    assert len(fault.text) < 5000
+
+
 def test_labels_lie_where_the_last_folder_images_is_called_labels(tmp_path):
     root = tmp_path / "images" / "birds"
     for name in "abc":

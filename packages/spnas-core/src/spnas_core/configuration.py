@@ -176,6 +176,8 @@ def validate(model: type[_Model], values: Mapping[str, Any], prefix: str = "") -
         ConfigError: the first key that is wrong or missing, its value, and what is allowed; or the first rule over a
             whole table that is broken.
     """
+    for key, text in _unwritable(values):
+        raise ConfigError(f"{prefix}{key} is {text!r}: it must be text that UTF-8 can hold; rename the file or folder")
     try:
         settings = model.model_validate(_over_defaults(model, values))
     except ValidationError as error:
@@ -183,6 +185,19 @@ def validate(model: type[_Model], values: Mapping[str, Any], prefix: str = "") -
     for key, value in _truths_as_numbers(values, settings):
         raise ConfigError(f"{prefix}{key} is {value!r}: input should be a number")
     return settings
+
+
+def _unwritable(values: object, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield texts that no file of settings can hold, such as paths in another encoding, with their keys."""
+    if isinstance(values, str):
+        if not values.isascii() and any("\ud800" <= letter <= "\udfff" for letter in values):
+            yield key, values
+    elif isinstance(values, Mapping):
+        for name, value in values.items():
+            yield from _unwritable(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from _unwritable(value, key)
 
 
 def _truths_as_numbers(raw: object, taken: object, key: str = "") -> Iterator[tuple[str, bool]]:

@@ -17,9 +17,11 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.empty(0, device=name).device
+        number = torch.rand(1, device=name, generator=torch.Generator(name))
+        float(number)  # a device that computes nothing, such as meta, has none
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ConfigError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return number.device
 
 
 def check_devices(count: int, device: torch.device) -> None:

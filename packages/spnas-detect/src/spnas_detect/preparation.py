@@ -180,13 +180,10 @@ def train_loader(
         DataError: several processes and fewer images than a batch has.
     """
     size = part_size(training, processes.count)
-    split = data.split("train")
-    drops_empty = training.empty == "drop"
-    images = len(with_objects(split) if drops_empty else split)
     onto_canvas = training.scale_onto == "canvas"
     rules = Rules(min_visible=MIN_VISIBLE if training.min_visible is None else training.min_visible)
     return Loader(
-        split,
+        data.split("train"),
         batch_size=size,
         augmentation=train_augmentation(
             flip=training.flip,
@@ -205,8 +202,8 @@ def train_loader(
         photometric=training.photometric,
         shuffle=True,
         seed=seed,
-        drop_last=processes.count > 1 or images // (1 if half is None else 2) >= size,
-        drop_empty=drops_empty,
+        drop_last=True if processes.count > 1 else None,
+        drop_empty=training.empty == "drop",
         share=training.share,
         half=half,
         balance=(training.balance_threshold or RARE) if training.sampling == "class-balanced" else None,

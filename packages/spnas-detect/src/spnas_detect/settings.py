@@ -68,6 +68,6 @@ class DetectionSettings(Table):
     device: str = "auto"
     deterministic: bool = True
     calibrate: bool = True
-    metrics: tuple[str, ...] = ("coco",)
+    metrics: tuple[str, ...] = Field(("coco",), min_length=1)
     recalibration_batches: Count = Field(50, ge=1)
     score_after: tuple[Annotated[Count, Field(ge=1)], ...] = ()

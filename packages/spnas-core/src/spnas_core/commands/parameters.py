@@ -43,7 +43,20 @@ class GivenPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+class WrittenPath(GivenPath):
+    """A file or folder that is written, and named in what is written there: by a name that UTF-8 can hold."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the path."""
+        try:
+            os.fsdecode(value).encode()
+        except UnicodeEncodeError:
+            self.fail(f"{value!r} is no name that UTF-8 can hold: choose another", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 PATH = GivenPath()
+WRITTEN = WrittenPath()
 
 
 class Reference(click.ParamType[str]):

@@ -75,6 +75,15 @@ def printable(text: str) -> str:
     return "".join(_escaped(one) if _is_harmful(one) else one for one in text)
 
 
+MOST_LETTERS = 4000
+"""Of a message: a path may have as many, and no more can be read."""
+
+
+def shortened(text: str, most: int = MOST_LETTERS) -> str:
+    """Leave out the middle of a text that is longer than ``most`` letters."""
+    return text if len(text) <= most else f"{text[: most // 2]} … {text[-(most // 2) :]}"
+
+
 _HARMFUL = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _JOINERS = "\u200c\u200d"
 

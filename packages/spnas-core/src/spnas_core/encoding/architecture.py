@@ -27,8 +27,8 @@ class Architecture:
 
     Raises:
         CodeError: an empty stage, a digit other than 1 and 2, a parallel code of another length than the serial
-            code, an unknown block or stem, a base that would leave some layer without channels, or a neck with blanks
-            or ``~``.
+            code, an unknown block or stem, a base that would leave some layer without channels, more stages, blocks,
+            channels or rows than could ever be built, or a neck with blanks or ``~``.
     """
 
     block: str

@@ -4,6 +4,12 @@ from spnas_core.encoding.architecture import Architecture
 from spnas_core.encoding.grammar import NECK
 from spnas_core.errors import CodeError
 
+MOST_STAGES = 30
+"""Each halves the resolution: of a canvas of 2³⁰ pixels a side nothing would be left."""
+MOST_BLOCKS, MOST_ROWS = 10_000, 1000
+"""Of all stages together, and beside one stage: more would never be built."""
+MOST_CHANNELS = 2**24
+
 
 def check_architecture(architecture: Architecture) -> None:
     """Refuse an impossible network.
@@ -17,6 +23,7 @@ def check_architecture(architecture: Architecture) -> None:
     code = "-".join(architecture.stages)
     if not architecture.stages:
         raise CodeError("the serial code is empty: an architecture needs at least one stage")
+    _check_size(architecture)
     for number, stage in enumerate(architecture.stages, 1):
         if not stage:
             raise CodeError(f"stage {number} of {code!r} is empty: every stage needs at least one block")
@@ -40,3 +47,21 @@ def check_architecture(architecture: Architecture) -> None:
         raise CodeError(f"the neck {architecture.neck!r} holds blanks or a {NECK}: write it without")
     block_spec(architecture.block).check(architecture.base)
     stem_spec(architecture.stem).check(architecture.base)
+
+
+def _check_size(architecture: Architecture) -> None:
+    """Refuse what no machine could build."""
+    blocks = sum(map(len, architecture.stages))
+    if len(architecture.stages) > MOST_STAGES or blocks > MOST_BLOCKS:
+        raise CodeError(
+            f"the serial code has {len(architecture.stages)} stages and {blocks} blocks: at most {MOST_STAGES} and "
+            f"{MOST_BLOCKS} are possible"
+        )
+    doublings = sum(stage.count("2") for stage in architecture.stages)
+    if architecture.base << doublings > MOST_CHANNELS:
+        raise CodeError(
+            f"base {architecture.base} and {doublings} doublings give more than {MOST_CHANNELS} channels, which is the "
+            "most that is possible"
+        )
+    if max(architecture.rows, default=0) > MOST_ROWS:
+        raise CodeError(f"the parallel code asks for {max(architecture.rows)} rows: at most {MOST_ROWS} are possible")

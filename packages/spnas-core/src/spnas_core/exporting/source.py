@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from spnas_core.blocks import ConvLayer, ResidualBlock
+from spnas_core.encoding import Architecture
 from spnas_core.errors import ExportError
 from spnas_core.exporting._base import Exportable
 from spnas_core.exporting.backbones import Levels
@@ -36,9 +37,9 @@ def export_source(network: Exportable, folder: Path, name: str) -> tuple[Path, .
     if not isinstance(network.module, Levels):
         raise ExportError(f"{network.title} cannot be written as source: that is for backbones alone")
     backbone = network.module.backbone
-    if not isinstance(backbone, Backbone):
+    if not isinstance(backbone, Backbone) or not isinstance(backbone.architecture, Architecture):
         raise ExportError(
-            f"{network.title} cannot be written as source, since its code is another library's: take onnx or "
+            f"{network.title} cannot be written as source, since it is not what a code alone describes: take onnx or "
             "torch-export"
         )
     _check_plain(backbone)

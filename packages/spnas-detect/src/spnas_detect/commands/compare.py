@@ -10,7 +10,7 @@ from rich.table import Table
 from spnas_core.commands.columns import Column, numeric
 from spnas_core.commands.json_text import to_json
 from spnas_core.commands.log_json import JsonLog
-from spnas_core.commands.parameters import PATH, REFERENCE
+from spnas_core.commands.parameters import REFERENCE, WRITTEN
 from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import amount, number
 from spnas_core.configuration import validate
@@ -39,7 +39,7 @@ CHOSEN = ("image_size", "detector")
 @click.option(
     "--latency", metavar="DEVICE", help="Measure how long each backbone takes for one image, on cpu, cuda or cuda:1."
 )
-@click.option("--out", type=PATH, default=Path("comparison"), show_default=True, help="Folder.")
+@click.option("--out", type=WRITTEN, default=Path("comparison"), show_default=True, help="Folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
 def compare(
     references: tuple[str, ...],

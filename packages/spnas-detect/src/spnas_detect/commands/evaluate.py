@@ -8,7 +8,7 @@ import click
 
 from spnas_core.commands.columns import Column, numeric
 from spnas_core.commands.json_text import to_json
-from spnas_core.commands.parameters import PATH, REFERENCE
+from spnas_core.commands.parameters import PATH, REFERENCE, WRITTEN
 from spnas_core.commands.wording import number
 from spnas_core.errors import EvaluationError, SpnasError
 from spnas_detect.commands.options import read_options
@@ -34,7 +34,7 @@ _FEW_CLASSES = 8
 @click.option(
     "--data-option", "options", metavar="KEY=VALUE", multiple=True, help="Option of the kind of data; may be repeated."
 )
-@click.option("--out", type=PATH, help="Folder for evaluation.json and pictures of the worst images.")
+@click.option("--out", type=WRITTEN, help="Folder for evaluation.json and pictures of the worst images.")
 @click.option(
     "--curves",
     type=PATH,

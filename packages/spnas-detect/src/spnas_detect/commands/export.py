@@ -9,12 +9,13 @@ from torch import nn
 
 from spnas_core.backbones import AnyNetwork, fresh_network, read_reference
 from spnas_core.commands.console import make_console
-from spnas_core.commands.parameters import IMAGE_SIZE, PATH, REFERENCE
+from spnas_core.commands.parameters import IMAGE_SIZE, PATH, REFERENCE, WRITTEN
 from spnas_core.errors import CodeError, ExportError
 from spnas_core.exporting import Exportable, exportable_backbone, exporter_plugin
 from spnas_detect.detectors import DetectorDescription
 from spnas_detect.detectors.loading import load_detector
 from spnas_detect.exporting import exportable_detector, noise, photograph
+from spnas_detect.folders import new_folder
 from spnas_detect.inference.sources import find_weights
 
 CANVAS = (224, 224)
@@ -37,7 +38,7 @@ CANVAS = (224, 224)
     "--image", type=IMAGE_SIZE, help="Width and height of the images.  [default: the weights' canvas, or 224x224]"
 )
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images of the example.")
-@click.option("--out", type=PATH, default=Path("exported"), show_default=True, help="Folder.")
+@click.option("--out", type=WRITTEN, default=Path("exported"), show_default=True, help="Folder.")
 @click.option("--example", type=PATH, help="An image that a detector is compared on.  [default: noise]")
 def export(
     reference: str,
@@ -66,9 +67,10 @@ def export(
     if example is not None and part != "detector":
         raise click.UsageError("--example is for --part detector: a backbone is compared on noise")
     network = _detector(reference, image, batch, example) if part == "detector" else _backbone(reference, image, batch)
-    out.mkdir(parents=True, exist_ok=True)
+    with new_folder(out):
+        files = plugin.export(network, out, part)
     console = make_console()
-    for file in plugin.export(network, out, part):
+    for file in files:
         console.show(f"{file}: {file.stat().st_size:,} bytes")
     _, _, height, width = network.images.shape
     console.show(f"{network.title}: takes images [N, 3, {height}, {width}], gives {_described(network)}")

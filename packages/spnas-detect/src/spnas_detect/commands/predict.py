@@ -8,7 +8,7 @@ import click
 
 from spnas_core.commands.columns import Column, numeric
 from spnas_core.commands.json_text import to_json
-from spnas_core.commands.parameters import PATH, REFERENCE
+from spnas_core.commands.parameters import REFERENCE, WRITTEN
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("weights", metavar="WEIGHTS|TRAINING|RUN[:ID]", type=REFERENCE)
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
-@click.option("--out", type=PATH, required=True, help="Folder for pictures and predictions.json.")
+@click.option("--out", type=WRITTEN, required=True, help="Folder for pictures and predictions.json.")
 @click.option(
     "--score-threshold",
     type=click.FloatRange(0, 1),

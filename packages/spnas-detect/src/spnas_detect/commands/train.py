@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from spnas_core.commands.log_json import JsonLog, log_json_option
-from spnas_core.commands.parameters import IMAGE_SIZE, PATH, REFERENCE, cache_option
+from spnas_core.commands.parameters import IMAGE_SIZE, PATH, REFERENCE, WRITTEN, cache_option
 from spnas_core.commands.wording import counted, quoted
 from spnas_core.configuration import validate
 from spnas_core.errors import EvaluationError, SpnasError
@@ -77,7 +77,7 @@ def training_options(command: _Command) -> _Command:
 @training_options
 @click.option("--test", "split", flag_value="test", help="Score on test images at the end.  [default]")
 @click.option("--validation", "split", flag_value="validation", help="Score on validation images at the end.")
-@click.option("--out", type=PATH, help="Folder of the training.  [default: trainings/CODE]")
+@click.option("--out", type=WRITTEN, help="Folder of the training.  [default: trainings/CODE]")
 @click.option("--resume", is_flag=True, help="Go on with the training in --out.")
 def train_command(
     reference: str | None,

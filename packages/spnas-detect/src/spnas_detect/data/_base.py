@@ -26,6 +26,9 @@ CARVED, VALIDATION = "carved", "validation"
 CARVED_SHARE = 0.2
 """The share of the training images that becomes a split which the data set lacks."""
 
+MOST_SIDE = 10**9
+"""Pixels along a side, or away from the origin, that annotations are believed."""
+
 _T = TypeVar("_T")
 
 
@@ -311,7 +314,7 @@ def read_json(file: Path, content: str) -> dict[str, object]:
     except json.JSONDecodeError as error:
         message = f"{file} is malformed JSON in line {error.lineno}, column {error.colno}: {error.msg}"
         raise DataError(message) from None
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # no UTF-8, or a number of thousands of digits
         raise DataError(f"{file} cannot be read as JSON: {error}") from None
     if not isinstance(found, dict):
         raise DataError(f"{file} holds a {type(found).__name__}: an object with {content} is expected")

@@ -30,6 +30,7 @@ import numpy as np
 
 from spnas_core.errors import DataError, suggestion
 from spnas_detect.data._base import (
+    MOST_SIDE,
     SPLITS,
     DetectionData,
     ImageRecord,
@@ -52,7 +53,6 @@ _VEHICLES = ("bicycle", "buggy", "motorbike", "scooter", "tricycle", "wheelchair
 _IGNORED = {*_FAR_AWAY, *_VEHICLES, *(f"{name}-group" for name in _VEHICLES)}
 _DEPICTION = "depiction"
 _CORNERS = ("x0", "y0", "x1", "y1")
-_FARTHEST = 1e9  # pixels
 _LAYOUT = "expected day/labels/train/CITY/*.json and day/img/train/CITY/*.png, or night in the place of day"
 
 _Box = tuple[float, float, float, float]
@@ -265,7 +265,7 @@ def _object(child: _Child, box: _Box, own: _Box) -> _Object:
 
 def _side(content: Mapping[str, object], key: str, file: Path) -> int:
     value = content.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_SIDE:
         raise DataError(f"{file} has {key} {value!r}: a whole number of pixels is expected")
     return value
 
@@ -298,7 +298,7 @@ def _corners(item: Mapping[str, object], where: str) -> _Box:
     for key in _CORNERS:
         value = item.get(key)
         # the comparison is false for NaN, and exact for whole numbers that no float could hold
-        if not isinstance(value, int | float) or isinstance(value, bool) or not -_FARTHEST < value < _FARTHEST:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not -MOST_SIDE < value < MOST_SIDE:
             raise DataError(f"{where} has {key} {value!r}: a number is expected")
         corners.append(float(value))
     return corners[0], corners[1], corners[2], corners[3]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from spnas_core.commands.wording import shortened
 from spnas_core.errors import DataError
 
 BROKEN_ANNOTATION, MISSING_IMAGE, UNREADABLE_IMAGE = "broken annotation", "missing image", "unreadable image"
@@ -109,7 +110,7 @@ class FaultCollector:
 
     def add(self, kind: str, where: object, text: str) -> None:
         """Note a fault."""
-        self._found.append(Fault(kind, str(where), text))
+        self._found.append(Fault(kind, str(where), shortened(text)))
 
     def add_images(self, reasons: Mapping[Path, str], kind: str) -> None:
         """Note a fault of each image file, with its reason."""

@@ -92,7 +92,7 @@ class Loader:
         scenes: Scenes | None = None,
         shuffle: bool,
         seed: int,
-        drop_last: bool = False,
+        drop_last: bool | None = False,
         drop_empty: bool = False,
         share: float = 1.0,
         half: int | None = None,
@@ -114,7 +114,7 @@ class Loader:
             scenes: what fills whole canvases, see ``Scenes``; its images are augmented, too. None fills none.
             shuffle: whether each epoch has its own order.
             seed: of order, augmentation, share and canvases; not negative.
-            drop_last: whether a last, smaller batch is left out.
+            drop_last: whether a last, smaller batch is left out; None where there is a whole one.
             drop_empty: whether images without a box that counts are left out, see ``with_objects``.
             share: of these images that are used in every epoch, above 0 and up to 1; drawn once by the seed, at least
                 one image.
@@ -151,7 +151,6 @@ class Loader:
         self._augmentation = augmentation
         self._shuffle = shuffle
         self._seed = seed
-        self._drop_last = drop_last
         self._channels_last = channels_last
         self._image_sizes = None if image_sizes is None else tuple(image_sizes)
         self._rank = rank
@@ -169,6 +168,7 @@ class Loader:
         if half is not None:
             drawn = np.random.default_rng([seed, _HALF]).permutation(self._indices)[half::2]
             self._indices = np.sort(drawn)
+        self._drop_last = len(self._indices) >= batch_size if drop_last is None else drop_last
         if len(self) == 0:
             raise DataError(f"{len(self._indices)} images make no batch of {batch_size}: lower batch_size")
         self._check_parts()
@@ -348,6 +348,7 @@ class Loader:
             fitted = fitted_size((width, height), canvas)  # where that is its size already, nothing happens
             image = functional.resize(image, [fitted[1], fitted[0]], antialias=True)
             boxes *= torch.tensor([fitted[0] / width, fitted[1] / height] * 2)
+        boxes = boxes.minimum(boxes.new_tensor([image.shape[-1], image.shape[-2]] * 2))  # whole pixels may be fewer
         return (image, boxes, labels) if augmentation is None else augmentation(image, boxes, labels, rng)
 
 

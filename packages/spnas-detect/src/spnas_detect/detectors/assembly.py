@@ -93,7 +93,7 @@ def pyramid_pooler(info: FeatureInfo, settings: DetectorSettings) -> PyramidPool
     """A pooler for the neck's levels; extra ones give proposals, and none is pooled from them."""
     finest = settings.finest_size
     if finest is None:
-        finest = max(1, round(pyramid_anchors(info, settings).sizes()[0][0]))
+        finest = max(1, round(min(pyramid_anchors(info, settings).sizes()[0])))
     return PyramidPooler(info, settings.pooled_size, settings.sampling_ratio, finest)
 
 

@@ -11,7 +11,7 @@ from spnas_detect.heads.box_losses import BoxLoss
 Positive = Annotated[Count, Field(ge=1)]
 Width = Annotated[Extent, Field(ge=1)]
 Small = Annotated[Few, Field(ge=1)]
-Size = Annotated[float, Field(gt=0)]
+Size = Annotated[float, Field(gt=0, le=2**16)]
 
 
 def _ascending_stages(names: tuple[str, ...]) -> tuple[str, ...]:

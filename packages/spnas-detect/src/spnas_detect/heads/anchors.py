@@ -112,7 +112,8 @@ class Anchors:
         height = torch.tensor(self.aspect_ratios, device=device).sqrt()
         widths = ((1 / height)[:, None] * sizes).reshape(-1)
         heights = (height[:, None] * sizes).reshape(-1)
-        return (torch.stack([-widths, -heights, widths, heights], dim=1) / 2).round()
+        halves = (torch.stack([widths, heights, widths, heights], dim=1) / 2).round().clamp(min=0.5)  # never no area
+        return halves * torch.tensor([-1, -1, 1, 1], device=device)
 
 
 def _continued(sizes: Sequence[Sequence[float]], strides: Sequence[int]) -> tuple[tuple[float, ...], ...]:

@@ -141,6 +141,8 @@ def _evaluate(job: _Job, report: Report | None, processes: Processes) -> Evaluat
     source, split = job.source, job.split
     description = read_description(source.path)
     settings = source.settings or _remembered(description)
+    if job.metrics is not None and not job.metrics:
+        raise ConfigError("metrics names none: name one or more, such as coco,voc")
     names = tuple(job.metrics if job.metrics is not None else settings.get("metrics") or DEFAULT_METRICS)
     factories = [metric_factory(name) for name in names]
     opened = _open(job.data, job.data_seed, job.data_options, settings)

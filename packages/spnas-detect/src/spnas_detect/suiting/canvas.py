@@ -61,6 +61,8 @@ def suitable_canvas(records: Sequence[ImageRecord]) -> Canvas | None:
 
 def _sides_by_class(records: Sequence[ImageRecord]) -> Iterator[tuple[int, np.ndarray]]:
     """Square roots of the areas of all boxes that count, by label."""
+    if not records:
+        return
     labels = np.concatenate([record.labels[~record.ignore] for record in records])
     boxes = np.concatenate([record.boxes[~record.ignore] for record in records])
     sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(1))

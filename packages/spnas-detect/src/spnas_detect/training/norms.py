@@ -4,21 +4,48 @@ A detector is always built with batch norm and converted afterwards, so that wei
 any other: γ and β go along, running statistics where both sides have them.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
 from torch import Tensor, distributed, nn
 
-from spnas_core.errors import ConfigError
+from spnas_core.errors import ConfigError, EvaluationError
 from spnas_core.networks import Statistics
 
 NormKind = Literal["batch", "sync", "group", "frozen"]
+
+_ONE_VALUE = "Expected more than 1 value per channel"
+"""How torch begins to say that a batch norm in training has nothing to take a deviation of."""
 
 MOST_GROUPS = 32
 """Groups of a group norm where the channels allow; Wu & He, "Group Normalization"."""
 
 FEWEST_GROUP_CHANNELS = 2
+
+
+@contextmanager
+def explained_norms(shape: Sequence[int]) -> Iterator[None]:
+    """Say in one line that a batch norm has seen a single value per channel inside, and what to do.
+
+    Args:
+        shape: (N, C, H, W) of the images.
+
+    Raises:
+        EvaluationError: in the place of torch's error.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith(_ONE_VALUE):
+            raise
+        count, _, height, width = shape
+        raise EvaluationError(
+            f"{count} image(s) of {width}x{height} at a time leave a batch norm one value per channel, which has no "
+            'deviation: raise training.batch_size, lower training.accumulate, set training.norm = "group", or take a '
+            "larger --image-size"
+        ) from error
 
 
 class FrozenNorm(nn.BatchNorm2d):

@@ -19,7 +19,7 @@ def _ascending(shares: tuple[float, ...]) -> tuple[float, ...]:
     return shares
 
 
-Side = Annotated[Extent, Field(ge=1)]
+Side = Annotated[Extent, Field(ge=32)]
 Drops = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1), AfterValidator(_ascending)]
 
 

@@ -14,6 +14,7 @@ from spnas_detect.data.targets import Targets
 from spnas_detect.processes import ALONE, Processes
 from spnas_detect.training.averaging import AveragedWeights
 from spnas_detect.training.memory import explained_memory
+from spnas_detect.training.norms import explained_norms
 from spnas_detect.training.optimizer import make_optimizer
 from spnas_detect.training.precision import uses_bfloat16
 from spnas_detect.training.schedule import learning_rate_factor
@@ -153,7 +154,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        with explained_memory(self.device, batches, self.settings):
+        with explained_memory(self.device, batches, self.settings), explained_norms(batches[0].images.shape):
             losses = self._gradients(batches)
             indices = [index for batch in batches for index in batch.indices]
             record = StepRecord(self.step + 1, self.steps, epoch, rate, len(indices) * self.processes.count)

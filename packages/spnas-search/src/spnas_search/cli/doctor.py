@@ -8,12 +8,12 @@ import click
 
 from spnas_core.commands.console import make_console
 from spnas_core.commands.json_text import to_json
-from spnas_core.commands.parameters import PATH
+from spnas_core.commands.parameters import WRITTEN
 from spnas_search.diagnosis import examine
 
 
 @click.command()
-@click.option("--out", type=PATH, default=Path("runs"), help="Where runs are to lie.")
+@click.option("--out", type=WRITTEN, default=Path("runs"), help="Where runs are to lie.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def doctor(out: Path, *, as_json: bool) -> None:
     """Look at versions, devices, kernels, plugins and space, and say what to do.

@@ -8,7 +8,7 @@ import click
 
 from spnas_core import __version__
 from spnas_core.commands.lazy import LazyCommand
-from spnas_core.commands.wording import printable
+from spnas_core.commands.wording import printable, shortened
 from spnas_core.errors import SpnasError
 from spnas_core.plugins import broken_plugins, registry
 
@@ -64,7 +64,7 @@ class Commands(click.Group):
 
 
 def _one_line(text: object) -> str:
-    return printable(" ".join(str(text).split()))
+    return shortened(printable(" ".join(str(text).split())))
 
 
 class _UserError(click.ClickException):

@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from spnas_core.commands.columns import Column, numeric
 from spnas_core.commands.console import make_console
 from spnas_core.commands.json_text import to_json
-from spnas_core.commands.parameters import PATH, cache_option
+from spnas_core.commands.parameters import WRITTEN, cache_option
 from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import amount, duration
 from spnas_core.errors import EvaluationError, SpnasError
@@ -25,7 +25,7 @@ from spnas_search.planning_file import write_plan
 @click.argument("strategy", required=False)
 @search_options
 @cache_option
-@click.option("--out", type=PATH, help="Folder of the run to be: its report compares the plan.")
+@click.option("--out", type=WRITTEN, help="Folder of the run to be: its report compares the plan.")
 @click.option("--json", "as_json", is_flag=True, help="Exact numbers, as JSON.")
 def plan(strategy: str | None, *, cache: Path | None, out: Path | None, as_json: bool, **given: Any) -> None:
     """Say what a search will take: time, disk and memory, measured on a short probe.

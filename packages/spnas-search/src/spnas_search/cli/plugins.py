@@ -8,7 +8,7 @@ import click
 from spnas_core.commands.columns import Column
 from spnas_core.commands.console import make_console
 from spnas_core.commands.json_text import to_json
-from spnas_core.commands.parameters import PATH
+from spnas_core.commands.parameters import WRITTEN
 from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import quoted
 from spnas_core.errors import SpnasError
@@ -78,7 +78,7 @@ def check(name: str) -> None:
 
 @plugins.command()
 @click.argument("name")
-@click.option("--out", type=PATH, help="Folder of the plugin.  [default: spnas-NAME]")
+@click.option("--out", type=WRITTEN, help="Folder of the plugin.  [default: spnas-NAME]")
 def new(name: str, out: Path | None) -> None:
     """Write the skeleton of a plugin with the strategy NAME: a package that can be installed, and its tests.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from spnas_core.commands.console import make_console
-from spnas_core.commands.parameters import PATH, REFERENCE
+from spnas_core.commands.parameters import REFERENCE, WRITTEN
 from spnas_core.commands.writing import write_result
 from spnas_core.pages import render_page, report_on
 from spnas_search.cli.stopping import INTERRUPTED, stopping_like_ctrl_c
@@ -18,7 +18,7 @@ FILE = "report.html"
 
 @click.command()
 @click.argument("reference", metavar="RUN[:ID]|TRAINING|COMPARISON", type=REFERENCE)
-@click.option("--out", type=PATH, help="File to write.  [default: report.html in the folder]")
+@click.option("--out", type=WRITTEN, help="File to write.  [default: report.html in the folder]")
 @click.option("--watch", is_flag=True, help="Write it anew until the run ends; the page reloads itself.")
 @click.option(
     "--every", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Seconds between, with --watch."

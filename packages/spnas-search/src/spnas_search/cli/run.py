@@ -8,7 +8,7 @@ import click
 
 from spnas_core.commands.console import make_console
 from spnas_core.commands.log_json import JsonLog, log_json_option
-from spnas_core.commands.parameters import PATH, cache_option
+from spnas_core.commands.parameters import WRITTEN, cache_option
 from spnas_core.errors import ConfigError
 from spnas_search.cli.assembling import assembled, remarks_on_start, search_options
 from spnas_search.cli.reading import Reading
@@ -22,7 +22,7 @@ from spnas_search.settings import read_toml, resolve
 @click.argument("strategy", required=False)
 @search_options
 @cache_option
-@click.option("--out", type=PATH, help="Folder of the run.  [default: runs/STRATEGY]")
+@click.option("--out", type=WRITTEN, help="Folder of the run.  [default: runs/STRATEGY]")
 @click.option("--resume", is_flag=True, help="Go on with the run, or the series, in --out.")
 @click.option("--accept-versions", is_flag=True, help="Go on although other versions of the packages are installed.")
 @click.option("--seeds", type=click.IntRange(1), help="Repeat the whole search with that many seeds, then compare.")

@@ -9,7 +9,7 @@ from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
 from spnas_core.errors import DataError
-from spnas_detect.data._base import read_json
+from spnas_detect.data._base import MOST_SIDE, read_json
 from spnas_detect.data.coco.boxes import Box, annotated_area, clip, corners
 from spnas_detect.data.coco.classes import Identifier
 from spnas_detect.data.coco.layouts import Source
@@ -342,7 +342,7 @@ def _sides(item: Mapping[str, object], where: str) -> tuple[int, int]:
     for key in ("width", "height"):
         value = item.get(key)
         number = 0 if value is None else _whole(value)
-        if number is None:
+        if number is None or number > MOST_SIDE:
             raise DataError(f"{where} has {key} {value!r}: a whole number is expected")
         sides.append(number)
     return sides[0], sides[1]

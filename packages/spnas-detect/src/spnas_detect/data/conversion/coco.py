@@ -37,7 +37,7 @@ class CocoLayout:
                 annotation_id += len(found)
             image_id += len(items)
             file = folder / "annotations" / f"instances_{FOLDERS[split]}.json"
-            file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+            file.write_text(json.dumps(content), encoding="utf-8")  # ASCII: names of files may be no text
 
     def losses(self, splits: Mapping[str, Sequence[Written]]) -> list[str]:
         """Count ignored boxes, which become crowds, boxes with tags, and objects with a box of their own."""

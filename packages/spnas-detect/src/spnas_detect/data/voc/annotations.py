@@ -11,6 +11,7 @@ import numpy as np
 from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
 
 from spnas_core.errors import DataError
+from spnas_detect.data._base import MOST_SIDE
 from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, FaultCollector
 from spnas_detect.data.images import IMAGE_SUFFIXES, ImageFinder, LookedAt
 from spnas_detect.data.repairs import CLIPPED, SIZE_FROM_FILE, RepairCollector
@@ -225,7 +226,7 @@ def _size(tree: "Element") -> tuple[int, int] | None:
         width, height = (int(float(tree.findtext(f"size/{side}", ""))) for side in ("width", "height"))
     except (ValueError, OverflowError):
         return None
-    return (width, height) if width > 0 and height > 0 else None
+    return (width, height) if 0 < min(width, height) <= max(width, height) <= MOST_SIDE else None
 
 
 def _object(item: "Element", where: str) -> _Object:

@@ -22,6 +22,7 @@ SLIGHT = 0.1
 ROUNDING = 1e-5
 """How far outside 0…1 a side may lie through the rounding of its decimals, which is no repair."""
 
+_MOST_DIGITS = 100  # of a class: what is longer is none, whatever follows
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+|\d*,\d+)(?:[eE][+-]?\d+)?")
 _BOX_COLUMNS = 5  # class cx cy w h
 _LEAST_POLYGON = 7  # class and three points
@@ -122,7 +123,7 @@ def _read_line(
 def _identifier(word: str, where: str, naming: Naming) -> int:
     names = naming.classes
     if re.fullmatch(r"[+-]?\d+(\.0*)?", word):
-        identifier = int(float(word))
+        identifier = int(word[:_MOST_DIGITS].partition(".")[0])
         if 0 <= identifier < len(names):
             return identifier
         known = f"names {len(names)} class(es), 0…{len(names) - 1}"

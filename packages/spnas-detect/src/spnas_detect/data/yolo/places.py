@@ -47,13 +47,21 @@ def locate(written: str, bases: Sequence[Path]) -> Found | None:
     """
     text = re.sub(r"^[A-Za-z]:", "", written.strip().replace("\\", "/"))
     for base in bases:
-        if (base / text).exists():
+        if _exists(base / text):
             return Found((base / text).resolve(), is_moved=False)
     for end in _ends(text):
         for base in bases:
-            if (base / end).exists():
+            if _exists(base / end):
                 return Found((base / end).resolve(), is_moved=True)
     return None
+
+
+def _exists(path: Path) -> bool:
+    """Say whether there is such a file; what no file can be called, there is not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _ends(text: str) -> Iterator[str]:

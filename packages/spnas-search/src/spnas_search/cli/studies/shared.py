@@ -12,7 +12,7 @@ import click
 from rich.console import RenderableType
 
 from spnas_core.commands.console import PlainConsole, make_console
-from spnas_core.commands.parameters import PATH, cache_option
+from spnas_core.commands.parameters import PATH, WRITTEN, cache_option
 from spnas_core.commands.wording import duration, number, quoted
 from spnas_core.presets import find_preset
 from spnas_core.tasks import Progress
@@ -34,7 +34,7 @@ _OPTIONS = (
     click.option("--config", type=PATH, help="TOML file with settings, as of spnas run."),
     click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="One setting; may be repeated."),
     cache_option,
-    click.option("--out", type=PATH, required=True, help="Folder of the study."),
+    click.option("--out", type=WRITTEN, required=True, help="Folder of the study."),
 )
 
 _GOING_ON = (
