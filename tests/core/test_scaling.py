@@ -38,5 +38,5 @@ def test_multiply_adds_double_with_the_image():
 
 @pytest.mark.parametrize("phi", [-1, math.nan, math.inf])
 def test_what_is_no_scale_is_refused(phi):
-    with pytest.raises(CodeError, match="must be 0 or more"):
+    with pytest.raises(CodeError, match="must be in 0…30"):
         scale(Architecture.parse("b_1-2"), phi)

@@ -236,7 +236,7 @@ def test_a_smaller_fidelity_is_a_smaller_training_of_the_same_data(task, cache, 
 def test_the_annotations_of_another_image_size_are_read_once(task, monkeypatch):
     less = replace(request(epochs=0), fidelity=Fidelity(0, image_size=(32, 32)))
     task.evaluate(less, lambda _: None)
-    monkeypatch.setattr("spnas_detect.opening.open_data", None)
+    monkeypatch.setattr("spnas_detect.opening.open_known", None)
     task.evaluate(less, lambda _: None)
 
 

@@ -11,11 +11,39 @@ import spnas_search
 from spnas_core.morphisms import identity
 from spnas_core.tasks import Evaluation, Fidelity
 from spnas_search.archive import TEST_IMAGES, Proposal
-from spnas_search.driver import NoVerdict, Verdict, outcome
+from spnas_search.driver import NoVerdict, Verdict, outcome, run_search
+from spnas_search.monitors import Silent
 from spnas_search.reports import candidate_json, split_lines, verdict_tables
-from spnas_search.reports.closing import sentence, summary, unranked
+from spnas_search.reports.closing import finalist_sentences, sentence, summary, unranked
 from spnas_search.reports.seeds import SeedsSummary
+from spnas_search.run import start_run
 from spnas_search.testing.null_task import NullTask
+
+
+def test_what_is_as_good_as_the_winner_is_another_finalist(tmp_path):
+    """Here the best of all, by its one score, is no finalist: what counts is the winner, which is one."""
+    settings_ = {
+        "task": {"name": "null", "noise": 0.05, "differences": 0.3},
+        "executor": {"name": "inline"},
+        "seed": 13,
+        "strategy": {"name": "random"},
+        "screen": "none",
+        "inherit": "none",
+        "budget": {"candidates": 30},
+        "final": {"seeds": 0, "finalists": 3, "rescores": 4},
+    }
+    with start_run(tmp_path / "run", settings_, lambda *_: None) as run:
+        run_search(run, Silent())
+        archive = run.archive
+        winner, (best,) = archive.winner, archive.best(1)
+        assert winner != best
+        (said,) = finalist_sentences(archive)
+        tied = re.search(r"as good as it, as far as can be told: ([\d, ]+)\.", said)
+        named = [] if tied is None else [int(one) for one in tied[1].split(", ")]
+        assert winner.id not in named
+        for one in archive.finalists:
+            behind = archive.lead(winner) - archive.lead(one)
+            assert (one.id in named) == (one != winner and behind < archive.difference_error(winner, one))
 
 
 def test_a_complete_verdict_lacks_nothing(filled):

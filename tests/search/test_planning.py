@@ -41,6 +41,20 @@ def test_evaluations_are_those_of_a_search(tmp_path, strategy):
     assert found == counted
 
 
+def test_hours_alone_bound_the_children_by_the_time_that_they_take(monkeypatch):
+    slow = {**NULL, "task": {"name": "null", "duration": 0.02}, "final": {"seeds": 0, "rescores": 0}}
+
+    def children(seconds, **budget):
+        settings = {**slow, "strategy": {"n_stuck": 999}, "budget": {"hours": seconds / 3600, **budget}}
+        return {phase.name: phase.evaluations for phase in plan_search(settings, silent).phases}.get("search", 0)
+
+    monkeypatch.setattr("spnas_search.planning.MOST_CHILDREN", 60)
+    assert 20 < children(1) < 50, "16, the default of a search without any bound, is none here"
+    assert 60 <= children(1000) < 90, "and their controls"
+    assert 5 <= children(1000, candidates=5) < 8
+    assert children(0.01) == 0
+
+
 def test_time_is_the_tasks(tmp_path):
     slow = {**NULL, "task": {"name": "null", "duration": 0.05}, "budget": {"candidates": 2}, "final": {"seeds": 0}}
     plan = plan_search(slow, silent)

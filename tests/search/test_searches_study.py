@@ -54,6 +54,24 @@ class TestTheCommand:
         done("study", "searches", "--out", out, "--resume", "--trainings", "2")
         assert before < set(read_searches_results(out).plan.jobs)
 
+    def test_what_changes_no_score_reaches_searches_that_have_begun_and_those_to_come(self, tmp_path):
+        out = tmp_path / "s"
+        done("study", "searches", "random", *SMALL, "--out", out)
+        changes = ("--set", "executor.name=processes", "--set", "executor.workers=1", "--set", "alike_failures=7")
+        (out / "searches" / "random" / "0" / "found.json").unlink()
+        done("study", "searches", "--out", out, "--resume", "--searches", "3", *changes)
+        for number in (0, 2):
+            values = read_toml(out / "searches" / "random" / str(number) / "run.toml")
+            assert (values["executor"]["name"], values["executor"]["workers"], values["alike_failures"]) == (
+                "processes",
+                1,
+                7,
+            )
+
+    def test_without_a_warm_start_the_epochs_are_to_be_said(self, tmp_path):
+        said = refused("study", "searches", "serial", *SMALL, "--set", "warm_start_epochs=0", "--out", tmp_path / "s")
+        assert "say it by --epochs" in said
+
     def test_a_folder_of_other_searches_is_left_alone(self, tmp_path):
         other = tmp_path / "searches" / "random" / "0" / "found.json"
         other.parent.mkdir(parents=True)

@@ -1,5 +1,7 @@
 """`spnas study spaces`: distributions of scores in search spaces."""
 
+from dataclasses import replace
+
 import pytest
 from commands import done, refused
 
@@ -13,11 +15,19 @@ from spnas_search.studies.spaces import study
 from spnas_search.studies.spaces.plan import DrawnSpace, SpacesSettings, draw_codes, plan_spaces
 from spnas_search.studies.spaces.results import measure_spaces
 from spnas_search.studies.spaces.study import read_spaces_results
+from spnas_search.testing.null_task import NullTask
 
 PNG = b"\x89PNG\r\n\x1a\n"
 NULL = ("--set", "task.name=null", "--set", "executor.name=inline", "--set", "warm_start_epochs=3")
 TWO = ("b@8_1-2-2", "r@8_1-2-2")
 SMALL = (*NULL, "--set", "space.max_blocks=9", "--codes", "6")
+
+
+def without_costs(evaluate):
+    def evaluated(*given, **options):
+        return replace(evaluate(*given, **options), cost={})
+
+    return evaluated
 
 
 class TestTheCommand:
@@ -56,6 +66,21 @@ class TestTheCommand:
         monkeypatch.setattr(study, "resolve", otherwise)
         done("study", "spaces", "--out", out, "--resume", "--codes", "8")
         assert read_spaces_results(out).plan.spaces[0].codes[:6] == before
+
+    def test_codes_that_were_never_drawn_are_refused(self, tmp_path):
+        out = tmp_path / "s"
+        done("study", "spaces", *TWO, *SMALL, "--out", out)
+        file = out / "study.toml"
+        file.write_text(file.read_text().replace("codes = 6", "codes = 20"))
+        for how in ("--resume", "--report"):
+            assert "has 6 codes of the space b@8_1-2-2, not codes = 20" in refused("study", "spaces", "--out", out, how)
+
+    def test_a_task_that_does_not_say_what_a_network_costs_is_compared_as_it_is(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(NullTask, "evaluate", without_costs(NullTask.evaluate))
+        text = done("study", "spaces", *TWO, *SMALL, "--out", tmp_path / "spaces")
+        assert "of what the codes cost, nothing is known." in text
+        given = ("serial", *NULL, "--set", "budget.candidates=3", "--searches", "2", "--ranked", "0")
+        done("study", "searches", *given, "--out", tmp_path / "searches")
 
     def test_a_bound_on_latency_holds_as_in_a_search(self, tmp_path):
         given = ("study", "spaces", TWO[0], *SMALL, "--set", "space.max_latency=0.0001", "--out", tmp_path / "s")

@@ -79,6 +79,13 @@ class TestTheFolder:
             resumed(tmp_path / "s").close()
         assert read_study(tmp_path / "s", "test")[0] == begun
 
+    def test_another_executor_replaces_the_first_with_all_that_it_had(self, tmp_path):
+        started(tmp_path, executor={"name": "processes", "timeout": 5.0}).close()
+        with resumed(tmp_path, changes={"executor": {"workers": 1}}) as study:
+            assert study.settings.as_dict()["executor"]["timeout"] == 5.0
+        with resumed(tmp_path, changes={"executor": {"name": "inline"}}) as study:
+            assert "timeout" not in study.settings.as_dict()["executor"]
+
     def test_another_objective_is_taken(self, tmp_path):
         started(tmp_path / "s", objective="loss").close()
         assert read_study(tmp_path / "s", "test")[0].objective == MetricSpec("loss", higher_is_better=False)

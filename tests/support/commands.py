@@ -32,7 +32,7 @@ def refused(*arguments: object) -> str:
 def done(*arguments: object) -> str:
     """What a command that succeeds has printed."""
     result = invoke(*arguments)
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 0, f"{result.output}{result.exception!r}"
     assert result.exception is None
     return result.output
 

@@ -52,6 +52,9 @@ class EvaluationError(RuntimeError):
     """A candidate's evaluation that ended without a score, with the reason that the archive keeps."""
 
 
+MALFORMED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What it may raise to read plain values, such as JSON, out of a file that somebody has altered; besides OSError."""
+
 MOST_NAMES = 60
 """Known names that a message lists; of more it says how many there are."""
 

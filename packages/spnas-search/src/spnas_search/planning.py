@@ -1,5 +1,6 @@
 """What a search will take, before it is begun: from a short probe, and from a search with made-up scores."""
 
+import math
 import resource
 import sys
 import tempfile
@@ -16,8 +17,9 @@ from spnas_core.encoding import Architecture
 from spnas_core.errors import DataError, EvaluationError
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.tasks import EvaluationRequest, Fidelity, Task, known_epochs
-from spnas_search.archive import Candidate
+from spnas_search.archive import OFFSPRING, Candidate
 from spnas_search.driver import run_search
+from spnas_search.driver.rounds import ENDING
 from spnas_search.executors.evaluation import evaluate
 from spnas_search.executors.resources import share_cores
 from spnas_search.monitors import Silent
@@ -27,6 +29,9 @@ from spnas_search.settings import ResolvedSettings, resolve, suit
 
 LONG_ENOUGH = 5.0
 """Seconds that a probe trains at least, where the data suffices."""
+
+MOST_CHILDREN = 1000
+"""Of a search that hours alone bound, as far as it is foreseen."""
 
 FIRST_SHARE = 1 / 64
 GROWTH = 4
@@ -95,7 +100,8 @@ def plan_search(values: Mapping[str, Any], prepare: Prepare, *, cache: Path | No
     What it will evaluate is counted in a search with made-up scores, by the same strategy, budget and seed; a real one
     decides otherwise, but takes about as much. How long that takes is measured: the start and the largest network of
     that search are trained for some seconds each, alone, with the threads that an evaluation has, and the time of an
-    epoch is a line through both in their multiply-adds. Workers that slow one another down are not foreseen.
+    epoch is a line through both in their multiply-adds. Workers that slow one another down are not foreseen. Where
+    hours are the only bound, as many children are foreseen as these have time for.
 
     Args:
         values: the configuration, as ``start_run`` takes it.
@@ -116,10 +122,16 @@ def plan_search(values: Mapping[str, Any], prepare: Prepare, *, cache: Path | No
         before = _bytes(folder)
         task = checked_task(settings, Path(name), prepare, folder)
         preparation = time.monotonic() - began
-        foreseen, kept, side_by_side = _foreseen(suited, task, Path(name) / "run")
+        budget = {key: bound for key, bound in suited.get("budget", {}).items() if key != "hours"}
+        foreseen, kept, side_by_side = _foreseen(suited, task, Path(name) / "run", budget)
         resources = share_cores(settings.executor, side_by_side)
         speed, weights = _probed(task, settings, foreseen, resources.threads, Path(name))
         phases = tuple(_phases(foreseen, speed, task))
+        if settings.run.budget.hours is not None and not budget:
+            children = sum(one.kind in OFFSPRING for one in foreseen)
+            budget = {"candidates": _fitting(phases, children, 3600 * settings.run.budget.hours * resources.workers)}
+            foreseen, kept, _ = _foreseen(suited, task, Path(name) / "bounded", budget)
+            phases = tuple(_phases(foreseen, speed, task))
         return Plan(
             phases,
             resources.workers,
@@ -133,9 +145,25 @@ def plan_search(values: Mapping[str, Any], prepare: Prepare, *, cache: Path | No
         )
 
 
-def _foreseen(values: Mapping[str, Any], task: Task, out: Path) -> tuple[list[Candidate], int, int | None]:
+def _fitting(phases: Sequence[Phase], children: int, seconds: float) -> int:
+    """Return how many children a search has time for, at most ``MOST_CHILDREN``.
+
+    Args:
+        phases: of a search with some children.
+        children: how many.
+        seconds: of all workers together.
+    """
+    spent = {phase.name: phase.seconds for phase in phases if phase.name not in ENDING}
+    searching = spent.pop("search", 0.0)
+    if not children or not searching:  # nothing takes time
+        return MOST_CHILDREN
+    return min(MOST_CHILDREN, max(0, math.ceil((seconds - sum(spent.values())) * children / searching)))
+
+
+def _foreseen(
+    values: Mapping[str, Any], task: Task, out: Path, budget: Mapping[str, Any]
+) -> tuple[list[Candidate], int, int | None]:
     """Search with made-up scores; return all evaluations, how many weights were kept at most, and ``side_by_side``."""
-    budget = {key: bound for key, bound in values.get("budget", {}).items() if key != "hours"}
     space = {key: bound for key, bound in values.get("space", {}).items() if "latency" not in key}
     null = {"name": "null", "noise": 0.01, "image_size": list(task.image_size)}
     other = {"task": null, "executor": {"name": "inline"}, "budget": budget, "space": space, "objective": "score"}

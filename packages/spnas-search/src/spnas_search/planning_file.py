@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from spnas_core.commands.json_text import to_json
 from spnas_core.durable import write_durably
-from spnas_core.errors import ConfigError
+from spnas_core.errors import MALFORMED, ConfigError
 
 if TYPE_CHECKING:
     from spnas_search.planning import Plan
@@ -66,7 +66,7 @@ def read_plan(folder: Path) -> Planned | None:
         values = json.loads(file.read_text(encoding="utf-8"))
         phases = tuple(PlannedPhase(str(one["name"]), float(one["seconds"])) for one in values["phases"])
         return Planned(phases, int(values["workers"]), float(values["seconds"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *MALFORMED) as error:
         raise ConfigError(
             f"{file} holds no plan ({error}): remove it, or make it anew with spnas plan --out"
         ) from error

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from spnas_core.errors import ArchiveError, ConfigError, SpnasError
-from spnas_search.run import Run, RunFolder, resume_run, start_run
+from spnas_search.run import Run, RunFolder, read_values, resume_run, start_run
 from spnas_search.run.folder import Prepare
-from spnas_search.settings import of_begun, read_toml, resolve, suit, write_toml
+from spnas_search.run.identity import differences, may_change
+from spnas_search.settings import moved, of_begun, read_toml, resolve, suit, write_toml
 
 
 @dataclass(frozen=True)
@@ -47,20 +48,38 @@ class Series:
             data: where their data lies now; its content must be what it was. None for where it lay.
             resuming: further arguments of ``resume_run`` for searches that have begun.
         """
-        values = dict(self.values)
-        if data is not None:
-            values["task"] = {**values["task"], "data": data}
+        values = dict(self.values) if data is None else moved(self.values, data)
         is_known = data is None
         for seed in self.seeds:
             folder = self.folder / f"seed-{seed}"
             if RunFolder(folder).config.exists() or RunFolder(folder).archive.exists():
                 run = resume_run(folder, prepare, data=data, cache=cache, **resuming)
             else:
+                self._check_alike(values)
                 run = self._started(folder, {**values, "seed": seed}, prepare, cache)
             if not is_known:  # only now is it sure to be the same data
                 write_toml({"seeds": self.count, **values}, RunFolder(self.folder).series)
                 is_known = True
             yield seed, run
+
+    def _check_alike(self, values: Mapping[str, Any]) -> None:
+        """Refuse to start a search with other settings than those that have begun.
+
+        Raises:
+            ConfigError: the first key that differs, and the way out.
+        """
+        for seed in self.seeds:
+            files = RunFolder(self.folder / f"seed-{seed}")
+            if not files.archive.exists():
+                continue
+            begun = of_begun(read_values(files))
+            for key, then, now in differences(begun, values):
+                if key != "seed" and (key.startswith("budget.") or not may_change(key)):
+                    raise ConfigError(
+                        f"{RunFolder(self.folder).series} has {key} = {now!r}, and {files.path.name} has {then!r}: the "
+                        "searches of a series differ in their seed only; put that back, or start another series with "
+                        "--out elsewhere"
+                    )
 
     def _started(self, folder: Path, values: Mapping[str, Any], prepare: Prepare, cache: Path | None) -> Run:
         """Start one of the searches; where the first of a new series cannot start, nothing is left, as of a run."""
@@ -80,7 +99,7 @@ def start_series(folder: Path, values: Mapping[str, Any], count: int) -> Series:
     Raises:
         SpnasError: the configuration is wrong, or the folder holds a run or a series.
     """
-    resolve(values)  # before the data is read for what they leave open
+    _check_seeds(resolve(values).run.seed, count, values)  # before the data is read for what they leave open
     files = RunFolder(folder)
     files.check_new()
     begun = sorted(path.name for path in folder.glob("seed-*")) if folder.is_dir() else []
@@ -113,6 +132,20 @@ def resume_series(folder: Path, count: int | None = None) -> Series:
     if count is not None and count < known:
         raise ConfigError(f"{folder} is a series of {known} searches: --seeds {count} would leave some out")
     wanted = known if count is None else count
+    try:
+        resolve(of_begun(values))
+        _check_seeds(values["seed"], wanted, of_begun(values))
+    except SpnasError as error:
+        raise ConfigError(f"{files.series}: {error}") from None
     if wanted > known:
         write_toml({"seeds": wanted, **values}, files.series)
     return Series(folder, of_begun(values), wanted)
+
+
+def _check_seeds(first: int, count: int, values: Mapping[str, Any]) -> None:
+    """Refuse a seed of a later search that no search takes, before the first one is begun.
+
+    Raises:
+        ConfigError: it is too large.
+    """
+    resolve({**values, "seed": first + count - 1})

@@ -27,8 +27,8 @@ class Architecture:
 
     Raises:
         CodeError: an empty stage, a digit other than 1 and 2, a parallel code of another length than the serial
-            code, an unknown block or stem, a base that would leave some layer without channels, more stages, blocks,
-            channels or rows than could ever be built, or a neck with blanks or ``~``.
+            code, an unknown block or stem, a base that would leave some layer without channels, or a neck with blanks
+            or ``~``.
     """
 
     block: str
@@ -52,7 +52,8 @@ class Architecture:
         """Read the text form; the exact inverse of ``str``.
 
         Raises:
-            CodeError: the text is no code, or describes an impossible network; the message says where.
+            CodeError: the text is no code, or describes an impossible network, or one that is larger than could ever be
+                built; the message says where.
         """
         from spnas_core.encoding.grammar import parse_architecture
 

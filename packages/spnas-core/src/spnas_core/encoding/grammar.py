@@ -18,6 +18,7 @@ def parse_architecture(text: str) -> Architecture:
         CodeError: with what must hold, the value, and where.
     """
     from spnas_core.blocks import canonical_block_name
+    from spnas_core.encoding.validation import check_size
 
     backbone, tilde, neck = text.strip().partition(NECK)
     head, *codes = backbone.split("_")
@@ -46,7 +47,7 @@ def parse_architecture(text: str) -> Architecture:
             )
             for i, entry in enumerate(entries, 1)
         )
-    return Architecture(
+    architecture = Architecture(
         block=canonical_block_name(match["block"]),
         stages=tuple(codes[0].split("-")),
         base=base,
@@ -55,6 +56,8 @@ def parse_architecture(text: str) -> Architecture:
         shares_rows=shares_rows,
         neck=neck,
     )
+    check_size(architecture)
+    return architecture
 
 
 def print_architecture(architecture: Architecture) -> str:

@@ -8,6 +8,8 @@ from spnas_core.errors import CodeError
 DEPTH, WIDTH = 1.2, 1.1
 """Factors of depth and width for each unit of φ; the image's side grows by 1.15 beside them."""
 MULTIPLE = 8
+MOST_PHI = 30
+"""Which makes a stage 237 times as deep, and 17 times as wide."""
 """Base channels are a multiple of this."""
 
 
@@ -29,8 +31,8 @@ def scale(architecture: Architecture, phi: float) -> Architecture:
 
     Tan & Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019, section 3.3.
     """
-    if not (math.isfinite(phi) and phi >= 0):
-        raise CodeError(f"{architecture} cannot be scaled by {phi}: it must be 0 or more")
+    if not 0 <= phi <= MOST_PHI:
+        raise CodeError(f"{architecture} cannot be scaled by {phi}: it must be in 0…{MOST_PHI}")
     if phi == 0:
         return architecture
     stages = tuple(stage + "1" * (_length(len(stage), phi) - len(stage)) for stage in architecture.stages)

@@ -4,8 +4,8 @@ from spnas_core.encoding.architecture import Architecture
 from spnas_core.encoding.grammar import NECK
 from spnas_core.errors import CodeError
 
-MOST_STAGES = 30
-"""Each halves the resolution: of a canvas of 2³⁰ pixels a side nothing would be left."""
+MOST_STAGES = 60
+"""Each halves the resolution, and strides have 64 bit."""
 MOST_BLOCKS, MOST_ROWS = 10_000, 1000
 """Of all stages together, and beside one stage: more would never be built."""
 MOST_CHANNELS = 2**24
@@ -23,7 +23,6 @@ def check_architecture(architecture: Architecture) -> None:
     code = "-".join(architecture.stages)
     if not architecture.stages:
         raise CodeError("the serial code is empty: an architecture needs at least one stage")
-    _check_size(architecture)
     for number, stage in enumerate(architecture.stages, 1):
         if not stage:
             raise CodeError(f"stage {number} of {code!r} is empty: every stage needs at least one block")
@@ -49,8 +48,12 @@ def check_architecture(architecture: Architecture) -> None:
     stem_spec(architecture.stem).check(architecture.base)
 
 
-def _check_size(architecture: Architecture) -> None:
-    """Refuse what no machine could build."""
+def check_size(architecture: Architecture) -> None:
+    """Refuse what somebody has typed and no machine could build.
+
+    Raises:
+        CodeError: how much it asks for, and the most that is possible.
+    """
     blocks = sum(map(len, architecture.stages))
     if len(architecture.stages) > MOST_STAGES or blocks > MOST_BLOCKS:
         raise CodeError(

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from spnas_core.backbones import AnyNetwork, read_network
-from spnas_core.errors import WeightsError
+from spnas_core.errors import MALFORMED, WeightsError
 from spnas_detect.detectors.classes import ClassMap, match_classes
 from spnas_detect.detectors.description import METADATA_KEY, SHARED_KEY
 from spnas_detect.detectors.levels import known_stages
@@ -111,7 +111,7 @@ def read_origin(path: Path) -> Origin:
         with safe_open(path, framework="pt") as file:
             said = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
         return origin_of(said, read_network(str(said["architecture"])))
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+    except (SafetensorError, OSError, *MALFORMED):
         return Origin()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spnas_core.commands.json_text import to_json
-from spnas_core.errors import ConfigError
+from spnas_core.errors import MALFORMED, ConfigError
 from spnas_detect.drawing import is_our_picture
 
 DOCUMENT = "predictions.json"
@@ -96,7 +96,7 @@ def _says(path: Path, description: str) -> bool:
     """Whether a file is a document of ours."""
     try:
         said: str = json.loads(path.read_text(encoding="utf-8"))["info"]["description"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *MALFORMED):
         return False
     return said == description
 

@@ -11,7 +11,7 @@ from spnas_core.backbones import read_network
 from spnas_core.commands.json_text import to_json
 from spnas_core.cost import Latency, backbone_cost, latency_device, measure_latencies
 from spnas_core.durable import write_durably
-from spnas_core.errors import ConfigError
+from spnas_core.errors import MALFORMED, ConfigError
 from spnas_detect.data import CachedData
 from spnas_detect.folders import explained_writing
 from spnas_detect.jobs.checks import check_buildable, check_settings
@@ -270,7 +270,7 @@ def _check_data(
 def _read_plan(file: Path) -> dict[str, Any]:
     try:
         plan = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, *MALFORMED) as error:
         raise ConfigError(f"{file} cannot be read ({error}): choose another --out") from error
     if not isinstance(plan, dict):
         raise ConfigError(f"{file} holds no plan of a comparison: choose another --out")

@@ -15,7 +15,7 @@ from typing import Any
 from spnas_core.commands.json_text import to_json
 from spnas_core.configuration import read_toml, validate, write_toml
 from spnas_core.durable import write_durably
-from spnas_core.errors import ConfigError
+from spnas_core.errors import MALFORMED, ConfigError
 from spnas_core.occupied import TRAINING, check_not_taken
 from spnas_detect.jobs.settings import MAY_CHANGE, TrainSettings
 
@@ -154,7 +154,7 @@ def scored_split(path: Path) -> str:
 def _stored(path: Path, key: str) -> Any:
     try:
         return json.loads(TrainFolder(path).scores.read_text(encoding="utf-8"))[key]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, *MALFORMED) as error:
         raise ConfigError(f"{path} holds no scores of a finished training ({error}): go on with --resume") from None
 
 

@@ -16,7 +16,7 @@ from spnas_core.commands.columns import Column, numeric
 from spnas_core.commands.wording import UNDEFINED, amount, number
 from spnas_core.drawing import draw_network
 from spnas_core.encoding import Architecture
-from spnas_core.errors import ConfigError, SpnasError
+from spnas_core.errors import MALFORMED, ConfigError, SpnasError
 from spnas_core.lock import is_held
 from spnas_core.pages import (
     Line,
@@ -103,7 +103,7 @@ def report_comparison(reference: str) -> Report | None:
             ("networks", "Networks", list(_networks(view))),
             ("again", "Compare them again", list(_again(view))),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         if isinstance(error, SpnasError):
             raise
         raise ConfigError(f"{folder} holds no comparison that can be read ({error}): run it again") from error
@@ -115,7 +115,7 @@ def report_comparison(reference: str) -> Report | None:
 def _read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, *MALFORMED) as error:
         raise ConfigError(f"{path} cannot be read ({error}): restore it") from error
     if not isinstance(found, dict):
         raise ConfigError(f"{path} holds no comparison: restore it")

@@ -15,7 +15,7 @@ from spnas_core.configuration import read_toml
 from spnas_core.cost import backbone_cost
 from spnas_core.drawing import draw_network
 from spnas_core.encoding import Architecture
-from spnas_core.errors import ConfigError, SpnasError
+from spnas_core.errors import MALFORMED, ConfigError, SpnasError
 from spnas_core.lock import is_held
 from spnas_core.pages import Report, Row, Section, command, details, drawing, facts, paragraph, table
 from spnas_detect.commands.scores import score_rows
@@ -65,7 +65,7 @@ def read_scored(folder: TrainFolder) -> Mapping[str, Any]:
         found = json.loads(folder.scores.read_text(encoding="utf-8"))
         scores = {str(name): math.nan if value is None else float(value) for name, value in found["scores"].items()}
         return {"split": str(found["split"]), "seconds": float(found.get("seconds", math.nan)), "scores": scores}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, *MALFORMED) as error:
         raise ConfigError(f"{folder.scores} holds no scores ({error}): restore it, or train again") from error
 
 

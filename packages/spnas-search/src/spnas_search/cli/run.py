@@ -15,7 +15,7 @@ from spnas_search.cli.reading import Reading
 from spnas_search.cli.searching import search_all, search_shown
 from spnas_search.run import RunFolder, resume_run, start_run
 from spnas_search.series import resume_series, start_series
-from spnas_search.settings import read_toml, resolve
+from spnas_search.settings import read_toml, resolve, strategy_name
 
 
 @click.command()
@@ -88,8 +88,8 @@ def _check_resuming(strategy: str | None, folder: Path, given: Mapping[str, Any]
     files = RunFolder(folder)
     config = files.series if files.series.exists() else files.config
     if strategy is not None and config.exists():
-        begun = read_toml(config).get("strategy", {}).get("name")
-        if begun is not None and begun != strategy:
+        begun = strategy_name(read_toml(config))
+        if begun != strategy:
             raise ConfigError(
                 f"the search in {folder} has the strategy {begun!r}, not {strategy!r}: leave the name out to go on "
                 "with it, or choose another --out"

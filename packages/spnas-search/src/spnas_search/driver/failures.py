@@ -1,6 +1,7 @@
 """Failures that are not a candidate's: what fails alike in a row, and what is needed and fails again and again."""
 
 import math
+from collections.abc import Collection
 
 from spnas_search.archive import Archive, Candidate, Kind
 from spnas_search.archive.intake import without_numbers
@@ -30,8 +31,14 @@ def failing_alike(archive: Archive) -> tuple[Candidate, ...]:
     return tuple(reversed(streak))
 
 
-def beyond_hope(archive: Archive) -> Candidate | None:
-    """Return the last of ``TRIES`` evaluations, alike and needed, that gave no score in a row."""
+def beyond_hope(archive: Archive, tried: Collection[int] | None = None) -> Candidate | None:
+    """Return the last of ``TRIES`` evaluations, alike and needed, that gave no score in a row.
+
+    Args:
+        archive: of the search.
+        tried: candidates that were evaluated since somebody has looked after it; where the last of them is none of
+            these, there is hope again. None for all.
+    """
     groups: dict[tuple[object, ...], list[Candidate]] = {}
     for kind in _NEEDED:
         for candidate in archive.of_kind(kind):
@@ -39,7 +46,8 @@ def beyond_hope(archive: Archive) -> Candidate | None:
             groups.setdefault(key, []).append(candidate)
     for group in groups.values():
         last = [candidate for candidate in group if candidate.status != "proposed"][-TRIES:]
-        if len(last) == TRIES and not any(_has_score(archive, candidate) for candidate in last):
+        is_new = bool(last) and (tried is None or last[-1].id in tried)
+        if is_new and len(last) == TRIES and not any(_has_score(archive, candidate) for candidate in last):
             return last[-1]
     return None
 

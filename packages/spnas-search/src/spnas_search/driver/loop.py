@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,7 +46,7 @@ def run_search(run: Run, monitor: Monitor) -> None:
         SearchStoppedError: nothing can come of going on.
         SpnasError: an evaluation met a user's mistake.
     """
-    listeners = _Listeners(monitor)
+    listeners, tried = _Listeners(monitor), set[int]()
     with run.make_executor(monitor.progress) as executor:
         listeners.tell("spnas_run_started", run=run)
         if resumed := run.archive.pending():
@@ -63,8 +63,8 @@ def run_search(run: Run, monitor: Monitor) -> None:
                 threads = run.threads(executor)
                 candidates = run.archive.commit_round(decided.proposals, threads=threads, phase=decided.phase)
                 monitor.round_started(decided.phase, candidates)
-            _evaluate(run, executor, candidates, monitor, listeners)
-            _stop_if_beyond_hope(run)
+            _evaluate(run, executor, candidates, monitor, listeners, tried)
+            _stop_if_beyond_hope(run, tried)
             run.weights.keep_only(needed_weights(run))
         listeners.tell("spnas_run_finished", run=run)
 
@@ -96,18 +96,24 @@ def _check_start(run: Run) -> None:
 
 
 def _evaluate(
-    run: Run, executor: Executor, candidates: Sequence[Candidate], monitor: Monitor, listeners: _Listeners
+    run: Run,
+    executor: Executor,
+    candidates: Sequence[Candidate],
+    monitor: Monitor,
+    listeners: _Listeners,
+    tried: set[int],
 ) -> None:
-    """Evaluate candidates, and in an asynchronous search what begins beside them."""
+    """Evaluate candidates, and in an asynchronous search what begins beside them; note which in ``tried``."""
     for candidate in candidates:
         if candidate.source is not None:
             _restore_weights(run, executor, run.archive[candidate.source], monitor)
     requests = [_request(run, candidate) for candidate in candidates]
-    beside = _Beside(run, executor, monitor)
+    beside = _Beside(run, executor, monitor, tried)
     since = time.monotonic()
     for outcome in evaluate_all(executor, requests, beside.requests):
         now = time.monotonic()
         ended = _record(run, outcome, now - since)
+        tried.add(ended.id)
         since = now
         monitor.candidate_finished(ended)
         if broken := ended.receipt.get("broken_promise"):
@@ -120,8 +126,9 @@ def _evaluate(
 class _Beside:
     """What an asynchronous search begins while other evaluations are under way: nothing in a search by rounds."""
 
-    def __init__(self, run: Run, executor: Executor, monitor: Monitor) -> None:
+    def __init__(self, run: Run, executor: Executor, monitor: Monitor, tried: Collection[int]) -> None:
         self._run = run
+        self._tried = tried
         self._executor = executor
         self._monitor = monitor
         self._waits = not run.settings.run.asynchronous
@@ -135,7 +142,7 @@ class _Beside:
         run, found = self._run, list[EvaluationRequest]()
         if self._waits or run.archive.phase != "search":
             return found
-        _stop_if_beyond_hope(run)
+        _stop_if_beyond_hope(run, self._tried)
         run.weights.keep_only(needed_weights(run))
         most, settings = places(self._executor), run.settings.run
         while (free := most - len(run.archive.pending())) > 0 and not self._waits:
@@ -217,9 +224,9 @@ def _stop_if_all_fail_alike(run: Run, outcome: Outcome) -> None:
     )
 
 
-def _stop_if_beyond_hope(run: Run) -> None:
+def _stop_if_beyond_hope(run: Run, tried: Collection[int]) -> None:
     """Stop where a control or final, without which nothing can be compared, has failed again and again."""
-    candidate = beyond_hope(run.archive)
+    candidate = beyond_hope(run.archive, tried)
     if candidate is None:
         return
     reason = candidate.reason or f"its {run.objective.name} is undefined"

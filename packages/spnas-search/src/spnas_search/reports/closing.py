@@ -172,12 +172,20 @@ def finalist_sentences(archive: Archive) -> Iterator[str]:
     if not finalists or winner is None:
         return
     scored = sum(len(archive.rescores(finalist)) for finalist in finalists)
-    ties = [str(one.id) for one in finalists if archive.tied(one)]
+    ties = [str(one.id) for one in finalists if one.id != winner.id and _are_alike(archive, one, winner)]
     tied = f"; as good as it, as far as can be told: {', '.join(ties)}" if ties else ""
     yield (
         f"{len(finalists)} finalists were scored again by {scored} trainings: "
         f"the winner is {winner.kind} {winner.id}, {winner.architecture}{tied}."
     )
+
+
+def _are_alike(archive: Archive, one: Candidate, other: Candidate) -> bool:
+    """Whether two are as good, as far as can be told: their leads differ by less than the error of that."""
+    leads = archive.lead(one), archive.lead(other)
+    if leads[0] is None or leads[1] is None:
+        return False
+    return abs(leads[0] - leads[1]) < archive.difference_error(one, other)
 
 
 def unranked(archive: Archive) -> str:

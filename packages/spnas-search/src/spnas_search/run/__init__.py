@@ -2,7 +2,14 @@
 
 from spnas_search.run.folder import CONFIG, RunFolder
 from spnas_search.run.identity import ENDED
-from spnas_search.run.opening import checked_task, read_archive, read_run_settings, resume_run, start_run
+from spnas_search.run.opening import (
+    checked_task,
+    read_archive,
+    read_run_settings,
+    read_values,
+    resume_run,
+    start_run,
+)
 from spnas_search.run.run import Run
 
 __all__ = [
@@ -13,6 +20,7 @@ __all__ = [
     "checked_task",
     "read_archive",
     "read_run_settings",
+    "read_values",
     "resume_run",
     "start_run",
 ]

@@ -88,7 +88,7 @@ def check_settings(archive: Archive, settings: Mapping[str, Any], folder: Path) 
             f"version, or start another run with --from {folder}"
         )
     for key, then, now in differences(before, settings):
-        if not _may_change(key):
+        if not may_change(key):
             raise ConfigError(
                 f"run.toml of {folder} has {key} = {_shown(now)}, and the run was made with {_shown(then)}: put that "
                 "back (remove the file, and it is written anew), or start another run with --out elsewhere"
@@ -178,7 +178,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[t
             yield key, then_flat.get(key), now_flat.get(key)
 
 
-def _may_change(key: str) -> bool:
+def may_change(key: str) -> bool:
+    """Whether a setting, named with dots, may differ when a run goes on."""
     return any(key.startswith(free) if free.endswith(".") else key == free for free in MAY_CHANGE)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ArchiveError, DataError
 from spnas_core.once import reading_once
+from spnas_core.presets import laid_over
 from spnas_core.tasks import Task, data_fingerprint
 from spnas_search.archive import Archive, RunLock
 from spnas_search.run.folder import Prepare, RunFolder, begun
@@ -21,7 +22,7 @@ from spnas_search.run.identity import (
     installed_versions,
 )
 from spnas_search.run.run import Run
-from spnas_search.settings import ResolvedSettings, of_begun, read_toml, resolve, set_value, suit, write_toml
+from spnas_search.settings import ResolvedSettings, moved, of_begun, read_toml, resolve, suit, write_toml
 
 
 def start_run(folder: Path, values: Mapping[str, Any], prepare: Prepare, *, cache: Path | None = None) -> Run:
@@ -76,6 +77,7 @@ def resume_run(
     prepare: Prepare,
     *,
     data: str | None = None,
+    changes: Mapping[str, Any] | None = None,
     accept_versions: bool = False,
     cache: Path | None = None,
 ) -> Run:
@@ -85,6 +87,7 @@ def resume_run(
         folder: of the run.
         prepare: told how far reading the data is.
         data: where its data lies now; its content must be what it was.
+        changes: settings that are other ones from now on, nested, of those that change no score: see ``MAY_CHANGE``.
         accept_versions: whether other versions of the packages than those which it began with are taken.
         cache: folder of cached data, where several runs share one; inside ``folder`` by default.
 
@@ -98,7 +101,7 @@ def resume_run(
     lock = RunLock(folder)
     lock.acquire()
     try:
-        return _resumed(files, lock, prepare, data, cache, accept_versions=accept_versions)
+        return _resumed(files, lock, prepare, data, changes or {}, cache, accept_versions=accept_versions)
     except BaseException:
         lock.release()
         raise
@@ -109,22 +112,23 @@ def _resumed(
     lock: RunLock,
     prepare: Prepare,
     data: str | None,
+    changes: Mapping[str, Any],
     cache: Path | None,
     *,
     accept_versions: bool,
 ) -> Run:
     notes: list[str] = []
     if not files.config.exists():
-        _restore_config(files)
+        write_toml(read_values(files), files.config)
         notes.append("run.toml was missing: it is written anew from the archive")
     if not files.archive.exists() and files.has_weights:
         raise ArchiveError(
             f"{files.archive} is missing, and with it all results: restore a copy, or start another run with --out "
             "elsewhere"
         )
-    values = read_toml(files.config)
+    values = laid_over(read_values(files), changes)
     if data is not None:
-        set_value(values, "task.data", data)
+        values = moved(values, data)
     settings = resolve(of_begun(values))
     if files.archive.exists() and _begins_anew(files, values, accept_versions=accept_versions):
         _remove_archive(files, values)
@@ -138,7 +142,7 @@ def _resumed(
         check_data(run.archive, data_fingerprint(run.task), settings.as_dict(), files.path)
         if run.archive.pending() and not run.archive.start.checksum:
             run.start_weights()
-        if data is not None:
+        if data is not None or changes:
             write_toml(values, files.config)
         _remember(run, values)
     except BaseException:
@@ -195,15 +199,25 @@ def _remember(run: Run, values: Mapping[str, Any]) -> None:
             run.archive.remember(key, value)
 
 
-def _restore_config(files: RunFolder) -> None:
-    """Write ``run.toml`` anew from what the archive remembers."""
+def read_values(files: RunFolder) -> dict[str, Any]:
+    """Read the configuration of a run as ``run.toml`` has it; where that is lost, as the archive remembers it.
+
+    Raises:
+        ArchiveError: there is no run in the folder, or its archive is too old to know.
+        ConfigError: the configuration was made unreadable.
+    """
+    if files.config.exists():
+        return read_toml(files.config)
+    if not files.archive.exists():
+        raise ArchiveError(f"{files.path} holds no run: there is no {files.config.name} in it")
     with Archive.read(files.archive) as archive:
         stored = archive.recall("settings")
     if stored is None:
         raise ArchiveError(
             f"{files.config} is missing, and the archive is too old to know what was in it: restore a copy"
         )
-    write_toml(json.loads(stored), files.config)
+    values: dict[str, Any] = json.loads(stored)
+    return values
 
 
 def read_run_settings(folder: Path) -> ResolvedSettings:
@@ -213,10 +227,7 @@ def read_run_settings(folder: Path) -> ResolvedSettings:
         ArchiveError: there is no run in the folder.
         ConfigError: the configuration was made unreadable.
     """
-    files = RunFolder(folder)
-    if not files.config.exists():
-        raise ArchiveError(f"{folder} holds no run: there is no {files.config.name} in it")
-    return resolve(of_begun(read_toml(files.config)))
+    return resolve(of_begun(read_values(RunFolder(folder))))
 
 
 def read_archive(folder: Path) -> Archive:

@@ -10,9 +10,10 @@ from typing import Literal
 from spnas_core.errors import ConfigError, SpnasError
 from spnas_core.lock import is_held
 from spnas_search.archive import Archive
-from spnas_search.run.folder import CONFIG
+from spnas_search.run.folder import RunFolder
 from spnas_search.run.identity import ENDED
 from spnas_search.run.opening import read_archive
+from spnas_search.settings import BudgetSettings
 
 State = Literal["running", "stopped", "ended", "unreadable"]
 
@@ -61,8 +62,8 @@ def find_runs(root: Path) -> Iterator[Overview]:
     """
     if not root.is_dir():
         raise ConfigError(f"{root} is no folder: name one that has runs in it")
-    for place, folders, files in os.walk(root):
-        if CONFIG in files:
+    for place, folders, _ in os.walk(root):
+        if RunFolder(Path(place)).is_there:
             folders[:] = [name for name in folders if name not in INSIDE]
             yield look_at(Path(place))
         folders.sort()
@@ -87,7 +88,7 @@ def _overview(folder: Path, archive: Archive) -> Overview:
         str(settings.get("strategy", {}).get("name", "")),
         str(settings.get("task", {}).get("data", "")),
         sum(child.status != "proposed" for child in archive.of_kind("child")),
-        settings.get("budget", {}).get("candidates"),
+        BudgetSettings(**settings.get("budget", {})).children,
         archive.elapsed / 3600,
         archive.objective.name,
         None if winner is None else winner.id,

@@ -7,7 +7,8 @@ from spnas_core.errors import ArchiveError, ConfigError
 from spnas_search.archive import Archive, RunLock
 from spnas_search.run.folder import RunFolder
 from spnas_search.run.identity import ENDED
-from spnas_search.settings import BudgetSettings, read_toml, resolve, set_value, write_toml
+from spnas_search.run.opening import read_values
+from spnas_search.settings import of_begun, resolve, set_value, write_toml
 
 
 def extend_budget(folder: Path, budget: Mapping[str, float]) -> None:
@@ -27,15 +28,16 @@ def extend_budget(folder: Path, budget: Mapping[str, float]) -> None:
     with RunLock(folder):
         with Archive.read(files.archive) as archive:
             _check_open(archive, folder)
-        values = read_toml(files.config)
-        bounds = values.get("budget") or {"candidates": BudgetSettings().children}
+        values = read_values(files)
+        known = resolve(of_begun(values)).run.budget
+        bounds = known.model_dump(exclude_none=True) or {"candidates": known.children}
         for name, bound in budget.items():
             if name not in bounds:
                 raise ConfigError(f"{folder} has no bound on {name}: its budget is {_shown(bounds)}")
             if bound <= bounds[name]:
                 raise ConfigError(f"{folder} has budget.{name} = {bounds[name]}: {bound} would be no more")
             set_value(values, f"budget.{name}", bound)
-        resolve(values)  # refuses what is no bound
+        resolve(of_begun(values))  # refuses what is no bound
         write_toml(
             values, files.config
         )  # without what earlier versions had no setting for: the archive has none either

@@ -18,8 +18,8 @@ from spnas_search.executors.evaluation import evaluate
 from spnas_search.run.code import installed_code
 from spnas_search.run.folder import Prepare, RunFolder
 from spnas_search.run.identity import differences, installed_versions
-from spnas_search.run.opening import read_archive
-from spnas_search.settings import read_toml, resolve, set_value
+from spnas_search.run.opening import read_archive, read_values
+from spnas_search.settings import moved, of_begun, resolve
 
 WITHIN = 2.0
 """Standard deviations of the run's noise by which a score that is measured again may differ."""
@@ -72,10 +72,8 @@ def verify_run(
         path = files.weights / f"{weighed.id}.safetensors"
         weights = _weights(path, weighed)
         yield weights
-        values = read_toml(files.config)
-        if data is not None:
-            set_value(values, "task.data", data)
-        task_settings = resolve(values).task
+        values = read_values(files) if data is None else moved(read_values(files), data)
+        task_settings = resolve(of_begun(values)).task
         task: Task = built("tasks", task_settings.model_dump()["name"], task_settings)
         place = files.cache if cache is None else cache
         with tempfile.TemporaryDirectory() as elsewhere:

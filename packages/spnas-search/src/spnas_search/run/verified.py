@@ -6,7 +6,7 @@ from pathlib import Path
 
 from spnas_core.commands.json_text import to_json
 from spnas_core.durable import write_durably
-from spnas_core.errors import ConfigError
+from spnas_core.errors import MALFORMED, ConfigError
 from spnas_search.run.verification import Finding
 
 FILE = "verified.json"
@@ -44,7 +44,7 @@ def read_verified(folder: Path) -> Verified | None:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         return Verified(str(values["when"]), tuple(_finding(**one) for one in values["findings"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *MALFORMED) as error:
         raise ConfigError(f"{file} holds no findings ({error}): remove it, or verify anew with --keep") from error
 
 

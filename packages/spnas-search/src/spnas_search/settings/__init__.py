@@ -10,6 +10,7 @@ from spnas_search.settings.models import (
 from spnas_search.settings.presets import over_preset, search_values, strategy_part
 from spnas_search.settings.resolution import (
     ResolvedSettings,
+    moved,
     of_begun,
     read_toml,
     resolve,
@@ -27,6 +28,7 @@ __all__ = [
     "RunSettings",
     "RungSettings",
     "SpaceSettings",
+    "moved",
     "of_begun",
     "over_preset",
     "read_toml",

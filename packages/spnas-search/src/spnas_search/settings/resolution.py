@@ -17,6 +17,7 @@ from spnas_search.strategies import StrategyPlugin, strategy_plugin
 
 __all__ = [
     "ResolvedSettings",
+    "moved",
     "of_begun",
     "read_toml",
     "resolve",
@@ -110,6 +111,21 @@ def _as_before(table: Any) -> Any:
     return {**before, **{key: _as_before(value) for key, value in table.items()}}
 
 
+def moved(values: Mapping[str, Any], data: str) -> dict[str, Any]:
+    """Return a configuration that has begun with its data elsewhere; a path that exists is absolute then.
+
+    Args:
+        values: of the run, as they are stored.
+        data: where the data lies now, as the task's setting ``data`` has it.
+
+    Raises:
+        ConfigError: the task has no such setting, or another is wrong.
+    """
+    found = {**values, "task": {**resolve(of_begun(values)).run.task, "data": data}}
+    found["task"]["data"] = resolve(of_begun(found)).task.model_dump().get("data", data)
+    return found
+
+
 def suit(values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Let the task of a new run complete its table with settings that suit its data and the start.
 
@@ -156,7 +172,9 @@ def _screen(given: Mapping[str, Any] | str, strategy: StrategyPlugin) -> BaseMod
     return screen
 
 
-def _named(table: Mapping[str, Any], what: str, default: str) -> str:
+def _named(table: Any, what: str, default: str) -> str:
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{what} is {table!r}: it must be a table with a name")
     name = table.get("name", default)
     if not isinstance(name, str):
         raise ConfigError(f"{what}.name is {name!r}: it must be the name of a registered {what}")

@@ -1,5 +1,6 @@
 """What the pages and plots of studies share: tables in Markdown, figures that are written durably."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,9 +58,12 @@ def markdown_table(table: Table) -> Iterator[str]:
     yield ""
 
 
+_MARKUP = re.compile(r"[\\`*\[\]<>|~&#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+
+
 def escaped(text: str) -> str:
-    """Escape what Markdown, and a table of it, would obey."""
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*")
+    """Escape what Markdown, and a table of it, would obey; an underscore inside of a word is none of that."""
+    return _MARKUP.sub(r"\\\g<0>", text)
 
 
 def failures(failed: Sequence[Training]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
-from spnas_core.errors import ConfigError, SpaceError
+from spnas_core.errors import MALFORMED, ConfigError, SpaceError
 from spnas_core.morphisms import Rewrite, Step, identity, morphism
 from spnas_core.space import SearchSpace
 from spnas_search.strategies.mutation import DEFAULT_ODDS
@@ -182,5 +182,5 @@ def read_path(texts: Sequence[str]) -> Path:
             )
             for values in map(json.loads, texts)
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except MALFORMED as error:
         raise ConfigError(f"the ways to the codes of the study are damaged: {error}") from None

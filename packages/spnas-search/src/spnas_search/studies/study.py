@@ -12,6 +12,7 @@ from spnas_core.errors import ArchiveError, ConfigError, DataError, suggestion
 from spnas_core.lock import FolderLock, is_held
 from spnas_core.occupied import STUDY, check_not_taken
 from spnas_core.plugins import built
+from spnas_core.presets import laid_over
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import MetricSpec, Report, Task, bounds_of, data_fingerprint
 from spnas_search.archive import WeightStore
@@ -184,7 +185,7 @@ def resume_study(
     try:
         before = Description.read(folder, kind)
         begun = of_begun(before.settings)
-        settings = resolve(_merged(begun, changes or {}))
+        settings = resolve(laid_over(begun, changes or {}))
         task, resources = build_task(settings), share_cores(settings.executor)
         objective = _objective(task, settings.run.objective or before.objective.name)
         try:
@@ -229,18 +230,6 @@ def read_study(folder: Path, kind: str) -> tuple[Description, TrainingLines]:
             f"{trainings} is missing, and with it all results: restore a copy, or make them again with --resume"
         )
     return description, read_trainings(trainings)
-
-
-def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values with some of them changed; tables are changed key by key."""
-    merged = dict(values)
-    for name, value in changes.items():
-        known = merged.get(name)
-        if isinstance(known, Mapping) and isinstance(value, Mapping):
-            merged[name] = _merged(known, value)
-        else:
-            merged[name] = value
-    return merged
 
 
 def _describe(

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from spnas_core.commands.json_text import to_json
 from spnas_core.durable import sync_folder
-from spnas_core.errors import ArchiveError, ConfigError, MachineError
+from spnas_core.errors import MALFORMED, ArchiveError, ConfigError, MachineError
 from spnas_search.studies.keys import TrainingKey
 
 _PLAIN: dict[str, Any] = {
@@ -87,7 +87,7 @@ class Training:
             raise
         except KeyError as error:
             raise ConfigError(f"the field {error} is missing") from None
-        except (TypeError, ValueError, AttributeError) as error:
+        except MALFORMED as error:
             raise ConfigError(f"a field is of another kind: {error}") from None
 
 
@@ -129,7 +129,7 @@ def read_trainings(path: Path) -> TrainingLines:
         try:
             values = json.loads(line)
             training = Training.read(values if isinstance(values, dict) else {})
-        except (ValueError, RecursionError) as error:  # a ConfigError is a ValueError
+        except MALFORMED as error:  # a ConfigError is a ValueError
             what = str(error) if isinstance(error, ConfigError) else "it is no JSON"
             raise ArchiveError(
                 f"{path}, line {number}: {what}; restore a copy, or remove the line to have its training made again"

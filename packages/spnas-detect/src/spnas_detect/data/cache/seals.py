@@ -4,7 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from spnas_core.errors import DataError
+from spnas_core.errors import MALFORMED, DataError
 
 SEALS = "seals.json"
 
@@ -27,7 +27,7 @@ def check_sealed(folder: Path) -> None:
             path = folder / name
             if _stamp(path) != (size, time) and _digest(path) != digest:
                 raise DataError(f"the image cache {folder} is damaged: remove the folder ({name} was altered)")
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, *MALFORMED) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"the image cache {folder} is damaged: remove the folder ({error})") from None

@@ -35,8 +35,8 @@ class RewardSettings(Table):
     reward: Literal["lead", "gain", "merit", "score"] = "lead"
     shape: Literal["none", "tan", "power"] = "none"
     cost: Literal["parameters", "multiply_adds", "activation_bytes", "latency"] = "multiply_adds"
-    cost_target: float | None = Field(None, gt=0)
-    cost_exponent: float = Field(-0.07, le=0)
+    cost_target: float | None = Field(None, gt=0, le=1e18)
+    cost_exponent: float = Field(-0.07, ge=-10, le=0)
 
     @model_validator(mode="after")
     def _check_shape(self) -> "RewardSettings":

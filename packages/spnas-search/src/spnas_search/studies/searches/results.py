@@ -140,7 +140,8 @@ def _arm(
         if math.isfinite(score) and math.isfinite(other := _score(one.sampled, trainings, name))
     ]
     above = [sign * (score - other) for score, other in pairs]
-    costs = [trainings[key].cost["multiply_adds"] for one in judged for key in one.winner if _is_done(key, trainings)]
+    done = [trainings[key] for one in judged for key in one.winner if _is_done(key, trainings)]
+    costs = [one.cost.get("multiply_adds", math.nan) for one in done]
     known = [score for score in scores if math.isfinite(score)]
     return ArmResult(
         arm,

@@ -10,12 +10,13 @@ from typing import Any, Protocol
 
 from spnas_core.durable import write_durably
 from spnas_core.encoding import Architecture
-from spnas_core.errors import ArchiveError, ConfigError
+from spnas_core.errors import MALFORMED, ArchiveError, ConfigError
+from spnas_core.presets import laid_over
 from spnas_search.driver import SearchStoppedError, run_search
 from spnas_search.monitors import Monitor
 from spnas_search.run import Run, RunFolder, resume_run, start_run
 from spnas_search.run.folder import Prepare
-from spnas_search.settings import of_begun, resolve, suit
+from spnas_search.settings import moved, of_begun, resolve, suit
 from spnas_search.studies.description import Description
 from spnas_search.studies.filling import Listener, StudyStoppedError
 from spnas_search.studies.jobs import Job
@@ -27,7 +28,14 @@ from spnas_search.studies.searches.plan import STRIDE, SearchesPlan, SearchesSet
 from spnas_search.studies.searches.plot import draw_searches
 from spnas_search.studies.searches.report import searches_markdown
 from spnas_search.studies.searches.results import SearchesResults, measure_searches
-from spnas_search.studies.study import build_task, read_study, remove_study, resume_study, start_study
+from spnas_search.studies.study import (
+    build_task,
+    read_study,
+    remove_study,
+    resume_study,
+    start_study,
+    truth_epochs,
+)
 
 KIND = "searches"
 REPORT, PLOT = "searches.md", "searches.png"
@@ -140,12 +148,14 @@ class SearchesStudy(OpenedStudy):
         folder = _folder(self.study.folder, arm.name, number)
         files, now = RunFolder(folder), self.study.settings.as_dict()
         data = now["task"].get("data")
+        table = {key: now["task"][key] for key in ("cache", "cache_limit") if key in now["task"]}
+        changes = {"executor": now["executor"], "alike_failures": now["alike_failures"], "task": table}
         if files.config.exists() or files.archive.exists():
-            return resume_run(folder, prepare, data=data, accept_versions=self.accept_versions, cache=self.cache)
-        values = {**arm.values, "seed": self._seed(arm, number), "executor": now["executor"]}
-        if data is not None:
-            values["task"] = {**values["task"], "data": data}
-        return start_run(folder, values, prepare, cache=self.cache)
+            return resume_run(
+                folder, prepare, data=data, changes=changes, accept_versions=self.accept_versions, cache=self.cache
+            )
+        values = laid_over({**arm.values, "seed": self._seed(arm, number)}, changes)
+        return start_run(folder, values if data is None else moved(values, data), prepare, cache=self.cache)
 
 
 def start_searches_study(
@@ -179,7 +189,9 @@ def start_searches_study(
     values, remarks = suit(values)
     settings = resolve(values)
     arms = read_arms(names, settings.as_dict())
-    own = SearchesSettings.read({"epochs": 2 * settings.run.warm_start_epochs, "stride": STRIDE, **chosen})
+    own = SearchesSettings.read(
+        {"stride": STRIDE, **chosen, "epochs": truth_epochs(settings.run, chosen.get("epochs"))}
+    )
     task = build_task(settings)
     remarks = (*remarks, *check_known(task, settings.run, own.epochs, own.trainings))
     stored, heeded = _own(own, arms), tuple(settings.as_dict())
@@ -275,7 +287,7 @@ def _read_found(folder: Path, arms: Sequence[str], searches: int) -> Iterator[Fo
             if path.exists():
                 try:
                     yield Found.read(json.loads(path.read_text(encoding="utf-8")))
-                except (ValueError, TypeError, KeyError):
+                except MALFORMED:
                     raise ArchiveError(
                         f"{path} is damaged: remove it, and 'spnas study searches --resume' reads the search anew"
                     ) from None
@@ -293,6 +305,6 @@ def _read_own(values: Mapping[str, Any]) -> tuple[tuple[SearchArm, ...], Searche
     try:
         told = [json.loads(text) for text in own.pop(_ARMS, ())]
         arms = tuple(SearchArm(name, of_begun(arm)) for name, arm in told)
-    except (ValueError, TypeError):
+    except MALFORMED:
         raise ConfigError("the ways to search of the study are damaged: restore a copy of study.toml") from None
     return arms, SearchesSettings.read(own)

@@ -113,7 +113,7 @@ def draw_codes(
     sampler, rng = sampler_of(start, space), np.random.default_rng([seed, *name.encode()])
     found = dict.fromkeys(known)
     for _ in range(DRAWS * count):
-        if len(found) == count:
+        if len(found) >= count:
             break
         code = sampler.draw(rng).child
         if code in space:

@@ -45,8 +45,10 @@ def spaces_sentences(results: SpacesResults) -> Iterator[str]:
     first = results.spaces[0].name
     for space in results.spaces[1:]:
         if space.gap is not None:
-            weighed = _said_weighed(space.weighed_gap)
-            yield f"{space.name} {_said(space.gap, first)}; at equal multiply-adds it {weighed}."
+            weighed = f"at equal multiply-adds it {_said_weighed(space.weighed_gap)}"
+            if not results.knows_costs:
+                weighed = "of what the codes cost, nothing is known"
+            yield f"{space.name} {_said(space.gap, first)}; {weighed}."
     if len(results.spaces) > 1:
         yield (
             "D: Kolmogorov and Smirnov's distance of the distribution from the first space's, 0 for equal ones; p: "
@@ -100,7 +102,9 @@ def draw_spaces(results: SpacesResults, path: Path) -> None:
     figure = make_figure(11.5, 4.6)
     left, right = figure.subplots(1, 2, sharey=True, sharex=True)
     known = [space for space in results.spaces if space.scores]
-    weights = complexity_weights([space.costs for space in known]) if known else []
+    weights = [np.zeros(len(space.scores)) for space in known]
+    if known and results.knows_costs:
+        weights = complexity_weights([space.costs for space in known])
     for number_, space in enumerate(known):
         even = np.full(len(space.scores), 1 / len(space.scores))
         for axes, weight in ((left, even), (right, weights[number_])):

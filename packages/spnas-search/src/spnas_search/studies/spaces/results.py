@@ -21,10 +21,10 @@ class SpaceResult:
     Attributes:
         name: of the space.
         scores: of the codes whose trainings are in, in order.
-        costs: multiply-adds of these.
+        costs: multiply-adds of these; NaN where the task does not say.
         gap: how far their distribution is from the first space's; None for that one, and before both have scores.
         weighed_gap: the same with codes weighed so that both have one distribution of multiply-adds; None also where
-            they have none in common.
+            they have none in common, or a task does not say them.
     """
 
     name: str
@@ -66,6 +66,11 @@ class SpacesResults:
     done: int
     failed: tuple[Training, ...]
 
+    @property
+    def knows_costs(self) -> bool:
+        """Whether the task says what the codes cost."""
+        return all(math.isfinite(cost) for space in self.spaces for cost in space.costs)
+
 
 def measure_spaces(plan: SpacesPlan, trainings: Mapping[TrainingKey, Training], objective: MetricSpec) -> SpacesResults:
     """Measure what is in; a pure function of the trainings."""
@@ -75,7 +80,8 @@ def measure_spaces(plan: SpacesPlan, trainings: Mapping[TrainingKey, Training], 
     for number, (space, (scores, costs)) in enumerate(zip(plan.spaces, found, strict=True)):
         both = bool(number and scores and first_scores)
         raw = gap(first_scores, scores) if both else None
-        weighed = gap(first_scores, scores, (first_costs, costs)) if both else None
+        knows_costs = both and all(map(math.isfinite, (*first_costs, *costs)))
+        weighed = gap(first_scores, scores, (first_costs, costs)) if knows_costs else None
         spaces.append(SpaceResult(space.name, tuple(scores), tuple(costs), raw, weighed))
     known = [trainings[job.key] for job in plan.jobs if job.key in trainings]
     failed = tuple(one for one in known if one.has_failed)
@@ -92,5 +98,5 @@ def _scored(
         score = fmean(one.metrics.get(name, math.nan) for one in known) if known else math.nan
         if len(known) == plan.settings.trainings and math.isfinite(score):
             scores.append(score)
-            costs.append(float(known[0].cost[COMPLEXITY]))
+            costs.append(float(known[0].cost.get(COMPLEXITY, math.nan)))
     return scores, costs

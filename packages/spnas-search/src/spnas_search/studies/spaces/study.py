@@ -8,7 +8,7 @@ from typing import Any
 
 from spnas_core.durable import write_durably
 from spnas_core.encoding import Architecture
-from spnas_core.errors import ConfigError
+from spnas_core.errors import MALFORMED, ConfigError
 from spnas_core.presets import laid_over
 from spnas_core.tasks import Task
 from spnas_search.run.folder import Prepare
@@ -188,6 +188,13 @@ def _read_own(values: Mapping[str, Any]) -> tuple[list[DrawnSpace], list[dict[st
             name, found, codes = json.loads(text)
             drawn.append(DrawnSpace(str(name), tuple(codes)))
             bounds.append(dict(found))
-    except (ValueError, TypeError):
+    except MALFORMED:
         raise ConfigError("the spaces of the study are damaged: restore a copy of study.toml") from None
-    return drawn, bounds, SpacesSettings.read(own)
+    settings = SpacesSettings.read(own)
+    for space in drawn:
+        if len(space.codes) < settings.codes:
+            raise ConfigError(
+                f"study.toml has {len(space.codes)} codes of the space {space.name}, not codes = {settings.codes}: put "
+                "that back, and ask for more by --resume --codes"
+            )
+    return drawn, bounds, settings

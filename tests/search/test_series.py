@@ -1,0 +1,67 @@
+"""A series is the same search with other seeds, and stays that whatever is done to its file."""
+
+import pytest
+from commands import NULL, budget, done, refused, rows
+
+from spnas_core.configuration import read_toml, write_toml
+
+SMALL = (*NULL, *budget(2), "--set", "final.rescores=0", "--set", "task.noise=0.02")
+
+
+@pytest.fixture
+def series(tmp_path):
+    out = tmp_path / "s"
+    done("run", "random", *SMALL, "--seeds", "2", "--out", out)
+    return out
+
+
+def alter(file, change):
+    values = read_toml(file)
+    change(values)
+    write_toml(values, file)
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value", "told"),
+    [
+        ("task", "noise", 0.5, "task.noise = 0.5, and seed-0 has 0.02"),
+        (None, "warm_start_epochs", 3, "warm_start_epochs = 3, and seed-0 has 2"),
+        ("budget", "candidates", 4, "budget.candidates = 4, and seed-0 has 2"),
+    ],
+)
+def test_no_search_is_added_with_other_settings(series, table, key, value, told):
+    alter(series / "series.toml", lambda values: (values if table is None else values[table]).update({key: value}))
+    assert told in refused("run", "--resume", "--seeds", "3", "--out", series)
+    assert not (series / "seed-2").exists()
+
+
+def test_a_search_is_added_though_workers_and_what_one_has_had_more_of_differ(series):
+    alter(series / "series.toml", lambda values: values.update(alike_failures=9))
+    done("run", "--resume", "--seeds", "3", "--out", series)
+    assert len(rows(series / "seed-2")) == len(rows(series / "seed-0"))
+
+
+def test_every_seed_is_one_before_the_first_search_begins(tmp_path):
+    largest = 2**63 - 1
+    given = ("run", "random", *SMALL, "--set", f"seed={largest - 1}", "--out", tmp_path / "s")
+    assert "seed is 9223372036854775808" in refused(*given, "--seeds", "3")
+    assert not (tmp_path / "s").exists()
+    done(*given, "--seeds", "2")
+    assert "series.toml: seed is 9223372036854775808" in refused(
+        "run", "--resume", "--seeds", "3", "--out", tmp_path / "s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda values: values.update(strategy="random"), "strategy is 'random'"),
+        (lambda values: values.update(task="shapes"), "task is 'shapes'"),
+        (lambda values: values.update(seeds="two"), "whole numbers 'seeds' and 'seed'"),
+        (lambda values: values.update(nonsense=1), "there is no setting 'nonsense'"),
+    ],
+)
+@pytest.mark.parametrize("options", [(), ("--data", "shapes"), ("--seeds", "3")])
+def test_a_file_that_was_altered_is_one_line(series, change, told, options):
+    alter(series / "series.toml", change)
+    assert told in refused("run", "random", "--resume", "--out", series, *options)
