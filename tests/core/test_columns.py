@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from spnas_core.commands.columns import GAP, Column, format_columns, numeric
+from spnas_core.commands.columns import GAP, Column, format_columns, numbers
 from spnas_core.commands.wording import printable
 
 
 def test_numbers_stand_right_and_words_left():
-    columns = (*numeric("id"), Column("class"), *numeric("AP"))
+    columns = (*numbers("id"), Column("class"), *numbers("AP"))
     assert list(format_columns(columns, [("7", "car [front]", "–"), ("12", "dog", "0.500")])) == [
         "id  class           AP",
         " 7  car [front]      –",
@@ -19,7 +19,7 @@ def test_numbers_stand_right_and_words_left():
 
 
 def test_wide_letters_take_two_cells_and_accents_none():
-    assert list(format_columns((Column("class"), *numeric("n")), [("自転車", "1"), ("cafe\u0301", "22")])) == [
+    assert list(format_columns((Column("class"), *numbers("n")), [("自転車", "1"), ("cafe\u0301", "22")])) == [
         "class    n",
         "自転車   1",
         "cafe\u0301    22",

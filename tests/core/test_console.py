@@ -8,7 +8,7 @@ import pytest
 from rich.live import Live
 from rich.table import Table
 
-from spnas_core.commands.columns import Column, numeric
+from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.console import PlainConsole, make_console, write_lines
 from spnas_core.commands.tables import make_table
 
@@ -26,7 +26,7 @@ def printed(part, *, width: int = 120, **options) -> str:
 @pytest.mark.parametrize("terminal", [False, True])
 def test_text_is_no_markup_wherever_it_stands(text, terminal):
     assert printed(text, force_terminal=terminal) == f"{text}\n"
-    table = make_table((Column(text), *numeric("n")), title=text)
+    table = make_table((Column(text), *numbers("n")), title=text)
     table.add_row(text, "1")
     assert printed(table, force_terminal=terminal).count(text) == 3
 
@@ -47,7 +47,7 @@ def cells_of(text: str) -> list[list[str]]:
 
 def turning(rows: int) -> str:
     """A table of 92 letters' width."""
-    table = make_table((Column(""), *numeric("first \x1b", *"bcdef")), title="title", turns=True)
+    table = make_table((Column(""), *numbers("first \x1b", *"bcdef")), title="title", turns=True)
     for row in range(rows):
         table.add_row(f"row {row}", *(f"{row}{column}" * 6 for column in range(6)))
     return table

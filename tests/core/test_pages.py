@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 from pages import cells, parse_page, points
 
-from spnas_core.commands.columns import Column, numeric
+from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.wording import printable
 from spnas_core.pages import (
     Dots,
@@ -52,7 +52,7 @@ def report(text="x", **values):
     body = Markup("").join(
         [
             *(paragraph(text, kind="note"), command(text, text), details(text, paragraph(text)), facts([(text, text)])),
-            table((Column(text), *numeric(text)), [Row((text, text), text, is_marked=True)]),
+            table((Column(text), *numbers(text)), [Row((text, text), text, is_marked=True)]),
             draw_chart(text, [Dots([(1.0, 2.0, text)]), Note((1.0, 2.0), text)], x=text, y=text, caption=text),
         ]
     )
@@ -122,7 +122,7 @@ def test_only_a_watched_page_loads_itself_anew():
 
 def test_a_row_has_a_cell_per_column():
     with pytest.raises(ValueError, match="zip"):
-        table(numeric("a", "b"), [Row(("1",))])
+        table(numbers("a", "b"), [Row(("1",))])
 
 
 @pytest.mark.parametrize("anchor", ["", "Aa", "1a", 'a"b', "a b"])

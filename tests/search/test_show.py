@@ -47,6 +47,6 @@ def test_what_was_to_name_a_run_is_answered_by_talk_of_runs(tmp_path, monkeypatc
 def test_show_scales_a_code():
     scaled = json.loads(done("show", "b_11-211", "--scale", "1", "--json"))
     assert scaled["architecture"] == "b@72_111-2111"
-    assert "must be 0 or more" in refused("show", "b_11-211", "--scale", "-1")
+    assert "must be in 0…30" in refused("show", "b_11-211", "--scale", "-1")
     message = "torchvision:resnet18 is no code, and only these are scaled: leave out --scale"
     assert message in refused("show", "torchvision:resnet18", "--scale", "1")

@@ -27,7 +27,7 @@ class Column:
     side: Literal["left", "right"] = "left"
 
 
-def numeric(*headings: str) -> tuple[Column, ...]:
+def numbers(*headings: str) -> tuple[Column, ...]:
     """Return columns whose cells stand right."""
     return tuple(Column(heading, "right") for heading in headings)
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from spnas_core.commands.columns import Column, numeric
+from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.json_text import to_json
 from spnas_core.commands.log_json import JsonLog
 from spnas_core.commands.parameters import REFERENCE, WRITTEN
@@ -139,7 +139,7 @@ def comparison_table(result: Comparison) -> Table:
     """Return a row per architecture."""
     seeds = [f"seed {seed}" for seed in result.seeds]
     measured = [] if result.latency_device is None else [f"latency on {result.latency_device}"]
-    counted = numeric("parameters", "multiply-adds", *measured, *seeds, f"mean {result.metric}", "difference to first")
+    counted = numbers("parameters", "multiply-adds", *measured, *seeds, f"mean {result.metric}", "difference to first")
     title = f"{result.metric} on {result.split} images" + ("" if result.higher_is_better else ", lower is better")
     table = make_table((Column("architecture"), *counted), title=title, turns=True)
     for one in result.compared:

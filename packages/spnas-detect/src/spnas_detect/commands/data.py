@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from spnas_core.commands.columns import Column, numeric
+from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.json_text import to_json
 from spnas_core.commands.parameters import IMAGE_SIZE
 from spnas_core.errors import DataError
@@ -136,11 +136,11 @@ def _show(report: dict[str, Any], repairs: "Sequence[Repair]") -> None:
             f"{split}: {counts['images']} images ({counts['without_boxes']} without boxes), {counts['boxes']} boxes, "
             f"{counts['ignored']} ignored; {counts['small']} small, {counts['medium']} medium, {counts['large']} large"
         )
-        table = make_table((Column("class"), *numeric("boxes", "share", "images")))
+        table = make_table((Column("class"), *numbers("boxes", "share", "images")))
         for name, row in counts["classes"].items():
             table.add_row(name, str(row["boxes"]), f"{row['share']:.1%}", str(row["images"]))
         console.show(table)
-        table = make_table((Column("pixels"), *numeric("least", "10 %", "median", "90 %", "greatest")))
+        table = make_table((Column("pixels"), *numbers("least", "10 %", "median", "90 %", "greatest")))
         for key in ("side", "aspect_ratio", "image_width", "image_height"):
             table.add_row(key.replace("_", " "), *(f"{value:.4g}" for value in counts[key]))
         console.show(table)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spnas_core.commands.columns import Column, numeric
+from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.json_text import to_json
 from spnas_core.commands.parameters import PATH, REFERENCE, WRITTEN
 from spnas_core.commands.wording import number
@@ -130,17 +130,17 @@ def _tables(report: "EvaluationReport") -> Iterator["Table"]:
     from spnas_core.commands.tables import make_table
     from spnas_detect.commands.scores import ALL
 
-    main = make_table((Column(""), *numeric(*report.main)), turns=True)
+    main = make_table((Column(""), *numbers(*report.main)), turns=True)
     main.add_row(ALL, *(number(report.metrics.get(name)) for name in report.main))
     yield main
     per_class = [name for name in report.main if any(name in result.scores for result in report.classes)]
-    classes = make_table((Column("class"), *numeric("images", "boxes", "found", "false", *per_class)))
+    classes = make_table((Column("class"), *numbers("images", "boxes", "found", "false", *per_class)))
     for result in report.classes:
         counts = result.images, result.boxes, result.found, result.false
         classes.add_row(result.name, *map(str, counts), *(number(result.scores.get(name)) for name in per_class))
     yield classes
     if report.worst:
-        worst = make_table((Column("worst images (lowest F1)"), *numeric("boxes", "found", "false", "F1")))
+        worst = make_table((Column("worst images (lowest F1)"), *numbers("boxes", "found", "false", "F1")))
         for image in report.worst:
             worst.add_row(image.name, str(image.boxes), str(image.found), str(image.false), f"{image.f1:.2f}")
         yield worst
@@ -154,11 +154,11 @@ def _confusion_table(found: "Confusion") -> "Table":
     from spnas_detect.inference.confusion import BACKGROUND, MISSED
 
     if len(found.classes) > _FEW_CLASSES:
-        table = make_table((Column("annotated"), Column("detected as"), *numeric("count")), title="Taken for another")
+        table = make_table((Column("annotated"), Column("detected as"), *numbers("count")), title="Taken for another")
         for name, other, count in found.mistakes(_FEW_CLASSES):
             table.add_row(name, other, str(count))
         return table
-    table = make_table((Column("annotated"), *numeric(*found.classes, MISSED)), title="Detected as")
+    table = make_table((Column("annotated"), *numbers(*found.classes, MISSED)), title="Detected as")
     for name, row in zip((*found.classes, BACKGROUND), found.counts.tolist(), strict=True):
         table.add_row(name, *map(str, row))
     return table

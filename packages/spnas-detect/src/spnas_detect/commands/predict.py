@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spnas_core.commands.columns import Column, numeric
+from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.json_text import to_json
 from spnas_core.commands.parameters import REFERENCE, WRITTEN
 
@@ -92,7 +92,7 @@ def _table(found: "Predictions") -> "Table":
     for image in found.images:
         objects.update(image.labels.tolist())
         images.update(set(image.labels.tolist()))
-    table = make_table((Column("class"), *numeric("objects", "images")))
+    table = make_table((Column("class"), *numbers("objects", "images")))
     for label, name in enumerate(found.description.classes, 1):
         table.add_row(name, str(objects[label]), str(images[label]))
     return table

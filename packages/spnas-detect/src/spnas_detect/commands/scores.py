@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from rich.table import Table
 
-from spnas_core.commands.columns import Column, numeric
+from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import number
 
@@ -39,6 +39,6 @@ def score_rows(scores: Mapping[str, float]) -> Iterator[Scores]:
     for name in classes:
         keys = (f"{metric}/{name}" for metric in divided)
         rows.append((name, *(number(scores[key]) if key in scores else "" for key in keys)))
-    yield (Column("class"), *numeric(*divided)), rows
+    yield (Column("class"), *numbers(*divided)), rows
     if rest := [metric for metric in metrics if metric not in divided]:
-        yield (Column(""), *numeric(*rest)), [(ALL, *(number(scores.get(metric)) for metric in rest))]
+        yield (Column(""), *numbers(*rest)), [(ALL, *(number(scores.get(metric)) for metric in rest))]

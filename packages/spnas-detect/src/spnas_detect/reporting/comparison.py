@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from spnas_core.backbones import read_network
-from spnas_core.commands.columns import Column, numeric
+from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.wording import UNDEFINED, amount, number
 from spnas_core.drawing import draw_network
 from spnas_core.encoding import Architecture
@@ -134,8 +134,8 @@ def _scores(view: _View) -> Iterator[Markup]:
     device = view.result.get("latency_device")
     measured = [] if device is None else [f"latency on {device}"]
     columns = (
-        *(Column("architecture"), *numeric("parameters", "multiply-adds", *measured, *seeds, f"mean {metric}")),
-        *(*numeric("difference to first"), Column("with its 95 % interval")),
+        *(Column("architecture"), *numbers("parameters", "multiply-adds", *measured, *seeds, f"mean {metric}")),
+        *(*numbers("difference to first"), Column("with its 95 % interval")),
     )
     shown = []
     for row in rows:
@@ -170,7 +170,7 @@ def _scores_so_far(view: _View) -> Iterator[Markup]:
         name = next(iter(scores), "")
         score = f"{name} {number(scores[name])}" if name else "not finished"
         rows.append(Row((str(view.settings[place - 1]["architecture"]), str(seed), score)))
-    yield table((Column("architecture"), *numeric("seed", "score")), rows)
+    yield table((Column("architecture"), *numbers("seed", "score")), rows)
 
 
 def _half(interval_: Mapping[str, Any]) -> float | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from spnas_core.commands.columns import Column, numeric
+from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.console import make_console, write_lines
 from spnas_core.commands.json_text import to_json
 from spnas_core.commands.parameters import IMAGE_SIZE
@@ -63,7 +63,7 @@ def _list_sources(*, as_json: bool) -> None:
         keys = ("source", "summary", "networks", "missing", "distribution")
         write_lines(to_json(dict(zip(keys, row, strict=True))) for row in rows)
         return
-    table = make_table((Column("source"), Column("what it has"), *numeric("networks"), Column("distribution")))
+    table = make_table((Column("source"), Column("what it has"), *numbers("networks"), Column("distribution")))
     for name, summary, count, hint, distribution in rows:
         table.add_row(
             name, f"{summary}; {hint}" if hint else summary, "–" if count is None else str(count), distribution
@@ -107,7 +107,7 @@ def _rows(names: list[str], image: tuple[int, int]) -> Iterator[dict[str, Any]]:
 
 def _show(names: list[str], image: tuple[int, int]) -> None:
     title = f"backbones at {image[0]}x{image[1]}, without classifier"
-    columns = (Column("backbone"), *numeric("params", "mult-adds", "activations"), Column("channels at /4 /8 /16 …"))
+    columns = (Column("backbone"), *numbers("params", "mult-adds", "activations"), Column("channels at /4 /8 /16 …"))
     table = make_table(columns, title=title)
     for row in _rows(names, image):
         if "error" in row:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.console import RenderableType
 
-from spnas_core.commands.columns import Column, numeric
+from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.console import make_console
 from spnas_core.commands.json_text import to_json
 from spnas_core.commands.parameters import WRITTEN, cache_option
@@ -53,7 +53,7 @@ def plan(strategy: str | None, *, cache: Path | None, out: Path | None, as_json:
 
 
 def _shown(found: Plan) -> Iterator[RenderableType]:
-    table = make_table((Column("phase"), *numeric("evaluations", "epochs", "time of one worker")), framed=False)
+    table = make_table((Column("phase"), *numbers("evaluations", "epochs", "time of one worker")), framed=False)
     for phase in found.phases:
         table.add_row(phase.name, str(phase.evaluations), str(phase.epochs), duration(phase.seconds))
     yield table

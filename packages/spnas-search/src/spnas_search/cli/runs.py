@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from spnas_core.commands.columns import Column, format_columns, numeric
+from spnas_core.commands.columns import Column, format_columns, numbers
 from spnas_core.commands.console import make_console, write_lines
 from spnas_core.commands.json_text import to_json
 from spnas_core.commands.parameters import PATH
@@ -32,7 +32,7 @@ def runs(folder: Path, *, as_json: bool) -> None:
     if not rows:
         make_console().show(f"there is no run in {folder}")
         return
-    counted = (*numeric("children", "time"), Column("best"), *numeric("merit"), Column("note"))
+    counted = (*numbers("children", "time"), Column("best"), *numbers("merit"), Column("note"))
     columns = (Column("run"), Column("state"), Column("strategy"), Column("data"), *counted)
     write_lines(format_columns(columns, rows))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
-from spnas_core.commands.columns import Column, numeric
+from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.console import make_console
 from spnas_core.commands.json_text import to_json
 from spnas_core.commands.parameters import IMAGE_SIZE, PATH, REFERENCE
@@ -104,9 +104,9 @@ def stage_drawing(architecture: Architecture, image: tuple[int, int]) -> tuple[T
     """Return the table of stages, the last column being what one more row would cost, and the line of totals."""
     cost = backbone_cost(architecture, *image)
     shown = (
-        *numeric("size", "channels", "mult-adds", "params"),
+        *numbers("size", "channels", "mult-adds", "params"),
         Column("share of multiply-adds"),
-        *numeric("a row more"),
+        *numbers("a row more"),
     )
     table = make_table(
         (Column("stage"), Column("blocks"), *shown), title=f"{architecture} at {image[0]}x{image[1]}", framed=False

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from spnas_core.commands.columns import Column, numeric
+from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.console import PlainConsole
 from spnas_core.commands.tables import make_table
 from spnas_core.tasks import Progress
@@ -107,7 +107,7 @@ class LiveView:
 
     def _finished(self) -> RenderableType:
         archive = self._state.archive
-        columns = Column(""), Column("architecture"), Column("from"), *numeric(archive.objective.name, "lead", "time")
+        columns = Column(""), Column("architecture"), Column("from"), *numbers(archive.objective.name, "lead", "time")
         table = make_table(columns, framed=False)
         for candidate in self._outcomes:
             failed = candidate.status == "failed"

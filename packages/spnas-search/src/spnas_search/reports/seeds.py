@@ -6,7 +6,7 @@ from statistics import fmean
 
 from rich.console import RenderableType
 
-from spnas_core.commands.columns import Column, numeric
+from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.tables import make_table
 from spnas_search.driver.verdict import NoVerdict, Verdict
 from spnas_search.monitors.wording import number
@@ -48,7 +48,7 @@ class SeedsSummary:
             else ""
         )
         table = make_table(
-            (*numeric("search"), Column("winner"), *numeric("start", "winner", "gain", "95 % interval", "mult-adds")),
+            (*numbers("search"), Column("winner"), *numbers("start", "winner", "gain", "95 % interval", "mult-adds")),
             title=f"Winner of each search against its start{how}, on {tested_on}",
         )
         for place, found in enumerate(self.outcomes, 1):

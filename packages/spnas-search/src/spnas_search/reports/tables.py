@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from rich.table import Table
 
-from spnas_core.commands.columns import Column, few_at_a_time, format_blocks, numeric
+from spnas_core.commands.columns import Column, few_at_a_time, format_blocks, numbers
 from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import amounts
 from spnas_core.commands.wording import numbers as written
@@ -27,8 +27,8 @@ def candidate_lines(archive: Archive, candidates: Iterable[Candidate]) -> Iterat
 def candidate_columns(archive: Archive) -> tuple[Column, ...]:
     """What is listed of candidates; see ``candidate_lines``."""
     return (
-        *(*numeric("id"), Column("kind"), *numeric("parent"), Column("architecture"), Column("morphisms")),
-        *numeric("inherited", archive.objective.name, "gain", "lead", "merit", "mult-adds", "params", "age", "time"),
+        *(*numbers("id"), Column("kind"), *numbers("parent"), Column("architecture"), Column("morphisms")),
+        *numbers("inherited", archive.objective.name, "gain", "lead", "merit", "mult-adds", "params", "age", "time"),
         Column("status"),
     )
 
@@ -131,8 +131,8 @@ def pareto_table(archive: Archive) -> Table:
 
 def pareto_columns(archive: Archive) -> tuple[Column, ...]:
     """What is listed of the Pareto front."""
-    shown = numeric("merit", "lead", "mult-adds", "params", *(one.name for one in _others(archive)))
-    return *numeric("id"), Column("architecture"), *shown
+    shown = numbers("merit", "lead", "mult-adds", "params", *(one.name for one in _others(archive)))
+    return *numbers("id"), Column("architecture"), *shown
 
 
 def pareto_cells(archive: Archive, candidate: Candidate) -> tuple[str, ...]:

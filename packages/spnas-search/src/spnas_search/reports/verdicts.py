@@ -6,7 +6,7 @@ from statistics import fmean
 
 from rich.table import Table
 
-from spnas_core.commands.columns import Column, numeric
+from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import UNDEFINED, counted
 from spnas_search.archive import Candidate
@@ -61,7 +61,7 @@ def _trainings(verdict: Verdict, column: Trained, objective: str, phases: Sequen
     rows = [("start", verdict.start, column.start)]
     rows += [(_milestone(verdict, candidate, phases), candidate, scores) for candidate, scores in found]
     names = "Winner and start" if not column.between else "What the search has found, step by step"
-    shown = numeric(objective, "gain", "95 % interval", "per training", "mult-adds", "params")
+    shown = numbers(objective, "gain", "95 % interval", "per training", "mult-adds", "params")
     cells = []
     for name, candidate, scores in rows:
         gain = column.gain_of(scores) if candidate is not verdict.start else None

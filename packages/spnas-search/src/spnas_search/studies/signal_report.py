@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from rich.console import RenderableType
 
-from spnas_core.commands.columns import Column, numeric
+from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.wording import UNDEFINED, amount, number
 from spnas_search.statistics import RESAMPLES, Heritability, RankCorrelation
 from spnas_search.studies.pages import Table, markdown_page, printed
@@ -111,11 +111,11 @@ def _tables(results: SignalResults) -> Iterator[Table]:
     name = results.objective.name
     columns = (
         Column("way, epochs"),
-        *numeric("per score", "scores", name, "within", "between", "heritability", "p", "with truth", "with 2nd truth"),
+        *numbers("per score", "scores", name, "within", "between", "heritability", "p", "with truth", "with 2nd truth"),
     )
     ordered = sorted(results.arms, key=lambda result: (ORDER.index(result.arm.how), result.arm.epochs))
     yield "Ways to score a code", columns, [_way_row(result) for result in ordered]
-    columns = Column("code"), *numeric("mult-adds", f"truth: {name}", "each training", *_other_truths(results))
+    columns = Column("code"), *numbers("mult-adds", f"truth: {name}", "each training", *_other_truths(results))
     yield "Codes, the best of the truth first", columns, _code_rows(results)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
-from spnas_core.commands.columns import Column, numeric
+from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.wording import UNDEFINED, number
 from spnas_core.drawing import draw_network
 from spnas_core.pages import Dots, Line, Row, Segments, draw_chart, drawing, paragraph, side_by_side, table
@@ -68,8 +68,8 @@ def descent(view: RunView) -> Iterator[Markup]:
 def _columns(view: RunView) -> tuple[Column, ...]:
     name = view.archive.objective.name
     return (
-        *(*numeric("id"), Column("how it came about"), Column("architecture")),
-        *numeric("inherited", "outputs changed by", "age", name, "merit", "lead"),
+        *(*numbers("id"), Column("how it came about"), Column("architecture")),
+        *numbers("inherited", "outputs changed by", "age", name, "merit", "lead"),
     )
 
 

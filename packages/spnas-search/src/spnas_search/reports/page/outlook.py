@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from spnas_core.commands.columns import Column, numeric
+from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.wording import duration
 from spnas_core.pages import Row, bar, command, details, facts, paragraph, table
 from spnas_search.driver.verdict import Verdict, outcome
@@ -55,7 +55,7 @@ def failures(view: RunView) -> Iterator[Markup]:
     for reason, ids in sorted(reasons.items(), key=lambda found: -len(found[1])):
         named = ", ".join(map(str, ids[:_NAMED])) + (", …" if len(ids) > _NAMED else "")
         rows.append(Row((str(len(ids)), reason, named)))
-    yield table((*numeric("times"), Column("reason"), Column("candidates")), rows)
+    yield table((*numbers("times"), Column("reason"), Column("candidates")), rows)
     yield paragraph("To try them again:", kind="note")
     yield command(f"spnas retry {shlex.quote(str(view.folder))}")
 
@@ -71,8 +71,8 @@ def time(view: RunView) -> Iterator[Markup]:
             epochs[one.phase] += one.epochs
     total = sum(map(sum, spent.values())) or 1.0
     foreseen = {phase.name: phase.seconds for phase in planned.phases} if planned else {}
-    more = numeric("planned", "off by") if planned else ()
-    columns = (Column("phase"), *numeric("evaluations", "epochs", "time of one worker"), *more, Column("share"))
+    more = numbers("planned", "off by") if planned else ()
+    columns = (Column("phase"), *numbers("evaluations", "epochs", "time of one worker"), *more, Column("share"))
     rows = []
     for name in PHASES:
         if name in spent or name in foreseen:

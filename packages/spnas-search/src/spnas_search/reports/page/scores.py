@@ -8,7 +8,7 @@ from statistics import fmean
 
 from markupsafe import Markup
 
-from spnas_core.commands.columns import Column, numeric
+from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.wording import UNDEFINED, number
 from spnas_core.pages import Dots, Line, Row, Segments, draw_chart, interval, paragraph, table
 from spnas_search.archive import Candidate
@@ -87,11 +87,11 @@ def merits(view: RunView) -> Iterator[Markup]:
     ends = [place.lead + sign * (place.error or 0.0) for _, place in shown for sign in (-1, 1)]
     low, high = min(0.0, *ends), max(0.0, *ends)
     columns = (
-        *numeric("id"),
+        *numbers("id"),
         Column("architecture"),
-        *numeric("lead"),
+        *numbers("lead"),
         Column("with its standard error"),
-        *numeric("merit"),
+        *numbers("merit"),
     )
     rows = []
     for one, place in shown:
@@ -120,7 +120,7 @@ def inheritance(view: RunView) -> Iterator[Markup]:
     if not kinds:
         yield paragraph("No child is proposed yet.", kind="note")
         return
-    counted = numeric(
+    counted = numbers(
         "children", "failed", "inherited, mean", "least", "outputs changed, most", "lead over the parent, mean"
     )
     yield table((Column("rewrite"), *counted), [Row(_of_kind(view, name, kinds[name])) for name in sorted(kinds)])

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from rich.console import RenderableType
 
-from spnas_core.commands.columns import Column, numeric
+from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.wording import UNDEFINED, amount, number
 from spnas_search.statistics import Interval, mean_interval
 from spnas_search.studies.pages import Table, failures, markdown_page, printed
@@ -73,15 +73,15 @@ def _verdict(arm: str, found: Interval, name: str) -> str:
 
 def _tables(results: SearchesResults) -> Iterator[Table]:
     name = results.objective.name
-    spent = Column("search"), *numeric("searches", "evaluations", "epochs", "mult-adds", name)
+    spent = Column("search"), *numbers("searches", "evaluations", "epochs", "mult-adds", name)
     rows = [_spent(arm) for arm in results.arms]
     for title, scores in (("(sampled codes)", results.sampled), ("(start)", results.start)):
         known = [score for score in scores if math.isfinite(score)]
         rows.append((title, *[UNDEFINED] * 4, _interval(mean_interval(known) if known else None)))
     yield "Ways to search, at equal budgets", spent, rows
-    worth = Column("search"), *numeric("over sampled", "P", "over random", "over start", "τ", "p")
+    worth = Column("search"), *numbers("over sampled", "P", "over random", "over start", "τ", "p")
     yield "What they are worth", worth, [_worth(arm) for arm in results.arms]
-    found = Column("search"), *numeric("number"), Column("winner"), *numeric(name, "sampled code's")
+    found = Column("search"), *numbers("number"), Column("winner"), *numbers(name, "sampled code's")
     yield "What each search has found", found, list(_found(results))
     yield "Where winners compute: shares of multiply-adds by resolution", *_layouts(results)
 
@@ -127,7 +127,7 @@ def _layouts(results: SearchesResults) -> tuple[tuple[Column, ...], list[tuple[s
     resolutions = sorted(set().union(*shares.values()))
     heads = ("stem" if reduction == STEM else f"1/{reduction}" for reduction in resolutions)
     rows = [(name, *(f"{found.get(one, 0):.0%}" for one in resolutions)) for name, found in shares.items()]
-    return (Column("winners of"), *numeric(*heads)), rows
+    return (Column("winners of"), *numbers(*heads)), rows
 
 
 def _rounded(value: float) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.console import RenderableType
 
-from spnas_core.commands.columns import Column, numeric
+from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.wording import UNDEFINED, amount, number
 from spnas_search.statistics import Gap, complexity_weights
 from spnas_search.studies.pages import Table, failures, make_figure, markdown_page, printed, save_figure
@@ -82,7 +82,7 @@ def _table(results: SpacesResults) -> Table:
         scores = space.best(results.objective), space.median, space.mean
         row = (space.name, str(len(space.scores)), amount(cost), *map(number, scores))
         rows.append((*row, *_gap(space.gap), *_gap(space.weighed_gap)))
-    return "Spaces", (Column("space"), *numeric(*headings)), rows
+    return "Spaces", (Column("space"), *numbers(*headings)), rows
 
 
 def _gap(found: Gap | None) -> tuple[str, str]:
