@@ -3,7 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spnas_core import Architecture
+from spnas_core.backbones import read_network
 from spnas_core.errors import CodeError
+from spnas_core.space import SearchSpace
 from spnas_core.testing import architectures
 
 AUTHORS_CODES = {
@@ -72,11 +74,6 @@ def test_defaults_and_aliases_are_left_out(spelling, canonical):
         ("b", "is no architecture code"),
         ("b_11_0_1", "is no architecture code"),
         ("b_", "stage 1 of '' is empty"),
-        ("b_" + "-".join("1" * 61), "has 61 stages and 61 blocks: at most 60 and 10000"),
-        ("b_" + "1" * 10_001, "has 1 stages and 10001 blocks"),
-        ("b@8_" + "2" * 22, "base 8 and 22 doublings give more than 16777216 channels"),
-        ("b@99999999_1", "base 99999999 and 0 doublings give more than 16777216 channels"),
-        ("b_1-1_0-99999999", "asks for 99999999 rows: at most 1000"),
         ("", "is no architecture code"),
         ("b@²_11", "must be a whole number"),
     ],
@@ -86,6 +83,25 @@ def test_error_says_invariant_value_and_place(code, message):
         Architecture.parse(code)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("b_" + "-".join("1" * 61), "61 stages and 61 blocks: at most 60 and 10000 are possible"),
+        ("b_" + "1" * 10_001, "1 stages and 10001 blocks: at most 60 and 10000 are possible"),
+        ("b@8_" + "2" * 22, "22 doublings of base 8: at most 16777216 channels are possible"),
+        ("b@99999999_1", "0 doublings of base 99999999: at most 16777216 channels are possible"),
+        ("b_1-1_0-99999999", "99999999 rows beside a stage: at most 1000 are possible"),
+    ],
+)
+def test_what_nobody_could_build_is_a_code_that_no_space_and_no_command_takes(code, message):
+    everything = {"min_blocks": 1, "max_blocks": 10**6, "min_stages": 1, "max_stages": 10**6, "max_rows": 10**9}
+    assert SearchSpace(image_size=(64, 64), **everything).violations(Architecture.parse(code)) == (message,)
+    with pytest.raises(CodeError) as caught:
+        read_network(code)
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 300
 
 
 @given(architectures())

@@ -7,6 +7,7 @@ from scipy import stats
 import spnas_search
 from spnas_core.errors import ConfigError
 from spnas_search.archive import Archive
+from spnas_search.driver import next_round
 from spnas_search.driver.rungs import chance
 from spnas_search.settings import RungSettings
 from spnas_search.starting_points import starting_point
@@ -40,6 +41,16 @@ def test_what_may_still_turn_out_best_is_trained_on_and_the_rest_is_stopped(driv
     assert archive.trained(archive[4]).id == 4
     assert archive.winner.id == 3
     assert run.phases[:5] == ["start", "noise", "search", "search", "search"]
+
+
+def test_no_rung_begins_when_the_hours_are_over(drive):
+    rungs = {"epochs": [3, 5], "chance": 0.2}
+    run = drive(run_settings(ranking="prediction", rungs=rungs, hours=1.0, candidates=9), Scripted(PAIR), GOOD_AND_BAD)
+    while run.archive.children < len(PAIR):
+        run.round()
+    decided = [next_round(run.archive, run.settings, run.strategy, out_of_time=late) for late in (False, True)]
+    assert {proposal.kind for proposal in decided[0].proposals} == {"rung"}
+    assert decided[1].phase != "search"
 
 
 def test_children_inherit_from_the_newest_rung(drive):

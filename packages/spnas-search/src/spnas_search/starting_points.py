@@ -5,8 +5,10 @@ from typing import Any
 
 from spnas_core.commands.wording import quoted
 from spnas_core.encoding import Architecture
+from spnas_core.encoding.grammar import MOST_DIGITS
 from spnas_core.errors import ArchiveError, CodeError
 from spnas_core.tasks import ResolvedCandidate
+from spnas_core.there import is_there
 from spnas_search.archive import Candidate
 from spnas_search.run import CONFIG, RunFolder, read_archive
 from spnas_search.settings import read_toml
@@ -42,7 +44,7 @@ def starting_point(origin: str, *, with_weights: bool = True) -> dict[str, Any]:
 
 def names_run(reference: str) -> bool:
     """Whether ``RUN`` or ``RUN:ID`` names a folder with an archive."""
-    return RunFolder(split_reference(reference)[0]).archive.exists()
+    return is_there(RunFolder(split_reference(reference)[0]).archive)
 
 
 def resolve_candidate(reference: str) -> ResolvedCandidate | None:
@@ -53,7 +55,7 @@ def resolve_candidate(reference: str) -> ResolvedCandidate | None:
         ConfigError: the run's configuration was made unreadable.
     """
     folder, _ = split_reference(reference)
-    if not (folder / CONFIG).is_file():
+    if not is_there(folder / CONFIG):
         return None
     folder, candidate, trained = _find(reference)
     # As the run has written it, defaults included: no plugin of the run's strategy is needed to read its task.
@@ -77,9 +79,9 @@ def split_reference(reference: str) -> tuple[Path, int | None]:
         ArchiveError: behind a run stands something else than a number.
     """
     path, colon, text = reference.rpartition(":")
-    if colon and text.isdecimal():
+    if colon and text.isdecimal() and len(text) <= MOST_DIGITS:
         return Path(path), int(text)
-    if path and not Path(reference).exists() and RunFolder(Path(path)).is_there:
+    if path and not is_there(reference) and is_there(path) and RunFolder(Path(path)).is_there:
         raise ArchiveError(f"{reference!r} names no candidate of {path}: put its number behind the colon, as {path}:0")
     return Path(reference), None
 

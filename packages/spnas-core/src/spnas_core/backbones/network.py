@@ -3,16 +3,17 @@
 import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import cast
 
 from spnas_core.backbones._base import BackboneProvider
 from spnas_core.encoding import Architecture
 from spnas_core.encoding.grammar import NECK
+from spnas_core.encoding.validation import oversize
 from spnas_core.errors import CodeError, PluginError, suggestion
 from spnas_core.morphisms import Rewrite, Step, identity
 from spnas_core.networks.features import FeatureInfo
 from spnas_core.plugins import registry
+from spnas_core.there import is_there
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,8 @@ def read_network(text: str) -> AnyNetwork:
     """Read the text of a backbone: ``timm:hrnet_w18``, ``cb2(CODE)``, ``trident(CODE)``, or an architecture's code.
 
     Raises:
-        CodeError: it is none of these, nobody provides it, or something else than a code is to be composed.
+        CodeError: it is none of these, nobody provides it, something else than a code is to be composed, or it is
+            larger than could ever be built.
     """
     text = text.strip()
     if match := _COMPOSITION.fullmatch(text):
@@ -185,7 +187,12 @@ def read_network(text: str) -> AnyNetwork:
         )
     provider, colon, name = text.partition(":")
     is_code = not colon or NECK in provider
-    return Architecture.parse(text) if is_code else FixedNetwork(provider, name)
+    if not is_code:
+        return FixedNetwork(provider, name)
+    architecture = Architecture.parse(text)
+    if (larger := oversize(architecture)) is not None:
+        raise CodeError(f"a backbone of {larger}")
+    return architecture
 
 
 def read_reference(text: str) -> AnyNetwork:
@@ -202,7 +209,7 @@ def read_reference(text: str) -> AnyNetwork:
         neither = f"{text!r} is neither the folder of a run, as RUN or RUN:ID, nor the code of an architecture"
         if ":" in text and folder not in registry("backbones").items and (numbered or "/" in folder):
             raise CodeError(f"{neither}: there is no run in {folder}") from None
-        if "/" in text or Path(text).exists():
+        if "/" in text or is_there(text):
             raise CodeError(f"{neither}: {error}") from None
         raise
 

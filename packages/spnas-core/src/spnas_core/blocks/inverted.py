@@ -13,7 +13,7 @@ from spnas_core.blocks.module import ResidualBlock, gate_layers, squeezed_channe
 from spnas_core.errors import CodeError
 
 EXPANSIONS, KERNELS = (1, 3, 6), (3, 5, 7)
-_NAME = re.compile(r"m(\d+)k(\d+)(s?)")
+_NAME = re.compile(r"m(\d{1,6})k(\d{1,6})(s?)")
 
 
 @dataclass(frozen=True)

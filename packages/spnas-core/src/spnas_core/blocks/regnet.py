@@ -11,7 +11,7 @@ from spnas_core.blocks.families import BlockFamily
 from spnas_core.blocks.module import ResidualBlock, gate_layers, projects, squeezed_channels
 from spnas_core.errors import CodeError
 
-_NAME = re.compile(r"g([1-9]\d*)(s?)")
+_NAME = re.compile(r"g([1-9]\d{0,8})(s?)")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class ImageSize(click.ParamType[tuple[int, int]]):
         """Read the size."""
         if isinstance(value, tuple):
             return value
-        match = re.fullmatch(r"([1-9]\d*)[x×]([1-9]\d*)", str(value))
+        match = re.fullmatch(r"([1-9]\d{0,8})[x×]([1-9]\d{0,8})", str(value))
         if match is None:
             self.fail(f"{value!r} is no image size: write WIDTHxHEIGHT in pixels, for example 1216x800", param, ctx)
         return int(match[1]), int(match[2])

@@ -52,8 +52,7 @@ class Architecture:
         """Read the text form; the exact inverse of ``str``.
 
         Raises:
-            CodeError: the text is no code, or describes an impossible network, or one that is larger than could ever be
-                built; the message says where.
+            CodeError: the text is no code, or describes an impossible network; the message says where.
         """
         from spnas_core.encoding.grammar import parse_architecture
 

@@ -11,6 +11,10 @@ NECK = "~"
 _HEAD = re.compile(r"(?P<block>[^@+_]+)(?:@(?P<base>[^@+_]*))?(?:\+(?P<stem>[^@+_]*))?")
 
 
+MOST_DIGITS = 18
+"""Of a number in a code."""
+
+
 def parse_architecture(text: str) -> Architecture:
     """Read one code.
 
@@ -18,7 +22,6 @@ def parse_architecture(text: str) -> Architecture:
         CodeError: with what must hold, the value, and where.
     """
     from spnas_core.blocks import canonical_block_name
-    from spnas_core.encoding.validation import check_size
 
     backbone, tilde, neck = text.strip().partition(NECK)
     head, *codes = backbone.split("_")
@@ -47,7 +50,7 @@ def parse_architecture(text: str) -> Architecture:
             )
             for i, entry in enumerate(entries, 1)
         )
-    architecture = Architecture(
+    return Architecture(
         block=canonical_block_name(match["block"]),
         stages=tuple(codes[0].split("-")),
         base=base,
@@ -56,8 +59,6 @@ def parse_architecture(text: str) -> Architecture:
         shares_rows=shares_rows,
         neck=neck,
     )
-    check_size(architecture)
-    return architecture
 
 
 def print_architecture(architecture: Architecture) -> str:
@@ -74,6 +75,6 @@ def print_architecture(architecture: Architecture) -> str:
 
 
 def _number(text: str, message: str) -> int:
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS):
         raise CodeError(message)
     return int(text)

@@ -48,23 +48,16 @@ def check_architecture(architecture: Architecture) -> None:
     stem_spec(architecture.stem).check(architecture.base)
 
 
-def check_size(architecture: Architecture) -> None:
-    """Refuse what somebody has typed and no machine could build.
+def oversize(architecture: Architecture) -> str | None:
+    """Say by what a network is larger than could ever be built; None where nothing is.
 
-    Raises:
-        CodeError: how much it asks for, and the most that is possible.
+    A code may say so all the same: it is a space that leaves such networks out, and whoever reads what was typed.
     """
-    blocks = sum(map(len, architecture.stages))
-    if len(architecture.stages) > MOST_STAGES or blocks > MOST_BLOCKS:
-        raise CodeError(
-            f"the serial code has {len(architecture.stages)} stages and {blocks} blocks: at most {MOST_STAGES} and "
-            f"{MOST_BLOCKS} are possible"
-        )
-    doublings = sum(stage.count("2") for stage in architecture.stages)
+    stages, blocks = len(architecture.stages), len(architecture.digits)
+    if stages > MOST_STAGES or blocks > MOST_BLOCKS:
+        return f"{stages} stages and {blocks} blocks: at most {MOST_STAGES} and {MOST_BLOCKS} are possible"
+    doublings = architecture.digits.count("2")
     if architecture.base << doublings > MOST_CHANNELS:
-        raise CodeError(
-            f"base {architecture.base} and {doublings} doublings give more than {MOST_CHANNELS} channels, which is the "
-            "most that is possible"
-        )
-    if max(architecture.rows, default=0) > MOST_ROWS:
-        raise CodeError(f"the parallel code asks for {max(architecture.rows)} rows: at most {MOST_ROWS} are possible")
+        return f"{doublings} doublings of base {architecture.base}: at most {MOST_CHANNELS} channels are possible"
+    most = max(architecture.rows, default=0)
+    return f"{most} rows beside a stage: at most {MOST_ROWS} are possible" if most > MOST_ROWS else None

@@ -23,7 +23,7 @@ from spnas_core.backbones import (
 from spnas_core.backbones.composite import in_every_copy
 from spnas_core.backbones.network import Composition
 from spnas_core.encoding import Architecture
-from spnas_core.errors import CodeError, WeightsError
+from spnas_core.errors import MALFORMED, CodeError, WeightsError
 from spnas_core.interchange.differences import differing_tensors, told
 from spnas_core.interchange.torchvision import from_torchvision, torchvision_architecture
 from spnas_core.interchange.torchvision_detectors import from_torchvision_detector, is_detector, without_eps
@@ -191,10 +191,17 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise WeightsError(f"weights file {path} does not exist") from None
     except Exception as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [""])[0]
+        reason = reason if " " in reason else f"{type(error).__name__} {reason}".rstrip()
         raise WeightsError(f"{path} is no state_dict that loads without executing code: {reason}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{path} holds no state_dict: save model.state_dict() with torch.save")
+    for name, tensor in state.items():
+        is_plain = tensor.layout is torch.strided and not tensor.is_complex() and not tensor.is_meta
+        if not isinstance(name, str) or not is_plain:
+            raise WeightsError(
+                f"{path} has {name!r}, which is no dense tensor of numbers under a name: save them as such"
+            )
     return state
 
 
@@ -213,7 +220,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], AnyNetwork | None,
             return tensors, None, {}
         said = dict(json.loads(text))
         return tensors, read_network(str(said.pop("architecture"))), said
-    except (ValueError, KeyError, TypeError) as error:  # a CodeError is a ValueError
+    except MALFORMED as error:  # a CodeError is a ValueError
         raise WeightsError(f"what {path} says of itself cannot be read: {error}") from error
 
 

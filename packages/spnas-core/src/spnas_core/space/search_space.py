@@ -5,6 +5,7 @@ from typing import Literal, Protocol
 
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
+from spnas_core.encoding.validation import oversize
 from spnas_core.errors import SpaceError
 from spnas_core.space.clashes import clashes
 
@@ -93,6 +94,8 @@ class SearchSpace:
             for stage, rows in enumerate(architecture.rows, 1)
             if rows > self.max_rows
         )
+        if (larger := oversize(architecture)) is not None:
+            found.append(larger)
         if self.block_types and architecture.block not in self.block_types:
             found.append(f"block type {architecture.block!r} where block_types = {', '.join(self.block_types)}")
         limits = self.limits()

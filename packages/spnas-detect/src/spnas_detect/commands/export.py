@@ -12,6 +12,7 @@ from spnas_core.commands.console import make_console
 from spnas_core.commands.parameters import IMAGE_SIZE, PATH, REFERENCE, WRITTEN
 from spnas_core.errors import CodeError, ExportError
 from spnas_core.exporting import Exportable, exportable_backbone, exporter_plugin
+from spnas_core.there import is_there
 from spnas_detect.detectors import DetectorDescription
 from spnas_detect.detectors.loading import load_detector
 from spnas_detect.exporting import exportable_detector, noise, photograph
@@ -110,7 +111,7 @@ def _detector(reference: str, image: tuple[int, int] | None, batch: int, example
 
 def _code(reference: str) -> AnyNetwork | None:
     """Read a reference as a code or a network's name; None where something of that name exists, or it is a path."""
-    if Path(reference.rpartition(":")[0] or reference).exists() or Path(reference).exists():
+    if is_there(reference.rpartition(":")[0] or reference) or is_there(reference):
         return None
     try:
         return read_reference(reference)

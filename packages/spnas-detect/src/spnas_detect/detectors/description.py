@@ -142,7 +142,7 @@ def read_description(path: Path) -> DetectorDescription:
         )
     try:
         metadata = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path} has {METADATA_KEY!r} metadata that is no JSON: {error}") from None
     if not isinstance(metadata, dict):
         raise WeightsError(f"{path} has {METADATA_KEY!r} metadata that is no JSON object")

@@ -8,7 +8,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from spnas_core.errors import WeightsError
+from spnas_core.errors import MALFORMED, WeightsError
 from spnas_core.interchange.initial_weights import DESCRIPTION
 from spnas_detect.data.seen import SeenImages
 
@@ -65,7 +65,7 @@ class TrainedOn:
             data, options, precision = stored["data"], stored["data_options"], stored["precision"]
             images, metrics = SeenImages.from_text(stored["images"]), tuple(map(str, stored["metrics"]))
             seed, split = int(stored["data_seed"]), str(stored["split"])
-        except (KeyError, TypeError, ValueError) as error:
+        except MALFORMED as error:
             reason = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise WeightsError(f"what {source} says of its training data cannot be read: {reason}") from None
         if not isinstance(data, str) or not isinstance(options, dict) or precision not in {"float32", "bfloat16"}:
@@ -84,5 +84,5 @@ def seen_images(file: Path | str | None) -> SeenImages:
         with safe_open(file, framework="pt") as opened:
             said = json.loads((opened.metadata() or {}).get(DESCRIPTION, "{}"))
         return TrainedOn.from_metadata(said[KEY], str(file)).images
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError):  # a WeightsError is a ValueError
+    except (SafetensorError, OSError, *MALFORMED):  # a WeightsError is a ValueError
         return SeenImages()

@@ -29,6 +29,7 @@ from spnas_detect.inference.report import DESCRIPTION, EvaluationReport, class_r
 from spnas_detect.inference.sources import WeightsSource, find_weights
 from spnas_detect.inference.worst import draw_worst
 from spnas_detect.metrics import CocoMetric, metric_factory
+from spnas_detect.metrics.registry import check_metrics
 from spnas_detect.opening import open_known
 from spnas_detect.processes import ALONE, Processes, joined_processes, launch
 from spnas_detect.training.loop import score
@@ -146,6 +147,7 @@ def _evaluate(job: _Job, report: Report | None, processes: Processes) -> Evaluat
     names = tuple(job.metrics if job.metrics is not None else settings.get("metrics") or DEFAULT_METRICS)
     factories = [metric_factory(name) for name in names]
     opened = _open(job.data, job.data_seed, job.data_options, settings)
+    check_metrics(names, opened)
     check_classes(description.classes, opened.classes, str(source.path), opened.spec)
     opened = drop_unreadable(opened, [split])
     records = opened.splits[split]

@@ -168,7 +168,10 @@ def compare(
                 if result.stopped_by:
                     return result
             scores[place].append(read_scores(folder.path)[metric.name])
-    latencies = _latencies(settings, latency_on, monitor)
+    if latency_on is None:
+        latency_on, latencies = _known_latencies(settings, out)
+    else:
+        latencies = _latencies(settings, latency_on, monitor)
     compared = tuple(
         _compared(one, row, scores[0], latency) for one, row, latency in zip(settings, scores, latencies, strict=True)
     )
@@ -189,10 +192,19 @@ def begun_with(out: Path) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value}
 
 
-def _latencies(settings: Sequence[TrainSettings], device: str | None, monitor: Monitor) -> Sequence[Latency | None]:
-    """Measure the backbones on the canvas of the comparison, where that is asked for."""
-    if device is None:
-        return [None] * len(settings)
+def _known_latencies(settings: Sequence[TrainSettings], out: Path) -> tuple[str | None, Sequence[Latency | None]]:
+    """Return the device and the latencies that were measured when the comparison was made before; none otherwise."""
+    try:
+        found = json.loads((out / RESULT).read_text(encoding="utf-8"))
+        measured = [Latency(**row["latency"]) for row in found["architectures"]]
+        device = str(found["latency_device"])
+    except (OSError, *MALFORMED):  # or none was measured
+        return None, [None] * len(settings)
+    return (device, measured) if len(measured) == len(settings) else (None, [None] * len(settings))
+
+
+def _latencies(settings: Sequence[TrainSettings], device: str, monitor: Monitor) -> Sequence[Latency]:
+    """Measure the backbones on the canvas of the comparison."""
     monitor.message(f"measuring the latency of {len(settings)} backbones on {device}")
     networks = [read_network(one.architecture) for one in settings]
     return measure_latencies(networks, *settings[0].image_size, device=device)
@@ -215,10 +227,7 @@ def _compared(settings: TrainSettings, scores: list[float], first: list[float], 
 
 
 def _train(settings: TrainSettings, folder: TrainFolder, data: CachedData | None, monitor: Monitor) -> TrainingResult:
-    resume = folder.checkpoint.exists()
-    if not resume:  # it ended before its first checkpoint
-        folder.config.unlink(missing_ok=True)
-    return train(settings, folder.path, resume=resume, monitor=monitor, data=data)
+    return train(settings, folder.path, resume=folder.config.exists(), monitor=monitor, data=data)
 
 
 def _prepare(settings: Sequence[TrainSettings], out: Path) -> dict[str, Any]:
@@ -247,6 +256,12 @@ def _prepare(settings: Sequence[TrainSettings], out: Path) -> dict[str, Any]:
 
 def _check_same_plan(before: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
     """Refuse settings that differ from those of the comparison that goes on."""
+    then, today = ([plan[key] for key in plan if key.partition(".")[2] == "architecture"] for plan in (before, now))
+    if then != today:
+        raise ConfigError(
+            f"the comparison in {out} is of {', '.join(map(str, then))}, not of {', '.join(map(str, today))}: name "
+            "those to go on with it, or choose another --out"
+        )
     for key in [*now, *before]:
         if before.get(key) != now.get(key) and key.partition(".")[2] not in {"", *MAY_CHANGE}:
             raise ConfigError(

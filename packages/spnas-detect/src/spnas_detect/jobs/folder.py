@@ -7,10 +7,10 @@ training as it went · ``weights.safetensors`` what came out · ``best.safetenso
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from spnas_core.commands.json_text import to_json
 from spnas_core.configuration import read_toml, validate, write_toml
@@ -18,6 +18,8 @@ from spnas_core.durable import write_durably
 from spnas_core.errors import MALFORMED, ConfigError
 from spnas_core.occupied import TRAINING, check_not_taken
 from spnas_detect.jobs.settings import MAY_CHANGE, TrainSettings
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,11 @@ def read_scores(path: Path) -> dict[str, float]:
     Raises:
         ConfigError: there are none.
     """
-    stored = _stored(path, "scores")
-    return {name: math.nan if value is None else float(value) for name, value in stored.items()}
+    return _stored(
+        path,
+        "scores",
+        lambda found: {name: math.nan if value is None else float(value) for name, value in found.items()},
+    )
 
 
 def scored_split(path: Path) -> str:
@@ -148,14 +153,16 @@ def scored_split(path: Path) -> str:
     Raises:
         ConfigError: there are none.
     """
-    return str(_stored(path, "split"))
+    return _stored(path, "split", str)
 
 
-def _stored(path: Path, key: str) -> Any:
+def _stored(path: Path, key: str, read: Callable[[Any], _T]) -> _T:
     try:
-        return json.loads(TrainFolder(path).scores.read_text(encoding="utf-8"))[key]
+        return read(json.loads(TrainFolder(path).scores.read_text(encoding="utf-8"))[key])
     except (OSError, *MALFORMED) as error:
-        raise ConfigError(f"{path} holds no scores of a finished training ({error}): go on with --resume") from None
+        file = TrainFolder(path).scores
+        what = f"remove {file}, and go on" if file.exists() else "go on with --resume"
+        raise ConfigError(f"{path} holds no scores of a finished training ({error}): {what}") from None
 
 
 def flattened(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:

@@ -49,7 +49,7 @@ from spnas_detect.training import (
     snapshot,
     standing,
 )
-from spnas_detect.training.checkpoint import CheckpointState
+from spnas_detect.training.checkpoint import CheckpointState, has_checkpoint
 from spnas_detect.training.interruption import stop_on_signal
 from spnas_detect.training.scalars import Scalars
 
@@ -115,7 +115,8 @@ class Part:
     def run(self, *, resume: bool) -> tuple[int, int, int, bool]:
         """Train and score."""
         began = time.monotonic()
-        state = read_state(self.folder.checkpoint) if resume else None
+        goes_on = resume and has_checkpoint(self.folder.checkpoint)  # else it has ended before the first one
+        state = read_state(self.folder.checkpoint) if goes_on else None
         if state is not None:
             check_same_data(self.folder.path, state.data, self.data.content, self.settings.data)
         # Detectors that draw from torch's global state differ between processes.

@@ -1,17 +1,17 @@
 """Settings of a whole training: ``train.toml``."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, Field
 
 from spnas_core.configuration import Count, Few, Large, Seed, absolute_path, without_none
+from spnas_core.there import is_there
 from spnas_detect.settings import DetectionSettings, absolute_source
 
 
 def _absolute_weights(text: str) -> str:
     kind, colon, _ = text.partition(":")
-    names_source = bool(colon) and kind.replace("-", "").isalnum() and not Path(text).exists()
+    names_source = bool(colon) and kind.replace("-", "").isalnum() and not is_there(text)
     return absolute_source(text) if names_source else absolute_path(text)
 
 

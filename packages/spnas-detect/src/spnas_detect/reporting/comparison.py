@@ -91,7 +91,7 @@ def report_comparison(reference: str) -> Report | None:
     finished = sum(one.scores.is_file() for one in view.trainings.values())
     trainings = f"{finished} training{'' if finished == 1 else 's'}"
     if view.result:
-        status = f"The comparison is over: {trainings}, scored on {view.result['split']} images."
+        status = f"The comparison is over: {trainings}, scored on {view.result.get('split', 'test')} images."
     elif is_going:
         status = f"The comparison is going on: {trainings} finished so far."
     else:

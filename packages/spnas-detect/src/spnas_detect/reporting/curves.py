@@ -1,5 +1,6 @@
 """Losses and scores of a training as it went, from its ``scalars.jsonl``."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -7,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from spnas_core.errors import ConfigError
+from spnas_core.errors import MALFORMED, ConfigError
 from spnas_core.pages import Dots, Line, Note, draw_chart, paragraph
 from spnas_core.pages.charts import Mark
 from spnas_detect.training.scalars import FILE, read_scalars
@@ -28,14 +29,18 @@ def read_curves(folder: Path) -> Scalars:
     """
     try:
         lines = read_scalars(folder)
-    except (OSError, ValueError) as error:
+    except (OSError, *MALFORMED) as error:
         raise ConfigError(f"{folder / FILE} cannot be read ({error}): restore it, or remove it") from error
     return [{**line, "step": float(line["step"])} for line in lines]
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+
+
 def curve(scalars: Scalars, name: str) -> list[XY]:
     """Return steps and values of one of the numbers, where it is defined."""
-    found = [(float(line["step"]), float(line[name])) for line in scalars if isinstance(line.get(name), (int, float))]
+    found = [(float(line["step"]), float(line[name])) for line in scalars if _is_number(line.get(name))]
     size = -(-len(found) // MOST_POINTS)
     parts = [found[at : at + size] for at in range(0, len(found), max(size, 1))]
     return [(part[-1][0], fmean(value for _, value in part)) for part in parts]

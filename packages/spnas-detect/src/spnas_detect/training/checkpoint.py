@@ -9,7 +9,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from spnas_core.durable import replace_durably
-from spnas_core.errors import WeightsError
+from spnas_core.errors import MALFORMED, WeightsError
 from spnas_detect.training.freezing import Frozen
 from spnas_detect.training.optimizer import optimizer_tensors, restore_optimizer
 from spnas_detect.training.plateau import Scored
@@ -173,13 +173,18 @@ def load_checkpoint(trainer: "Trainer", folder: Path) -> None:
     """
     state, tensors = read_checkpoint(folder)
     _check_fits(trainer, folder / FILE, state, tensors)
-    with torch.no_grad():
-        for name, tensor in trainer.detector.state_dict().items():
-            tensor.copy_(tensors[f"model/{name}"])
-    restore_optimizer(trainer.detector, trainer.optimizer, _under("optimizer/", tensors))
-    if trainer.average is not None:
-        trainer.average.restore(_under("average/", tensors), state.updates)
-    _restore_random_states(trainer, state, tensors)
+    try:
+        if state.step and not _under("optimizer/", tensors) and trainer.settings.momentum > 0:
+            raise ValueError("it has no state of the optimizer")
+        with torch.no_grad():
+            for name, tensor in trainer.detector.state_dict().items():
+                tensor.copy_(tensors[f"model/{name}"])
+        restore_optimizer(trainer.detector, trainer.optimizer, _under("optimizer/", tensors))
+        if trainer.average is not None:
+            trainer.average.restore(_under("average/", tensors), state.updates)
+        _restore_random_states(trainer, state, tensors)
+    except (RuntimeError, *MALFORMED) as error:
+        raise WeightsError(f"{folder / FILE} was altered ({error}): {_way_out(folder)}") from error
     trainer.step = state.step
 
 
@@ -213,8 +218,23 @@ def _opened(folder: Path) -> Iterator[Any]:
             yield file
     except FileNotFoundError:
         raise WeightsError(f"there is no checkpoint in {folder}: the training stopped before its first one") from None
-    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise WeightsError(f"{path} is no complete checkpoint ({error}): start again without --resume") from error
+    except WeightsError:
+        raise
+    except (SafetensorError, OSError, *MALFORMED) as error:
+        raise WeightsError(f"{path} is no complete checkpoint ({error}): {_way_out(folder)}") from error
+
+
+def _way_out(folder: Path) -> str:
+    """Say what to do about a checkpoint that cannot be read."""
+    others = sorted(folder.glob("step-*.safetensors"))
+    if others:
+        return f"put {others[-1].name}, or an earlier one, in its place"
+    return f"remove {folder}, and the training begins anew when it goes on"
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a training has come to its first checkpoint."""
+    return (folder / FILE).exists()
 
 
 def _state(file: Any, folder: Path) -> CheckpointState:
@@ -224,7 +244,17 @@ def _state(file: Any, folder: Path) -> CheckpointState:
         raise WeightsError(
             f"{folder / FILE} has version {version}, this spnas reads {FORMAT}: go on with the other spnas"
         )
-    return CheckpointState(**stored)
+    state = CheckpointState(**stored)
+    for name in ("step", "steps", "updates", "processes"):
+        value = getattr(state, name)
+        if type(value) is not int or value < 0:
+            raise TypeError(f"{name} is {value!r}")
+    if state.step > state.steps:
+        raise ValueError(f"step is {state.step} of {state.steps}")
+    names = (*(state.frozen_norms or ()), *state.frozen_parameters)
+    if not all(isinstance(name, str) for name in names) or any(len(pair) != 2 for pair in state.scores):
+        raise TypeError("scores, or what is frozen, make no sense")
+    return replace(state, scores=tuple((int(epoch), float(value)) for epoch, value in state.scores))
 
 
 def _check_fits(trainer: "Trainer", path: Path, state: CheckpointState, tensors: Mapping[str, Tensor]) -> None:

@@ -7,7 +7,7 @@ from torch import nn
 
 from spnas_core.backbones import AnyBackbone, AnyNetwork
 from spnas_core.encoding import Architecture
-from spnas_core.errors import ConfigError
+from spnas_core.errors import ConfigError, WeightsError
 from spnas_core.inheritance import InheritancePlan
 from spnas_core.supernets import Supernet
 from spnas_detect.training.norms import FrozenNorm, NormKind, convert_norms
@@ -78,7 +78,14 @@ def freeze(detector: nn.Module, norm: NormKind, frozen: Frozen) -> Frozen:
 
     Returns:
         What is frozen now: with ``group`` norms have no statistics to keep.
+
+    Raises:
+        WeightsError: the detector has no such layer or parameter.
     """
+    known = {name for name, _ in detector.named_modules()} | {name for name, _ in detector.named_parameters()}
+    for name in (*frozen.norms, *frozen.parameters):
+        if name not in known:
+            raise WeightsError(f"{name!r} is said to be frozen, and there is no such part of the detector")
     convert_norms(detector, norm, frozen=frozen.norms)
     for name in frozen.parameters:
         detector.get_parameter(name).requires_grad_(False)

@@ -35,14 +35,26 @@ def optimizer_tensors(module: nn.Module, optimizer: torch.optim.Optimizer) -> di
 
 @torch.no_grad()
 def restore_optimizer(module: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give an optimiser the state that ``optimizer_tensors`` returned, for a module of the same parameters."""
+    """Give an optimiser the state that ``optimizer_tensors`` returned, for a module of the same parameters.
+
+    Raises:
+        ValueError: some parameters have a state that others lack, or a tensor is of another shape.
+    """
     parameters = dict(module.named_parameters())
+    named: dict[str, set[str]] = {}
+    for key_and_name in tensors:
+        key, name = key_and_name.split("/", 1)
+        named.setdefault(key, set()).add(name)
+    if any(names != set.union(*named.values()) for names in named.values()):
+        raise ValueError("some parameters have no state of the optimizer")
     for key_and_name, tensor in tensors.items():
         key, name = key_and_name.split("/", 1)
         parameter = parameters[name]
         if tensor.shape == parameter.shape:
             # In the parameter's own memory format: fused optimisers walk through both in parallel.
             value = torch.empty_like(parameter).copy_(tensor)
-        else:
+        elif tensor.numel() == 1:
             value = tensor.to(parameter.device)
+        else:
+            raise ValueError(f"{key_and_name} has the shape {tuple(tensor.shape)}, not {tuple(parameter.shape)}")
         optimizer.state[parameter][key] = value

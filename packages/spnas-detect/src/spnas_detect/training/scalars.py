@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from spnas_core.commands.json_text import to_json
+from spnas_core.errors import MALFORMED
 
 FILE, BOARD = "scalars.jsonl", "tensorboard"
 
@@ -65,12 +66,12 @@ def read_scalars(folder: Path) -> list[dict[str, Any]]:
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    return path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True) if path.exists() else []
 
 
 def _step_of(line: str) -> float:
     """The step of a line; infinite for one that a killed process has left unfinished."""
     try:
         return float(json.loads(line)["step"])
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except MALFORMED:
         return math.inf

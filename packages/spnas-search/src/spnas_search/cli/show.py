@@ -19,6 +19,7 @@ from spnas_core.cost import backbone_cost, row_costs
 from spnas_core.encoding import Architecture, scale
 from spnas_core.errors import CodeError, ConfigError
 from spnas_core.plugins import plugin_manager
+from spnas_core.there import is_there
 
 if TYPE_CHECKING:
     from spnas_core.backbones import AnyNetwork
@@ -78,7 +79,7 @@ def _show_named(network: "AnyNetwork", image: tuple[int, int], *, is_drawn: bool
 
 def _architecture(reference: str) -> "AnyNetwork":
     """Read a code, or find the candidate that is meant; nothing that knows runs is imported for a code."""
-    if not Path(reference).exists():
+    if not is_there(reference):
         with suppress(CodeError):
             return Architecture.parse(reference)
     candidate = plugin_manager().hook.spnas_resolve_candidate(reference=reference)

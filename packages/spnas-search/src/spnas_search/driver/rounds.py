@@ -71,7 +71,8 @@ def next_round(
             children = _children(archive, settings, strategy)
             if children:
                 return Round("search", children)
-        if owed := [*_owed(archive), *_affordable_rungs(archive, settings, epochs)]:
+        rungs = () if out_of_time else _affordable_rungs(archive, settings, epochs)
+        if owed := [*_owed(archive), *rungs]:
             return Round("search", tuple(owed))
     return _ending(archive, settings, strategy)
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spnas_core.errors import DataError, suggestion
+from spnas_core.errors import MALFORMED, DataError, suggestion
 from spnas_detect.data._base import SPLITS, object_areas
 from spnas_detect.data.cache.files import INDEX
 from spnas_detect.data.cache.modes import MODES, Mode
@@ -24,7 +24,7 @@ UNTAGGED = -1
 
 ANNOTATIONS = "annotations.npz"
 
-_DAMAGES = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
+_DAMAGES = (OSError, EOFError, zipfile.BadZipFile, *MALFORMED)
 
 
 class CachedSplit:

@@ -23,6 +23,8 @@ def check_sealed(folder: Path) -> None:
     """
     try:
         seals = json.loads((folder / SEALS).read_text(encoding="utf-8"))
+        if not seals:
+            raise DataError(f"the image cache {folder} is damaged: remove the folder (nothing in it is sealed)")
         for name, (size, time, digest) in seals.items():
             path = folder / name
             if _stamp(path) != (size, time) and _digest(path) != digest:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from spnas_core.errors import DataError
+from spnas_detect.data._base import MOST_SIDE
 from spnas_detect.data.repairs import RepairCollector
 
 Box = tuple[float, float, float, float]
@@ -18,7 +19,13 @@ _FEWEST_POINTS = 3
 _ROUNDING = 0.05  # pixels outside that come of written decimals
 
 
-def corners(item: Mapping[str, object], where: str, place: str, repairs: RepairCollector) -> Box | None:
+def corners(
+    item: Mapping[str, object],
+    where: str,
+    place: str,
+    repairs: RepairCollector,
+    size: tuple[int, int] | None = None,
+) -> Box | None:
     """Return (x1, y1, x2, y2) of an annotation's box as written; None where it has none.
 
     Without a ``bbox`` it is the box around the segmentation: around all polygons of three points or more, and without
@@ -29,6 +36,7 @@ def corners(item: Mapping[str, object], where: str, place: str, repairs: RepairC
         where: it stands, for errors.
         place: it stands, for repairs.
         repairs: takes what was done.
+        size: (width, height) of the image, where it is known: a mask is as large.
 
     Raises:
         DataError: a ``bbox`` that is not four numbers, or a segmentation that is not as described.
@@ -40,7 +48,7 @@ def corners(item: Mapping[str, object], where: str, place: str, repairs: RepairC
         repairs.add("annotations without a box, left out", place)
         return None
     repairs.add("boxes taken from their segmentation", place)
-    return _mask_box(outline, where) if isinstance(outline, dict) else _polygon_box(outline, where)
+    return _mask_box(outline, where, size) if isinstance(outline, dict) else _polygon_box(outline, where)
 
 
 def annotated_area(item: Mapping[str, object], place: str, repairs: RepairCollector) -> float | None:
@@ -101,7 +109,7 @@ def _polygon_box(found: object, where: str) -> Box:
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def _mask_box(found: Mapping[str, object], where: str) -> Box:
+def _mask_box(found: Mapping[str, object], where: str, image: tuple[int, int] | None) -> Box:
     """Return the box around a mask in run lengths, in whole pixels; one without area for an empty mask."""
     size, counts = found.get("size"), found.get("counts")
     if isinstance(counts, str):
@@ -110,7 +118,12 @@ def _mask_box(found: Mapping[str, object], where: str) -> Box:
     is_counts = isinstance(counts, list) and all(type(count) is int and count >= 0 for count in counts)
     if not isinstance(size, list) or not is_size or not isinstance(counts, list) or not is_counts:
         raise DataError(f"{where} has a mask with size {size!r} and counts that are no run lengths")
-    if sum(counts) != size[0] * size[1]:
+    if image is not None and (size[1], size[0]) != image:
+        raise DataError(
+            f"{where} has a mask of {size[1]}x{size[0]} pixels, and its image has {image[0]}x{image[1]}: size is "
+            "[height, width]"
+        )
+    if max(size) > MOST_SIDE or sum(counts) != size[0] * size[1]:
         raise DataError(f"{where} has a mask of {sum(counts)} pixels, and size {size} makes {size[0] * size[1]}")
     ends = np.cumsum(counts, dtype=np.int64)
     starts, ends = ends[:-1:2], ends[1::2]  # of the runs that are mask

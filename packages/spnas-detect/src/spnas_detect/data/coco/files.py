@@ -304,8 +304,8 @@ class _FileReader:
             raise DataError(f"{where} belongs to image {identifier}, which the file does not list")
         if category not in categories:
             raise DataError(f"{where} has category {category}, which the file does not list")
-        box = corners(item, where, place, self._repairs)
         image, name = images[identifier], categories[category]
+        box = corners(item, where, place, self._repairs, None if image is None else image.size)
         if box is None or image is None or name is None:
             return None
         area = annotated_area(item, place, self._repairs)

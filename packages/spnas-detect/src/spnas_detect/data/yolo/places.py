@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+from spnas_core.there import is_there
 from spnas_detect.data.image_folder import images_below
 
 VALIDATION_NAMES = ("val", "valid", "validation")
@@ -47,21 +48,13 @@ def locate(written: str, bases: Sequence[Path]) -> Found | None:
     """
     text = re.sub(r"^[A-Za-z]:", "", written.strip().replace("\\", "/"))
     for base in bases:
-        if _exists(base / text):
+        if is_there(base / text):
             return Found((base / text).resolve(), is_moved=False)
     for end in _ends(text):
         for base in bases:
-            if _exists(base / end):
+            if is_there(base / end):
                 return Found((base / end).resolve(), is_moved=True)
     return None
-
-
-def _exists(path: Path) -> bool:
-    """Say whether there is such a file; what no file can be called, there is not."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
 
 
 def _ends(text: str) -> Iterator[str]:
