@@ -193,6 +193,19 @@ def test_images_of_one_name_from_two_folders_get_pictures_of_their_own(weights, 
     assert {path.name for path in (tmp_path / "out").iterdir()} == {*names, "predictions.json"}
 
 
+@pytest.mark.parametrize("letter", ["a", "é", "車"])
+def test_pictures_of_images_with_the_longest_names_can_be_written(weights, tmp_path, letter):
+    """Also where a folder or a number tells two of one name apart."""
+    stem = letter * (250 // len(letter.encode()))
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (64, 64), "white").save(tmp_path / folder / f"{stem}.png")
+    report = spnas_detect.predict(weights, [tmp_path / "one", tmp_path / "two"], out=tmp_path / "out", device="cpu")
+    names = sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix == ".png")
+    assert len(names) == 2, report
+    assert all(len(name.encode()) <= 255 for name in names)
+
+
 def test_an_input_is_never_overwritten(weights, photos, tmp_path):
     before = content(photos)
     with pytest.raises(ConfigError, match=r"would overwrite the image .*a\.jpg: choose another --out"):

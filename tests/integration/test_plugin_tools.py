@@ -8,10 +8,17 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from spnas_core.encoding import Architecture
+from spnas_core.morphisms import identity
+from spnas_core.space import SearchSpace
+from spnas_core.tasks import Evaluation, Fidelity
+from spnas_search.archive import Proposal
 from spnas_search.cli.main import commands
+from spnas_search.run import start_run
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SPNAS = "from spnas_search.cli import main; main()"
@@ -116,6 +123,26 @@ def test_a_skeleton_is_a_plugin_that_works(wheel, tmp_path):
     assert "$" not in text.replace("\n$ ", "\n")
 
 
+@pytest.mark.parametrize("name", ["none", "mutator", "proposal", "fidelity", "strategy-plugin", "mutation", "archive"])
+def test_a_skeleton_by_whatever_name_shadows_nothing(tmp_path, name):
+    assert spnas("new", name, "--out", tmp_path / "own").exit_code == 0
+    (module,) = (tmp_path / "own" / "src").glob("*/__init__.py")
+    found = {}
+    exec(compile(module.read_text(), str(module), "exec"), found)
+    registered = []
+    found["spnas_register_strategies"](lambda *item: registered.append(item))
+    ((known, plugin),) = registered
+    assert known == name
+    start = Architecture.parse("b@8_11-21-21-21")
+    strategy = plugin.build(plugin.settings(), SearchSpace(image_size=(64, 64), max_blocks=14))
+    with start_run(
+        tmp_path / "run", {"task": {"name": "null"}, "executor": {"name": "inline"}}, lambda *_: None
+    ) as run:
+        run.archive.commit_round((Proposal("start", None, identity(start), Fidelity(2)),), threads=1, phase="start")
+        run.archive.finish(0, Evaluation({"score": 0.5}, {"multiply_adds": 1.0}), None)
+        assert strategy.propose(run.archive, np.random.default_rng(0))
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -123,6 +150,7 @@ def test_a_skeleton_is_a_plugin_that_works(wheel, tmp_path):
         ("../own", "a plugin cannot be called '../own'"),
         ("serial", "there is a strategy called 'serial' already"),
         ("detect", "there is a plugin called 'detect' already"),
+        ("kernels", "there is a package called spnas-kernels already"),
     ],
 )
 def test_a_skeleton_of_an_impossible_name_is_refused(tmp_path, name, message):

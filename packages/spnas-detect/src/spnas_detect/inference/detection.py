@@ -63,14 +63,15 @@ def _detect(
 ) -> list[dict[str, Tensor]]:
     """Detect objects in one batch of images of one canvas, each with its whole (width, height)."""
     width, height = image_size
-    canvases = torch.zeros(len(images), 3, height, width, dtype=torch.uint8)
     sizes: list[tuple[int, int]] = []
     scales: list[float] = []
-    for canvas, (image, whole) in zip(canvases, images, strict=True):
-        fitted, scale = letterbox(image, image_size, whole)
-        canvas[:, : fitted.shape[1], : fitted.shape[2]] = fitted
-        sizes.append((fitted.shape[1], fitted.shape[2]))
-        scales.append(scale)
+    with explained_memory(len(images), image_size, torch.device("cpu")):
+        canvases = torch.zeros(len(images), 3, height, width, dtype=torch.uint8)
+        for canvas, (image, whole) in zip(canvases, images, strict=True):
+            fitted, scale = letterbox(image, image_size, whole)
+            canvas[:, : fitted.shape[1], : fitted.shape[2]] = fitted
+            sizes.append((fitted.shape[1], fitted.shape[2]))
+            scales.append(scale)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(precision, device))
     with explained_memory(len(images), image_size, device), autocast:
         occupied = torch.tensor(sizes, dtype=torch.float32, device=device)

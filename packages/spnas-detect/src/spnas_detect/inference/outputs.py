@@ -15,6 +15,8 @@ DOCUMENT = "predictions.json"
 DESCRIPTION = "made by spnas predict"
 """By this the document is known to be ours, and may be written again."""
 
+MOST_BYTES = 240
+"""Of a file's name: most disks take 255, and a number, or what a file is called until it is complete, comes on top."""
 _KEPT_SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
 
 
@@ -52,9 +54,17 @@ def _picture_name(name: str) -> str:
     return name if path.suffix.lower() in _KEPT_SUFFIXES else f"{path.stem}.png"
 
 
+def fitting(stem: str, suffix: str) -> str:
+    """Return a file's name, its stem cut off where it has more bytes than a name may have."""
+    while len(os.fsencode(f"{stem}{suffix}")) > MOST_BYTES:
+        stem = stem[:-1]
+    return f"{stem}{suffix}"
+
+
 def _free(name: str, taken: set[str]) -> str:
     """Number a name that is taken even so, and take it; case does not tell names apart, as on some disks."""
-    path, number, free = Path(name), 1, name
+    path, number = Path(fitting(Path(name).stem, Path(name).suffix)), 1
+    free = path.name
     while free.casefold() in taken:
         number += 1
         free = f"{path.stem}-{number}{path.suffix}"

@@ -11,7 +11,7 @@ from PIL import Image
 from spnas_detect.data import ImageRecord
 from spnas_detect.drawing import DrawnBox, draw_boxes, is_our_picture, save_picture, side_by_side
 from spnas_detect.inference.matching import FALSE, ImageMatches
-from spnas_detect.inference.outputs import refuse_foreign
+from spnas_detect.inference.outputs import fitting, refuse_foreign
 from spnas_detect.inference.report import DESCRIPTION, EvaluationReport, ImageResult
 
 PREFIX = "worst-"
@@ -40,7 +40,7 @@ def draw_worst(
     drawn = []
     for number, result in enumerate(report.worst, 1):
         stem = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in Path(result.name).stem)
-        picture = folder / f"{PREFIX}{number:02}-{stem}.jpg"
+        picture = folder / fitting(f"{PREFIX}{number:02}-{stem}", ".jpg")
         refuse_foreign([picture], DESCRIPTION)
         pixels = records[result.index].read()
         save_picture(_comparison(pixels, matches[result.index], report), picture)
