@@ -254,7 +254,7 @@ def _state(file: Any, folder: Path) -> CheckpointState:
     names = (*(state.frozen_norms or ()), *state.frozen_parameters)
     if not all(isinstance(name, str) for name in names) or any(len(pair) != 2 for pair in state.scores):
         raise TypeError("scores, or what is frozen, make no sense")
-    return replace(state, scores=tuple((int(epoch), float(value)) for epoch, value in state.scores))
+    return replace(state, scores=[[int(epoch), float(value)] for epoch, value in state.scores])
 
 
 def _check_fits(trainer: "Trainer", path: Path, state: CheckpointState, tensors: Mapping[str, Tensor]) -> None:

@@ -26,7 +26,7 @@ class Scalars:
 
     def __init__(self, folder: Path, step: int = 0) -> None:
         path = folder / FILE
-        kept = [line for line in _lines(path) if _step_of(line) <= step]
+        kept = [line for line in _lines(path, "replace") if _step_of(line) <= step]
         temporary = folder / f".{FILE}"
         temporary.write_text("".join(kept), encoding="utf-8")
         temporary.replace(path)
@@ -65,8 +65,8 @@ def read_scalars(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in _lines(folder / FILE) if _step_of(line) < math.inf]
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True) if path.exists() else []
+def _lines(path: Path, errors: str = "strict") -> list[str]:
+    return path.read_text(encoding="utf-8", errors=errors).splitlines(keepends=True) if path.exists() else []
 
 
 def _step_of(line: str) -> float:

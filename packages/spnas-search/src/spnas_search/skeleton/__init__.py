@@ -2,9 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
@@ -20,15 +18,6 @@ _FILES = {
     "tests/test_$module.py": "tests.txt",
 }
 """Where each file of the plugin goes, and which file of this package it is made from; None for an empty one."""
-
-
-def is_installed(distribution: str) -> bool:
-    """Whether there is a distribution of this name."""
-    try:
-        version(distribution)
-    except PackageNotFoundError:
-        return False
-    return True
 
 
 def write_plugin(name: str, folder: Path) -> Iterator[Path]:
@@ -49,8 +38,10 @@ def write_plugin(name: str, folder: Path) -> Iterator[Path]:
     for taken, what in ((registry("strategies").plugins, "strategy"), (plugin_origins(), "plugin")):
         if name in taken:
             raise ConfigError(f"there is a {what} called {name!r} already: choose another name")
+    from spnas_search.run.identity import PACKAGES
+
     module = name.replace("-", "_")
-    if is_installed(f"spnas-{name}") or find_spec(f"spnas_{module}") is not None:
+    if f"spnas-{name}" in PACKAGES:
         raise ConfigError(f"there is a package called spnas-{name} already: choose another name")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is not empty: name a new folder by --out; what it holds is left alone")
