@@ -315,7 +315,7 @@ def test_names_that_are_no_text_are_converted(tmp_path, kind):
     try:
         old.rename(root / "JPEGImages" / f"{new}.jpg")
     except OSError:
-        pytest.skip("this file system has names of text alone")
+        pytest.skip("this file system has names of text alone")  # macOS's: there is no such image to convert
     (root / "Annotations" / "train001.xml").rename(root / "Annotations" / f"{new}.xml")
     lists = root / "ImageSets" / "Main"
     (lists / "train.txt").unlink()

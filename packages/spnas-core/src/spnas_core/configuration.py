@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from spnas_core.durable import write_durably
 from spnas_core.errors import ConfigError, suggestion
+from spnas_core.paths import is_utf8
 
 _BLANKS = " \t\r\n"  # others, such as a no-break space, belong to what was typed
 _KINDS: dict[object, str] = {
@@ -190,7 +191,7 @@ def validate(model: type[_Model], values: Mapping[str, Any], prefix: str = "") -
 def _unwritable(values: object, key: str = "") -> Iterator[tuple[str, str]]:
     """Yield texts that no file of settings can hold, such as paths in another encoding, with their keys."""
     if isinstance(values, str):
-        if not values.isascii() and any("\ud800" <= letter <= "\udfff" for letter in values):
+        if not is_utf8(values):
             yield key, values
     elif isinstance(values, Mapping):
         for name, value in values.items():

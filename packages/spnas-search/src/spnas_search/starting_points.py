@@ -7,8 +7,8 @@ from spnas_core.commands.wording import quoted
 from spnas_core.encoding import Architecture
 from spnas_core.encoding.grammar import MOST_DIGITS
 from spnas_core.errors import ArchiveError, CodeError
+from spnas_core.paths import is_there
 from spnas_core.tasks import ResolvedCandidate
-from spnas_core.there import is_there
 from spnas_search.archive import Candidate
 from spnas_search.run import CONFIG, RunFolder, read_archive
 from spnas_search.settings import read_toml

@@ -12,8 +12,8 @@ from spnas_core.encoding.validation import oversize
 from spnas_core.errors import CodeError, PluginError, suggestion
 from spnas_core.morphisms import Rewrite, Step, identity
 from spnas_core.networks.features import FeatureInfo
+from spnas_core.paths import is_there
 from spnas_core.plugins import registry
-from spnas_core.there import is_there
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from spnas_core.errors import ConfigError
+from spnas_core.paths import is_utf8
 
 
 class ImageSize(click.ParamType[tuple[int, int]]):
@@ -48,9 +49,7 @@ class WrittenPath(GivenPath):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read the path."""
-        try:
-            os.fsdecode(value).encode()
-        except UnicodeEncodeError:
+        if not is_utf8(os.fsdecode(value)):
             self.fail(f"{value!r} is no name that UTF-8 can hold: choose another", param, ctx)
         return super().convert(value, param, ctx)
 

@@ -8,9 +8,9 @@ from spnas_core.errors import CodeError
 DEPTH, WIDTH = 1.2, 1.1
 """Factors of depth and width for each unit of φ; the image's side grows by 1.15 beside them."""
 MULTIPLE = 8
+"""Base channels are a multiple of this."""
 MOST_PHI = 30
 """Which makes a stage 237 times as deep, and 17 times as wide."""
-"""Base channels are a multiple of this."""
 
 
 def scale(architecture: Architecture, phi: float) -> Architecture:

@@ -12,7 +12,7 @@ from spnas_core.commands.console import make_console
 from spnas_core.commands.parameters import IMAGE_SIZE, PATH, REFERENCE, WRITTEN
 from spnas_core.errors import CodeError, ExportError
 from spnas_core.exporting import Exportable, exportable_backbone, exporter_plugin
-from spnas_core.there import is_there
+from spnas_core.paths import is_there
 from spnas_detect.detectors import DetectorDescription
 from spnas_detect.detectors.loading import load_detector
 from spnas_detect.exporting import exportable_detector, noise, photograph

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from spnas_detect.data._base import SPLITS, DetectionData, ImageRecord
 from spnas_detect.data.faults import Fault
 
-MALFORMED = "malformed record"
+MALFORMED_RECORD = "malformed record"
 
 
 def data_mistake(found: Any) -> str | None:
@@ -44,9 +44,9 @@ def record_mistakes(split: str, records: Sequence[object], classes: int) -> Iter
     for place, record in enumerate(records):
         if not isinstance(record, ImageRecord):
             text = f"record {place} of the {split} split is a {type(record).__name__}: it must be an ImageRecord"
-            yield place, Fault(MALFORMED, split, text)
+            yield place, Fault(MALFORMED_RECORD, split, text)
         elif (mistake := record_mistake(record, classes)) is not None:
-            yield place, Fault(MALFORMED, str(record.name), f"image {record.name} {mistake}")
+            yield place, Fault(MALFORMED_RECORD, str(record.name), f"image {record.name} {mistake}")
 
 
 def record_mistake(record: Any, classes: int) -> str | None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import AfterValidator, Field
 
 from spnas_core.configuration import Count, Few, Large, Seed, absolute_path, without_none
-from spnas_core.there import is_there
+from spnas_core.paths import is_there
 from spnas_detect.settings import DetectionSettings, absolute_source
 
 

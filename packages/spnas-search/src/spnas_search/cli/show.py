@@ -18,8 +18,8 @@ from spnas_core.commands.writing import write_result
 from spnas_core.cost import backbone_cost, row_costs
 from spnas_core.encoding import Architecture, scale
 from spnas_core.errors import CodeError, ConfigError
+from spnas_core.paths import is_there
 from spnas_core.plugins import plugin_manager
-from spnas_core.there import is_there
 
 if TYPE_CHECKING:
     from spnas_core.backbones import AnyNetwork

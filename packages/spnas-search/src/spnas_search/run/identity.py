@@ -5,7 +5,7 @@ by name, together with the way out.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -178,9 +178,9 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[t
             yield key, then_flat.get(key), now_flat.get(key)
 
 
-def may_change(key: str) -> bool:
-    """Whether a setting, named with dots, may differ when a run goes on."""
-    return any(key.startswith(free) if free.endswith(".") else key == free for free in MAY_CHANGE)
+def may_change(key: str, free_ones: Sequence[str] = MAY_CHANGE) -> bool:
+    """Whether a setting, named with dots, is one of those that may differ when a run goes on, or whatever else does."""
+    return any(key.startswith(free) if free.endswith(".") else key == free for free in free_ones)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -33,13 +33,13 @@ def write_plugin(name: str, folder: Path) -> Iterator[Path]:
     Raises:
         ConfigError: the name is no name of a package or is taken, or the folder holds something.
     """
+    from spnas_search.run.identity import PACKAGES  # with torch, which listing plugins does without
+
     if not _NAME.fullmatch(name):
         raise ConfigError(f"a plugin cannot be called {name!r}: take small letters and digits, in words joined by -")
     for taken, what in ((registry("strategies").plugins, "strategy"), (plugin_origins(), "plugin")):
         if name in taken:
             raise ConfigError(f"there is a {what} called {name!r} already: choose another name")
-    from spnas_search.run.identity import PACKAGES
-
     module = name.replace("-", "_")
     if f"spnas-{name}" in PACKAGES:
         raise ConfigError(f"there is a package called spnas-{name} already: choose another name")

@@ -10,7 +10,7 @@ from typing import Any, Self
 from spnas_core.configuration import Table, read_toml, validate, write_toml
 from spnas_core.errors import ArchiveError, ConfigError
 from spnas_core.tasks import MetricSpec
-from spnas_search.run.identity import differences
+from spnas_search.run.identity import differences, may_change
 
 CONFIG = "study.toml"
 MAY_CHANGE = ("executor.", "alike_failures", "task.data", "task.cache", "task.cache_limit")
@@ -84,7 +84,7 @@ class Description:
     @property
     def checksum(self) -> str:
         """Digest of the data and of every setting that decides a score; the study's own settings do not count."""
-        deciding = {key: value for key, value, _ in differences(self.settings, {}) if not may_change(key)}
+        deciding = {key: value for key, value, _ in differences(self.settings, {}) if not may_change(key, MAY_CHANGE)}
         text = json.dumps([self.kind, self.data, deciding], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -105,7 +105,7 @@ class Description:
         """
         elsewhere = "start another study with --out elsewhere"
         for key, before, after in differences(self.settings, now.settings):
-            if not may_change(key):
+            if not may_change(key, MAY_CHANGE):
                 raise ConfigError(
                     f"the study in {folder} was made with {key} = {before!r}, not {after!r}: leave that out, or "
                     f"{elsewhere}"
@@ -128,8 +128,3 @@ class Description:
                 "installed: scores of both need not be comparable; install that version, or go on with --resume "
                 "--accept-versions"
             )
-
-
-def may_change(key: str) -> bool:
-    """Whether a setting, named with dots, may differ when a study goes on."""
-    return any(key == free or (free.endswith(".") and key.startswith(free)) for free in MAY_CHANGE)

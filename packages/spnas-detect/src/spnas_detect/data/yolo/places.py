@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from spnas_core.there import is_there
+from spnas_core.paths import is_there
 from spnas_detect.data.image_folder import images_below
 
 VALIDATION_NAMES = ("val", "valid", "validation")
