@@ -116,3 +116,12 @@ def test_a_cache_that_was_altered_is_noticed_and_named(tmp_path, name):
     file.unlink()
     with pytest.raises(DataError, match=r"is damaged: remove the folder"):
         build_cache(data, tmp_path, image_size=(32, 32))
+
+
+@pytest.mark.parametrize("seals", ["", "{}", "[]", "[" * 100_000, '{"cache.json": 5}'])
+def test_a_cache_without_its_seals_is_no_sound_one(tmp_path, seals):
+    data = open_data("shapes", seed=0, image_size=32, max_size=16, train=4, validation=2, test=2)
+    folder = build_cache(data, tmp_path, image_size=(32, 32)).folder
+    (folder / "seals.json").write_text(seals)
+    with pytest.raises(DataError, match=r"is damaged: remove the folder"):
+        build_cache(data, tmp_path, image_size=(32, 32))

@@ -76,6 +76,14 @@ def test_an_empty_mask_is_degenerate(tmp_path):
             {"size": [80, 100], "counts": [1, 2]},
             r"annotation 9 has a mask of 3 pixels, and size \[80, 100\] makes 8000",
         ),
+        (
+            {"size": [100, 80], "counts": [10, 20, 7970]},
+            r"annotation 9 has a mask of 80x100 pixels, and its image has 100x80: size is \[height, width\]",
+        ),
+        (
+            {"size": [10**12, 10**12], "counts": [10**23, 9 * 10**23]},
+            r"annotation 9 has a mask of 10{12}x",
+        ),
         ({"size": [80], "counts": [80]}, r"annotation 9 has a mask with size \[80\]"),
         (
             {"size": [80, 100], "counts": "ä"},

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import spnas_detect
 from spnas_core import Architecture
 from spnas_core.errors import ConfigError, DataError, PluginError
 from spnas_core.morphisms import identity
-from spnas_core.plugins import plugin_manager
+from spnas_core.plugins import plugin_manager, registry
 from spnas_core.tasks import EvaluationRequest, Fidelity, ResolvedCandidate
 from spnas_detect.data import streaming
 from spnas_detect.detectors import read_description
@@ -232,6 +233,16 @@ def test_other_classes_are_refused_with_the_difference(own, others, message):
     check_classes(own, own, "w", "d")
     with pytest.raises(DataError, match=rf"w was trained on other classes than d has: {message}; evaluate on"):
         check_classes(own, others, "w", "d")
+
+
+def test_a_metric_that_the_data_does_not_suit_is_refused_before_any_image_is_detected(run, monkeypatch):
+    def check(data):
+        raise ConfigError(f"{data.spec} has no pedestrian")
+
+    monkeypatch.setitem(registry("metrics").items, "picky", replace(metric_factory("coco"), check=check))
+    monkeypatch.setattr("spnas_detect.inference.evaluation.drop_unreadable", None)
+    with pytest.raises(ConfigError, match="shapes has no pedestrian"):
+        spnas_detect.evaluate(run, device="cpu", metrics=["coco", "picky"])
 
 
 def test_what_cannot_be_scored_is_refused(forgetful, run, tmp_path):

@@ -42,6 +42,17 @@ def test_what_is_needed_and_failed_three_times_is_tried_again_when_the_run_goes_
     assert result.exit_code == 0, result.output
 
 
+def test_a_control_that_failed_three_times_while_children_were_under_way_is_tried_again(tmp_path):
+    out = tmp_path / "run"
+    given = (*NULL, *budget(12, finals=0), "--set", "noise_seeds=4", "--set", "strategy.epochs=4", "--asynchronous")
+    behaviour = '{6 = "diverge", 8 = "diverge", 10 = "diverge", 7 = "raise", 9 = "raise"}'
+    said = refused("run", "serial", *given, "--set", f"task.behaviour={behaviour}", "--out", out)
+    assert "the control of candidate 0" in said
+    assert "failed 3 times in a row" in said
+    assert any(row["kind"] == "child" for row in rows(out)), "or it would not be while children are under way"
+    done("run", "--resume", "--out", out)
+
+
 def test_a_lost_configuration_is_known_to_whoever_asks(run):
     known = read_run_settings(run)
     (run / "run.toml").unlink()
