@@ -1,5 +1,7 @@
 """What detectors are put together from in the same way."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +17,7 @@ from spnas_detect.heads.extra_levels import ExtraLevels, with_extra
 from spnas_detect.heads.losses import BoxObjective
 
 CANDIDATES_PER_PROPOSAL = 5
+NECK_CHANNELS, HEAD_CHANNELS = 256, 1024  # inputs that the published first values were chosen for
 
 
 def pyramid(
@@ -108,8 +111,24 @@ def two_stage_initial(name: str, shape: torch.Size) -> Init:
     """Detectron's first values: narrow normal for what predicts, Xavier for the hidden layers, zero biases."""
     if len(shape) == 1:
         return Init("zeros")
-    if "rpn.head" in name or "cls_score" in name:
-        return Init("normal", 0.01)
+    if "rpn.head" in name:
+        return narrow_normal(0.01, shape, NECK_CHANNELS)
+    if "cls_score" in name:
+        return narrow_normal(0.01, shape, HEAD_CHANNELS)
     if "bbox_pred" in name:
-        return Init("normal", 0.001)
+        return narrow_normal(0.001, shape, HEAD_CHANNELS)
     return Init("xavier-uniform")
+
+
+def narrow_normal(std: float, shape: torch.Size, published: int) -> Init:
+    """Normal first values by which a layer's outputs start as small as in the published network, whatever its width.
+
+    The variance of a layer's outputs is that of its weights times its inputs (He et al., "Delving Deep into
+    Rectifiers", equation 8), so what was chosen for `published` inputs all but vanishes with fewer.
+
+    Args:
+        std: the published standard deviation.
+        shape: of the weights, outputs by inputs (by kernel).
+        published: inputs of the published layer, of the same kernel.
+    """
+    return Init("normal", std * math.sqrt(published / shape[1]))

@@ -7,10 +7,12 @@ from spnas_core.backbones import AnyBackbone
 from spnas_core.inheritance import Init
 from spnas_detect.data.targets import Targets
 from spnas_detect.detectors.assembly import (
+    NECK_CHANNELS,
     box_objective,
     canvas_shape,
     canvas_sizes,
     make_extra,
+    narrow_normal,
     pyramid,
     pyramid_anchors,
 )
@@ -73,7 +75,7 @@ class RetinaNet(nn.Module):
     def initial(self, name: str, shape: torch.Size) -> Init:
         """The paper's first values: narrow normal weights, zero biases, and a prior of one per cent for every class."""
         if len(shape) > 1:
-            return Init("normal", 0.01)
+            return narrow_normal(0.01, shape, NECK_CHANNELS)
         return Init("constant", value=PRIOR_BIAS) if "cls_logits" in name else Init("zeros")
 
     def class_rows(self, name: str) -> ClassRows | None:
