@@ -7,23 +7,21 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from scipy import stats
+from signals import EIGHT, FOUR, LOSS, SCORE, START, planned, trained, way
 
 from spnas_core import Architecture, SearchSpace, backbone_cost
 from spnas_core.commands.console import make_console
 from spnas_core.errors import ConfigError, SpaceError
-from spnas_core.morphisms import Expand, Swap, align
-from spnas_core.tasks import MetricSpec
+from spnas_core.morphisms import Expand, align
 from spnas_search.statistics import expected_rank_correlation, heritability, heritability_in_blocks
-from spnas_search.studies import Arm, SignalSettings, Training, measure, plan_signal
+from spnas_search.studies import Arm, measure
 from spnas_search.studies.jobs import Schedule
 from spnas_search.studies.paths import composed, draw_paths, plain_path, read_path
 from spnas_search.studies.signal import PARTS
 from spnas_search.studies.signal_plot import draw_signal
 from spnas_search.studies.signal_report import signal_markdown, signal_parts
 
-START = Architecture.parse("b@8_11-21-21-21")
 SPACE = SearchSpace(min_blocks=4, min_stages=4, image_size=(128, 128), max_multiply_adds=5_000_000 * 4)
-SCORE, LOSS = MetricSpec("score"), MetricSpec("loss", higher_is_better=False)
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -122,24 +120,6 @@ class TestPaths:
             draw_paths(START, replace(SPACE, min_stages=5), 4, seed=0)
 
 
-def way(*steps: int) -> tuple:
-    """Expansions and swaps by their number among the options; the same beginning gives the same links."""
-    code, path = START, []
-    for number in steps:
-        options = [*Expand().options(code), *Swap().options(code)]
-        path.append(options[number])
-        code = options[number].child
-    return tuple(path)
-
-
-PATHS = ((), way(0), way(0, 3, 5), way(10, 2))
-
-
-def planned(paths=PATHS, warm_epochs: int = 6, **values):
-    given = {"codes": len(paths), "trainings": 2, "epochs": 8, "child_epochs": (1, 3), **values}
-    return plan_signal(START, paths, SignalSettings(**given), warm_epochs=warm_epochs)
-
-
 class TestThePlan:
     def test_every_way_scores_every_code_as_often(self):
         plan = planned(trainings=3)
@@ -164,7 +144,7 @@ class TestThePlan:
             found = [*schedule.ancestors(plan.scored[arm][code][1])][::-1]
             return [(job.key.how, job.fidelity.epochs, str(job.rewrite.child), len(job.rewrite.steps)) for job in found]
 
-        start, one, two, three = str(START), *(str(step.child) for step in PATHS[2])
+        start, one, two, three = str(START), *(str(step.child) for step in FOUR[2])
         warm = ("warm", 6, start, 0)
         assert line(Arm("scratch", 8), 2) == [("scratch", 8, three, 0)]
         assert line(Arm("scratch", 16), 2) == [("scratch", 16, three, 0)]
@@ -192,7 +172,7 @@ class TestThePlan:
     def test_more_of_anything_keeps_what_there_is(self):
         few = {job.key: job.digest for job in planned().jobs}
         for more in (
-            planned((*PATHS, way(6))),
+            planned((*FOUR, way(6))),
             planned(trainings=5),
             planned(child_epochs=(1, 2, 3, 4)),
         ):
@@ -220,8 +200,8 @@ class TestThePlan:
         ("values", "message"),
         [
             ({"codes": 5}, "4 different codes were given for a study of 5"),
-            ({"paths": (*PATHS[:3], PATHS[2])}, "3 different codes were given for a study of 4"),
-            ({"paths": (*PATHS[:3], way(0, 3)[1:])}, "is not connected, or does not begin at b@8_11-21-21-21"),
+            ({"paths": (*FOUR[:3], FOUR[2])}, "3 different codes were given for a study of 4"),
+            ({"paths": (*FOUR[:3], way(0, 3)[1:])}, "is not connected, or does not begin at b@8_11-21-21-21"),
             ({"links": 2}, "has 3 rewrites, and links is 2: raise that"),
             ({"child_epochs": (1, 9)}, "child epochs are 9: they must be 1 or more, and at most the truth's 8"),
             ({"child_epochs": (0,)}, "child epochs are 0"),
@@ -238,22 +218,10 @@ class TestThePlan:
         assert {job.key.how for job in plan.jobs} == {"scratch", "none"}
 
 
-def trained(plan, score) -> dict:
-    """Made-up results: ``score(arm, code number, repetition)``, None for a failure."""
-    found = {}
-    for arm, keys in plan.scored.items():
-        for code, by_code in enumerate(keys):
-            for key in by_code:
-                value = score(arm, code, key.repetition)
-                lost = {"reason": "the loss is NaN"} if value is None else {"metrics": {"score": value, "loss": -value}}
-                found[key] = Training(key, "", 0, 1, 1.0, arm.epochs, cost={"multiply_adds": 1e6}, **lost)
-    return found
-
-
 class TestResults:
     @pytest.fixture
     def plan(self):
-        return planned(tuple(way(number) if number else () for number in (0, 1, 3, 5, 7, 8, 9, 10)), trainings=3)
+        return planned(EIGHT, trainings=3)
 
     @pytest.fixture
     def scores(self, plan):

@@ -5,12 +5,15 @@ as long as a search can afford; ``warm-start``, the code's composed rewrite of t
 ``parent``, a chain of links from the warm start, each trained on, of which the last one's score counts: the code's
 rewrites one by one, and before them, so that all codes are scored at one age, the start itself; ``inherited``, as
 ``warm-start``, for as long as the truth takes. ``warm`` names the warm starts themselves.
+
+A search sees scores on validation images, and what it finds is to be good on others. With the split ``both`` every way
+is scored on validation images, and the truths' trainings once more, as they are, on test images: these are the truths.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from pydantic import Field
@@ -20,6 +23,7 @@ from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.tasks import Fidelity
+from spnas_core.tasks.protocols import Split
 from spnas_search.studies.jobs import Job, Schedule
 from spnas_search.studies.keys import TrainingKey
 from spnas_search.studies.own_settings import OwnSettings
@@ -43,6 +47,7 @@ class SignalSettings(OwnSettings):
         child_epochs: of what a search sees, each at most T.
         links: of every chain of ``parent``; no way to a code has more rewrites.
         leave_out: parts that are not trained.
+        split: images that everything is scored on; ``both`` scores on validation images, and the truths on test images.
     """
 
     study = "signal study"
@@ -53,17 +58,33 @@ class SignalSettings(OwnSettings):
     child_epochs: tuple[Count, ...] = Field((1, 2, 4), min_length=1)
     links: Count = Field(MOST_STEPS, ge=1)
     leave_out: tuple[Part, ...] = ()
+    split: Split | Literal["both"] = "validation"  # type: ignore[assignment]
+
+    @property
+    def seen(self) -> Split:
+        """Images that a search sees scores of."""
+        return "validation" if self.split == "both" else self.split
+
+    @property
+    def meant(self) -> Split:
+        """Images that the truths are scored on."""
+        return "test" if self.split == "both" else self.split
 
 
 @dataclass(frozen=True, order=True)
 class Arm:
-    """A way to score codes: what a training begins with, and its epochs."""
+    """A way to score codes: what a training begins with, its epochs, and the images that it is scored on."""
 
     how: str
     epochs: int
+    images: Split = "validation"
 
     def __str__(self) -> str:
         return f"{self.how} {self.epochs}"
+
+    def has_trainings_of(self, other: "Arm") -> bool:
+        """Whether both score the same trainings."""
+        return (self.how, self.epochs) == (other.how, other.epochs)
 
 
 @dataclass(frozen=True)
@@ -87,17 +108,23 @@ class SignalPlan:
     @property
     def truth(self) -> Arm:
         """The truth: trainings from scratch for T epochs."""
-        return Arm("scratch", self.settings.epochs)
+        return Arm("scratch", self.settings.epochs, self.settings.meant)
 
     @property
     def doubled(self) -> Arm:
         """The same for 2 T epochs."""
-        return Arm("scratch", 2 * self.settings.epochs)
+        return Arm("scratch", 2 * self.settings.epochs, self.settings.meant)
 
     @property
     def inherited(self) -> Arm:
         """The second truth: what a code inherits from a warm start, trained on for T epochs."""
-        return Arm("inherited", self.settings.epochs)
+        return Arm("inherited", self.settings.epochs, self.settings.meant)
+
+    @property
+    def seen_truth(self) -> Arm | None:
+        """The truth's trainings on the images that a search sees; None where the truth is scored on these itself."""
+        seen, meant = self.settings.seen, self.settings.meant
+        return None if seen == meant else Arm("scratch", self.settings.epochs, seen)
 
     def epochs_per_evaluation(self, arm: Arm) -> float:
         """Return what a score costs: the epochs of all jobs that the arm's scores rest on, divided by the scores.
@@ -145,13 +172,13 @@ def _lines(
     start: Architecture, path: Path, settings: SignalSettings, warm_epochs: int, repetition: int
 ) -> Iterator[tuple[Arm, list[Job]]]:
     """Yield, for each arm, the jobs that lead to the score of one code, the scored one last."""
-    out, split, long = settings.leave_out, settings.split, settings.epochs
+    out, split, long = settings.leave_out, settings.seen, settings.epochs
     rewrite = composed(start, path)
     code, fresh = str(rewrite.child), identity(rewrite.child)
 
     def scratch(how: str, epochs: int) -> tuple[Arm, list[Job]]:
         key = TrainingKey(code, how, epochs, repetition)
-        return Arm(how, epochs), [Job(key, fresh, Fidelity(epochs), split=split)]
+        return Arm(how, epochs, split), [Job(key, fresh, Fidelity(epochs), split=split)]
 
     def heirs(how: str, epochs: int, rewrites: Sequence[Rewrite]) -> tuple[Arm, list[Job]]:
         warm = TrainingKey(str(start), "warm", warm_epochs, repetition)
@@ -160,11 +187,11 @@ def _lines(
             extra = (("path", _digest(rewrites[:number])),)
             key = TrainingKey(str(one.child), how, epochs, repetition, extra)
             line.append(Job(key, one, Fidelity(epochs), line[-1].key, split))
-        return Arm(how, epochs), line
+        return Arm(how, epochs, split), line
 
-    yield scratch("scratch", long)
+    yield from _truths(*scratch("scratch", long), settings)
     if "double" not in out:
-        yield scratch("scratch", 2 * long)
+        yield from _truths(*scratch("scratch", 2 * long), settings)
     for epochs in settings.child_epochs:
         if "none" not in out:
             yield scratch("none", epochs)
@@ -174,7 +201,17 @@ def _lines(
             ageing = [identity(start)] * (settings.links - len(path))
             yield heirs("parent", epochs, [*ageing, *path])
     if "inherited" not in out:
-        yield heirs("inherited", long, [rewrite])
+        yield from _truths(*heirs("inherited", long, [rewrite]), settings)
+
+
+def _truths(arm: Arm, line: list[Job], settings: SignalSettings) -> Iterator[tuple[Arm, list[Job]]]:
+    """Yield a way to a truth, and its last training scored on other images where these are meant."""
+    yield arm, line
+    if settings.meant != settings.seen:
+        trained, images = line[-1].key, settings.meant
+        key = replace(trained, extra=(*trained.extra, ("images", images)))
+        again = Job(key, identity(line[-1].rewrite.child), Fidelity(0), trained, images)
+        yield replace(arm, images=images), [*line, again]
 
 
 def _digest(rewrites: Sequence[Rewrite]) -> str:

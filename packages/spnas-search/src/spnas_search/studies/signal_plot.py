@@ -46,7 +46,7 @@ def draw_signal(results: SignalResults, path: Path) -> None:
 def _draw_truth(axes: "Axes", results: SignalResults) -> None:
     plan, truth = results.plan, results.of(results.plan.truth)
     axes.set_title(f"Trainings from scratch, {plan.settings.epochs} epochs")
-    axes.set_xlabel(f"{results.objective.name} on {plan.settings.split} images")
+    axes.set_xlabel(f"{results.objective.name} on {plan.settings.meant} images")
     if truth is None:
         return
     means = truth.code_means()
@@ -105,7 +105,11 @@ def _draw_correlations(axes: "Axes", results: SignalResults) -> None:
 
 def _draw_way(axes: "Axes", results: SignalResults, how: str, dodge: float) -> None:
     colour, marker = WAYS[how]
-    found = sorted((result for result in results.arms if result.arm.how == how), key=lambda result: result.arm)
+    seen = results.plan.settings.seen
+    found = sorted(
+        (result for result in results.arms if result.arm.how == how and result.arm.images == seen),
+        key=lambda result: result.arm,
+    )
     style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 5}
     points = [
         (result.epochs_per_evaluation * dodge, one.value, one.value - one.low, one.high - one.value)

@@ -37,7 +37,7 @@ def signal_sentences(results: SignalResults) -> Iterator[str]:
     settings, name = plan.settings, results.objective.name
     yield (
         f"The truth: {settings.codes} codes × {settings.trainings} trainings from scratch for {settings.epochs} "
-        f"epochs, {name} on {settings.split} images."
+        f"epochs, {name} on {settings.meant} images."
     )
     if results.done + results.left_out < len(plan.jobs):
         yield f"So far: {results.done} of {len(plan.jobs)} trainings are in, and the numbers are those of what is in."
@@ -45,6 +45,8 @@ def signal_sentences(results: SignalResults) -> Iterator[str]:
         yield _truth_sentence(truth.heritability, name)
     if results.doubling is not None:
         yield _doubling_sentence(results)
+    if plan.seen_truth is not None:
+        yield from _seen_sentences(results)
     if results.ceiling is not None and math.isfinite(results.ceiling):
         yield (
             f"The truth's means have luck in them, too: a score without any would correlate with them by "
@@ -106,6 +108,27 @@ def _doubling_sentence(results: SignalResults) -> str:
     )
 
 
+def _seen_sentences(results: SignalResults) -> Iterator[str]:
+    plan, settings = results.plan, results.plan.settings
+    yield (
+        f"Ways are scored on {settings.seen} images, which is what a search sees, and the truths' trainings on these "
+        f"and on {settings.meant} images."
+    )
+    seen = None if plan.seen_truth is None else results.of(plan.seen_truth)
+    if seen is None or seen.with_truth is None:
+        return
+    expected = results.seen_by_luck
+    by_luck = (
+        f"; if both kinds of images said the same of every code, about {expected:.2f} would be expected"
+        if expected is not None and math.isfinite(expected)
+        else ""
+    )
+    yield (
+        f"Does what is seen hold on {settings.meant} images? One training's scores on {settings.seen} images and the "
+        f"means of the others on {settings.meant} images have Spearman's ρ {_correlation(seen.with_truth)}{by_luck}."
+    )
+
+
 def _tables(results: SignalResults) -> Iterator[Table]:
     """Yield title, columns and rows of each table."""
     name = results.objective.name
@@ -113,16 +136,19 @@ def _tables(results: SignalResults) -> Iterator[Table]:
         Column("way, epochs"),
         *numbers("per score", "scores", name, "within", "between", "heritability", "p", "with truth", "with 2nd truth"),
     )
-    ordered = sorted(results.arms, key=lambda result: (ORDER.index(result.arm.how), result.arm.epochs))
-    yield "Ways to score a code", columns, [_way_row(result) for result in ordered]
+    ordered = sorted(
+        results.arms, key=lambda result: (ORDER.index(result.arm.how), result.arm.epochs, result.arm.images)
+    )
+    several = results.plan.seen_truth is not None
+    yield "Ways to score a code", columns, [_way_row(result, says_images=several) for result in ordered]
     columns = Column("code"), *numbers("mult-adds", f"truth: {name}", "each training", *_other_truths(results))
     yield "Codes, the best of the truth first", columns, _code_rows(results)
 
 
-def _way_row(result: ArmResult) -> tuple[str, ...]:
-    found = result.heritability
+def _way_row(result: ArmResult, *, says_images: bool) -> tuple[str, ...]:
+    found, images = result.heritability, f", {result.arm.images}" if says_images else ""
     return (
-        f"{result.arm.how}{SHARED_MARK if result.arm.how in SHARING else ''} {result.arm.epochs}",
+        f"{result.arm.how}{SHARED_MARK if result.arm.how in SHARING else ''} {result.arm.epochs}{images}",
         f"{result.epochs_per_evaluation:.1f}",
         str(result.count),
         number(result.mean),
@@ -135,18 +161,18 @@ def _way_row(result: ArmResult) -> tuple[str, ...]:
     )
 
 
-def _other_truths(results: SignalResults) -> list[str]:
-    names = []
-    if results.of(results.plan.doubled) is not None:
-        names.append(f"after {results.plan.doubled.epochs}")
-    if results.of(results.plan.inherited) is not None:
-        names.append("2nd truth")
-    return names
+def _other_truths(results: SignalResults) -> dict[str, ArmResult]:
+    """Other means of the codes that stand beside the truth's, by the titles of their columns."""
+    plan = results.plan
+    named = {f"after {plan.doubled.epochs}": plan.doubled, "2nd truth": plan.inherited}
+    if plan.seen_truth is not None:
+        named = {f"{plan.seen_truth.images}": plan.seen_truth, **named}
+    return {name: found for name, arm in named.items() if (found := results.of(arm)) is not None}
 
 
 def _code_rows(results: SignalResults) -> list[tuple[str, ...]]:
     plan = results.plan
-    others = [found for arm in (plan.doubled, plan.inherited) if (found := results.of(arm)) is not None]
+    others = _other_truths(results).values()
     truth = results.of(plan.truth)
     means = truth.code_means() if truth is not None else []
     sign = -1 if results.objective.higher_is_better else 1

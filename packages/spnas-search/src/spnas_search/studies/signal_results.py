@@ -77,6 +77,9 @@ class SignalResults:
             told, as where codes differ less than luck makes them.
         ceiling: Spearman's correlation with the truth's means that a score without any luck would have on average; None
             likewise.
+        seen_by_luck: what the correlation of the truth's trainings, scored on the images that a search sees, with the
+            truth would be on average if both kinds of images said the same of every code; None where they are the same
+            images, and where that cannot be told.
         costs: multiply-adds by code, of those that are in.
         failed: trainings that ended without a score.
         done: trainings that are in, failed ones included.
@@ -89,6 +92,7 @@ class SignalResults:
     doubling: RankCorrelation | None
     doubling_by_luck: float | None
     ceiling: float | None
+    seen_by_luck: float | None
     costs: Mapping[str, float]
     failed: tuple[Training, ...]
     done: int
@@ -120,7 +124,7 @@ def measure(plan: SignalPlan, trainings: Mapping[TrainingKey, Training], objecti
             tuple(tuple(map(float, row)) for row in found),
             plan.epochs_per_evaluation(arm),
             _heritability(arm, found),
-            _correlation(found, truth, leave_out_own=arm == plan.truth),
+            _correlation(found, truth, leave_out_own=arm.has_trainings_of(plan.truth)),
             None if inherited is None else _correlation(found, inherited, leave_out_own=True),
         )
         for arm, found in scores.items()
@@ -137,6 +141,7 @@ def measure(plan: SignalPlan, trainings: Mapping[TrainingKey, Training], objecti
         doubling,
         by_luck,
         _ceiling(by_arm[plan.truth]),
+        None if plan.seen_truth is None else _seen_by_luck(by_arm[plan.seen_truth], by_arm[plan.truth]),
         {training.key.code: training.cost.get("multiply_adds", math.nan) for training in own if training.cost},
         failed,
         len(own),
@@ -206,6 +211,15 @@ def _ceiling(truth: ArmResult) -> float | None:
     if found is None or not found.between > 0:
         return None
     return expected_rank_correlation(math.sqrt(_share_of_means(found)))
+
+
+def _seen_by_luck(seen: ArmResult, truth: ArmResult) -> float | None:
+    """Say what one training on the seen images has in common with the means of the others, by luck alone."""
+    one, others = seen.heritability, truth.heritability
+    if one is None or others is None or not (one.between > 0 and others.between > 0):
+        return None
+    share = others.of_mean(max(1, round(others.per_code) - 1))
+    return expected_rank_correlation(math.sqrt(one.share * share))
 
 
 def _share_of_means(found: Heritability) -> float:

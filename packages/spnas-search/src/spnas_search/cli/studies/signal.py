@@ -39,7 +39,11 @@ NOTHING = "nothing"
 @click.option("--trainings", type=int, help="Independent trainings of each; 2 or more.  [default: 3]")
 @click.option("--epochs", type=int, metavar="T", help="Epochs of the truth.  [default: twice warm_start_epochs]")
 @click.option("--child-epochs", metavar="LIST", help="Epochs that a search sees.  [default: 1,2,4]")
-@click.option("--split", type=click.Choice(["validation", "test"]), help="Images to score on.  [default: validation]")
+@click.option(
+    "--split",
+    type=click.Choice(["validation", "test", "both"]),
+    help="Images to score on; both scores the truth on test images, the rest on validation.  [default: validation]",
+)
 @click.option(
     "--leave-out", type=click.Choice((*PARTS, NOTHING)), multiple=True, help="Do not train that; may be repeated."
 )
