@@ -8,8 +8,8 @@ A plugin is a module (or object) named by an entry point in the group ``spnas``;
     def spnas_register_blocks(register):
         register("mine", MyBlockSpec())
 
-``register(name, item)`` raises PluginError where the name is taken, naming both plugins. The built-in blocks, tasks,
-strategies, … come in through the same hooks.
+Where a name is taken, or an item is not of its hook's kind, that item is left out and the plugin reported as broken.
+The built-in blocks, tasks, strategies, … come in through the same hooks.
 """
 
 from collections.abc import Callable

@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from spnas_core.plugins import asked, is_built_in, owner, registry
+
 
 class LazyCommand(click.Command):
     """Stands in for a command, or a group, until it is used.
@@ -38,5 +40,16 @@ class LazyCommand(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """Hand over to the command itself."""
-        return self.load().make_context(info_name, args, parent, **extra)
+        """Hand over to the command itself.
+
+        Raises:
+            PluginError: it is a plugin's, and cannot be imported.
+        """
+        return self._loaded().make_context(info_name, args, parent, **extra)
+
+    def _loaded(self) -> click.Command:
+        name = str(self.name)
+        if is_built_in("commands", name) or registry("commands").items[name] is not self:
+            return self.load()
+        command: click.Command = asked(owner("commands", name), f"importing {self.target}", self.load)
+        return command

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from spnas_core.errors import PluginError, SpnasError
-from spnas_core.plugins.manager import plugin_origins
+from spnas_core.plugins.manager import BUILT_IN, plugin_origins
 from spnas_core.plugins.registries import registry
 
 _T = TypeVar("_T")
@@ -16,6 +16,12 @@ def owner(noun: str, name: str) -> str:
     one = f"{noun.removesuffix('ies')}y" if noun.endswith("ies") else noun.removesuffix("s")
     plugin = registry(noun).plugins.get(name, "?")
     return f"{one} {name!r} of plugin {plugin!r} ({plugin_origins().get(plugin, '?')})"
+
+
+def is_built_in(noun: str, name: str) -> bool:
+    """Whether what is registered under a name comes from spnas itself; so does what nobody registers."""
+    plugin = registry(noun).plugins.get(name)
+    return plugin is None or plugin_origins().get(plugin) in BUILT_IN
 
 
 def settings_model(noun: str, name: str) -> type[Any]:
@@ -72,8 +78,12 @@ def asked(who: str, method: str, ask: Callable[[], _T], *, passes: tuple[type[Ex
 
 def raised(who: str, method: str, error: Exception | SystemExit) -> PluginError:
     """Return the error, in one line, that says what a plugin raised and where."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return PluginError(f"{who} raised {said(error)} in {method} ({frame.filename}, line {frame.lineno})")
+
+
+def said(error: BaseException) -> str:
+    """Return an error's type and text as one printable line."""
     from spnas_core.commands.wording import printable
 
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    reason = printable(" ".join(f"{type(error).__name__}: {error}".split()))
-    return PluginError(f"{who} raised {reason} in {method} ({frame.filename}, line {frame.lineno})")
+    return printable(" ".join(f"{type(error).__name__}: {error}".split())).removesuffix(":")

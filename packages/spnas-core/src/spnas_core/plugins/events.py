@@ -53,7 +53,7 @@ def answers(question: str, *kinds: type, may_refuse: bool = False, **facts: Any)
         try:
             answer = implementation.function(**{key: facts[key] for key in implementation.argnames})
             _check_kind(question, answer, kinds)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if plugin_origins().get(name) in BUILT_IN or (may_refuse and isinstance(error, SpnasError)):
                 raise
             report_broken(name, error)

@@ -43,7 +43,7 @@ def _load() -> _Loaded:
             continue
         try:
             _register(loaded, distribution, entry_point)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if built_in:
                 raise
             if entry_point.name not in loaded.origins and loaded.manager.has_plugin(entry_point.name):
@@ -92,7 +92,7 @@ def broken_plugins() -> list[BrokenPlugin]:
     return list(_load().broken)
 
 
-def report_broken(plugin: str, error: Exception) -> None:
+def report_broken(plugin: str, error: Exception | SystemExit) -> None:
     """Note that a plugin failed while it registered its items, or when it was asked something."""
     loaded = _load()
     broken = BrokenPlugin(plugin, loaded.origins.get(plugin, "?"), _reason(error))
@@ -100,7 +100,7 @@ def report_broken(plugin: str, error: Exception) -> None:
         loaded.broken.append(broken)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 

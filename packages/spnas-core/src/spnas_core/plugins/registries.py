@@ -6,6 +6,7 @@ from typing import Any
 
 from spnas_core import hookspecs
 from spnas_core.errors import PluginError, suggestion
+from spnas_core.plugins.kinds import item_mistake
 from spnas_core.plugins.manager import BUILT_IN, forget_plugins, plugin_manager, plugin_origins, report_broken
 
 
@@ -27,8 +28,10 @@ class Registry:
         """Register one item.
 
         Raises:
-            PluginError: the name is taken; both plugins are named.
+            PluginError: the name is taken, and both plugins are named; or the item is not of the noun's kind.
         """
+        if (mistake := item_mistake(self.noun, name, item)) is not None:
+            raise PluginError(f"plugin {plugin!r} {mistake}")
         if name in self.items:
             raise PluginError(
                 f"plugins {self.plugins[name]!r} and {plugin!r} both register {name!r} among the {self.noun}: "
@@ -63,8 +66,8 @@ def registry(noun: str) -> Registry:
         items: list[tuple[str, object]] = []
         try:
             implementation.function(lambda name, item, items=items: items.append((name, item)))
-        except Exception as error:
-            if origins[plugin] in BUILT_IN:
+        except (Exception, SystemExit) as error:
+            if origins.get(plugin) in BUILT_IN:
                 raise
             report_broken(plugin, error)
             continue
@@ -72,7 +75,7 @@ def registry(noun: str) -> Registry:
             try:
                 found.add(plugin, name, item)
             except PluginError as error:
-                if origins[plugin] in BUILT_IN:
+                if origins.get(plugin) in BUILT_IN:
                     raise
                 report_broken(plugin, error)
     return found

@@ -83,12 +83,16 @@ def _checked(noun: str, name: str, item: object, suite_of: Callable[[str, Any], 
         suite = suite_of(name, item)
     except NoSuiteError as why:
         return Checked(noun, name, untested=str(why))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - as below
+        return Checked(
+            noun, name, broken=(Broken("suite", f"a suite for it can be made of the {noun}'s", _line(error)),)
+        )
     kept, broken = 0, []
     for test in (test for test in dir(suite) if test.startswith("test_")):
         method = getattr(suite, test)
         try:
             method()
-        except Exception as error:  # noqa: BLE001 - whatever a plugin raises, the others are checked
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises, the others are checked
             expected = " ".join((method.__doc__ or test).split())
             broken.append(Broken(test, expected, _line(error)))
         else:
@@ -96,7 +100,7 @@ def _checked(noun: str, name: str, item: object, suite_of: Callable[[str, Any], 
     return Checked(noun, name, kept, tuple(broken))
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, AssertionError):
         return text or f"does not hold: {traceback.extract_tb(error.__traceback__)[-1].line}"

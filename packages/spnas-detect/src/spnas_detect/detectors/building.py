@@ -30,11 +30,12 @@ from spnas_core.networks import FeatureInfo
 from spnas_core.supernets import Supernet
 from spnas_detect.detectors._base import Detector, detector_factory
 from spnas_detect.detectors.classes import ClassMap
+from spnas_detect.detectors.held import made_detector, made_neck
 from spnas_detect.detectors.levels import known_stages, read_stages, stage_names
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads.extra_levels import ExtraLevels
 from spnas_detect.memory import explained_allocation
-from spnas_detect.necks import LevelMap, Neck, neck_of
+from spnas_detect.necks import LevelMap, Neck, neck_name, neck_of
 
 BACKBONE, NECK, EXTRA = "backbone.", "neck.", "extra."
 NARROWER = "take a narrower backbone, or lower detector.head_channels, detector.neck_channels or detector.pooled_size"
@@ -88,7 +89,8 @@ def build_detector(
     backbone = Supernet(child, names) if shares and isinstance(child, Architecture) else blank_network(child, names)
     with torch.device("meta"):
         neck = make_neck(child, backbone.feature_info, settings)
-        module = detector_factory(settings.detector)(backbone, neck, classes, settings)
+        factory = detector_factory(settings.detector)
+        module = made_detector(settings.detector, factory, backbone, neck, classes, settings)
     parent_shapes = {name: tensor.shape for name, tensor in parent_tensors.items()}
     maps, own = None, None
     if isinstance(rewrite, Unchanged):
@@ -118,10 +120,11 @@ def make_neck(network: AnyNetwork, features: FeatureInfo, settings: DetectorSett
     """Make the neck that a network's code names, or else the settings.
 
     Raises:
-        PluginError: no plugin registers the neck.
+        PluginError: no plugin registers the neck, or one registers what is no neck.
         ConfigError: the neck's text cannot be read, or does not fit the levels.
     """
-    return neck_of(network, settings.neck)(features, settings.neck_channels, settings.neck_repeats)
+    family = neck_name(network, settings.neck).partition(":")[0]
+    return made_neck(family, neck_of(network, settings.neck), features, settings.neck_channels, settings.neck_repeats)
 
 
 def detector_maps(rewrite: Rewrite, seed: int, parent_tensors: Mapping[str, Tensor]) -> ChannelMaps:

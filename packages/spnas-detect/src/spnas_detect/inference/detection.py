@@ -1,15 +1,17 @@
 """From pixels of any size to boxes in those pixels."""
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from spnas_detect.data import finish, letterbox
 from spnas_detect.data.canvases import Orientation, canvas_of
 from spnas_detect.detectors import Detector
+from spnas_detect.heads.results import known_detections
 from spnas_detect.inference.memory import explained_memory
 from spnas_detect.training.precision import uses_bfloat16
 
@@ -76,7 +78,7 @@ def _detect(
     with explained_memory(len(images), image_size, device), autocast:
         occupied = torch.tensor(sizes, dtype=torch.float32, device=device)
         batch = finish(canvases.to(device), occupied, channels_last=True)
-        detections = detector.detect(batch, occupied)
+        detections = known_detections(cast("nn.Module", detector), detector.detect(batch, occupied), len(images))
     return [
         _in_image(found, *whole, scale)
         for found, (_, whole), scale in zip(detections.images(), images, scales, strict=True)

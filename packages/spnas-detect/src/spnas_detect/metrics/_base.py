@@ -1,10 +1,14 @@
 """The contract of detection metrics: reset, process batch by batch, evaluate once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 from torch import Tensor
+
+from spnas_core.tasks import MetricSpec
+from spnas_detect.data._base import DetectionData
 
 Values = Tensor | NDArray[Any] | Sequence[Any]
 
@@ -35,3 +39,24 @@ class Metric(Protocol):
     def evaluate(self) -> dict[str, float]:
         """Compute the scores of all images since the last reset; nan where nothing can be scored."""
         ...
+
+
+def _fits(_: DetectionData) -> None:
+    """Any data will do."""
+
+
+@dataclass(frozen=True)
+class MetricFactory:
+    """A metric as the plugins register it.
+
+    Attributes:
+        summary: one line for listings.
+        specs: the main numbers that it gives; the first one is what a search optimises by default.
+        build: makes the metric from the class names.
+        check: raises ConfigError where a data set lacks what the metric needs, before anything is trained.
+    """
+
+    summary: str
+    specs: tuple[MetricSpec, ...]
+    build: Callable[[Sequence[str]], Metric]
+    check: Callable[[DetectionData], None] = _fits

@@ -1,38 +1,16 @@
 """Metrics by name."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import partial
 
-from spnas_core.plugins import registry
+from spnas_core.plugins import is_built_in, registry
 from spnas_core.tasks import MetricSpec
 from spnas_detect.data._base import DetectionData
-from spnas_detect.metrics._base import Metric
+from spnas_detect.metrics._base import MetricFactory
 from spnas_detect.metrics.coco import COCO_NAMES, CocoMetric
+from spnas_detect.metrics.held import held_factory
 from spnas_detect.metrics.lamr import LAMR_SPECS, LamrMetric, check_lamr_data
 from spnas_detect.metrics.voc import VocMetric
-
-
-def _fits(_: DetectionData) -> None:
-    """Any data will do."""
-
-
-@dataclass(frozen=True)
-class MetricFactory:
-    """A metric as the plugins register it.
-
-    Attributes:
-        summary: one line for listings.
-        specs: the main numbers that it gives; the first one is what a search optimises by default.
-        build: makes the metric from the class names.
-        check: raises ConfigError where a data set lacks what the metric needs, before anything is trained.
-    """
-
-    summary: str
-    specs: tuple[MetricSpec, ...]
-    build: Callable[[Sequence[str]], Metric]
-    check: Callable[[DetectionData], None] = _fits
-
 
 METRICS = {
     "coco": MetricFactory(
@@ -50,13 +28,13 @@ METRICS = {
 
 
 def metric_factory(name: str) -> MetricFactory:
-    """Look up a registered metric.
+    """Look up a registered metric; a plugin's is held to its contract.
 
     Raises:
-        PluginError: no plugin registers the name.
+        PluginError: no plugin registers the name, or its specs are none.
     """
     factory: MetricFactory = registry("metrics").get(name)
-    return factory
+    return factory if is_built_in("metrics", name) else held_factory(name, factory)
 
 
 def check_metrics(names: Iterable[str], data: DetectionData) -> None:

@@ -24,6 +24,7 @@ from torch import distributed
 from spnas_core import errors
 from spnas_core.errors import EvaluationError, MachineError, SpnasError
 from spnas_core.machine import usable_cores
+from spnas_core.plugins import blamed
 
 Ending = Literal["done", "refused", "failed", "crashed", "deserted"]
 
@@ -156,8 +157,15 @@ def attempt(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome
         if isinstance(error, OSError) and error.filename is not None:  # a full disk, a folder that is read-only now
             text = f"{error.filename}: {error.strerror}; mend that, and go on with --resume"
             return Outcome("refused", text, MachineError.__name__, moment=time.monotonic())
-        return Outcome("crashed", traceback.format_exc(), moment=time.monotonic())
+        return _crashed(error)
     return Outcome("done", value=value, moment=time.monotonic())
+
+
+def _crashed(error: Exception) -> Outcome:
+    """Say what an unexpected error was, in one line where a plugin's code is to blame."""
+    if (fault := blamed(error)) is not None:
+        return Outcome("refused", str(fault), type(fault).__name__, moment=time.monotonic())
+    return Outcome("crashed", "".join(traceback.format_exception(error)), moment=time.monotonic())
 
 
 def _known_class(error: SpnasError) -> str:

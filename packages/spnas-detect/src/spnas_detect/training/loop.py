@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from spnas_detect.data.cache import CachedSplit
 from spnas_detect.data.finishing import finish
+from spnas_detect.heads.results import known_detections
 from spnas_detect.metrics import Metric, Values
 from spnas_detect.processes import ALONE, Processes
 from spnas_detect.training.precision import uses_bfloat16
@@ -59,7 +60,8 @@ def score(
         images = split.images(indices).to(device)  # first: a split that decodes while it is read knows the sizes then
         sizes = torch.tensor([split.resized(i)[::-1] for i in indices], dtype=torch.float32, device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(precision, device)):
-            detections = detector.detect(finish(images, sizes, channels_last=True), sizes)
+            found_now = detector.detect(finish(images, sizes, channels_last=True), sizes)
+        detections = known_detections(cast("nn.Module", detector), found_now, len(indices))
         for index, one in zip(indices, detections.images(), strict=True):
             found[index] = to_original_pixels(split, index, one), ground_truth(split, index)
         if processes.count == 1:

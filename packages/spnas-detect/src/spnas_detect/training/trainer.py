@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from spnas_core.errors import ConfigError
 from spnas_detect.data.loader import Batch, Loader
 from spnas_detect.data.targets import Targets
+from spnas_detect.heads.results import known_losses
 from spnas_detect.processes import ALONE, Processes
 from spnas_detect.training.averaging import AveragedWeights
 from spnas_detect.training.memory import explained_memory
@@ -210,8 +211,8 @@ class _Losses(nn.Module):
 
     def forward(self, images: Tensor, targets: Targets, generator: torch.Generator) -> dict[str, Tensor]:
         """Compute the losses of a batch."""
-        losses: dict[str, Tensor] = self.detector.losses(images, targets, generator=generator)  # type: ignore[operator]
-        return losses
+        losses = self.detector.losses(images, targets, generator=generator)  # type: ignore[operator]
+        return known_losses(self.detector, losses)
 
 
 def _with_last(batches: Sequence[Batch]) -> Iterator[tuple[Batch, bool]]:

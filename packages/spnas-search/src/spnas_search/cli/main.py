@@ -10,7 +10,7 @@ from spnas_core import __version__
 from spnas_core.commands.lazy import LazyCommand
 from spnas_core.commands.wording import printable, shortened
 from spnas_core.errors import SpnasError
-from spnas_core.plugins import broken_plugins, registry
+from spnas_core.plugins import blamed, broken_plugins, registry
 
 SUMMARIES = {
     "run": "Search a backbone with a STRATEGY (serial where none is named).",
@@ -56,6 +56,12 @@ class Commands(click.Group):
         except OSError as error:  # the disk is full, a folder is read-only, a file is gone: not a fault to debug
             where = f"{error.filename}: " if error.filename else ""
             raise _UserError(_one_line(f"{where}{error.strerror or error}")) from error
+        except (click.exceptions.Exit, click.Abort, click.ClickException):
+            raise
+        except Exception as error:
+            if (fault := blamed(error)) is None:
+                raise
+            raise _UserError(_one_line(fault)) from error
         finally:
             for broken in broken_plugins():
                 warning = f"warning: plugin {broken.name} of {broken.distribution} is broken: {broken.reason}"

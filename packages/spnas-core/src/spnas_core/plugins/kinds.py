@@ -1,0 +1,75 @@
+"""What kind of item belongs to each noun: the attributes that its users need, checked when a plugin registers it."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+
+_BUILDS = ("summary", "settings", "build")
+_CALLED = "__call__"
+
+KINDS: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "blocks": {
+        "BlockSpec": ("name", "aliases", "summary", "check", "out_channels", "layers", "build", "silent_norm"),
+        "BlockFamily": ("name", "summary", "examples", "read"),
+    },
+    "stems": {"StemSpec": ("name", "summary", "pools", "check", "layers", "build")},
+    "backbones": {"BackboneProvider": ("summary", "names", "build")},
+    "morphisms": {"Morphism": ("name", "summary", "options", "__hash__")},
+    "strategies": {"StrategyPlugin": _BUILDS},
+    "screens": {"ScreenPlugin": _BUILDS},
+    "tasks": {"TaskPlugin": _BUILDS},
+    "executors": {"ExecutorPlugin": _BUILDS},
+    "datasets": {"Reader": (_CALLED,)},
+    "necks": {"NeckFactory": (_CALLED,)},
+    "detectors": {"DetectorFactory": (_CALLED,)},
+    "metrics": {"MetricFactory": ("summary", "specs", "build", "check")},
+    "presets": {"Preset": ("name", "file", "summary", "machine", "table")},
+    "exporters": {"ExporterPlugin": ("summary", "export")},
+    "contracts": {"function that makes a suite": (_CALLED,)},
+    "commands": {"click.Command": ("name", "make_context", "get_short_help_str", "main")},
+}
+"""By noun: the kinds that are taken, with the attributes of each that must be there and not None."""
+
+
+def item_mistake(noun: str, name: object, item: object) -> str | None:
+    """Say in words what is wrong with an item that a plugin registers; None where nothing is.
+
+    What an attribute holds is not asked: properties may read files. ``plugins check`` goes further.
+
+    Args:
+        noun: what it is registered among.
+        name: that it is registered under.
+        item: what is registered.
+    """
+    if not isinstance(name, str) or not name.strip():
+        return f"registers {name!r} among the {noun}: a name must be a text"
+    kinds = KINDS.get(noun, {})
+    if not kinds or any(not _lacking(item, attributes) for attributes in kinds.values()):
+        return None
+    wanted = " or ".join(kinds)
+    what = f"registers {name!r} among the {noun}, which must be a {wanted}, and"
+    if isinstance(item, type):
+        return f"{what} is the class {item.__name__}: register an instance"
+    if item is None:
+        return f"{what} is None"
+    lacking = min((_lacking(item, attributes) for attributes in kinds.values()), key=len)
+    if _CALLED in lacking:
+        return f"{what} is {type(item).__name__}: it cannot be called"
+    return f"{what} is {type(item).__name__} without {', '.join(lacking)}"
+
+
+def _lacking(item: object, attributes: Sequence[str]) -> list[str]:
+    """Return the attributes that an item has not; all of a class, where instances are registered."""
+    if isinstance(item, type):
+        return [] if _CALLED in attributes else list(attributes)
+    return [attribute for attribute in attributes if not _has(item, attribute)]
+
+
+def _has(item: object, attribute: str) -> bool:
+    try:
+        return inspect.getattr_static(item, attribute) is not None
+    except AttributeError:
+        pass
+    try:  # what is found dynamically, as by __getattr__
+        return getattr(item, attribute, None) is not None
+    except Exception:  # noqa: BLE001 - an attribute of a plugin's that raises is not there
+        return False
