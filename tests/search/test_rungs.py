@@ -9,6 +9,7 @@ from spnas_core.errors import ConfigError
 from spnas_search.archive import Archive
 from spnas_search.driver import next_round
 from spnas_search.driver.rungs import chance
+from spnas_search.monitors import Silent
 from spnas_search.settings import RungSettings
 from spnas_search.starting_points import starting_point
 
@@ -117,3 +118,29 @@ def test_a_whole_search_with_rungs_and_its_winners_weights(tmp_path):
     assert starting_point(str(tmp_path / "run"))["init"].endswith(f"{trained.id}.safetensors")
     with Archive.open(tmp_path / "run" / "archive.db") as archive:
         assert archive.trained(archive[winner.id]) == trained
+
+
+@pytest.mark.parametrize("inherit", ["parent", "warm-start", "none"])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_the_weights_that_rungs_go_on_from_are_there(tmp_path, inherit, asynchronous):
+    """Whatever the noise: of 60 children that differ by luck alone nearly all may still turn out best."""
+
+    class Listening(Silent):
+        said: tuple[str, ...] = ()
+
+        def message(self, text: str) -> None:
+            self.said += (text,)
+
+    settings = {
+        "task": {"name": "null", "noise": 0.5},
+        "executor": {"name": "inline"},
+        "rungs": {"epochs": [2, 2], "chance": 0.05},
+        "final": {"finalists": 1, "seeds": 2},
+        "strategy": {"name": "serial", "round": 40, "epochs": 2},
+        "asynchronous": asynchronous,
+    }
+    listening = Listening()
+    given = {**settings, "inherit": inherit, "monitor": listening, "budget": 60}
+    with spnas_search.search(**given, out=tmp_path / "run") as run:
+        assert len(run.archive.of_kind("rung")) > 20
+    assert [text for text in listening.said if "evaluating it again" in text] == []

@@ -21,13 +21,23 @@ def rung_proposals(archive: Archive, settings: RungSettings) -> list[Proposal]:
         return []
     proposals: list[Proposal] = []
     for child in archive.best(len(archive)):
-        rung = archive.trained(child).fidelity.rung
-        if child.kind not in OFFSPRING or rung >= len(settings.epochs):
-            continue
-        if _tried(archive, child, rung + 1) or chance(archive, child) < settings.chance:
-            continue
-        proposals.append(_next(archive, archive.trained(child), settings))
+        if _deserves(archive, child, settings):
+            proposals.append(_next(archive, archive.trained(child), settings))
     return [*_of_start(archive, proposals, settings), *proposals]
+
+
+def rung_sources(archive: Archive, settings: RungSettings) -> set[int]:
+    """Candidates whose weights rungs go on from: the next ones of children, and the start's, which may come at any time.
+
+    Args:
+        archive: of the search.
+        settings: of the rungs.
+    """
+    if not settings.epochs:
+        return set()
+    children = (archive.trained(child) for child in archive.best(len(archive)) if _deserves(archive, child, settings))
+    own = [one for one in _trainings_of_start(archive) if one.fidelity.rung < len(settings.epochs)]
+    return {*(trained.id for trained in children), *(one.id for one in own)}
 
 
 def chance(archive: Archive, child: Candidate) -> float:
@@ -42,6 +52,14 @@ def chance(archive: Archive, child: Candidate) -> float:
     if math.isnan(error) or gap <= 0:
         return 1.0
     return float(special.ndtr(-gap / error)) if error else 0.0
+
+
+def _deserves(archive: Archive, child: Candidate, settings: RungSettings) -> bool:
+    """Whether a next rung of a child is there, is not tried yet, and may still matter."""
+    rung = archive.trained(child).fidelity.rung
+    if child.kind not in OFFSPRING or rung >= len(settings.epochs) or _tried(archive, child, rung + 1):
+        return False
+    return chance(archive, child) >= settings.chance
 
 
 def _tried(archive: Archive, subject: Candidate, rung: int) -> bool:
@@ -61,13 +79,20 @@ def _of_start(archive: Archive, proposals: list[Proposal], settings: RungSetting
     for fidelity in dict.fromkeys(one.fidelity for one in proposals):
         here = [
             one
-            for one in archive.evaluations(archive.start.id)
-            if one.status == "done"
-            and (one.fidelity.image_size, one.fidelity.share) == (fidelity.image_size, fidelity.share)
+            for one in _trainings_of_start(archive)
+            if (one.fidelity.image_size, one.fidelity.share) == (fidelity.image_size, fidelity.share)
             and one.fidelity.rung == fidelity.rung - 1
-            and (one.kind == "rung" or one.source in {None, archive.start.id})
-            and (one.kind != "start" or archive.inherit == "none")
         ]
         if here and not _tried(archive, archive.start, fidelity.rung):
             wanted.append(_next(archive, here[0], settings))
     return wanted
+
+
+def _trainings_of_start(archive: Archive) -> list[Candidate]:
+    """What the start's rungs may go on from, the first one of each fidelity: trained as its children are, and rungs."""
+    first: dict[Fidelity, Candidate] = {}
+    for one in archive.evaluations(archive.start.id):
+        is_own = one.kind == "rung" or one.source in {None, archive.start.id}
+        if one.status == "done" and is_own and (one.kind != "start" or archive.inherit == "none"):
+            first.setdefault(one.fidelity, one)
+    return list(first.values())

@@ -1,6 +1,7 @@
 """Which weights a search keeps."""
 
 from spnas_search.archive import Archive
+from spnas_search.driver.rungs import rung_sources
 from spnas_search.driver.verdict_rounds import needed_for_end, oldest_start
 from spnas_search.run import Run
 
@@ -18,6 +19,7 @@ def needed_weights(run: Run) -> frozenset[int]:
     kept.update(candidate.id for candidate in archive.nearest_to_front(len(archive.pareto()) + LIKELY))
     kept.update(candidate.source for candidate in archive.pending() if candidate.source is not None)
     kept.update(_not_yet_judged(archive))
+    kept.update(rung_sources(archive, run.settings.run.rungs))
     kept.add(oldest_start(archive).id)
     if (trained := archive.trained_winner) is not None:
         kept.add(trained.id)
