@@ -111,9 +111,12 @@ def spnas_register_presets(register: Register) -> None:
 @hookimpl
 def spnas_register_contracts(register: Register) -> None:
     """The suite of readers of data."""
-    from spnas_detect.testing.suites import reader_suite
+    from spnas_detect.testing.suites import detector_suite, metric_suite, neck_suite, reader_suite
 
     register("datasets", reader_suite)
+    register("necks", neck_suite)
+    register("detectors", detector_suite)
+    register("metrics", metric_suite)
 
 
 @hookimpl

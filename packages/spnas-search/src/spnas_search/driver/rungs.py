@@ -19,15 +19,16 @@ def rung_proposals(archive: Archive, settings: RungSettings) -> list[Proposal]:
     """
     if not settings.epochs:
         return []
-    proposals: list[Proposal] = []
-    for child in archive.best(len(archive)):
-        if _deserves(archive, child, settings):
-            proposals.append(_next(archive, archive.trained(child), settings))
+    proposals = [
+        _next(archive, archive.trained(child), settings)
+        for child in archive.best(len(archive))
+        if _deserves(archive, child, settings)
+    ]
     return [*_of_start(archive, proposals, settings), *proposals]
 
 
 def rung_sources(archive: Archive, settings: RungSettings) -> set[int]:
-    """Candidates whose weights rungs go on from: the next ones of children, and the start's, which may come at any time.
+    """Candidates whose weights rungs go on from: the next ones of children, and the start's, which may always come.
 
     Args:
         archive: of the search.
