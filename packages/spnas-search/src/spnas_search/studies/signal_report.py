@@ -96,12 +96,7 @@ def _truth_sentence(found: Heritability, name: str) -> str:
 
 def _doubling_sentence(results: SignalResults) -> str:
     plan, found = results.plan, results.doubling
-    expected = results.doubling_by_luck
-    by_luck = (
-        f"; if doubling changed nothing but luck, about {expected:.2f} would be expected"
-        if expected is not None and math.isfinite(expected)
-        else ""
-    )
+    by_luck = _expected("doubling changed nothing but luck", results.doubling_by_luck)
     return (
         f"Is the truth long enough? Kendall's τ of the codes' means after {plan.truth.epochs} and after "
         f"{plan.doubled.epochs} epochs is {_correlation(found)}{by_luck}."
@@ -117,16 +112,17 @@ def _seen_sentences(results: SignalResults) -> Iterator[str]:
     seen = None if plan.seen_truth is None else results.of(plan.seen_truth)
     if seen is None or seen.with_truth is None:
         return
-    expected = results.seen_by_luck
-    by_luck = (
-        f"; if both kinds of images said the same of every code, about {expected:.2f} would be expected"
-        if expected is not None and math.isfinite(expected)
-        else ""
-    )
+    by_luck = _expected("both kinds of images said the same of every code", results.seen_by_luck)
     yield (
         f"Does what is seen hold on {settings.meant} images? One training's scores on {settings.seen} images and the "
         f"means of the others on {settings.meant} images have Spearman's ρ {_correlation(seen.with_truth)}{by_luck}."
     )
+
+
+def _expected(condition: str, value: float | None) -> str:
+    """Say what a correlation would be under a condition, where that is known."""
+    known = value is not None and math.isfinite(value)
+    return f"; if {condition}, about {value:.2f} would be expected" if known else ""
 
 
 def _tables(results: SignalResults) -> Iterator[Table]:
