@@ -129,9 +129,10 @@ def spnas_register_executors(register: Register) -> None:
 @hookimpl
 def spnas_register_contracts(register: Register) -> None:
     """The suites of strategies and executors."""
-    from spnas_search.testing.suites import executor_suite, strategy_suite
+    from spnas_search.testing.suites import executor_suite, screen_suite, strategy_suite
 
     register("strategies", strategy_suite)
+    register("screens", screen_suite)
     register("executors", executor_suite)
 
 

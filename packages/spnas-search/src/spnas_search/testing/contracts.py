@@ -8,25 +8,21 @@ With pytest, subclass a suite in a test file and name what is tested:
         plugin = StrategyPlugin("what it does", MineSettings, Mine)
 """
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from spnas_core.encoding import Architecture
 from spnas_core.errors import SpnasError
-from spnas_core.morphisms import Rewrite, identity
 from spnas_core.space import SearchSpace
-from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity, MetricSpec, SharedTraining
+from spnas_core.tasks import EvaluationRequest, Fidelity, SharedTraining
 from spnas_search.archive import Archive, Proposal
 from spnas_search.executors import ExecutorPlugin, Outcome, evaluate_all
 from spnas_search.strategies import CheckedStrategy, Strategy, StrategyPlugin
+from spnas_search.testing.archives import START, enter, new_archive, start
 from spnas_search.testing.null_task import NullTask
 
-START = "b@8_11-21-21-21"
 FEW = 6
 
 
@@ -93,8 +89,8 @@ class StrategyContract:
 
     def test_without_a_start_nothing_is_proposed(self) -> None:
         """A start that has failed has no children."""
-        with _new_archive() as archive:
-            archive.commit_round([Proposal("start", None, _start(), Fidelity(2))], threads=1)
+        with new_archive() as archive:
+            archive.commit_round([Proposal("start", None, start(), Fidelity(2))], threads=1)
             archive.fail(0, "told to")
             assert self._checked().propose(archive, np.random.default_rng(0)) == []
 
@@ -108,16 +104,16 @@ class StrategyContract:
     def _filled(self) -> Iterator[Archive]:
         """An archive in which the strategy has proposed some rounds; scores are the null task's."""
         task, strategy = NullTask(), self._checked()
-        with _new_archive() as archive:
+        with new_archive() as archive:
             sharing = None if strategy.relaxation is None else SharedTraining(self.space, strategy.relaxation)
-            _enter(archive, [Proposal("start", None, _start(), Fidelity(4))], task, sharing)
-            control = Proposal("control", 0, _start(), Fidelity(strategy.control_epochs))
-            _enter(archive, [control] * 3, task)
+            enter(archive, [Proposal("start", None, start(), Fidelity(4))], task, sharing)
+            control = Proposal("control", 0, start(), Fidelity(strategy.control_epochs))
+            enter(archive, [control] * 3, task)
             for number in range(self.rounds):
                 proposals = strategy.propose(archive, np.random.default_rng([number, len(archive)]))
                 if not proposals or strategy.stuck(archive) is not None:
                     break
-                _enter(archive, proposals, task)
+                enter(archive, proposals, task)
             yield archive
 
 
@@ -211,32 +207,5 @@ class ExecutorContract:
         return self.plugin.build(settings, NullTask(**values), self.workers, lambda _: None)
 
 
-def _start() -> Rewrite:
-    return identity(Architecture.parse(START))
-
-
 def _request(number: int) -> EvaluationRequest:
-    return EvaluationRequest(number, _start(), None, None, Fidelity(2), seed=number)
-
-
-@contextmanager
-def _new_archive() -> Iterator[Archive]:
-    with tempfile.TemporaryDirectory() as folder:
-        objective = MetricSpec("score")
-        with Archive.create(Path(folder) / "archive.db", objective=objective, run_seed=0) as archive:
-            yield archive
-
-
-def _enter(archive: Archive, proposals: list[Proposal], task: NullTask, sharing: SharedTraining | None = None) -> None:
-    for candidate in archive.commit_round(proposals, threads=1):
-        request = EvaluationRequest(
-            candidate.id,
-            identity(candidate.architecture),
-            None,
-            None,
-            Fidelity(candidate.age),
-            candidate.seed,
-            sharing=sharing,
-        )
-        scored: Evaluation = task.evaluate(request, lambda _: None)
-        archive.finish(candidate.id, scored, None)
+    return EvaluationRequest(number, start(), None, None, Fidelity(2), seed=number)

@@ -4,8 +4,10 @@ from pydantic import ValidationError
 
 from spnas_core.testing import NoSuiteError
 from spnas_search.executors import ExecutorPlugin
+from spnas_search.screens import ScreenPlugin
 from spnas_search.strategies import StrategyPlugin
 from spnas_search.testing.contracts import ExecutorContract, StrategyContract
+from spnas_search.testing.screen_contract import ScreenContract
 
 
 def strategy_suite(name: str, item: StrategyPlugin) -> StrategyContract:
@@ -16,6 +18,18 @@ def strategy_suite(name: str, item: StrategyPlugin) -> StrategyContract:
     """
     _check_defaults(f"the strategy {name!r}", item, StrategyContract)
     suite = StrategyContract()
+    suite.plugin = item
+    return suite
+
+
+def screen_suite(name: str, item: ScreenPlugin) -> ScreenContract:
+    """Return the suite over a screen with its default settings.
+
+    Raises:
+        NoSuiteError: it cannot do without settings.
+    """
+    _check_defaults(f"the screen {name!r}", item, ScreenContract)
+    suite = ScreenContract()
     suite.plugin = item
     return suite
 
@@ -34,7 +48,7 @@ def executor_suite(name: str, item: ExecutorPlugin) -> ExecutorContract:
     return suite
 
 
-def _check_defaults(what: str, item: StrategyPlugin | ExecutorPlugin, suite: type) -> None:
+def _check_defaults(what: str, item: StrategyPlugin | ScreenPlugin | ExecutorPlugin, suite: type) -> None:
     try:
         item.settings()
     except ValidationError:
