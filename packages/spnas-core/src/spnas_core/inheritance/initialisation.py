@@ -6,7 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-InitKind = Literal["zeros", "ones", "dirac", "he-normal", "xavier-uniform", "normal", "constant", "own"]
+InitKind = Literal[
+    "zeros", "ones", "dirac", "he-normal", "xavier-uniform", "delta-orthogonal", "normal", "constant", "own"
+]
 
 
 @dataclass(frozen=True)
@@ -15,8 +17,11 @@ class Init:
 
     Attributes:
         kind: ``he-normal`` is He et al. 2015 with fan out and ReLU gain; ``xavier-uniform`` is the uniform form with
-            variance 1 / fan in that Caffe2 used for FPN and fully connected layers; ``dirac`` makes a convolution pass
-            its input through; ``own`` are the values that another library has made, which ``fill_module`` is given.
+            variance 1 / fan in that Caffe2 used for FPN and fully connected layers; ``delta-orthogonal`` is a random
+            orthogonal matrix at the kernel's centre and zero around it, so that a convolution turns its input without
+            loss (Xiao et al. 2018), scaled so that outputs have inputs' mean square on average; ``dirac`` makes a
+            convolution pass its input through; ``own`` are the values that another library has made, which
+            ``fill_module`` is given.
         std: standard deviation of ``normal``.
         value: of ``constant``.
     """
@@ -31,6 +36,7 @@ ONES = Init("ones")
 DIRAC = Init("dirac")
 HE_NORMAL = Init("he-normal")
 XAVIER_UNIFORM = Init("xavier-uniform")
+DELTA_ORTHOGONAL = Init("delta-orthogonal")
 OWN = Init("own")
 
 
@@ -39,7 +45,8 @@ def fill_(tensor: Tensor, init: Init, generator: torch.Generator | None = None) 
     """Write first values into a tensor.
 
     Args:
-        tensor: of any shape; ``dirac`` wants a Tensor[C, C, k, k] of one group, k odd.
+        tensor: of any shape; ``dirac`` wants a Tensor[C, C, k, k] of one group, k odd, and ``delta-orthogonal`` a
+            Tensor[C_out, C_in, k, k] likewise.
         init: what to write.
         generator: source of random values; torch's global one by default.
     """
@@ -55,6 +62,10 @@ def fill_(tensor: Tensor, init: Init, generator: torch.Generator | None = None) 
             nn.init.kaiming_normal_(tensor, mode="fan_out", nonlinearity="relu", generator=generator)
         case "xavier-uniform":
             nn.init.kaiming_uniform_(tensor, a=1, generator=generator)
+        case "delta-orthogonal":
+            turn = nn.init.orthogonal_(torch.empty_like(tensor[:, :, 0, 0]), generator=generator)
+            tensor.zero_()
+            tensor[:, :, tensor.shape[2] // 2, tensor.shape[3] // 2] = turn * (len(turn) ** 0.5 / turn.norm())
         case "normal":
             tensor.normal_(0.0, init.std, generator=generator)
         case "constant":

@@ -15,9 +15,10 @@ from spnas_detect.heads.anchors import Shape
 from spnas_detect.heads.box_losses import BoxLoss
 from spnas_detect.heads.extra_levels import ExtraLevels, with_extra
 from spnas_detect.heads.losses import BoxObjective
+from spnas_detect.necks import PUBLISHED_CHANNELS
 
 CANDIDATES_PER_PROPOSAL = 5
-NECK_CHANNELS, HEAD_CHANNELS = 256, 1024  # inputs that the published first values were chosen for
+HEAD_CHANNELS = 1024  # of the published box head, which its first values were chosen for
 
 
 def pyramid(
@@ -112,7 +113,7 @@ def two_stage_initial(name: str, shape: torch.Size) -> Init:
     if len(shape) == 1:
         return Init("zeros")
     if "rpn.head" in name:
-        return narrow_normal(0.01, shape, NECK_CHANNELS)
+        return narrow_normal(0.01, shape, PUBLISHED_CHANNELS)
     if "cls_score" in name:
         return narrow_normal(0.01, shape, HEAD_CHANNELS)
     if "bbox_pred" in name:

@@ -7,7 +7,6 @@ from spnas_core.backbones import AnyBackbone
 from spnas_core.inheritance import Init
 from spnas_detect.data.targets import Targets
 from spnas_detect.detectors.assembly import (
-    NECK_CHANNELS,
     box_objective,
     canvas_shape,
     canvas_sizes,
@@ -21,6 +20,7 @@ from spnas_detect.detectors.classes import ClassRows
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads import DenseHead, Detections
 from spnas_detect.heads.dense import PRIOR_BIAS, DensePredictions
+from spnas_detect.necks import PUBLISHED_CHANNELS
 
 
 class RetinaNet(nn.Module):
@@ -75,7 +75,7 @@ class RetinaNet(nn.Module):
     def initial(self, name: str, shape: torch.Size) -> Init:
         """The paper's first values: narrow normal weights, zero biases, and a prior of one per cent for every class."""
         if len(shape) > 1:
-            return narrow_normal(0.01, shape, NECK_CHANNELS)
+            return narrow_normal(0.01, shape, PUBLISHED_CHANNELS)
         return Init("constant", value=PRIOR_BIAS) if "cls_logits" in name else Init("zeros")
 
     def class_rows(self, name: str) -> ClassRows | None:

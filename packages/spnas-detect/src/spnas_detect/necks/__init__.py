@@ -1,6 +1,14 @@
 """Necks: from the backbone's feature levels to levels of equal channels."""
 
-from spnas_detect.necks._base import Neck, NeckFactory, NeckFamily, neck_factory, neck_name, neck_of
+from spnas_detect.necks._base import (
+    PUBLISHED_CHANNELS,
+    Neck,
+    NeckFactory,
+    NeckFamily,
+    neck_factory,
+    neck_name,
+    neck_of,
+)
 from spnas_detect.necks.bifpn import BiFPN
 from spnas_detect.necks.cell_text import draw_cell, format_cell, parse_cell
 from spnas_detect.necks.dpc import DENSE_NECKS, DPC, draw_branches, format_branches, parse_branches
@@ -18,6 +26,7 @@ __all__ = [
     "MERGE",
     "NASFPN",
     "PAFPN",
+    "PUBLISHED_CHANNELS",
     "BiFPN",
     "LevelMap",
     "Neck",

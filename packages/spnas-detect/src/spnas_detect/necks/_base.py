@@ -16,6 +16,9 @@ from spnas_detect.necks.levels import LevelMap
 if TYPE_CHECKING:
     from collections import OrderedDict
 
+PUBLISHED_CHANNELS = 256
+"""Channels of the levels of published pyramids, which their first values were chosen for."""
+
 
 class Neck(Protocol):
     """Maps the dict of a backbone's features to as many levels of ``out_channels`` channels.

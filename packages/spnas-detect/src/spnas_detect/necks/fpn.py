@@ -9,7 +9,7 @@ from torchvision.ops import FeaturePyramidNetwork
 
 from spnas_core.inheritance import Init
 from spnas_core.networks import FeatureInfo
-from spnas_detect.necks._base import refuse_repeats
+from spnas_detect.necks._base import PUBLISHED_CHANNELS, refuse_repeats
 from spnas_detect.necks.levels import LevelMap, level_read
 
 LATERAL = "inner_blocks"
@@ -33,8 +33,14 @@ class FPN(FeaturePyramidNetwork):  # type: ignore[misc]
         self.out_channels = out_channels
 
     def initial(self, name: str) -> Init:
-        """Caffe2's uniform Xavier for weights, zero biases."""
-        return Init("xavier-uniform") if name.endswith("weight") else Init("zeros")
+        """Caffe2's uniform Xavier for weights, zero biases; of fewer channels than published, isometries.
+
+        A narrow pyramid of random weights may mix up or lose much of the few features that it reads, so that how well
+        trainings went depended on these weights more than on anything else (docs/benchmarks.md, "First values").
+        """
+        if not name.endswith("weight"):
+            return Init("zeros")
+        return Init("xavier-uniform" if self.out_channels >= PUBLISHED_CHANNELS else "delta-orthogonal")
 
     def source_names(self, name: str, levels: LevelMap) -> Sequence[str]:
         """Follow a lateral to the parent stage whose features it reads, an output convolution to its level."""

@@ -57,8 +57,10 @@ class PAFPN(nn.Module):
         return levels
 
     def initial(self, name: str) -> Init:
-        """Caffe2's uniform Xavier for weights, zero biases, as in FPN."""
-        return self.pyramid.initial(name)
+        """The pyramid as in FPN; behind it Caffe2's uniform Xavier for weights, zero biases."""
+        if name.startswith(PYRAMID):
+            return self.pyramid.initial(name)
+        return Init("xavier-uniform") if name.endswith("weight") else Init("zeros")
 
     def source_names(self, name: str, levels: LevelMap) -> Sequence[str]:
         """The pyramid follows its features as FPN does; the bottom-up path is inherited by level."""
