@@ -99,6 +99,22 @@ def test_random_first_values_have_the_spread_of_their_formula(kind, bound, std):
     assert normal.std().item() == pytest.approx(0.01, rel=0.1)
 
 
+@pytest.mark.parametrize("shape", [(16, 8, 1, 1), (8, 16, 3, 3), (12, 12, 5, 5), (1, 7, 3, 3)])
+def test_a_delta_orthogonal_convolution_turns_its_input_without_loss(shape):
+    weight = torch.full(shape, torch.nan)
+    fill_(weight, Init("delta-orthogonal"), generator())
+    centre = weight[:, :, shape[2] // 2, shape[3] // 2].clone()
+    assert weight.count_nonzero() == centre.count_nonzero() == centre.numel()
+    values = torch.linalg.svdvals(centre)  # alike: nothing is lost of the smaller side's space
+    torch.testing.assert_close(values, values[:1].expand_as(values))
+    assert weight.square().sum().item() == pytest.approx(shape[0])  # outputs have inputs' mean square on average
+    again = torch.empty(shape)
+    fill_(again, Init("delta-orthogonal"), generator())
+    assert torch.equal(again, weight)
+    fill_(again, Init("delta-orthogonal"), torch.Generator().manual_seed(99))
+    assert not torch.equal(again, weight)
+
+
 @given(
     st.tuples(st.integers(1, 5), st.integers(1, 5), st.just(3), st.just(3)),
     st.tuples(st.integers(1, 5), st.integers(1, 5), st.just(3), st.just(3)),

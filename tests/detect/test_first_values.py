@@ -4,6 +4,7 @@ import pytest
 import torch
 from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.models.detection.rpn import RPNHead
+from torchvision.ops import FeaturePyramidNetwork
 
 from spnas_core import Architecture
 from spnas_core.morphisms import identity
@@ -67,3 +68,33 @@ def test_outputs_vary_as_much_at_any_width_as_at_the_published_one(name, parts, 
             )
             drawn = min(weight.numel(), there[key].numel())
             assert outputs == pytest.approx(expected, rel=4 / (2 * drawn) ** 0.5), key  # four standard errors
+
+
+@pytest.mark.parametrize("neck", ["fpn", "pafpn", "dpc"])
+def test_a_pyramid_of_published_width_starts_as_published_and_a_narrower_one_loses_nothing(neck):
+    """Of the features' space, or of the levels' where these have fewer channels."""
+    rewrite = identity(Architecture.parse("b@4_1-2-2"))
+    for channels in (256, 128, 16, 6):
+        settings = DetectorSettings(neck=neck, neck_channels=channels, head_channels=32, pooled_size=1)
+        generator = torch.Generator().manual_seed(0)
+        state = build_detector(rewrite, CLASSES, settings, {}, generator=generator)[0].neck.state_dict()
+        found = {key: value for key, value in state.items() if "_blocks." in key and value.dim() > 1}
+        assert len(found) == 6  # laterals and what smooths, of three levels
+        for key, weight in found.items():
+            if channels == 256:  # torchvision's FPN: uniform, variance 1 / fan in
+                bound = (3 / weight[0].numel()) ** 0.5
+                assert 0.95 * bound < weight.abs().max().item() <= bound, key
+            else:
+                centre = weight[:, :, weight.shape[2] // 2, weight.shape[3] // 2]
+                assert weight.square().sum().item() == pytest.approx(centre.square().sum().item()), key
+                values = torch.linalg.svdvals(centre)
+                torch.testing.assert_close(values, values[:1].expand_as(values), rtol=1e-4, atol=0)
+
+
+def test_torchvisions_pyramid_starts_as_ours_of_published_width():
+    torch.manual_seed(0)
+    theirs = FeaturePyramidNetwork([64, 128], 256)
+    for key, weight in theirs.state_dict().items():
+        if weight.dim() > 1:
+            bound = (3 / weight[0].numel()) ** 0.5
+            assert 0.95 * bound < weight.abs().max().item() <= bound, key
