@@ -26,6 +26,7 @@ NAMES = (
     "passthrough",
     "recovery",
     "warmup",
+    "luck",
     "ranking",
     "report",
     "latency",
