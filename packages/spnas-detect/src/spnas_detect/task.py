@@ -5,7 +5,6 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import cast
 
@@ -20,7 +19,7 @@ from spnas_core.interchange.initial_weights import InitialWeights
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.networks import Backbone
 from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity, MetricSpec, Pretraining, Progress, Report
-from spnas_detect.data import CachedData, CachedSplit, cache_thumbnails, find_cache, finish, open_cache
+from spnas_detect.data import CachedData, cache_thumbnails, find_cache, open_cache
 from spnas_detect.detectors import Detector, build_detector
 from spnas_detect.detectors.building import BACKBONE, check_neck, detector_maps
 from spnas_detect.detectors.levels import check_levels
@@ -50,6 +49,7 @@ from spnas_detect.training import (
     save_weights,
     score,
 )
+from spnas_detect.training.calibration import centre_biases, first_images
 
 CALIBRATION_IMAGES = 64
 CHANGE_IMAGES = 16
@@ -316,11 +316,13 @@ class DetectionTask:
         channels_last = uses_channels_last(self.settings.training)
         if channels_last:
             detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if request.sharing is None:
+            centre_biases(detector, plan, self.settings.training, data.split("train"))
         if parent and request.rewrite.steps and not origin.is_shared:
             backbone = cast("nn.Module", detector.backbone)
             train = data.split("train")
             norms = [name.removeprefix(BACKBONE) for name in plan.pass_through_norms]
-            images = _first_images(train, CALIBRATION_IMAGES, device)
+            images = first_images(train, CALIBRATION_IMAGES, device)
             if self.settings.calibrate and norm != "group":  # which has no statistics to pass through
                 calibrate_pass_through(backbone, norms, images)
             before = _backbone_before(request.rewrite, parent, device)
@@ -386,11 +388,3 @@ def _backbone_before(rewrite: Rewrite, parent: Mapping[str, Tensor], device: tor
     """Build the parent's backbone from the parent detector's tensors."""
     own = {name.removeprefix(BACKBONE): tensor for name, tensor in parent.items() if name.startswith(BACKBONE)}
     return materialise(identity(rewrite.parent), own, device=device)[0]
-
-
-def _first_images(split: CachedSplit, count: int, device: torch.device) -> Tensor:
-    """Return up to so many images of a split as a network takes them, those of the first one's canvas."""
-    alike = (index for index in range(len(split)) if split.is_transposed(index) == split.is_transposed(0))
-    indices = list(islice(alike, count))
-    sizes = torch.tensor([split.resized(index)[::-1] for index in indices], device=device)
-    return finish(split.images(indices).to(device), sizes)

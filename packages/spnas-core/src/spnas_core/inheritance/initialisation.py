@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 InitKind = Literal[
-    "zeros", "ones", "dirac", "he-normal", "xavier-uniform", "delta-orthogonal", "normal", "constant", "own"
+    "zeros", "centred", "ones", "dirac", "he-normal", "xavier-uniform", "delta-orthogonal", "normal", "constant", "own"
 ]
 
 
@@ -20,7 +20,8 @@ class Init:
             variance 1 / fan in that Caffe2 used for FPN and fully connected layers; ``delta-orthogonal`` is a random
             orthogonal matrix at the kernel's centre and zero around it, so that a convolution turns its input without
             loss (Xiao et al. 2018), scaled so that outputs have inputs' mean square on average; ``dirac`` makes a
-            convolution pass its input through; ``own`` are the values that another library has made, which
+            convolution pass its input through; ``centred`` are zeros until somebody has seen what a layer puts out on
+            average, and lets its bias take that away; ``own`` are the values that another library has made, which
             ``fill_module`` is given.
         std: standard deviation of ``normal``.
         value: of ``constant``.
@@ -51,7 +52,7 @@ def fill_(tensor: Tensor, init: Init, generator: torch.Generator | None = None) 
         generator: source of random values; torch's global one by default.
     """
     match init.kind:
-        case "zeros":
+        case "zeros" | "centred":
             tensor.zero_()
         case "ones":
             tensor.fill_(1)

@@ -49,6 +49,7 @@ from spnas_detect.training import (
     snapshot,
     standing,
 )
+from spnas_detect.training.calibration import centre_biases
 from spnas_detect.training.checkpoint import CheckpointState, has_checkpoint
 from spnas_detect.training.interruption import stop_on_signal
 from spnas_detect.training.scalars import Scalars
@@ -183,6 +184,8 @@ class Part:
         detector.to(self.device)
         if uses_channels_last(settings.training):
             detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if before is None:
+            centre_biases(detector, plan, settings.training, self.data.split("train"))
         return detector
 
     def _train(self, trainer: Trainer) -> int:

@@ -33,14 +33,16 @@ class FPN(FeaturePyramidNetwork):  # type: ignore[misc]
         self.out_channels = out_channels
 
     def initial(self, name: str) -> Init:
-        """Caffe2's uniform Xavier for weights, zero biases; of fewer channels than published, isometries.
+        """Caffe2's uniform Xavier for weights, zero biases; of fewer channels than published, centred isometries.
 
-        A narrow pyramid of random weights may mix up or lose much of the few features that it reads, so that how well
-        trainings went depended on these weights more than on anything else (docs/benchmarks.md, "First values").
+        A narrow pyramid of random weights loses much of the few features that it reads, and what is common to all of
+        them, which are positive, covers the rest. How well trainings went was decided by these weights more than by
+        all that was drawn later (docs/benchmarks.md, "First values, and the luck of a training").
         """
-        if not name.endswith("weight"):
-            return Init("zeros")
-        return Init("xavier-uniform" if self.out_channels >= PUBLISHED_CHANNELS else "delta-orthogonal")
+        is_narrow = self.out_channels < PUBLISHED_CHANNELS
+        if name.endswith("weight"):
+            return Init("delta-orthogonal" if is_narrow else "xavier-uniform")
+        return Init("centred" if is_narrow else "zeros")
 
     def source_names(self, name: str, levels: LevelMap) -> Sequence[str]:
         """Follow a lateral to the parent stage whose features it reads, an output convolution to its level."""

@@ -1,0 +1,60 @@
+"""What is set from images before a training's first step: biases that take away what layers put out on average."""
+
+import copy
+from itertools import islice
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from spnas_core.inheritance import InheritancePlan
+from spnas_detect.data.cache import CachedSplit
+from spnas_detect.data.finishing import finish
+from spnas_detect.training.norms import explained_norms
+from spnas_detect.training.settings import TrainingSettings
+
+
+def first_images(split: CachedSplit, count: int, device: torch.device) -> Tensor:
+    """Return up to so many images of a split as a network takes them, those of the first one's canvas."""
+    alike = (index for index in range(len(split)) if split.is_transposed(index) == split.is_transposed(0))
+    indices = list(islice(alike, count))
+    sizes = torch.tensor([split.resized(index)[::-1] for index in indices], device=device)
+    return finish(split.images(indices).to(device), sizes)
+
+
+@torch.no_grad()
+def centre_biases(detector: nn.Module, plan: InheritancePlan, settings: TrainingSettings, split: CachedSplit) -> None:
+    """Let the new biases that ``Init("centred")`` asks for take away what their layers put out on average.
+
+    One forward pass of backbone and neck suffices: each layer is centred before what follows it runs. Norms normalise
+    by the batch, as in a training's first step, and their running statistics stay as they are.
+
+    Krähenbühl et al., "Data-dependent Initializations of Convolutional Neural Networks", ICLR 2016, scale as well.
+
+    Args:
+        detector: with children ``backbone`` and ``neck``; its mode and all other tensors stay as they are.
+        plan: that it was filled by; a bias that inherits anything is left alone.
+        settings: of the training; as many images are taken as are computed at a time.
+        split: to train on.
+    """
+    inherited = {copied.target for copied in plan.copies}
+    names = [fill.target for fill in plan.fills if fill.init.kind == "centred" and fill.target not in inherited]
+    if not names:
+        return
+    images = first_images(split, settings.batch_size // settings.accumulate, next(detector.parameters()).device)
+    layers = [detector.get_submodule(name.removesuffix(".bias")) for name in names]
+    handles = [layer.register_forward_hook(_centre) for layer in layers]
+    try:
+        backbone = copy.deepcopy(cast("nn.Module", detector.backbone)).train()
+        with explained_norms(images.shape):
+            cast("nn.Module", detector.neck)(backbone(images))
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _centre(layer: nn.Module, _: object, output: Tensor) -> Tensor:
+    mean = output.float().mean((0, 2, 3))
+    bias = cast("Tensor", layer.bias)
+    bias.sub_(mean.to(bias.dtype))
+    return output - mean.to(output.dtype)[:, None, None]
