@@ -42,15 +42,13 @@ def centre_biases(detector: nn.Module, plan: InheritancePlan, settings: Training
     if not names:
         return
     images = first_images(split, settings.batch_size // settings.accumulate, next(detector.parameters()).device)
-    layers = [detector.get_submodule(name.removesuffix(".bias")) for name in names]
-    handles = [layer.register_forward_hook(_centre) for layer in layers]
-    try:
-        backbone = copy.deepcopy(cast("nn.Module", detector.backbone)).train()
-        with explained_norms(images.shape):
-            cast("nn.Module", detector.neck)(backbone(images))
-    finally:
-        for handle in handles:
-            handle.remove()
+    tried = copy.deepcopy(nn.ModuleDict({part: getattr(detector, part) for part in ("backbone", "neck")})).train()
+    for name in names:
+        tried.get_submodule(name.removesuffix(".bias")).register_forward_hook(_centre)
+    with explained_norms(images.shape):
+        tried["neck"](tried["backbone"](images))
+    for name in names:
+        detector.get_parameter(name).copy_(tried.get_parameter(name))
 
 
 def _centre(layer: nn.Module, _: object, output: Tensor) -> Tensor:
