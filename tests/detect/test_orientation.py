@@ -12,7 +12,7 @@ from spnas_detect.data._base import ImageRecord
 from spnas_detect.data.canvases import canvas_of, is_transposed
 from spnas_detect.data.fitting import fitted_size, letterbox
 from spnas_detect.data.survey import suggest
-from spnas_detect.detectors import DetectorDescription
+from spnas_detect.detectors import Detections, DetectorDescription
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.inference.detection import detect
 from spnas_detect.inference.evaluation import evaluate
@@ -194,15 +194,10 @@ class Whole:
 
     def detect(self, images, sizes):
         self.batches.append(tuple(images.shape))
-        found = [
-            {
-                "boxes": torch.tensor([[0.0, 0.0, width, height]]),
-                "scores": images[index].mean().reshape(1).sigmoid(),
-                "labels": torch.ones(1, dtype=torch.int64),
-            }
-            for index, (height, width) in enumerate(sizes.tolist())
-        ]
-        return type("Detections", (), {"images": lambda _: found})()
+        boxes = torch.tensor([[[0.0, 0.0, width, height]] for height, width in sizes.tolist()])
+        scores = images.mean((1, 2, 3)).sigmoid()[:, None]
+        ones = torch.ones(len(images), dtype=torch.int64)
+        return Detections(boxes, scores, ones[:, None], ones)
 
 
 class Recorder:

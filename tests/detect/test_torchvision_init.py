@@ -33,6 +33,8 @@ from spnas_search.run.initial_weights import import_weights, initial_rewrite
 CODE = "b_11-21-21-21"
 RESNET18 = Architecture.parse(CODE)
 SIZES = {"neck_channels": 16, "head_channels": 32, "pooled_size": 3, "aspect_ratios": (0.5, 1.0), "rpn_proposals": 20}
+FRESH = 0.01 * (1024 / SIZES["head_channels"]) ** 0.5
+"""Standard deviation of first values of class scores; those of a torchvision file have another."""
 LEVELS = {"levels": ("s2", "s3", "s4"), "extra_levels": "conv"}
 SETS = [f"detector.{key}={value}" for key, value in (("neck_channels", 16), ("head_channels", 32), ("pooled_size", 3))]
 DATA = {"image_size": 64, "train": 8, "validation": 4, "test": 4, "max_size": 32, "min_size": 12}
@@ -115,7 +117,7 @@ def test_the_rows_of_a_class_are_those_of_its_name(files):
         bias = theirs["roi_heads.box_predictor.cls_score.bias"]
         assert torch.equal(predictor.cls_score.bias[row], bias[number])
     assert predictor.cls_score.bias[3] == 0
-    assert 0 < predictor.cls_score.weight[3].std() < 0.02  # fresh
+    assert predictor.cls_score.weight[3].std().item() == pytest.approx(FRESH, rel=0.5)
     assert receipt.new == 0
     assert receipt.expanded == sum(parameter.numel() for parameter in predictor.parameters())
 
@@ -136,7 +138,7 @@ def test_a_file_without_class_names_gives_as_many_classes_in_order_and_no_others
     assert torch.equal(same, theirs)
     fewer = built(files["five"], ("a", "b", "c"))[0].roi_heads.box_predictor.cls_score.weight
     assert torch.equal(fewer[0], theirs[0])
-    assert fewer[1:].std() < 0.02
+    assert fewer[1:].std().item() == pytest.approx(FRESH, rel=0.3)
 
 
 @pytest.mark.parametrize(
