@@ -117,11 +117,18 @@ class TestMetrics:
 
     def test_what_the_data_lacks_is_no_fault_of_the_plugin(self, registered):
         def check(data):
-            raise DataError("no heights") if data == "flat" else KeyError("which")
+            raise {"flat": DataError("no heights"), "wide": ConfigError("choose coco")}.get(data, KeyError("which"))
 
-        registered("metrics", factory(check=check))
+        def build(classes):
+            raise ConfigError("no riders")
+
+        registered("metrics", factory(check=check, build=build))
         with pytest.raises(DataError, match=r"^no heights$"):
             metric_factory("odd").check("flat")
+        with pytest.raises(ConfigError, match=r"^choose coco$"):
+            metric_factory("odd").check("wide")
+        with pytest.raises(ConfigError, match=r"^no riders$"):
+            metric_factory("odd").build(["a"])
         with pytest.raises(PluginError, match=r"^metric 'odd' .* raised KeyError: 'which' in check"):
             metric_factory("odd").check("other")
 

@@ -7,23 +7,17 @@ import pytest
 
 from spnas_core.plugins import registry
 from spnas_core.testing import NoSuiteError
+from spnas_core.testing.checking import check_item
 from spnas_search.screens import ScreenPlugin, screen_plugin
 from spnas_search.screens.prediction import PredictionScreen, PredictionScreenSettings
 from spnas_search.testing.suites import screen_suite
 
 
-def tests_of(suite):
-    return [test for test in dir(suite) if test.startswith("test_")]
-
-
-tests_of.__test__ = False
-
-
 @pytest.mark.parametrize("name", registry("screens").items)
 def test_what_is_built_in_keeps_its_contract(name):
-    suite = screen_suite(name, screen_plugin(name))
-    for test in tests_of(suite):
-        getattr(suite, test)()
+    checked = check_item("screens", name, screen_plugin(name), screen_suite)
+    assert (checked.broken, checked.untested) == ((), "")
+    assert checked.kept == 5
 
 
 class Remembering(PredictionScreen):
@@ -89,13 +83,8 @@ class Drawless(PredictionScreenSettings):
     ],
 )
 def test_the_suite_sees_what_is_wrong(screen, expected):
-    suite = screen_suite("odd", ScreenPlugin("", PredictionScreenSettings, screen))
-    found = set()
-    for test in tests_of(suite):
-        try:
-            getattr(suite, test)()
-        except (AssertionError, ValueError):
-            found.add(test.removeprefix("test_"))
+    checked = check_item("screens", "odd", ScreenPlugin("", PredictionScreenSettings, screen), screen_suite)
+    found = {part.test.removeprefix("test_") for part in checked.broken}
     assert expected <= found
 
 

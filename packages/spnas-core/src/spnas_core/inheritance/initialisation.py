@@ -37,7 +37,6 @@ ONES = Init("ones")
 DIRAC = Init("dirac")
 HE_NORMAL = Init("he-normal")
 XAVIER_UNIFORM = Init("xavier-uniform")
-DELTA_ORTHOGONAL = Init("delta-orthogonal")
 OWN = Init("own")
 
 

@@ -73,10 +73,18 @@ def check_plugin(plugin: str) -> Iterator[Checked]:
         found = registry(noun)
         for name, item in found.items.items():
             if found.plugins[name] == plugin and noun != CONTRACTS:
-                yield _checked(noun, name, item, suites.get(noun))
+                yield check_item(noun, name, item, suites.get(noun))
 
 
-def _checked(noun: str, name: str, item: object, suite_of: Callable[[str, Any], object] | None) -> Checked:
+def check_item(noun: str, name: str, item: object, suite_of: Callable[[str, Any], object] | None) -> Checked:
+    """Run a suite over one item; whatever it raises is a part of the contract that is broken.
+
+    Args:
+        noun: the item's kind.
+        name: under which it is registered.
+        item: to check.
+        suite_of: makes the suite; None where there is none.
+    """
     if suite_of is None:
         return Checked(noun, name, untested=f"there is no suite for {noun}")
     try:

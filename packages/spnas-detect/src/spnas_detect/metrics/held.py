@@ -7,12 +7,14 @@ from numbers import Real
 
 from torch import Tensor
 
-from spnas_core.errors import DataError, PluginError
+from spnas_core.errors import ConfigError, DataError, PluginError
 from spnas_core.plugins import asked, owner
 from spnas_core.tasks import MetricSpec
 from spnas_detect.metrics._base import Metric, MetricFactory, Values
 
 _PARTS = ("reset", "process", "evaluate")
+_USERS = (ConfigError, DataError)
+"""What a metric may raise since the data lacks what it needs: that is no fault of the plugin's."""
 
 
 def held_factory(name: str, factory: MetricFactory) -> MetricFactory:
@@ -27,13 +29,13 @@ def held_factory(name: str, factory: MetricFactory) -> MetricFactory:
         raise PluginError(f"{who} has specs {specs!r}: they must be MetricSpecs, one or more")
 
     def check(data: object) -> None:
-        asked(who, "check", partial(factory.check, data), passes=(DataError,))  # type: ignore[arg-type]
+        asked(who, "check", partial(factory.check, data), passes=_USERS)  # type: ignore[arg-type]
 
     return MetricFactory(factory.summary, tuple(specs), partial(_build, who, factory), check)
 
 
 def _build(who: str, factory: MetricFactory, classes: Sequence[str]) -> Metric:
-    metric = asked(who, "build", lambda: factory.build(classes))
+    metric = asked(who, "build", lambda: factory.build(classes), passes=_USERS)
     lacking = [part for part in _PARTS if not callable(getattr(metric, part, None))]
     if lacking:
         raise PluginError(f"{who} makes {type(metric).__name__} without {', '.join(lacking)}")
