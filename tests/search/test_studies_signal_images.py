@@ -97,7 +97,8 @@ def test_trained_weights_are_scored_as_they_are(tmp_path):
     own = ("--codes", 3, "--trainings", 2, "--epochs", 2, "--child-epochs", 1, "--leave-out", "double")
     task = ("--set", "task.data_options.test=validation", "--set", "task.training.learning_rate=0.01")
     given = ("--data", f"voc:{data}", *TINY, *task, *own)
-    done("study", "signal", *given, "--split", "both", "--out", out)
+    told = done("study", "signal", *given, "--split", "both", "--out", out)
+    assert " trainings (12 of them scored on both kinds of images) with " in told
     results = read_signal_results(out)
     for how in ("scratch", "inherited"):
         seen, meant = (results.of(Arm(how, 2, images)) for images in ("validation", "test"))

@@ -202,7 +202,7 @@ class DetectionTask:
             parent, origin = load_weights(request.parent_weights), read_origin(request.parent_weights)
         if request.pretraining is not None and request.pretraining.fresh:
             parent = {name: tensor for name, tensor in parent.items() if not name.startswith(BACKBONE)}
-        detector, receipt = self._materialise(request, parent, origin, data, device)
+        detector, receipt = self._materialise(request, settings, parent, origin, data, device)
         pretrained = {} if request.pretraining is None else self._pretrain(request, detector, report)
         trainer = Trainer(
             detector,
@@ -293,6 +293,7 @@ class DetectionTask:
     def _materialise(
         self,
         request: EvaluationRequest,
+        settings: DetectionSettings,
         parent: Mapping[str, Tensor],
         origin: Origin,
         data: CachedData,
@@ -317,7 +318,7 @@ class DetectionTask:
         if channels_last:
             detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if request.sharing is None:
-            centre_biases(detector, plan, self.settings.training, data.split("train"))
+            centre_biases(detector, plan, settings.training, data.split("train"))
         if parent and request.rewrite.steps and not origin.is_shared:
             backbone = cast("nn.Module", detector.backbone)
             train = data.split("train")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from spnas_core.inheritance import InheritancePlan
 from spnas_detect.data.cache import CachedSplit
 from spnas_detect.data.finishing import finish
+from spnas_detect.training.memory import explained_memory
 from spnas_detect.training.norms import explained_norms
 from spnas_detect.training.settings import TrainingSettings
 
@@ -36,17 +37,23 @@ def centre_biases(detector: nn.Module, plan: InheritancePlan, settings: Training
         plan: that it was filled by; a bias that inherits anything is left alone.
         settings: of the training; as many images are taken as are computed at a time.
         split: to train on.
+
+    Raises:
+        EvaluationError: a norm inside sees a single value per channel.
+        OutOfMemoryError: so many images do not fit.
     """
     inherited = {copied.target for copied in plan.copies}
     names = [fill.target for fill in plan.fills if fill.init.kind == "centred" and fill.target not in inherited]
     if not names:
         return
-    images = first_images(split, settings.batch_size // settings.accumulate, next(detector.parameters()).device)
-    tried = copy.deepcopy(nn.ModuleDict({part: getattr(detector, part) for part in ("backbone", "neck")})).train()
-    for name in names:
-        tried.get_submodule(name.removesuffix(".bias")).register_forward_hook(_centre)
-    with explained_norms(images.shape):
-        tried["neck"](tried["backbone"](images))
+    device = next(detector.parameters()).device
+    with explained_memory(device, (), settings):
+        images = first_images(split, settings.batch_size // settings.accumulate, device)
+        tried = copy.deepcopy(nn.ModuleDict({part: getattr(detector, part) for part in ("backbone", "neck")})).train()
+        for name in names:
+            tried.get_submodule(name.removesuffix(".bias")).register_forward_hook(_centre)
+        with explained_norms(images.shape):
+            tried["neck"](tried["backbone"](images))
     for name in names:
         detector.get_parameter(name).copy_(tried.get_parameter(name))
 

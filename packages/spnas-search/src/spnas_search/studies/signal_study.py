@@ -54,9 +54,11 @@ class SignalStudy(OpenedStudy):
     def compute(self) -> str:
         """Say what the study computes, how much of it is in, and how long the rest will take, where that is known."""
         jobs, missing, settings = self.jobs, self.missing_jobs, self.plan.settings
+        again = sum(not job.fidelity.epochs for job in jobs)
+        twice = f" ({again:,} of them scored on both kinds of images)" if again else ""
         text = (
-            f"{settings.codes} codes × {settings.trainings} trainings in each way: {len(jobs):,} trainings with "
-            f"{total_epochs(jobs):,} epochs in all"
+            f"{settings.codes} codes × {settings.trainings} trainings in each way: {len(jobs) - again:,} trainings"
+            f"{twice} with {total_epochs(jobs):,} epochs in all"
         )
         if not missing:
             return f"{text}; all are in"

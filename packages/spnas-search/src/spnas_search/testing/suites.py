@@ -1,5 +1,7 @@
 """The suites of this package over an item that was registered, for ``spnas plugins check``."""
 
+from typing import TypeVar
+
 from pydantic import ValidationError
 
 from spnas_core.testing import NoSuiteError
@@ -9,6 +11,8 @@ from spnas_search.strategies import StrategyPlugin
 from spnas_search.testing.contracts import ExecutorContract, StrategyContract
 from spnas_search.testing.screen_contract import ScreenContract
 
+_Suite = TypeVar("_Suite", StrategyContract, ScreenContract, ExecutorContract)
+
 
 def strategy_suite(name: str, item: StrategyPlugin) -> StrategyContract:
     """Return the suite over a strategy with its default settings.
@@ -16,10 +20,7 @@ def strategy_suite(name: str, item: StrategyPlugin) -> StrategyContract:
     Raises:
         NoSuiteError: it cannot do without settings.
     """
-    _check_defaults(f"the strategy {name!r}", item, StrategyContract)
-    suite = StrategyContract()
-    suite.plugin = item
-    return suite
+    return _over(f"the strategy {name!r}", item, StrategyContract())
 
 
 def screen_suite(name: str, item: ScreenPlugin) -> ScreenContract:
@@ -28,10 +29,7 @@ def screen_suite(name: str, item: ScreenPlugin) -> ScreenContract:
     Raises:
         NoSuiteError: it cannot do without settings.
     """
-    _check_defaults(f"the screen {name!r}", item, ScreenContract)
-    suite = ScreenContract()
-    suite.plugin = item
-    return suite
+    return _over(f"the screen {name!r}", item, ScreenContract())
 
 
 def executor_suite(name: str, item: ExecutorPlugin) -> ExecutorContract:
@@ -40,17 +38,18 @@ def executor_suite(name: str, item: ExecutorPlugin) -> ExecutorContract:
     Raises:
         NoSuiteError: it cannot do without settings, or lacks something here.
     """
-    _check_defaults(f"the executor {name!r}", item, ExecutorContract)
+    suite = _over(f"the executor {name!r}", item, ExecutorContract())
     if item.untestable is not None and (why := item.untestable()) is not None:
         raise NoSuiteError(why)
-    suite = ExecutorContract()
-    suite.plugin = item
     return suite
 
 
-def _check_defaults(what: str, item: StrategyPlugin | ScreenPlugin | ExecutorPlugin, suite: type) -> None:
+def _over(what: str, item: StrategyPlugin | ScreenPlugin | ExecutorPlugin, suite: _Suite) -> _Suite:
+    """Return a suite over an item with its default settings."""
     try:
         item.settings()
     except ValidationError:
-        remedy = f"subclass spnas_search.testing.{suite.__name__}, and say its settings"
+        remedy = f"subclass spnas_search.testing.{type(suite).__name__}, and say its settings"
         raise NoSuiteError(f"{what} cannot do without settings: {remedy}") from None
+    suite.plugin = item  # type: ignore[assignment]
+    return suite
