@@ -38,7 +38,6 @@ def test_colours_are_those_that_torchvision_gives_each_image(device, layout):
     images[1, :, :4] = images[1, :1, :4]
     photometry = drawn(40)
     ours = distort(images.to(device, memory_format=layout), photometry.to(torch.device(device))).cpu()
-    assert ours.is_contiguous(memory_format=layout)
     for index, image in enumerate(images):
         torch.testing.assert_close(ours[index], as_torchvision(image, photometry, index), atol=2e-5, rtol=0)
     assert sum(not torch.allclose(one, other, atol=1e-3) for one, other in zip(ours, images, strict=True)) > 30

@@ -75,13 +75,15 @@ def finish(
     Returns:
         float32[N, 3, H, W] with MEAN and STD taken out; zeros outside the images.
     """
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    values = images.to(torch.float32, memory_format=layout)
+    values = images.to(torch.float32, memory_format=torch.contiguous_format)
     inside = None if sizes is None else _inside(images, sizes)
     if photometry is not None:
         values = distort(values.div_(255), photometry, inside).mul_(255)
     values = values.sub_(_of_channels(MEAN, images.device) * 255).div_(_of_channels(STD, images.device) * 255)
-    return values if inside is None else values.mul_(inside)
+    if inside is not None:
+        values = values.mul_(inside)
+    # Last: numbers of channels that lie side by side are slower to compute with than to move.
+    return values.contiguous(memory_format=torch.channels_last) if channels_last else values
 
 
 @functools.cache
@@ -118,12 +120,7 @@ def distort(images: Tensor, photometry: Photometry, inside: Tensor | None = None
     images = _turned(images, hue)
     images = _contrasted(images, torch.where(first, 1.0, contrast), inside)
     places = photometry.channels.view(-1, 3, 1, 1).expand_as(images)
-    return images.gather(1, places).contiguous(memory_format=_layout(images))
-
-
-def _layout(images: Tensor) -> torch.memory_format:
-    is_last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
-    return torch.channels_last if is_last else torch.contiguous_format
+    return images.gather(1, places)
 
 
 def _grey(images: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from spnas_detect.data.targets import Targets
+from spnas_detect.heads.boxes import take
 from spnas_kernels import assign_targets
 
 BACKGROUND = -1
@@ -40,6 +41,15 @@ class Assignment(NamedTuple):
     is_positive: Tensor
     is_negative: Tensor
 
+    @classmethod
+    def from_rows(cls, rows: Tensor) -> "Assignment":
+        """Read an assignment from its rows."""
+        return cls(rows, rows >= 0, rows == BACKGROUND)
+
+    def at(self, chosen: Tensor) -> "Assignment":
+        """What the boxes int64[N, S] alone stand for."""
+        return Assignment.from_rows(take(self.rows, chosen))
+
     def boxes(self, targets: Targets) -> Tensor:
         """float32[N, A, 4]: the objects' boxes; the first row's where there is none."""
         return targets.boxes.gather(1, self.rows.clamp(min=0)[..., None].expand(-1, -1, 4))
@@ -65,4 +75,4 @@ def assign(boxes: Tensor, targets: Targets, rule: Rule, is_valid: Tensor | None 
     )
     if is_valid is not None:
         rows = torch.where(is_valid, rows, NEITHER)
-    return Assignment(rows, rows >= 0, rows == BACKGROUND)
+    return Assignment.from_rows(rows)

@@ -142,7 +142,7 @@ class ProposalNetwork(nn.Module):
         assignment = assign(predictions.anchors, targets, RULE)
         drawn = sample(assignment.is_positive, assignment.is_negative, self.samples, POSITIVE_FRACTION, noise)
         anchors = predictions.anchors[drawn.rows]  # [N, S, 4]
-        objects = take(assignment.boxes(targets), drawn.rows)
+        objects = assignment.at(drawn.rows).boxes(targets)
         if self._revisits(features):
             objectness, deltas = self._predict_at(features, drawn.rows)
         else:

@@ -142,12 +142,8 @@ def sample_regions(proposals: Proposals, targets: Targets, rule: Rule, count: in
     is_valid = torch.cat([proposals.is_valid, targets.labels > 0], dim=1)
     assignment = assign(boxes, targets, rule, is_valid)
     drawn = sample(assignment.is_positive, assignment.is_negative, count, POSITIVE_FRACTION, noise)
-    return Regions(
-        take(boxes, drawn.rows),
-        take(assignment.labels(targets), drawn.rows),
-        take(assignment.boxes(targets), drawn.rows),
-        drawn.is_valid,
-    )
+    chosen = assignment.at(drawn.rows)
+    return Regions(take(boxes, drawn.rows), chosen.labels(targets), chosen.boxes(targets), drawn.is_valid)
 
 
 def assign_regions(boxes: Tensor, is_valid: Tensor, targets: Targets, rule: Rule) -> Regions:
