@@ -12,6 +12,7 @@ from spnas_core.morphisms import identity
 from spnas_core.tasks import Evaluation, Fidelity
 from spnas_search.archive import TEST_IMAGES, Proposal
 from spnas_search.driver import NoVerdict, Verdict, outcome, run_search
+from spnas_search.driver.verdict import Side
 from spnas_search.monitors import Silent
 from spnas_search.reports import candidate_json, split_lines, verdict_tables
 from spnas_search.reports.closing import finalist_sentences, sentence, summary, unranked
@@ -90,7 +91,7 @@ def test_whatever_was_tested_on_other_images_says_on_which(filled):
     [
         (((0.4, 0.5), (0.6, 0.5)), "winner and start cannot be told apart: +0.000 score"),
         (((0.5, 0.4), (0.7, 0.61)), "the winner is worse than the start: -0.095 score"),
-        (((0.5, 0.4), (0.5, 0.4)), "differs from the start by -0.100 score, and so in all of 2 seeds alike: trainings"),
+        (((0.5, 0.4), (0.5, 0.4)), "differs from the start by -0.100 score, and so in all of 2 seeds alike: what"),
         (((0.4, 0.5),), "differs from the start by +0.100 score in a single comparison: whether that is more than"),
     ],
 )
@@ -158,6 +159,26 @@ def test_a_verdict_of_fewer_seeds_than_asked_for_says_so(filled):
     assert found.missing == ("the start has scores of 1 of 2 trainings (final 9 has no defined score)",)
 
 
+def test_one_training_of_a_side_is_called_that(filled):
+    (column,) = outcome(filled.add_all(*BEATEN, *verdict_of((0.4, 0.5))), settings(seeds=1)).columns
+    alone = replace(column, paired=False, winner=(0.5, 0.6, 0.7))
+    assert sentence(alone, "score") == (
+        "Trained from scratch, the winner differs from the start by +0.200 score by 1 trainings of the start and 3 of "
+        "the winner: whether that is more than chance cannot be said (an interval needs two of each)."
+    )
+
+
+def test_a_failed_training_in_between_costs_no_pair_of_start_and_winner(filled):
+    archive = filled.add_all(*BEATEN, *verdict_of((0.4, 0.5), (0.6, 0.71)))
+    (column,) = outcome(archive, settings()).columns
+    between = Side(archive[2], (0.45, NAN))
+    both = replace(column, between=(between,))
+    assert both.gain == column.gain
+    assert both.gain_of(between.scores).mean == pytest.approx(0.05)
+    assert both.gain_of(between.scores).count == 1
+    assert "│ 0.450" in shown(*verdict_tables(replace(outcome(archive, settings()), columns=(both,)), "score"))
+
+
 def test_children_without_a_merit_are_counted(filled):
     assert unranked(filled.add_all(*BEATEN)) == ""
     filled.add_all(("child", 0, NAN), ("child", 0, NAN), ("child", 0, "failed ones have no score to rank"))
@@ -167,6 +188,32 @@ def test_children_without_a_merit_are_counted(filled):
         "Children without a merit, which rank nowhere: 2 whose score is undefined, 1 whose control has no score, "
         "1 whose parent has no merit."
     )
+
+
+def test_finalists_that_fail_are_not_tried_again_beyond_the_budget(tmp_path):
+    """Without failures this search takes all of its 100 epochs."""
+    values = {
+        "task": {"name": "null"},
+        "executor": {"name": "inline"},
+        "strategy": {"name": "random", "epochs": 4},
+        "warm_start_epochs": 4,
+        "inherit": "none",
+        "budget": {"epochs": 100},
+        "final": {"finalists": 3, "rescores": 2, "seeds": 0},
+    }
+    with spnas_search.search(**values, out=tmp_path / "whole") as run:
+        finalists = [one.id for one in run.archive if one.phase == "finalists"]
+        assert run.archive.epochs == 100
+        assert len(finalists) == 6
+    values["task"]["behaviour"] = {finalists[0]: "diverge", finalists[1]: "nan"}
+    with spnas_search.search(**values, out=tmp_path / "failing") as run:
+        assert [one.id for one in run.archive if one.phase == "finalists"] == finalists
+        assert run.archive.epochs == 100
+        assert run.archive.winner is not None
+    # Without a bound on epochs what failed is trained again, and what is undefined is not.
+    values["budget"] = {"candidates": 14}
+    with spnas_search.search(**values, out=tmp_path / "unbounded") as run:
+        assert len([one for one in run.archive if one.phase == "finalists"]) == 7
 
 
 # Several searches
@@ -208,8 +255,11 @@ def test_one_search_says_nothing_of_another(compared):
     for outcomes in ([compared], [compared, LACKING]):
         *_, last = SeedsSummary(outcomes).parts()
         assert last == "The winner differs by +0.100 in one search: what another search would find cannot be said."
-    *_, last = SeedsSummary([compared, compared]).parts()  # searches that do not differ say nothing of chance
-    assert last.startswith("Whether the searches find better architectures cannot be told: +0.100 (95 % interval +0.1")
+    *_, last = SeedsSummary([compared, compared, LACKING]).parts()
+    assert last == "The winner differs by +0.100 in 2 of 3 searches alike: what never varies says nothing of chance."
+    for outcomes, which in (([NONE_BEAT], "the one search"), ([NONE_BEAT] * 3, "all 3 searches")):
+        *_, last = SeedsSummary(outcomes).parts()
+        assert last == f"In {which} no child beat the start."
     column = replace(compared.columns[0], winner=tuple(score + 0.001 for score in compared.columns[0].winner))
     *_, last = SeedsSummary([compared, replace(compared, columns=(column,))]).parts()
     assert last.startswith("The searches find better architectures: +0.10")

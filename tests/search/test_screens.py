@@ -15,6 +15,7 @@ from spnas_core.presets import find_preset
 from spnas_core.tasks import Evaluation, Fidelity
 from spnas_search.archive import Archive, Proposal
 from spnas_search.reports import summary
+from spnas_search.reports.closing import screen_sentences
 from spnas_search.run import resume_run, start_run
 from spnas_search.screens import ScreenedStrategy
 from spnas_search.screens.prediction import PredictionScreen, PredictionScreenSettings
@@ -340,6 +341,22 @@ def test_a_search_stores_what_its_screen_said(tmp_path):
     assert f"{said} correlation of" in text
     with spnas_search.read_archive(tmp_path / "run") as archive:
         assert [child.preference for child in archive.of_kind("child")] == [child.preference for child in children]
+
+
+def test_only_children_of_one_age_are_compared():
+    """Predictions and scores that rise with age say nothing; here all are in order within their age, or alone in it."""
+    children = [
+        SimpleNamespace(age=age, fidelity=Fidelity(1), preference=preference, score=score)
+        for age, preference, score in (
+            (8, 1, 0.1), (8, 2, 0.2), (8, 3, 0.3), (9, 11, 0.02), (9, 12, 0.03), (9, 13, 0.04), (16, 7, 0.9),
+        )
+    ]  # fmt: skip
+    archive = SimpleNamespace(of_kind=lambda _: children, score=lambda child: child.score)
+    (said,) = screen_sentences(archive)
+    assert said == (
+        "What was said of 6 children before their training, when they were chosen, and their scores have a rank "
+        "correlation of +1.000, compared within 2 ages (p 0 for none)."
+    )
 
 
 def test_scores_that_are_all_equal_at_their_age_rank_nothing(tmp_path):

@@ -16,6 +16,7 @@ from spnas_search.statistics import (
     heritability,
     heritability_in_blocks,
     rank_correlation,
+    rank_correlation_within,
 )
 
 # Shrout and Fleiss, "Intraclass correlations: uses in assessing rater reliability", Psychological Bulletin 1979.
@@ -169,7 +170,7 @@ class TestRankCorrelation:
     def test_several_pairs_give_the_mean(self):
         truth = [1.0, 2.0, 3.0, 4.0]
         found = rank_correlation([(truth, truth), (truth[::-1], truth)])
-        assert found.value == found.low == found.high == 0
+        assert found.value == 0
 
     def test_the_seed_decides_the_interval(self):
         rng = random.Random(0)
@@ -189,15 +190,57 @@ class TestRankCorrelation:
             covers += found.low <= true <= found.high
         assert 270 <= covers <= 297, covers  # documented: 94 to 99 of 100
 
+    @pytest.mark.parametrize("statistic", ["spearman", "kendall"])
+    def test_what_says_nothing_of_chance_has_no_interval(self, statistic):
+        rng = np.random.default_rng(3)
+        five = rank_correlation([(rng.normal(size=5).tolist(), rng.normal(size=5).tolist())], statistic)
+        perfect = rank_correlation([(list(range(12)), list(range(12)))], statistic)
+        six = rank_correlation([(rng.normal(size=6).tolist(), rng.normal(size=6).tolist())], statistic)
+        assert all(math.isnan(end) for found in (five, perfect) for end in (found.low, found.high))
+        assert perfect.value == 1
+        assert six.low < six.high
+
+    @pytest.mark.parametrize("codes", [3, 5, 12])
     @pytest.mark.parametrize(("statistic", "peer"), [("spearman", stats.spearmanr), ("kendall", stats.kendalltau)])
-    def test_what_normal_scores_would_have(self, statistic, peer):
-        rng = np.random.default_rng(7)
-        ones = rng.normal(size=2000)
-        others = 0.6 * ones + 0.8 * rng.normal(size=2000)
-        assert expected_rank_correlation(0.6, statistic) == pytest.approx(peer(ones, others).statistic, abs=0.04)
-        ends = [expected_rank_correlation(value, statistic) for value in (-1, 0, 0.5, 1)]
+    def test_what_normal_scores_would_have(self, statistic, peer, codes):
+        rng, draws = np.random.default_rng(7), 3000
+        ones = rng.normal(size=(draws, codes))
+        others = 0.8 * ones + 0.6 * rng.normal(size=(draws, codes))
+        found = np.array([peer(*pair).statistic for pair in zip(ones, others, strict=True)])
+        error = found.std() / math.sqrt(draws)
+        assert expected_rank_correlation(0.8, codes, statistic) == pytest.approx(found.mean(), abs=4 * error)
+        ends = [expected_rank_correlation(value, codes, statistic) for value in (-1, 0, 0.5, 1)]
         assert (ends[0], ends[1], ends[-1]) == pytest.approx((-1, 0, 1))
         assert all(low < high for low, high in pairwise(ends))
+
+    def test_within_one_group_it_is_scipys(self):
+        rng = np.random.default_rng(8)
+        ones, others = rng.integers(0, 9, 14).tolist(), rng.normal(size=14).tolist()
+        found, peer = rank_correlation_within([(ones, others)]), stats.spearmanr(ones, others)
+        assert (found.value, found.p_value) == pytest.approx((peer.statistic, peer.pvalue))
+
+    def test_groups_are_compared_within_themselves(self):
+        perfect = rank_correlation_within(
+            [([1, 2, 3], [0.1, 0.2, 0.3]), ([11, 12, 13], [0.02, 0.03, 0.04]), ([7], [9])]
+        )
+        assert (perfect.value, perfect.codes) == (pytest.approx(1), 6)
+        # By hand: ranks above their means are -1 0 1 and -1 0 1 on one side, -1 0 1 and 0 -1 1 on the other.
+        found = rank_correlation_within([([1, 2, 3], [4, 5, 6]), ([1, 2, 3], [5, 4, 6])])
+        assert found.value == pytest.approx(3 / 4)
+        assert found.p_value == pytest.approx(2 * stats.t.sf(0.75 * math.sqrt(3 / (1 - 0.75**2)), 3))
+
+    def test_within_groups_chance_is_found_as_often_as_it_says(self):
+        rng, found = np.random.default_rng(9), 0
+        for _ in range(600):
+            groups = [(rng.normal(size=size).tolist(), (rng.normal(size=size) + size).tolist()) for size in (3, 5, 6)]
+            found += rank_correlation_within(groups).p_value < 0.1
+        assert 36 <= found <= 84, found  # 60 expected, three standard deviations of 7.3
+
+    @pytest.mark.parametrize(
+        "groups", [[], [([1.0], [2.0])] * 5, [([1, 2], [3, 4])], [([1, 1, 1], [1, 2, 3]), ([2, 2], [3, 1])]]
+    )
+    def test_groups_without_an_order_say_nothing(self, groups):
+        assert rank_correlation_within(groups) is None
 
     @pytest.mark.parametrize(
         ("pairs", "message"),

@@ -247,10 +247,7 @@ class TestResults:
             analyse = heritability_in_blocks if arm.how in {"warm-start", "parent", "inherited"} else heritability
             assert found.heritability == analyse(own.tolist())
             others = {r: [o for o in range(3) if o != r] for r in range(3)}
-            with_truth = [
-                stats.spearmanr(own[:, r], truth[:, others[r] if arm == plan.truth else [0, 1, 2]].mean(1)).statistic
-                for r in range(3)
-            ]
+            with_truth = [stats.spearmanr(own[:, r], truth[:, others[r]].mean(1)).statistic for r in range(3)]
             with_second = [stats.spearmanr(own[:, r], second[:, others[r]].mean(1)).statistic for r in range(3)]
             assert found.with_truth.value == pytest.approx(np.mean(with_truth))
             assert found.with_inherited.value == pytest.approx(np.mean(with_second))
@@ -260,9 +257,26 @@ class TestResults:
         assert results.doubling.value == pytest.approx(stats.kendalltau(truth.mean(1), doubled.mean(1)).statistic)
         shares = [heritability(one.tolist()).of_mean(3) for one in (truth, doubled)]
         assert results.doubling_by_luck == pytest.approx(
-            expected_rank_correlation(math.sqrt(math.prod(shares)), "kendall")
+            expected_rank_correlation(math.sqrt(math.prod(shares)), 8, "kendall")
         )
-        assert results.ceiling == pytest.approx(expected_rank_correlation(math.sqrt(shares[0])))
+        share = heritability(truth.tolist()).of_mean(2)  # of the two trainings that a third is compared with
+        assert results.ceiling == pytest.approx(expected_rank_correlation(math.sqrt(share), 8))
+
+    def test_all_ways_meet_a_truth_of_the_same_error(self, plan):
+        """A way as good as the truth correlates with it as the truth does with itself."""
+        rng, found = np.random.default_rng(2), {"scratch": [], "none": []}
+        for _ in range(60):
+            results = measure(plan, trained(plan, lambda arm, code, r: code / 4 + rng.normal()), SCORE)
+            found["scratch"].append(results.of(plan.truth).with_truth.value)
+            found["none"].append(results.of(Arm("none", 1)).with_truth.value)
+        differences = np.subtract(found["none"], found["scratch"])
+        assert abs(differences.mean()) < 2.5 * differences.std() / math.sqrt(60)
+
+    def test_codes_that_differ_by_less_than_luck_have_no_exact_interval(self, plan):
+        flat = [0.0, 1.0, 2.0]  # all codes alike: F is 0
+        page = signal_markdown(measure(plan, trained(plan, lambda arm, code, r: flat[r]), SCORE), plot="p")
+        assert "0.00 (codes differ by less than luck makes them)" in page
+        assert "0.00 (0.00…0.00)" not in page
 
     def test_shared_luck_is_no_agreement(self, plan):
         """Codes are alike; what differs is the luck of each warm start, which all heirs of a repetition share."""
@@ -315,7 +329,7 @@ class TestResults:
         results = measure(plan, first, SCORE)
         assert results.of(plan.truth).with_truth is None
         assert results.of(plan.truth).heritability is None
-        assert results.of(Arm("none", 1)).with_truth.codes == 8
+        assert results.of(Arm("none", 1)).with_truth is None  # no other repetition
         two = {key: one for key, one in whole.items() if key.repetition < 2 or key.code in plan.codes[:3]}
         results = measure(plan, two, SCORE)
         assert results.of(Arm("parent", 1)).heritability.codes == 3

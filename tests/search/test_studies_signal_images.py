@@ -59,10 +59,10 @@ class TestResults:
         expected = np.mean([stats.spearmanr(seen[:, r], means[r]).statistic for r in range(3)])
         assert results.of(SEEN).with_truth.value == pytest.approx(expected)
         share = heritability(seen.tolist()).share * heritability(truth.tolist()).of_mean(2)
-        assert results.seen_by_luck == pytest.approx(expected_rank_correlation(share**0.5))
-        none = results.of(Arm("none", 1))  # other trainings than the truth's: with the means of all
+        assert results.seen_by_luck == pytest.approx(expected_rank_correlation(share**0.5, 8))
+        none = results.of(Arm("none", 1))
         assert none.with_truth.value == pytest.approx(
-            np.mean([stats.spearmanr(table[none.arm][:, r], truth.mean(1)).statistic for r in range(3)])
+            np.mean([stats.spearmanr(table[none.arm][:, r], means[r]).statistic for r in range(3)])
         )
 
     def test_luck_of_a_training_is_no_agreement_of_images(self, plan):
@@ -79,7 +79,7 @@ class TestResults:
         page = signal_markdown(results, plot="p")
         assert "8 codes × 3 trainings from scratch for 8 epochs, score on test images." in page
         assert "Does what is seen hold on test images? One training's scores on validation images" in page
-        assert "about 0.9" in page.split("Does what is seen hold")[1].split("\n")[0]
+        assert "about 0.88 would" in page.split("Does what is seen hold")[1].split("\n")[0]
         assert "| scratch 8, test |" in page
         assert "| scratch 8, validation |" in page
         assert "| truth: score | each training | validation | after 16 | 2nd truth |" in page

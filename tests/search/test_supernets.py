@@ -104,17 +104,17 @@ def test_the_rank_correlation_is_told_with_its_interval(archive):
     order = {}
 
     def evaluate(one):
-        if one.kind in {"child", "start"}:
-            order[str(one.architecture)] = 0.5 + 0.05 * len(order)
-        return {"score": order[str(one.architecture)], "loss": 0.0}
+        place = order.setdefault(str(one.architecture), len(order))
+        if one.kind == "final":
+            place = {0: 1, 1: 0}.get(place, place)  # alone the first two change places
+        return {"score": 0.5 + 0.05 * place, "loss": 0.0}
 
     driven(archive, evaluate, seeds=1)
     (said,) = sharing_sentences(archive)
     assert said.startswith(
         "Scores with shared weights and those of 7 codes that were trained alone, on test images, have"
     )
-    assert "tau of +1" in said
-    assert "95 % interval" in said
+    assert "tau of +0.905 (95 % interval " in said  # 20 of 21 pairs alike, 1 not
 
 
 def test_too_few_codes_tell_no_correlation(archive):

@@ -16,6 +16,7 @@ What has failed and is needed is proposed again (the loop stops where that happe
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 
@@ -71,9 +72,9 @@ def next_round(
             children = _children(archive, settings, strategy)
             if children:
                 return Round("search", children)
-        rungs = () if out_of_time else _affordable_rungs(archive, settings, epochs)
-        if owed := [*_owed(archive), *rungs]:
-            return Round("search", tuple(owed))
+        rungs = () if out_of_time else rung_proposals(archive, settings.rungs)
+        if owed := _affordable((*_owed(archive), *rungs), _left(archive, settings, epochs)):
+            return Round("search", owed)
     return _ending(archive, settings, strategy)
 
 
@@ -108,8 +109,10 @@ def next_beside(
 
 def _ending(archive: Archive, settings: RunSettings, strategy: CheckedStrategy) -> Round | None:
     """Decide what comes when no more children do; None where nothing does."""
-    if archive.phase not in {"verdict", "training"} and (finalists := finalist_proposals(archive, settings)):
-        return Round("finalists", finalists)
+    finalists = () if archive.phase in {"verdict", "training"} else finalist_proposals(archive, settings)
+    # Those that failed have spent epochs, too: what the budget has no more room for is not tried again.
+    if affordable := _affordable(finalists, _unspent(archive, settings)):
+        return Round("finalists", affordable)
     if archive.phase != "training" and (verdict := verdict_proposals(archive, settings)):
         return Round("verdict", verdict)
     training = training_proposals(archive, settings, strategy)
@@ -139,10 +142,13 @@ def _left(archive: Archive, settings: RunSettings, epochs: int, coming: Sequence
 
     Any child may become a finalist, so the longest training of one is what each finalist is kept in reserve for.
     """
-    if settings.budget.epochs is None:
-        return math.inf
     longest = max([epochs, *(child.epochs for child in archive.of_kind("child")), *(child.epochs for child in coming)])
-    return settings.budget.epochs - archive.epochs - settings.reserved_epochs(longest)
+    return _unspent(archive, settings) - settings.reserved_epochs(longest)
+
+
+def _unspent(archive: Archive, settings: RunSettings) -> float:
+    """Epochs of the budget that nothing was trained for yet."""
+    return math.inf if settings.budget.epochs is None else settings.budget.epochs - archive.epochs
 
 
 def _missing_noise(archive: Archive, settings: RunSettings, epochs: int) -> int:
@@ -150,7 +156,9 @@ def _missing_noise(archive: Archive, settings: RunSettings, epochs: int) -> int:
     if archive.children or settings.budget.children == 0:
         return 0
     controls = archive.controls(archive.start.id, Fidelity(epochs))
-    return settings.noise_seeds - sum(math.isfinite(archive.score(control)) for control in controls)
+    missing = settings.noise_seeds - sum(math.isfinite(archive.score(control)) for control in controls)
+    left = _left(archive, settings, epochs)
+    return missing if missing * epochs <= left else max(0, int(left // epochs))
 
 
 def _children(
@@ -170,26 +178,16 @@ def _children(
     return _within((*proposals, *children), _left(archive, settings, strategy.control_epochs, children))
 
 
-def _affordable_rungs(archive: Archive, settings: RunSettings, epochs: int) -> list[Proposal]:
-    """The last rungs of a search that proposes no further children."""
-    left, taken = _left(archive, settings, epochs), []
-    for proposal in rung_proposals(archive, settings.rungs):
-        left -= proposal.epochs
-        if left < 0:
-            break
-        taken.append(proposal)
-    return taken
-
-
 def _within(proposals: Sequence[Proposal], epochs: float) -> tuple[Proposal, ...]:
     """Take proposals in order as long as their epochs fit; nothing where no child does."""
-    taken = []
-    for proposal in proposals:
-        epochs -= proposal.epochs
-        if epochs < 0:
-            break
-        taken.append(proposal)
-    return tuple(taken) if any(proposal.kind in OFFSPRING for proposal in taken) else ()
+    taken = _affordable(proposals, epochs)
+    return taken if any(proposal.kind in OFFSPRING for proposal in taken) else ()
+
+
+def _affordable(proposals: Sequence[Proposal], epochs: float) -> tuple[Proposal, ...]:
+    """Take proposals in order as long as their epochs fit."""
+    spent = accumulate(proposal.epochs for proposal in proposals)
+    return tuple(proposal for proposal, whole in zip(proposals, spent, strict=True) if whole <= epochs)
 
 
 def _add_controls(archive: Archive, proposals: list[Proposal], children: Sequence[Proposal]) -> None:

@@ -27,7 +27,7 @@ class Side:
 
     Attributes:
         candidate: that was trained.
-        scores: on test images, in the metric's own direction.
+        scores: on test images, in the metric's own direction; where they are paired, NaN for a training that gave none.
     """
 
     candidate: Candidate
@@ -66,7 +66,8 @@ class Column:
         sign = 1 if self.higher_is_better else -1
         start, others = ([sign * score for score in found] for found in (self.start, scores))
         if self.paired:
-            return mean_interval([one - other for one, other in zip(others, start, strict=True)])
+            gains = [one - other for one, other in zip(others, start, strict=True)]
+            return mean_interval([gain for gain in gains if math.isfinite(gain)])
         return difference_interval(others, start)
 
 
@@ -141,9 +142,9 @@ def _columns(archive: Archive, settings: RunSettings, winner: Candidate) -> list
     if not trains_alone(archive):
         rows = []
         for warm in archive.of_kind("warm"):
-            found = [_finite(archive, branches(archive, warm, side)) for side in sides]
-            if all(found):
-                rows.append([_scores(archive, trained)[0] for trained in found])
+            found = [_scores(archive, _finite(archive, branches(archive, warm, side))) for side in sides]
+            if found[0] and found[-1]:
+                rows.append([scores[0] if scores else math.nan for scores in found])
         scores = [tuple(row[place] for row in rows) for place in range(len(sides))]
         epochs = branch_epochs(archive, settings, winner)
         columns.append(_column("fresh warm starts", epochs, sides, scores, True, higher_is_better))
@@ -162,7 +163,11 @@ def _column(
     paired: bool,
     higher_is_better: bool,
 ) -> Column:
-    between = tuple(Side(side, found) for side, found in zip(sides[1:-1], scores[1:-1], strict=True) if found)
+    between = tuple(
+        Side(side, found)
+        for side, found in zip(sides[1:-1], scores[1:-1], strict=True)
+        if any(map(math.isfinite, found))
+    )
     return Column(name, epochs, scores[0], scores[-1], paired, higher_is_better, between)
 
 

@@ -34,7 +34,7 @@ def finalist_proposals(archive: Archive, settings: RunSettings) -> tuple[Proposa
             pretraining=finalist.pretraining,
         )
         for finalist in known
-        for _ in range(wanted - _scored(archive, archive.rescores(finalist)))
+        for _ in range(wanted - _ended(archive.rescores(finalist)))
     )
 
 
@@ -214,10 +214,6 @@ def _test(
     return Proposal("final", parent, rewrite, Fidelity(epochs), "test", subject, pretraining=pretraining)
 
 
-def _scored(archive: Archive, candidates: Sequence[Candidate]) -> int:
-    return sum(math.isfinite(archive.score(one)) for one in candidates)
-
-
 def _ended(candidates: Sequence[Candidate]) -> int:
-    """How many have a result; an undefined score on test images is one."""
+    """How many have a result; an undefined score is one."""
     return sum(one.status == "done" for one in candidates)

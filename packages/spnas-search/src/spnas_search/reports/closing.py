@@ -102,7 +102,7 @@ def _fusions(winner: Candidate) -> Iterator[str]:
 def screen_sentences(archive: Archive) -> Iterator[str]:
     """Say how well children were ranked before they were trained, by a screen or a strategy that predicts.
 
-    Only those that were chosen count, by their scores at equal age.
+    Only those that were chosen count, and only children of one age and fidelity are compared.
     """
     chosen = [
         child
@@ -111,26 +111,26 @@ def screen_sentences(archive: Archive) -> Iterator[str]:
     ]
     if not chosen:
         return
-    ages: dict[tuple[object, ...], list[float]] = defaultdict(list)
+    alike: dict[tuple[object, ...], list[Candidate]] = defaultdict(list)
     for child in chosen:
-        ages[_comparable(child)].append(archive.score(child))
-    scores = [_above(archive.score(child), ages[_comparable(child)]) for child in chosen]
-    preferences = [child.preference or 0.0 for child in chosen]
-    if len(set(preferences)) < 2 or len(set(scores)) < 2 or len(chosen) < _FEWEST:
+        alike[_comparable(child)].append(child)
+    from spnas_search.statistics import rank_correlation_within  # scipy takes as long to import as torch
+
+    found = rank_correlation_within(
+        [
+            ([child.preference or 0.0 for child in group], [archive.score(child) for child in group])
+            for group in alike.values()
+        ]
+    )
+    if found is None or found.codes < _FEWEST:
         yield f"How well children were ranked before their training cannot be told from {len(chosen)} of them."
         return
-    from scipy import stats  # takes as long to import as torch
-
-    found = stats.spearmanr(preferences, scores)
+    groups = sum(len(group) > 1 for group in alike.values())
+    where = f", compared within {groups} ages" if groups > 1 else ""
     yield (
-        f"What was said of {len(chosen)} children before their training, when they were chosen, and their scores have "
-        f"a rank correlation of {number(float(found.statistic), signed=True)} (p {float(found.pvalue):.2g} for none)."
+        f"What was said of {found.codes} children before their training, when they were chosen, and their scores have "
+        f"a rank correlation of {number(found.value, signed=True)}{where} (p {found.p_value:.2g} for none)."
     )
-
-
-def _above(score: float, alike: list[float]) -> float:
-    """Return a score above the mean of those that it compares with; what is equal differs by exactly 0."""
-    return score - fmean(alike) if len(set(alike)) > 1 else 0.0
 
 
 def sharing_sentences(archive: Archive) -> Iterator[str]:
@@ -155,10 +155,12 @@ def sharing_sentences(archive: Archive) -> Iterator[str]:
     if not math.isfinite(found.value):
         yield f"How well the shared weights rank cannot be told: in one way all {len(pairs)} codes score alike."
         return
+    interval = ""
+    if math.isfinite(found.low):
+        interval = f" (95 % interval {number(found.low, signed=True)} … {number(found.high, signed=True)})"
     yield (
         f"Scores with shared weights and those of {len(pairs)} codes that were trained alone, on "
-        f"{archive.test_images}, have a Kendall's tau of {number(found.value, signed=True)} (95 % interval "
-        f"{number(found.low, signed=True)} … {number(found.high, signed=True)})."
+        f"{archive.test_images}, have a Kendall's tau of {number(found.value, signed=True)}{interval}."
     )
 
 
@@ -215,14 +217,19 @@ def sentence(column: Column, objective: str) -> str:
     size = f"{number(gain.mean, signed=True)} {objective}"
     how = "from scratch" if not column.paired else "from fresh warm starts"
     if not gain.is_known:
+        counts = len(column.start), len(column.winner)
+        found, advice = "in a single comparison", "final.seeds = 2 or more gives an interval"
+        if max(counts) > 1:
+            found = f"by {counts[0]} trainings of the start and {counts[1]} of the winner"
+            advice = "an interval needs two of each"
         return (
-            f"Trained {how}, the winner differs from the start by {size} in a single comparison: whether that is more "
-            "than chance cannot be said (final.seeds = 2 or more gives an interval)."
+            f"Trained {how}, the winner differs from the start by {size} {found}: whether that is more than chance "
+            f"cannot be said ({advice})."
         )
     if gain.is_point:
         return (
             f"Trained {how}, the winner differs from the start by {size}, and so in all of {gain.count} seeds alike: "
-            "trainings that do not differ say nothing of chance, so whether that is more cannot be said."
+            "what never varies says nothing of chance, so whether that is more cannot be said."
         )
     interval = f"95 % interval {number(gain.low, signed=True)} … {number(gain.high, signed=True)}, {gain.count} seeds"
     if gain.excludes_zero:

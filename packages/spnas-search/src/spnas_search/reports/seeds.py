@@ -68,12 +68,16 @@ class SeedsSummary:
 
     def _mean(self) -> str:
         gain, searches = self.gain, len(self.outcomes)
+        if all(isinstance(found, NoVerdict) and found.start_won for found in self.outcomes):
+            return f"In {'the one search' if searches == 1 else f'all {searches} searches'} no child beat the start."
         if gain is None:
             return f"The gain is unknown: none of the {searches} searches has a verdict on test images."
         counted = f"{searches} searches" if gain.count == searches else f"{gain.count} of {searches} searches"
         size = number(gain.mean, signed=True)
         if not gain.is_known:
             return f"The winner differs by {size} in one search: what another search would find cannot be said."
+        if gain.is_point:
+            return f"The winner differs by {size} in {counted} alike: what never varies says nothing of chance."
         interval = f"95 % interval {number(gain.low, signed=True)} … {number(gain.high, signed=True)}, {counted}"
         if gain.excludes_zero:
             return f"The searches find {'better' if gain.mean > 0 else 'worse'} architectures: {size} ({interval})."

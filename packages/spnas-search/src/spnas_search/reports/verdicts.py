@@ -1,5 +1,6 @@
 """Tables of a verdict: what was trained alike, side by side."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -68,7 +69,7 @@ def _trainings(verdict: Verdict, column: Trained, objective: str, phases: Sequen
         row = (
             name,
             str(candidate.architecture),
-            number(fmean(scores)),
+            number(fmean(filter(math.isfinite, scores))),
             "" if gain is None else number(gain.mean, signed=True),
             "" if gain is None or not gain.is_known else interval_of(gain),
             " ".join(map(number, scores)),

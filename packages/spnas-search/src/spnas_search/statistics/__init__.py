@@ -2,11 +2,14 @@
 
 from spnas_search.statistics.agreement import Agreement, mean_agreement
 from spnas_search.statistics.correlation import (
+    FEWEST_FOR_INTERVAL,
     RESAMPLES,
     RankCorrelation,
     RankStatistic,
+    RankTest,
     expected_rank_correlation,
     rank_correlation,
+    rank_correlation_within,
 )
 from spnas_search.statistics.distributions import Gap, complexity_weights, gap
 from spnas_search.statistics.heritability import Heritability, heritability, heritability_in_blocks
@@ -15,6 +18,7 @@ from spnas_search.statistics.ridge import Ridge, fit_ridge
 from spnas_search.statistics.spread import Spread, pooled_spread, progress_threshold
 
 __all__ = [
+    "FEWEST_FOR_INTERVAL",
     "RESAMPLES",
     "Agreement",
     "Gap",
@@ -22,6 +26,7 @@ __all__ = [
     "Interval",
     "RankCorrelation",
     "RankStatistic",
+    "RankTest",
     "Ridge",
     "Spread",
     "complexity_weights",
@@ -36,4 +41,5 @@ __all__ = [
     "pooled_spread",
     "progress_threshold",
     "rank_correlation",
+    "rank_correlation_within",
 ]

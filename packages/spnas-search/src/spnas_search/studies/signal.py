@@ -82,10 +82,6 @@ class Arm:
     def __str__(self) -> str:
         return f"{self.how} {self.epochs}"
 
-    def has_trainings_of(self, other: "Arm") -> bool:
-        """Whether both score the same trainings."""
-        return (self.how, self.epochs) == (other.how, other.epochs)
-
 
 @dataclass(frozen=True)
 class SignalPlan:

@@ -7,7 +7,7 @@ from rich.console import RenderableType
 
 from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.wording import UNDEFINED, amount, number
-from spnas_search.statistics import RESAMPLES, Heritability, RankCorrelation
+from spnas_search.statistics import FEWEST_FOR_INTERVAL, RESAMPLES, Heritability, RankCorrelation
 from spnas_search.studies.pages import Table, markdown_page, printed
 from spnas_search.studies.signal import SHARING
 from spnas_search.studies.signal_results import ArmResult, SignalResults
@@ -49,8 +49,8 @@ def signal_sentences(results: SignalResults) -> Iterator[str]:
         yield from _seen_sentences(results)
     if results.ceiling is not None and math.isfinite(results.ceiling):
         yield (
-            f"The truth's means have luck in them, too: a score without any would correlate with them by "
-            f"{results.ceiling:.2f} on average. No number here is corrected for that."
+            f"The truth's means have luck in them, too: a score without any would correlate with them, one training "
+            f"left out, by {results.ceiling:.2f} on average. No number here is corrected for that."
         )
     yield (
         "Ways: scratch and none begin with fresh weights; warm-start with the start's warm start, through the composed "
@@ -60,9 +60,9 @@ def signal_sentences(results: SignalResults) -> Iterator[str]:
         "between: standard deviations of trainings of one code, and of codes."
     )
     yield (
-        "Correlations are Spearman's, of one training's scores with the means of the truth's trainings (without those "
-        "that share luck with it), averaged over repetitions. Intervals are 95 %: of heritability from the F "
-        f"distribution, of correlations from {RESAMPLES} bootstrap samples of the codes."
+        "Correlations are Spearman's, of one repetition's scores with the means of the truth's trainings in the other "
+        "repetitions, averaged over repetitions. Intervals are 95 %: of heritability from the F distribution, of "
+        f"correlations from {RESAMPLES} bootstrap samples of the codes, {FEWEST_FOR_INTERVAL} or more of them."
     )
     if any(result.arm.how in SHARING for result in results.arms):
         yield (
@@ -88,7 +88,7 @@ def _truth_sentence(found: Heritability, name: str) -> str:
     doubt = "" if found.low > 0 else "; that codes differ at all is not shown"
     sigma, tau = number(math.sqrt(found.within)), number(math.sqrt(found.between_clipped))
     return (
-        f"Heritability of one training is {_interval(found.share, found.low, found.high)}: trainings of one code "
+        f"Heritability of one training is {_share(found)}: trainings of one code "
         f"differ by σ = {sigma} {name}, codes by τ = {tau} "
         f"(p = {_probability(found.p_value)} if they did not differ{doubt})."
     )
@@ -150,7 +150,7 @@ def _way_row(result: ArmResult, *, says_images: bool) -> tuple[str, ...]:
         number(result.mean),
         number(None if found is None else math.sqrt(found.within)),
         _between(found),
-        UNDEFINED if found is None else _interval(found.share, found.low, found.high),
+        UNDEFINED if found is None else _share(found),
         UNDEFINED if found is None else _probability(found.p_value),
         _correlation(result.with_truth),
         _correlation(result.with_inherited),
@@ -191,6 +191,12 @@ def _between(found: Heritability | None) -> str:
     if found.between < 0:
         return f"0 (τ² {found.between:.0e})"
     return number(math.sqrt(found.between))
+
+
+def _share(found: Heritability) -> str:
+    if found.high == 0:  # the interval is empty, not exact
+        return f"{found.share:.2f} (codes differ by less than luck makes them)"
+    return _interval(found.share, found.low, found.high)
 
 
 def _interval(value: float, low: float, high: float) -> str:

@@ -35,8 +35,8 @@ class ArmResult:
         epochs_per_evaluation: that a score costs, shares of warm starts and rewrites counted.
         heritability: of one score; of ways that share a warm start, within its repetition. None where too few scores
             are in.
-        with_truth: mean over repetitions of Spearman's correlation of that repetition's scores with the truth's means;
-            None where too few scores are in.
+        with_truth: mean over repetitions of Spearman's correlation of that repetition's scores with the means of the
+            truth's other repetitions; None where too few scores are in.
         with_inherited: the same with the second truth.
     """
 
@@ -75,8 +75,8 @@ class SignalResults:
         doubling: Kendall's correlation of the codes' means after T and after 2 T epochs; None where it cannot be told.
         doubling_by_luck: what that would be on average if doubling changed nothing but luck; None where that cannot be
             told, as where codes differ less than luck makes them.
-        ceiling: Spearman's correlation with the truth's means that a score without any luck would have on average; None
-            likewise.
+        ceiling: Spearman's correlation with the truth's other repetitions, which every way is compared with, that a
+            score without any luck would have on average; None likewise.
         seen_by_luck: what the correlation of the truth's trainings, scored on the images that a search sees, with the
             truth would be on average if both kinds of images said the same of every code; None where they are the same
             images, and where that cannot be told.
@@ -106,10 +106,10 @@ class SignalResults:
 def measure(plan: SignalPlan, trainings: Mapping[TrainingKey, Training], objective: MetricSpec) -> SignalResults:
     """Compute everything that the report says; a pure function of what is in.
 
-    A score that shares luck with a truth's training is compared with the other trainings of that truth: the truth's own
-    scores, and, for the second truth, all scores of the same repetition (those that share no warm start with it, too,
-    so that every way meets a truth of the same error). A code that lacks a score which a number needs is left out of
-    that number; so is a repetition without any score.
+    A score is compared with the other repetitions of a truth. It may share its luck with the same one: of the truth it
+    is a part, of the second truth it may share the warm start. All ways are treated alike, so that each meets a truth
+    of the same error. A code that lacks a score which a number needs is left out of that number; so is a repetition
+    without any score.
 
     Args:
         plan: of the study.
@@ -124,8 +124,8 @@ def measure(plan: SignalPlan, trainings: Mapping[TrainingKey, Training], objecti
             tuple(tuple(map(float, row)) for row in found),
             plan.epochs_per_evaluation(arm),
             _heritability(arm, found),
-            _correlation(found, truth, leave_out_own=arm.has_trainings_of(plan.truth)),
-            None if inherited is None else _correlation(found, inherited, leave_out_own=True),
+            _correlation(found, truth),
+            None if inherited is None else _correlation(found, inherited),
         )
         for arm, found in scores.items()
     )
@@ -177,15 +177,15 @@ def _heritability(arm: Arm, scores: _Scores) -> Heritability | None:
     return heritability_in_blocks(known.tolist()) if len(known) >= _FEWEST_CODES and known.shape[1] > 1 else None
 
 
-def _correlation(scores: _Scores, truth: _Scores, *, leave_out_own: bool) -> RankCorrelation | None:
-    """Compare each repetition's scores with the truth's means."""
+def _correlation(scores: _Scores, truth: _Scores) -> RankCorrelation | None:
+    """Compare each repetition's scores with the means of the truth's others."""
     own, others = _repetitions(scores), _repetitions(truth)
     complete = np.isfinite(scores[:, own]).all(1) & np.isfinite(truth[:, others]).all(1)
     if complete.sum() < _FEWEST_CODES:
         return None
     pairs = []
     for repetition in own:
-        compared = [number for number in others if not (leave_out_own and number == repetition)]
+        compared = [number for number in others if number != repetition]
         if compared:
             means = truth[complete][:, compared].mean(1)
             pairs.append((scores[complete, repetition].tolist(), means.tolist()))
@@ -203,23 +203,29 @@ def _doubling(once: ArmResult, twice: ArmResult | None) -> tuple[RankCorrelation
     found = rank_correlation([(first, second)], "kendall")
     parts = [part.heritability for part in (once, twice)]
     shares = [_share_of_means(part) for part in parts if part is not None and part.between > 0]
-    return found, expected_rank_correlation(math.sqrt(math.prod(shares)), "kendall") if len(shares) == 2 else None
+    expected = expected_rank_correlation(math.sqrt(math.prod(shares)), len(means), "kendall")
+    return found, expected if len(shares) == 2 else None
 
 
 def _ceiling(truth: ArmResult) -> float | None:
-    found = truth.heritability
-    if found is None or not found.between > 0:
+    """Say how well the codes' true means would agree with means that have one training of the truth less."""
+    found, compared = truth.heritability, truth.with_truth
+    if found is None or compared is None or not found.between > 0:
         return None
-    return expected_rank_correlation(math.sqrt(_share_of_means(found)))
+    return expected_rank_correlation(math.sqrt(_share_of_others(found)), compared.codes)
 
 
 def _seen_by_luck(seen: ArmResult, truth: ArmResult) -> float | None:
     """Say what one training on the seen images has in common with the means of the others, by luck alone."""
-    one, others = seen.heritability, truth.heritability
-    if one is None or others is None or not (one.between > 0 and others.between > 0):
+    one, others, compared = seen.heritability, truth.heritability, seen.with_truth
+    if one is None or others is None or compared is None or not (one.between > 0 and others.between > 0):
         return None
-    share = others.of_mean(max(1, round(others.per_code) - 1))
-    return expected_rank_correlation(math.sqrt(one.share * share))
+    return expected_rank_correlation(math.sqrt(one.share * _share_of_others(others)), compared.codes)
+
+
+def _share_of_others(found: Heritability) -> float:
+    """Return the share of the codes in the variance of the means of all trainings but one."""
+    return found.of_mean(max(1, round(found.per_code) - 1))
 
 
 def _share_of_means(found: Heritability) -> float:
