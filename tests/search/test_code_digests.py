@@ -1,6 +1,6 @@
 """Digests follow the plugins that are there now."""
 
-from spnas_search.run.code import installed_code
+from spnas_search.installed import installed_code
 
 
 def test_a_plugin_that_is_gone_is_gone(install):

@@ -22,7 +22,9 @@ from spnas_search.reports import candidate_json, candidate_lines, pareto_table
 def test_a_line_per_candidate_says_everything(filled):
     archive = filled.add_all(("start", None, 0.5), ("control", 0, 0.5), ("child", 0, 0.75), ("child", 0, "told to"))
     lines = list(candidate_lines(archive, archive))
-    headings = "id kind parent architecture morphisms inherited score gain lead merit mult-adds params age time status"
+    headings = (
+        "id kind parent architecture morphisms inherited score gain lead ±s.e. merit mult-adds params age time status"
+    )
     assert lines[0].split() == headings.split()
     step = str(archive[2].rewrite.steps[0])
     facts = f"2 child 0 {archive[2].architecture} {step} 97.2 % 0.750 +0.250 +0.250 0.750 2 M 1 k 2 1:05 done"

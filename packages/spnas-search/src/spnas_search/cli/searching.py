@@ -12,11 +12,11 @@ from spnas_search.cli.reading import Reading
 from spnas_search.cli.stopping import INTERRUPTED, stopping_like_ctrl_c
 from spnas_search.driver import NoVerdict, Verdict, outcome, run_search
 from spnas_search.monitors import Monitor
-from spnas_search.monitors.json_lines import Both, JsonLines, verdict_json
 from spnas_search.monitors.lines import Lines
 from spnas_search.monitors.live import LiveView
 from spnas_search.monitors.state import SearchState
 from spnas_search.reports import summary
+from spnas_search.reports.json_lines import Both, JsonLines, verdict_json
 from spnas_search.reports.seeds import SeedsSummary
 from spnas_search.run import Run
 from spnas_search.series import Series

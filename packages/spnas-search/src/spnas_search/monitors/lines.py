@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
+from spnas_core.commands.wording import duration, number
 from spnas_core.tasks import Progress
 from spnas_search.archive import Candidate
-from spnas_search.monitors.state import PHASES, SearchState
-from spnas_search.monitors.wording import duration, merit_of, number, origin, outcome
+from spnas_search.monitors.state import SearchState
+from spnas_search.wording import PHASES, merit_of, origin, outcome
 
 
 class Lines:

@@ -14,10 +14,11 @@ from rich.text import Text
 from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.console import PlainConsole
 from spnas_core.commands.tables import make_table
+from spnas_core.commands.wording import amount, duration, number
 from spnas_core.tasks import Progress
 from spnas_search.archive import Candidate
-from spnas_search.monitors.state import PHASES, SearchState
-from spnas_search.monitors.wording import amount, duration, merit_of, number, origin
+from spnas_search.monitors.state import SearchState
+from spnas_search.wording import PHASES, merit_of, origin
 
 SHOWN_OUTCOMES = 8
 BAR_WIDTH = 32

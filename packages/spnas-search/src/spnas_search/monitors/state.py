@@ -8,15 +8,6 @@ from spnas_core.tasks import Progress
 from spnas_search.archive import Archive, Candidate
 from spnas_search.settings import RunSettings
 
-PHASES = {
-    "start": "training the start",
-    "noise": "measuring the seed noise",
-    "search": "searching",
-    "finalists": "scoring the finalists again",
-    "verdict": "training winner and start alike, for the verdict",
-    "training": "training the winner for use",
-}
-
 
 @dataclass
 class SearchState:

@@ -7,12 +7,11 @@ from statistics import fmean
 
 from rich.console import RenderableType
 
-from spnas_core.commands.wording import quoted
+from spnas_core.commands.wording import duration, number, quoted
 from spnas_search.archive import Archive, Candidate
 from spnas_search.driver.rounds import why_ended
 from spnas_search.driver.verdict import Column, NoVerdict, Verdict, outcome
 from spnas_search.driver.verdict_rounds import scratches
-from spnas_search.monitors.wording import duration, number
 from spnas_search.reports.tables import pareto_table
 from spnas_search.reports.verdicts import verdict_tables
 from spnas_search.run import ENDED, Run

@@ -8,8 +8,8 @@ from rich.console import RenderableType
 
 from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.tables import make_table
+from spnas_core.commands.wording import number
 from spnas_search.driver.verdict import NoVerdict, Verdict
-from spnas_search.monitors.wording import number
 from spnas_search.reports.verdicts import cost_ratio
 from spnas_search.statistics import Interval, mean_interval
 

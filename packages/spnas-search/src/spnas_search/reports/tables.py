@@ -8,10 +8,10 @@ from rich.table import Table
 
 from spnas_core.commands.columns import Column, few_at_a_time, format_blocks, numbers
 from spnas_core.commands.tables import make_table
-from spnas_core.commands.wording import amounts
+from spnas_core.commands.wording import amount, amounts, duration, number
 from spnas_core.commands.wording import numbers as written
 from spnas_search.archive import Archive, Candidate, Place, Tradeoff
-from spnas_search.monitors.wording import amount, duration, in_own_direction, merit_of, number, origin, with_error
+from spnas_search.wording import LEAD, in_own_direction, merit_of, origin, with_error
 
 
 def candidate_lines(archive: Archive, candidates: Iterable[Candidate]) -> Iterator[str]:
@@ -28,7 +28,7 @@ def candidate_columns(archive: Archive) -> tuple[Column, ...]:
     """What is listed of candidates; see ``candidate_lines``."""
     return (
         *(*numbers("id"), Column("kind"), *numbers("parent"), Column("architecture"), Column("morphisms")),
-        *numbers("inherited", archive.objective.name, "gain", "lead", "merit", "mult-adds", "params", "age", "time"),
+        *numbers("inherited", archive.objective.name, "gain", LEAD, "merit", "mult-adds", "params", "age", "time"),
         Column("status"),
     )
 
@@ -131,7 +131,7 @@ def pareto_table(archive: Archive) -> Table:
 
 def pareto_columns(archive: Archive) -> tuple[Column, ...]:
     """What is listed of the Pareto front."""
-    shown = numbers("merit", "lead", "mult-adds", "params", *(one.name for one in _others(archive)))
+    shown = numbers("merit", LEAD, "mult-adds", "params", *(one.name for one in _others(archive)))
     return *numbers("id"), Column("architecture"), *shown
 
 

@@ -9,11 +9,10 @@ from rich.table import Table
 
 from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.tables import make_table
-from spnas_core.commands.wording import UNDEFINED, counted
+from spnas_core.commands.wording import UNDEFINED, amount, counted, number
 from spnas_search.archive import Candidate
 from spnas_search.driver.verdict import Column as Trained
 from spnas_search.driver.verdict import Verdict
-from spnas_search.monitors.wording import amount, number
 from spnas_search.statistics import Interval
 
 

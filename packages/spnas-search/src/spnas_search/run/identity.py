@@ -7,12 +7,10 @@ by name, together with the way out.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from spnas_core.errors import ArchiveError, ConfigError
-from spnas_core.plugins import plugin_origins
 from spnas_search.archive import Archive
 from spnas_search.archive.weights import file_checksum
 
@@ -22,9 +20,6 @@ where its data lies and how it is kept, as long as the data's content is the sam
 
 ENDED = "ended"
 """The fact that says why the search ended, once its finalists are scored again or its verdict has begun."""
-
-PACKAGES = ("spnas-core", "spnas-detect", "spnas-kernels", "spnas-search", "torch", "torchvision")
-"""Distributions whose code decides a score; those of plugins come on top."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +49,6 @@ class Identity:
             "versions": json.dumps(self.versions, sort_keys=True),
             "code": json.dumps(self.code, sort_keys=True),
         }
-
-
-def installed_versions() -> dict[str, str]:
-    """Return the versions of everything installed that decides a score."""
-    found = {}
-    for name in sorted({*PACKAGES, *plugin_origins().values()}):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # a plugin that was registered by hand
-            continue
-    return found
 
 
 def check_settings(archive: Archive, settings: Mapping[str, Any], folder: Path) -> None:

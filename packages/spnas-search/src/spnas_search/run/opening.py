@@ -12,6 +12,7 @@ from spnas_core.once import reading_once
 from spnas_core.presets import laid_over
 from spnas_core.tasks import Task, data_fingerprint
 from spnas_search.archive import Archive, RunLock
+from spnas_search.installed import installed_versions
 from spnas_search.run.folder import Prepare, RunFolder, begun
 from spnas_search.run.identity import (
     check_budget,
@@ -19,7 +20,6 @@ from spnas_search.run.identity import (
     check_settings,
     check_versions,
     differences,
-    installed_versions,
 )
 from spnas_search.run.run import Run
 from spnas_search.settings import ResolvedSettings, moved, of_begun, read_toml, resolve, suit, write_toml

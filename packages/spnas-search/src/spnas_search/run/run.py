@@ -29,9 +29,9 @@ from spnas_core.tasks import test_images as images_of_tests
 from spnas_search.archive import HEIRLESS, TEST_IMAGES, Archive, RunLock, Tradeoff, WeightStore
 from spnas_search.executors import Executor
 from spnas_search.executors.resources import share_cores
-from spnas_search.run.code import installed_code
+from spnas_search.installed import installed_code, installed_versions
 from spnas_search.run.folder import Prepare, RunFolder
-from spnas_search.run.identity import Identity, check_init, installed_versions
+from spnas_search.run.identity import Identity, check_init
 from spnas_search.run.initial_weights import import_weights, initial_rewrite
 from spnas_search.run.known_trainings import check_trainings
 from spnas_search.run.latency import LATENCY, latency_bound, latency_meter

@@ -15,9 +15,9 @@ from spnas_core.tasks import EvaluationRequest, Task, data_fingerprint, known_ep
 from spnas_search.archive import Archive, Candidate
 from spnas_search.archive.weights import file_checksum
 from spnas_search.executors.evaluation import evaluate
-from spnas_search.run.code import installed_code
+from spnas_search.installed import installed_code, installed_versions
 from spnas_search.run.folder import Prepare, RunFolder
-from spnas_search.run.identity import differences, installed_versions
+from spnas_search.run.identity import differences
 from spnas_search.run.opening import read_archive, read_values
 from spnas_search.settings import moved, of_begun, resolve
 

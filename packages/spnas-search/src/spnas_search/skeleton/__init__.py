@@ -8,6 +8,7 @@ from string import Template
 
 from spnas_core.errors import ConfigError
 from spnas_core.plugins import plugin_origins, registry
+from spnas_search.installed import DISTRIBUTIONS
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _FILES = {
@@ -33,15 +34,13 @@ def write_plugin(name: str, folder: Path) -> Iterator[Path]:
     Raises:
         ConfigError: the name is no name of a package or is taken, or the folder holds something.
     """
-    from spnas_search.run.identity import PACKAGES  # with torch, which listing plugins does without
-
     if not _NAME.fullmatch(name):
         raise ConfigError(f"a plugin cannot be called {name!r}: take small letters and digits, in words joined by -")
     for taken, what in ((registry("strategies").plugins, "strategy"), (plugin_origins(), "plugin")):
         if name in taken:
             raise ConfigError(f"there is a {what} called {name!r} already: choose another name")
     module = name.replace("-", "_")
-    if f"spnas-{name}" in PACKAGES:
+    if f"spnas-{name}" in DISTRIBUTIONS:
         raise ConfigError(f"there is a package called spnas-{name} already: choose another name")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is not empty: name a new folder by --out; what it holds is left alone")

@@ -18,9 +18,9 @@ from spnas_core.tasks import MetricSpec, Report, Task, bounds_of, data_fingerpri
 from spnas_search.archive import WeightStore
 from spnas_search.executors import Executor
 from spnas_search.executors.resources import Resources, share_cores
+from spnas_search.installed import installed_versions
 from spnas_search.run import RunFolder
 from spnas_search.run.folder import Prepare, begun
-from spnas_search.run.identity import installed_versions
 from spnas_search.run.latency import latency_bound, latency_meter
 from spnas_search.settings import ResolvedSettings, RunSettings, of_begun, resolve
 from spnas_search.studies.description import CONFIG, Description

@@ -56,8 +56,7 @@ class RayExecutor:
                 f"the task cannot be sent to other machines ({reason_of(error)}): make it picklable, or use the inline "
                 "executor"
             ) from error
-        from spnas_search.run.code import installed_code
-        from spnas_search.run.identity import installed_versions
+        from spnas_search.installed import installed_code, installed_versions
 
         self.workers = workers
         self._settings = settings

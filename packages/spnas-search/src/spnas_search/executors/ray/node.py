@@ -175,7 +175,7 @@ def _difference(order: Order) -> str | None:
     for name, there in order.versions.items():
         if (here := _version(name)) != there:
             return f"{name} is {here or 'not installed'} there and {there} here"
-    from spnas_search.run.code import code_digest
+    from spnas_search.installed import code_digest
 
     for package, digest in order.code.items():
         if _code(code_digest, package) != digest:

@@ -10,9 +10,9 @@ from spnas_core.commands.wording import amount, number, quoted
 from spnas_core.pages import Dots, Line, Row, draw_chart, paragraph, table
 from spnas_core.pages.charts import Mark
 from spnas_search.archive import Candidate
-from spnas_search.monitors.wording import merit_of
 from spnas_search.reports.page.view import RunView
 from spnas_search.reports.tables import candidate_cells, candidate_columns, pareto_cells, pareto_columns
+from spnas_search.wording import merit_of
 
 MOST_LISTED = 400
 """Candidates in the list; of more the best, since a browser takes long over a table of ten thousand rows."""

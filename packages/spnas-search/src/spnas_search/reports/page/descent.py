@@ -10,8 +10,8 @@ from spnas_core.commands.wording import UNDEFINED, number
 from spnas_core.drawing import draw_network
 from spnas_core.pages import Dots, Line, Row, Segments, draw_chart, drawing, paragraph, side_by_side, table
 from spnas_search.archive import Candidate
-from spnas_search.monitors.wording import merit_of, origin, with_error
 from spnas_search.reports.page.view import RunView
+from spnas_search.wording import LEAD, merit_of, origin, with_error
 
 MOST_DRAWN = 4
 """Networks that are drawn: the start, and the best."""
@@ -69,7 +69,7 @@ def _columns(view: RunView) -> tuple[Column, ...]:
     name = view.archive.objective.name
     return (
         *(*numbers("id"), Column("how it came about"), Column("architecture")),
-        *numbers("inherited", "outputs changed by", "age", name, "merit", "lead"),
+        *numbers("inherited", "outputs changed by", "age", name, "merit", LEAD),
     )
 
 

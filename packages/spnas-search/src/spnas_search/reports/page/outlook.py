@@ -12,12 +12,12 @@ from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.wording import duration
 from spnas_core.pages import Row, bar, command, details, facts, paragraph, table
 from spnas_search.driver.verdict import Verdict, outcome
-from spnas_search.monitors.state import PHASES
 from spnas_search.reports.closing import verdict_sentences, winner_sentences
 from spnas_search.reports.page.view import RunView
 from spnas_search.reports.verdicts import verdict_rows
 from spnas_search.run import RunFolder
 from spnas_search.run.verified import words
+from spnas_search.wording import PHASES
 
 _NAMED = 12
 """Failures of one reason that are named by number."""

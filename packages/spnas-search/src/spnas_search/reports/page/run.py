@@ -11,11 +11,11 @@ from spnas_core.lock import is_held
 from spnas_core.pages import Report, Section
 from spnas_search.archive import Candidate
 from spnas_search.driver.verdict import Verdict, outcome
-from spnas_search.monitors.wording import merit_of, origin, with_error
 from spnas_search.reports.page import candidates, descent, outlook, scores
 from spnas_search.reports.page.view import RunView, is_run, read_view
 from spnas_search.run import ENDED, RunFolder
 from spnas_search.starting_points import split_reference
+from spnas_search.wording import merit_of, origin, with_error
 
 FILTERS = {"Pareto front": "front", "children": "child", "failed": "failed"}
 

@@ -12,9 +12,9 @@ from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.wording import UNDEFINED, number
 from spnas_core.pages import Dots, Line, Row, Segments, draw_chart, interval, paragraph, table
 from spnas_search.archive import Candidate
-from spnas_search.monitors.wording import merit_of, with_error
 from spnas_search.reports.closing import finalist_sentences, screen_sentences, sharing_sentences, unranked
 from spnas_search.reports.page.view import RunView
+from spnas_search.wording import merit_of, with_error
 
 MOST_RANKED = 15
 """Candidates whose lead is shown with its error."""

@@ -1,15 +1,30 @@
-"""Which code computes: the digest of each package that has a say in a score."""
+"""What is installed and has a say in a score: versions of distributions, and digests of their code."""
 
 import hashlib
 from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from spnas_core.plugins import plugin_manager
+from spnas_core.plugins import plugin_manager, plugin_origins
+
+DISTRIBUTIONS = ("spnas-core", "spnas-detect", "spnas-kernels", "spnas-search", "torch", "torchvision")
+"""Distributions whose code decides a score; those of plugins come on top."""
 
 PACKAGES = ("spnas_core", "spnas_detect", "spnas_kernels", "spnas_search")
 PATTERNS = ("*.py", "*.so")
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of everything installed that decides a score."""
+    found = {}
+    for name in sorted({*DISTRIBUTIONS, *plugin_origins().values()}):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # a plugin that was registered by hand
+            continue
+    return found
 
 
 def installed_code() -> dict[str, str]:

@@ -1,13 +1,23 @@
-"""How candidates and durations read, in every view alike."""
+"""How candidates and phases read, in every view alike."""
 
 import math
 from collections import Counter
 
-from spnas_core.commands.wording import amount, duration, number
+from spnas_core.commands.wording import duration, number
 from spnas_search.archive import Archive, Candidate
 
-__all__ = ["amount", "duration", "in_own_direction", "merit_of", "number", "origin", "outcome", "with_error"]
+PHASES = {
+    "start": "training the start",
+    "noise": "measuring the seed noise",
+    "search": "searching",
+    "finalists": "scoring the finalists again",
+    "verdict": "training winner and start alike, for the verdict",
+    "training": "training the winner for use",
+}
+"""What goes on in each phase of a search."""
 
+LEAD = "lead ±s.e."
+"""Heading of leads, which stand with their standard errors."""
 
 MOST_STEPS = 4
 """Morphisms of one child that are told one by one; of more, how many of each kind there are."""
