@@ -1,10 +1,15 @@
 """What a process may use of the processor, beside what the machine has."""
 
 import os
+import resource
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from spnas_core import machine
 from spnas_core.machine import quotas, thread_limit, usable_cores
 
 
@@ -80,3 +85,21 @@ def test_a_machine_without_affinities_counts_its_cores(tmp_path, monkeypatch):
 def test_the_limit_of_threads_is_the_first_number(monkeypatch, text, limit):
     monkeypatch.setenv("OMP_NUM_THREADS", text)
     assert thread_limit() == limit
+
+
+def test_memory_of_the_parent_is_none_of_the_childs(tmp_path):
+    """What ``getrusage`` says on Linux is the parent's, where that had more."""
+    held = bytearray(300 * 2**20)
+    code = "from spnas_core.machine import peak_memory; print(peak_memory())"
+    child = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    assert 2**20 < child < 200 * 2**20 + len(held) * (not Path("/proc/self/status").exists())
+
+
+@pytest.mark.parametrize(("platform", "unit"), [("darwin", 1), ("linux", 1024)])
+def test_without_the_systems_own_word_the_unit_is_the_platforms(tmp_path, monkeypatch, platform, unit):
+    monkeypatch.setattr(machine, "_ROOT", tmp_path)
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=7))
+    assert machine.peak_memory() == 7 * unit
+    tree(tmp_path, {"proc/self/status": "VmPeak:\t 9 kB\nVmHWM:\t   12 kB\n"})
+    assert machine.peak_memory() == 12 * 1024

@@ -1,6 +1,10 @@
 """What it takes for a new or renamed file to outlive a power cut, and to be read by whom the umask lets."""
 
+import glob
 import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -10,6 +14,9 @@ def _current_umask() -> int:
     os.umask(umask)
     return umask
 
+
+_KEPT = 40
+"""Letters of a file's name in that of its unfinished version, which must not become longer than names may be."""
 
 _UMASK = _current_umask()  # once, before there are threads that could make files in between
 
@@ -30,13 +37,36 @@ def write_durably(path: Path, text: str) -> None:
         path: of the file; one of that name is replaced.
         text: in UTF-8.
     """
-    temporary = path.with_name(f".{path.name}.new")
-    try:
+    with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        replace_durably(temporary, path)
+
+
+@contextmanager
+def whole_file(path: Path, *, is_durable: bool = True) -> Iterator[Path]:
+    """Write a file that is complete or absent, however many write it at once: the last to end has written it.
+
+    Args:
+        path: of the file; one of that name is replaced, unless something is raised.
+        is_durable: whether it is to be there after a power cut, which takes the disk's time.
+
+    Yields:
+        Where to write; no other process writes there. ``unfinished`` finds what killed ones have left.
+    """
+    temporary = path.with_name(f".{path.name[:_KEPT]}.{os.getpid()}-{secrets.token_hex(4)}.new")
+    try:
+        yield temporary
+        if is_durable:
+            replace_durably(temporary, path)
+        else:
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def unfinished(path: Path) -> Iterator[Path]:
+    """Find what writers of a file have left that were killed."""
+    yield from path.parent.glob(f".{glob.escape(path.name[:_KEPT])}.*-*.new")
 
 
 def replace_durably(temporary: Path, final: Path) -> None:

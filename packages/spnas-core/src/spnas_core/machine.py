@@ -1,10 +1,13 @@
-"""How much of this machine's processor a process may use."""
+"""How much of this machine's processor a process may use, and how much of its memory it has used."""
 
 import os
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 _ROOT = Path("/")
+_LARGEST_RESIDENT = re.compile(r"^VmHWM:\s*(\d+) kB", re.MULTILINE)
 
 
 def usable_cores() -> int:
@@ -21,6 +24,20 @@ def thread_limit() -> int | None:
     """Return the threads that ``OMP_NUM_THREADS`` allows each process; None where it says nothing that is a number."""
     first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return int(first) if first.isascii() and first.isdecimal() and int(first) > 0 else None
+
+
+def peak_memory() -> int:
+    """Return the most bytes of main memory that this process has used so far.
+
+    Not what ``getrusage`` says where the system knows better: on Linux that is handed on to the processes that one
+    starts.
+    """
+    if found := _LARGEST_RESIDENT.search(_text(_ROOT / "proc" / "self" / "status")):
+        return int(found[1]) * 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def quotas(root: Path) -> Iterator[float]:

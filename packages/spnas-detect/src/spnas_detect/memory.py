@@ -4,13 +4,13 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 
+from spnas_core.machine import peak_memory
+
 _CUDA_ASKED = re.compile(r"Tried to allocate ([\d.]+ \w+)")
 _CPU_ASKED = re.compile(r"you tried to allocate (\d+) bytes", re.IGNORECASE)
-_LARGEST_RESIDENT = re.compile(r"^VmHWM:\s*(\d+) kB", re.MULTILINE)
 
 
 @contextmanager
@@ -65,15 +65,7 @@ def used_memory(device: torch.device) -> int:
     """Return the most bytes that this process has used so far: on the GPU, or of main memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    # On Linux getrusage's value is handed from a process to those that it starts.
-    status = Path("/proc/self/status")
-    if status.exists():
-        found = _LARGEST_RESIDENT.search(status.read_text(encoding="utf-8"))
-        if found:
-            return int(found[1]) * 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak_memory()
 
 
 def gibibytes(count: int) -> str:

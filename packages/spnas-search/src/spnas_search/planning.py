@@ -1,8 +1,6 @@
 """What a search will take, before it is begun: from a short probe, and from a search with made-up scores."""
 
 import math
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +13,7 @@ import torch
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.errors import DataError, EvaluationError
+from spnas_core.machine import peak_memory
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.tasks import EvaluationRequest, Fidelity, Task, known_epochs
 from spnas_search.archive import OFFSPRING, Candidate
@@ -139,7 +138,7 @@ def plan_search(values: Mapping[str, Any], prepare: Prepare, *, cache: Path | No
             preparation,
             max(0, _bytes(folder) - (before if cache else 0)),
             weights * kept,
-            _memory() * resources.workers,
+            peak_memory() * resources.workers,
             torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0,
             _bound(settings, phases),
         )
@@ -253,9 +252,3 @@ def _bound(settings: ResolvedSettings, phases: Sequence[Phase]) -> str:
 
 def _bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-def _memory() -> int:
-    """Return the most memory that this process has had, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

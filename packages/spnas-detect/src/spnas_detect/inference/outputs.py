@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spnas_core.commands.json_text import to_json
+from spnas_core.durable import whole_file
 from spnas_core.errors import MALFORMED, ConfigError
 from spnas_detect.drawing import is_our_picture
 
@@ -113,6 +114,5 @@ def _says(path: Path, description: str) -> bool:
 
 def write_document(path: Path, document: Mapping[str, Any]) -> None:
     """Write a JSON file, complete or not at all."""
-    unfinished = path.with_name(f".{path.name}.new")
-    unfinished.write_text(to_json(document, indent=1), encoding="utf-8")
-    unfinished.replace(path)
+    with whole_file(path, is_durable=False) as unfinished:
+        unfinished.write_text(to_json(document, indent=1), encoding="utf-8")

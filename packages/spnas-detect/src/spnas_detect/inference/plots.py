@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from spnas_core.durable import whole_file
 from spnas_core.errors import ConfigError
 from spnas_detect.drawing import is_our_picture
 from spnas_detect.drawing.colours import class_colour
@@ -77,9 +78,8 @@ def write_plots(folder: Path, curves: PrecisionRecall, matrix: Confusion, score_
 
 
 def _write(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.new")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    with whole_file(path, is_durable=False) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def _figure(width: float, height: float) -> "Figure":
@@ -94,11 +94,9 @@ def _figure(width: float, height: float) -> "Figure":
 
 def _save(figure: "Figure", path: Path) -> None:
     """Write a figure with our mark, complete or not at all."""
-    unfinished = path.with_name(f".{path.name}.new")
-    with warnings.catch_warnings():
+    with whole_file(path, is_durable=False) as unfinished, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # letters that the font lacks
         figure.savefig(unfinished, format="png", dpi=120, metadata={"Software": MAKER})
-    unfinished.replace(path)
 
 
 def _draw_curves(figure: "Figure", curves: PrecisionRecall, score_threshold: float) -> None:

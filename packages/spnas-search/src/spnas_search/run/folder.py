@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from spnas_core.durable import unfinished
 from spnas_core.errors import ConfigError, MachineError
 from spnas_core.lock import FolderLock
 from spnas_core.occupied import RUN, SERIES, check_not_taken
@@ -162,7 +163,8 @@ class _Made:
         files.remove_archive()
         for file in (files.config, files.init, *own):
             file.unlink(missing_ok=True)
-            file.with_name(f".{file.name}.new").unlink(missing_ok=True)
+            for left in unfinished(file):
+                left.unlink(missing_ok=True)
         for folder in (files.weights,) if self._had_cache else (files.weights, files.cache):
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 
 from spnas_core.commands.columns import Column
 from spnas_core.commands.tables import make_table
-from spnas_core.durable import replace_durably
+from spnas_core.durable import whole_file
 from spnas_search.studies.trainings import Training
 
 if TYPE_CHECKING:
@@ -93,9 +93,5 @@ def make_figure(width: float, height: float) -> "Figure":
 
 def save_figure(figure: "Figure", path: Path) -> None:
     """Write a figure as PNG, durably: the file is complete or as it was."""
-    temporary = path.with_name(f".{path.name}.new")
-    try:
+    with whole_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
-        replace_durably(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
