@@ -1,6 +1,7 @@
 """Trainings and comparisons that were killed early, or whose files somebody has altered, go on or say how to."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -53,6 +54,34 @@ def test_a_training_that_has_no_checkpoint_yet_begins_anew_and_comes_to_the_same
     (training / "checkpoint" / "checkpoint.safetensors").unlink()  # killed while the first one was written
     done("train", "--out", training, "--resume")
     assert read_scores(training) == read_scores(whole)
+
+
+@pytest.mark.parametrize("has_checkpoint", [True, False])
+def test_another_architecture_is_refused_whether_there_is_a_checkpoint_or_none(training, has_checkpoint):
+    if not has_checkpoint:
+        shutil.rmtree(training / "checkpoint")
+    before = (training / "weights.safetensors").read_bytes()
+    said = refused("train", "b@8_2-1", "--out", training, "--resume")
+    assert f"the training in {training} has architecture = 'b@8_1-2', not 'b@8_2-1'" in said
+    assert (training / "weights.safetensors").read_bytes() == before
+
+
+def test_settings_that_were_edited_or_cut_are_named(training):
+    text = (training / "train.toml").read_text()
+    (training / "scores.json").unlink()
+    line = next(line for line in text.splitlines() if line.startswith("weight_decay"))
+    for changed, key in (
+        (text.replace(line, "weight_decay = 0.9"), "weight_decay"),
+        (text.replace("ema_decay = 0.9", ""), "ema_decay"),  # the setting's default takes its place
+    ):
+        assert changed != text
+        (training / "train.toml").write_text(changed)
+        said = refused("train", "--out", training, "--resume")
+        assert re.search(
+            rf"train.toml has \S*training.{key} = [\d.]+, and the training was made with [\d.]+: put", said
+        )
+    (training / "train.toml").write_text(text)
+    done("train", "--out", training, "--resume", "--set", "checkpoint_steps=7")
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,7 @@ class TestNecks:
             (neck(lambda levels: {k: v[:, :4] for k, v in levels.items()}), "s1 [2, 4, 64, 64]"),
             (neck(lambda levels: {k: v[..., 1:] for k, v in levels.items()}), "s1 [2, 8, 64, 63]"),
             (neck(lambda levels: dict(reversed(levels.items()))), "in that order"),
+            (neck(lambda levels: {k: v.half() for k, v in levels.items()}), "gives torch.float16 for torch.float32"),
             (neck(lambda levels: levels["none"]), "raised KeyError: 'none' in forward ("),
             (lambda *_: None, "makes NoneType: it must be an nn.Module"),
             (lambda *_: nn.Identity(), "makes Identity without out_channels, initial, source_names, reads"),

@@ -260,6 +260,21 @@ def test_a_stopped_training_says_how_to_go_on_and_does(tmp_path, trained):
     assert (stopped / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_scoring_says_how_to_go_on(tmp_path, number):
+    killing = MAIN.replace(
+        "sys.argv[0]",
+        f"from spnas_detect.jobs import part; import torch; torch.set_num_threads({THREADS}); "
+        f"part.Part._score = lambda *_: os.kill(os.getpid(), {int(number)}); sys.argv[0]",
+    )
+    command = [sys.executable, "-W", "error", "-c", killing, "train", "b@8_1-2", *map(str, SETTINGS), "--out", tmp_path]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 128 + number, result.stderr
+    assert f"Stopped. Go on with: spnas train --out {tmp_path} --resume" in result.stdout
+    assert result.stderr == ""
+    assert invoke("--out", tmp_path, "--resume").exit_code == 0
+
+
 def test_help_has_an_example():
     assert "Example: spnas train" in invoke("--help").output
 

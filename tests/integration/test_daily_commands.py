@@ -10,10 +10,11 @@ from voc_folder import write_voc
 
 import spnas_search
 from spnas_core.lock import FolderLock
+from spnas_search import installed
 from spnas_search.cli.main import commands
 from spnas_search.driver import run_search
 from spnas_search.monitors import Silent
-from spnas_search.run import code, resume_run
+from spnas_search.run import resume_run
 from spnas_search.run.overview import find_runs
 from spnas_search.run.reopening import extend_budget, retry_failed
 from spnas_search.run.verification import verify_run
@@ -113,8 +114,24 @@ def test_altered_data_is_seen(copied, detection, tmp_path):
     assert "voc" in gone.found
 
 
+def test_altered_settings_are_named_before_anything_is_scored(copied):
+    text = (copied / "run.toml").read_text()
+    (copied / "run.toml").write_text(text.replace("batch_size = ", "batch_size = 1", 1))
+    *_, last = verify_run(copied, None, silent)
+    assert (last.part, last.holds) == ("settings", False)
+    assert "has task.training.batch_size = 1" in last.found
+    (copied / "run.toml").write_text("\ufeff" + text, encoding="utf-8")  # as some editors write it
+    assert all(states(verify_run(copied, None, silent)).values())
+    (copied / "run.toml").write_text("not [")
+    assert "remove the file, and it is written anew" in spnas("verify", copied).output
+    (copied / "run.toml").unlink()
+    assert all(states(verify_run(copied, None, silent)).values())
+    for command in (("show", copied), ("export", copied, "--to", "source", "--out", copied / "exported")):
+        assert spnas(*command).exit_code == 0, "a run is one by its archive"
+
+
 def test_other_code_is_seen(copied, monkeypatch):
-    changed = {**code.installed_code(), "spnas_detect": "0" * 32}
+    changed = {**installed.installed_code(), "spnas_detect": "0" * 32}
     monkeypatch.setattr("spnas_search.run.verification.installed_code", lambda: changed)
     (found,) = [one for one in verify_run(copied, None, silent) if one.part == "code"]
     assert found.holds is False
@@ -127,10 +144,10 @@ def test_a_digest_of_code_follows_content_and_not_place(tmp_path, monkeypatch):
         (tmp_path / folder / "pack" / "__init__.py").write_text(text)
         with monkeypatch.context() as patched:
             patched.syspath_prepend(tmp_path / folder)
-            return code.code_digest("pack")
+            return installed.code_digest("pack")
 
     assert digest("a", "x = 1\n") == digest("b", "x = 1\n") != digest("c", "x = 2\n")
-    assert code.code_digest("no_package_of_this_name") == ""
+    assert installed.code_digest("no_package_of_this_name") == ""
 
 
 def test_a_score_that_differs_by_more_than_the_noise_is_seen(copied):

@@ -26,6 +26,7 @@ EMPTY = [
     ("export", "", "--to", "source"),
     ("evaluate", ""),
     ("predict", "", "image.jpg", "--out", "found"),
+    ("predict", "weights.safetensors", "", "--out", "found"),
 ]
 
 
@@ -33,6 +34,32 @@ EMPTY = [
 def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch, typed):
     monkeypatch.chdir(tmp_path)
     assert "an empty text names nothing: name a file or a folder" in refused(*typed)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "voc:~no-such-user/x",
+        "coco:~no-such-user/x",
+        "yolo:~no-such-user/x",
+        "folder:~no-such-user/x",
+        "ecp:~no-such-user/x",
+    ],
+)
+def test_a_home_of_nobody_is_a_folder_that_there_is_not(tmp_path, monkeypatch, data):
+    monkeypatch.chdir(tmp_path)
+    pretraining = ("--set", "strategy.reignition.most=1", "--set", "task.pretraining.data=~no-such-user/x")
+    for typed in (
+        ("data", "check", data),
+        ("data", "convert", data, "~no-such-user/out", "--to", "coco"),
+        ("train", "b@8_1-2", "--data", data, "--out", "training"),
+        ("run", "serial", "--data", data, "--out", "run"),
+        ("run", "serial", "--data", "shapes", *pretraining, "--out", "run"),
+    ):
+        found = invoke(*typed)
+        assert found.exit_code == (1 if "check" in typed else 2)
+        assert "~no-such-user/x" in found.output
     assert not any(tmp_path.iterdir())
 
 

@@ -1,5 +1,6 @@
 """A plugin that is put together wrongly is named in one line, whatever kind it is of."""
 
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -7,8 +8,11 @@ from pydantic import BaseModel
 
 from spnas_core.errors import ConfigError, PluginError
 from spnas_core.plugins import asked, built, owner, registry
+from spnas_core.tasks import MetricSpec, TaskPlugin
+from spnas_search.executors.evaluation import evaluate
 from spnas_search.run import start_run
 from spnas_search.screens import ScreenPlugin
+from spnas_search.testing.null_task import NullTask
 
 NULL = {"task": {"name": "null"}, "executor": {"name": "inline"}}
 TABLES = {"screens": "screen", "strategies": "strategy", "tasks": "task", "executors": "executor"}
@@ -33,9 +37,63 @@ def unsuited(*_):
     raise ConfigError("these settings contradict each other")
 
 
+class Odd(SimpleNamespace):
+    """A task with something else in the place of one of its parts."""
+
+
+def odd_task(part, value) -> Odd:
+    good = NullTask()
+    parts = {name: getattr(good, name) for name in ("metrics", "image_size", "prepare", "evaluate")} | {part: value}
+    return Odd(**{name: found for name, found in parts.items() if found is not LACKING})
+
+
+LACKING = object()
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("metrics", (), r"has metrics = \(\): it must be a tuple of MetricSpec of different names, one or more"),
+        ("metrics", None, "has metrics = None"),
+        ("metrics", ("AP",), r"has metrics = \('AP',\)"),
+        ("metrics", (MetricSpec("AP"), MetricSpec("AP", False)), "of different names"),
+        ("image_size", (0, 5), r"has image_size = \(0, 5\): it must be \(width, height\) in pixels"),
+        ("image_size", "64x64", "has image_size = '64x64'"),
+        ("bounds", 5, "has bounds = 5: it must be a tuple of bounds, each with a method violation"),
+        ("bounds", ("x",), r"has bounds = \('x',\)"),
+        ("known_epochs", "x", "has known_epochs = 'x': it must be a tuple of numbers of epochs, or None"),
+        ("known_epochs", (), r"has known_epochs = \(\)"),
+        ("evaluate", LACKING, "makes Odd without evaluate: it must be a Task"),
+        ("prepare", lambda *_: None, "^Odd.prepare returned None: it must return a tuple of texts, "),
+        ("prepare", lambda *_: (5,), r"^Odd.prepare returned \(5,\)"),
+    ],
+)
+def test_a_task_is_held_to_its_contract(tmp_path, monkeypatch, part, value, message):
+    plugin = TaskPlugin(summary="Odd.", settings=Named, build=lambda settings: odd_task(part, value))
+    with pytest.raises(PluginError, match=message) as caught:
+        begun(tmp_path, "tasks", monkeypatch, plugin)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("made", [None, "x", 5])
+def test_what_is_no_task_is_named(tmp_path, monkeypatch, made):
+    plugin = TaskPlugin(summary="Odd.", settings=Named, build=lambda settings: made)
+    with pytest.raises(PluginError, match=rf"^task 'odd' .*makes {type(made).__name__} without metrics, image_size"):
+        begun(tmp_path, "tasks", monkeypatch, plugin)
+
+
+def test_an_evaluation_that_wants_to_end_the_process_has_failed():
+    request = SimpleNamespace(candidate=3, threads=1)
+    outcome = evaluate(SimpleNamespace(evaluate=lambda *_: sys.exit(0)), request, lambda *_: None)
+    assert outcome.evaluation is None
+    assert outcome.reason.startswith("SystemExit: 0")
+
+
 def begun(tmp_path, noun, monkeypatch, item, **table):
     """Start a run with something odd in it."""
     monkeypatch.setitem(registry(noun).items, "odd", item)
+    monkeypatch.setitem(registry(noun).plugins, "odd", "ours")
     return start_run(tmp_path / "run", {**NULL, TABLES[noun]: {"name": "odd", **table}}, lambda *_: None)
 
 

@@ -2,10 +2,13 @@
 
 import os
 import signal
+import subprocess
+import sys
+from itertools import product
 
 import pytest
 
-from spnas_search.cli.stopping import stopping_like_ctrl_c
+from spnas_core.commands.stopping import stopping_like_ctrl_c
 
 
 def terminated():
@@ -23,6 +26,37 @@ def test_a_library_that_says_only_that_it_was_interrupted_does_not_hide_by_what(
     with pytest.raises(KeyboardInterrupt) as stop, stopping_like_ctrl_c():
         waits_badly()
     assert stop.value.args == (128 + signal.SIGTERM,)
+
+
+INTERRUPTED_IMPORT = """
+import os, signal, sys
+from spnas_search.cli import main, show
+def interrupted(*args, **given):
+    try:
+        os.kill(os.getpid(), signal.{name})
+    except KeyboardInterrupt:
+        {answer}
+show.show.callback = interrupted
+sys.argv = ["spnas", "show", "b@8_1-2"]
+main()
+"""
+
+
+SWALLOWED = "pass\n    raise AttributeError('numpy')"
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        *(pair for pair in product(("SIGINT", "SIGTERM"), ("raise ImportError('numpy')", "raise"))),
+        ("SIGINT", SWALLOWED),  # only Ctrl-C is remembered: nothing that swallows SIGTERM is known
+    ],
+)
+def test_whatever_a_signal_makes_of_a_library_a_command_is_aborted(name, answer):
+    code = INTERRUPTED_IMPORT.format(name=name, answer=answer)
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (found.stderr, found.stdout) == ("Aborted!\n", "")
+    assert found.returncode == 128 + signal.Signals[name]
 
 
 @pytest.mark.parametrize(

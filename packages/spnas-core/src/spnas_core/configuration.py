@@ -49,6 +49,11 @@ class _Opened(dict[str, Any]):
     """A table that setting a single key has made: what it does not name keeps its default."""
 
 
+def found_at(path: str | os.PathLike[str]) -> Path:
+    """Return where a path leads from here; ``~`` is the home folder, and stays where there is no such user."""
+    return Path(os.path.expanduser(path)).resolve()  # noqa: PTH111 - Path's raises where there is no such user
+
+
 def absolute_path(text: str) -> str:
     """Return a path that does not depend on the current folder; one that does not exist as it was typed.
 
@@ -68,7 +73,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing, or malformed; the message has the line.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -10,8 +10,7 @@ from spnas_core.errors import ArchiveError, CodeError
 from spnas_core.paths import is_there
 from spnas_core.tasks import ResolvedCandidate
 from spnas_search.archive import Candidate
-from spnas_search.run import CONFIG, RunFolder, read_archive
-from spnas_search.settings import read_toml
+from spnas_search.run import RunFolder, read_archive, read_values
 
 
 def starting_point(origin: str, *, with_weights: bool = True) -> dict[str, Any]:
@@ -54,12 +53,11 @@ def resolve_candidate(reference: str) -> ResolvedCandidate | None:
         ArchiveError: the run has no such candidate, or its archive is damaged.
         ConfigError: the run's configuration was made unreadable.
     """
-    folder, _ = split_reference(reference)
-    if not is_there(folder / CONFIG):
+    if not names_run(reference):
         return None
     folder, candidate, trained = _find(reference)
     # As the run has written it, defaults included: no plugin of the run's strategy is needed to read its task.
-    settings = read_toml(folder / CONFIG).get("task", {})
+    settings = read_values(RunFolder(folder)).get("task", {})
     return ResolvedCandidate(str(candidate.architecture), _weights(folder, trained), settings)
 
 

@@ -1,6 +1,7 @@
 """The contract between a search and whatever trains and scores its candidates."""
 
 from spnas_core.tasks.candidates import ResolvedCandidate
+from spnas_core.tasks.making import make_task, objective_of, prepare_task
 from spnas_core.tasks.protocols import (
     Evaluation,
     EvaluationRequest,
@@ -45,6 +46,9 @@ __all__ = [
     "data_fingerprint",
     "is_prepared_here",
     "known_epochs",
+    "make_task",
+    "objective_of",
+    "prepare_task",
     "pretrains",
     "test_images",
 ]

@@ -11,6 +11,7 @@ from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.json_text import to_json
 from spnas_core.commands.log_json import JsonLog
 from spnas_core.commands.parameters import REFERENCE, WRITTEN
+from spnas_core.commands.stopping import SIGNAL_CODE, ending_with
 from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import amount, number
 from spnas_core.configuration import validate
@@ -19,7 +20,7 @@ from spnas_core.once import reading_once
 from spnas_core.presets import laid_over
 from spnas_detect.commands.assembling import BEGINNING, completed, referred
 from spnas_detect.commands.progress import TrainProgress
-from spnas_detect.commands.train import SIGNAL_CODE, training_options
+from spnas_detect.commands.train import training_options
 from spnas_detect.jobs import TrainingResult, TrainSettings, flattened
 from spnas_detect.jobs.comparison import Comparison, begun_with, difference_sentence
 from spnas_detect.jobs.comparison import compare as run_comparison
@@ -63,7 +64,7 @@ def compare(
     """
     progress = TrainProgress(stderr=as_json, log=log_json)
     try:
-        with reading_once():
+        with ending_with(lambda: progress.message("Stopped. Go on by the same command.")), reading_once():
             settings, remarks = compared_settings(references, given, out)
             for remark in remarks:
                 progress.message(remark)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("weights", metavar="WEIGHTS|TRAINING|RUN[:ID]", type=REFERENCE)
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=REFERENCE)
 @click.option("--out", type=WRITTEN, required=True, help="Folder for pictures and predictions.json.")
 @click.option(
     "--score-threshold",

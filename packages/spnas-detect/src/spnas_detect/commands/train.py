@@ -9,6 +9,7 @@ import click
 
 from spnas_core.commands.log_json import JsonLog, log_json_option
 from spnas_core.commands.parameters import IMAGE_SIZE, PATH, REFERENCE, WRITTEN, cache_option
+from spnas_core.commands.stopping import SIGNAL_CODE, ending_with
 from spnas_core.commands.wording import counted, quoted
 from spnas_core.configuration import validate
 from spnas_core.errors import EvaluationError, SpnasError
@@ -21,7 +22,6 @@ from spnas_detect.jobs import TrainFolder, TrainingResult, TrainSettings, train
 from spnas_detect.jobs.completion import suited_settings
 from spnas_detect.processes import is_first_process, started_by_torchrun
 
-SIGNAL_CODE = 128
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 SHARED_OPTIONS = (
@@ -121,13 +121,16 @@ def _train(
         settings, folder = train_settings(reference, given, TrainFolder(out)), out
     else:
         settings, folder = _new_settings(assembled(reference, given, None), out, progress)
+    go_on = f"Go on with: spnas train --out {quoted(folder)} --resume"
     try:
-        result = train(settings, folder, resume=resume, monitor=progress, cache=cache)
+        with ending_with(
+            lambda: progress.message(f"Stopped. {go_on}" if TrainFolder(folder).has_begun else "Stopped.")
+        ):
+            result = train(settings, folder, resume=resume, monitor=progress, cache=cache)
     except EvaluationError as error:
         raise SpnasError(str(error)) from error
     if result.stopped_by:
-        go_on = f"spnas train --out {quoted(folder)} --resume"
-        progress.message(f"Stopped after step {result.step} of {result.steps}. Go on with: {go_on}")
+        progress.message(f"Stopped after step {result.step} of {result.steps}. {go_on}")
         sys.exit(SIGNAL_CODE + result.stopped_by)
     if result.scores:
         report(result, settings, progress)

@@ -28,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
+from spnas_core.configuration import found_at
 from spnas_core.errors import DataError, suggestion
 from spnas_detect.data._base import (
     MOST_SIDE,
@@ -127,7 +128,7 @@ def read_eurocity(path: str | None, *, seed: int, options: Mapping[str, object])
     if path is None:
         raise DataError("ecp data needs a folder: write ecp:PATH")
     chosen = image_options("ecp", options)
-    root = _find_root(Path(path).expanduser().resolve())
+    root = _find_root(found_at(path))
     times, notes = _find_times(root, options.get("time", "both"))
     faults, finder = FaultCollector(f"ecp:{path}"), ImageFinder()
     with faults.blamed():

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from spnas_core.configuration import found_at
 from spnas_core.errors import DataError
 from spnas_detect.data._base import READERS, DetectionData
 from spnas_detect.data.coco.layouts import training_file
@@ -56,7 +57,7 @@ def read_folder(path: str | None, *, seed: int, options: Mapping[str, object]) -
     """
     if path is None:
         raise DataError("folder data needs a folder: write folder:PATH")
-    root = Path(path).expanduser().resolve()
+    root = found_at(path)
     if not root.is_dir():
         raise DataError(f"{root} is not a folder: {_looked_for()}")
     found = _recognise(root)

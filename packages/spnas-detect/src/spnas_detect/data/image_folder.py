@@ -10,6 +10,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from spnas_core.configuration import found_at
 from spnas_core.errors import DataError, suggestion
 from spnas_detect.data._base import carve, fingerprint
 from spnas_detect.data.faults import Fault, FaultyDataError
@@ -75,7 +76,7 @@ def open_image_folder(path: str | Path, *, seed: int) -> ClassificationData:
         DataError: a missing folder, fewer than two classes, classes without an image, or validation classes that are
             not among the training classes.
     """
-    root = Path(path).expanduser().resolve()
+    root = found_at(path)
     if not root.is_dir():
         raise DataError(f"{root} is not a folder: {_LAYOUT}")
     train_folder = root / "train"

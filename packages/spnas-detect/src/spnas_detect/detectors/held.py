@@ -61,6 +61,9 @@ def _check_levels(who: str, neck: nn.Module, features: FeatureInfo, channels: in
         found = asked(who, "forward", lambda: neck.to("meta")(given))
     if not isinstance(found, Mapping) or not all(isinstance(level, Tensor) for level in found.values()):
         raise PluginError(f"{who} gives {type(found).__name__}: it must be a dict of Tensors, a level each")
+    kinds = {level.dtype for level in found.values()} - {torch.float32}
+    if kinds:
+        raise PluginError(f"{who} gives {', '.join(sorted(map(str, kinds)))} for torch.float32: it must keep the type")
     shapes = {name: tuple(level.shape) for name, level in found.items()}
     if list(shapes.items()) != list(expected.items()):
         raise PluginError(f"{who} gives levels {listed(shapes)}: they must be {listed(expected)}, in that order")

@@ -62,13 +62,18 @@ class TrainFolder:
         """Folder of decoded images."""
         return self.path / "cache"
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the folder holds a training."""
+        return self.config.exists()
+
     def check_new(self) -> None:
         """Refuse a folder that holds a training, or something else that has a folder of its own.
 
         Raises:
             ConfigError: what it holds.
         """
-        if self.config.exists():
+        if self.has_begun:
             raise ConfigError(f"{self.path} holds a training already: go on with --resume, or choose another --out")
         check_not_taken(self.path, {TRAINING})
 
@@ -78,12 +83,12 @@ class TrainFolder:
         Raises:
             ConfigError: there is none, or its settings were made unreadable.
         """
-        if not self.config.exists():
+        if not self.has_begun:
             raise ConfigError(f"{self.path} holds no training: there is no {self.config.name} in it")
         return validate(TrainSettings, read_toml(self.config))
 
     def check_resumable(self, settings: TrainSettings) -> None:
-        """Refuse to go on with other settings; another architecture is the checkpoint's to refuse.
+        """Refuse to go on with other settings.
 
         Raises:
             ConfigError: the first key that differs, with both values.
@@ -91,7 +96,7 @@ class TrainFolder:
         before, now = flattened(self.read_settings().as_dict()), flattened(settings.as_dict())
         for key in sorted(before.keys() | now.keys()):
             same = before.get(key) == now.get(key)
-            if not same and key not in MAY_CHANGE | {"architecture"}:
+            if not same and key not in MAY_CHANGE:
                 raise ConfigError(
                     f"the training in {self.path} has {key} = {before.get(key)!r}, not {now.get(key)!r}: leave it out "
                     "to go on with that training, or choose another --out"
@@ -113,6 +118,31 @@ class TrainFolder:
         """Write what the trained detector has scored; undefined scores become null."""
         content = {"split": split, "scores": scores, "seconds": round(seconds, 3)}
         write_durably(self.scores, to_json(content, indent=2) + "\n")
+
+
+def lasting_settings(settings: TrainSettings) -> str:
+    """Return the settings that a training keeps from its beginning to its end, in JSON."""
+    flat = flattened(settings.as_dict())
+    return to_json({key: value for key, value in flat.items() if key not in MAY_CHANGE})
+
+
+def check_same_settings(config: Path, then: str, settings: TrainSettings) -> None:
+    """Refuse to go on with other settings than a training was made with so far.
+
+    Args:
+        config: the file that they were read from.
+        then: ``lasting_settings`` of the training; empty where it is older than these.
+        settings: that it would go on with.
+
+    Raises:
+        ConfigError: the first key that differs, with both values.
+    """
+    now = flattened(settings.as_dict())
+    for key, before in sorted(json.loads(then or "{}").items()):
+        if json.loads(to_json(now.get(key))) != before:
+            raise ConfigError(
+                f"{config} has {key} = {now.get(key)!r}, and the training was made with {before!r}: put that back"
+            )
 
 
 def check_same_data(folder: Path, then: str, now: str, place: str) -> None:

@@ -18,7 +18,7 @@ from spnas_detect.data._base import split_title
 from spnas_detect.detectors import Detector, build_detector
 from spnas_detect.devices import choose_device
 from spnas_detect.folders import make_folder
-from spnas_detect.jobs.folder import TrainFolder, check_same_data
+from spnas_detect.jobs.folder import TrainFolder, check_same_data, check_same_settings, lasting_settings
 from spnas_detect.jobs.inheriting import inherited
 from spnas_detect.jobs.monitor import Monitor, Silent, Speedometer
 from spnas_detect.jobs.settings import TrainSettings
@@ -120,6 +120,7 @@ class Part:
         state = read_state(self.folder.checkpoint) if goes_on else None
         if state is not None:
             check_same_data(self.folder.path, state.data, self.data.content, self.settings.data)
+            check_same_settings(self.folder.config, state.settings, self.settings)
         # Detectors that draw from torch's global state differ between processes.
         make_repeatable(deterministic=self.settings.deterministic, seed=self.settings.seed + self.processes.rank)
         detector = self._detector(state)
@@ -193,7 +194,7 @@ class Part:
         settings = self.settings
         if self._is_over():  # it was before
             return 0
-        speedometer = Speedometer(lambda: used_memory(self.device))
+        speedometer, lasting = Speedometer(lambda: used_memory(self.device)), lasting_settings(settings)
         writer = CheckpointWriter(self.folder.checkpoint, settings.checkpoints_kept or 1)
 
         with self._scalars(trainer.step) as scalars, stop_on_signal(self.processes) as stop, writer:
@@ -214,7 +215,7 @@ class Part:
                     scalars.add(record.step, values)
 
             def save() -> None:
-                writer.save(snapshot(trainer, data=self.data.content, scores=self.scored))
+                writer.save(snapshot(trainer, data=self.data.content, settings=lasting, scores=self.scored))
 
             def after_step() -> bool:
                 writer.check()

@@ -43,6 +43,7 @@ class CheckpointState:
         optimizer: kind of the optimiser.
         processes: that trained together.
         data: digest of the content of the data; empty where it was not told.
+        settings: of the training, in JSON; empty where they were not told.
         frozen_norms: names of the norms that are not trained; None where the training is older than that choice, and
             all were frozen or none.
         frozen_parameters: names of the parameters that are not trained.
@@ -56,6 +57,7 @@ class CheckpointState:
     optimizer: str
     processes: int
     data: str = ""
+    settings: str = ""
     frozen_norms: Sequence[str] | None = None
     frozen_parameters: Sequence[str] = ()
     version: int = FORMAT
@@ -86,7 +88,9 @@ class Snapshot(NamedTuple):
     state: CheckpointState
 
 
-def snapshot(trainer: "Trainer", *, data: str = "", scores: Sequence[Scored] = ()) -> Snapshot | None:
+def snapshot(
+    trainer: "Trainer", *, data: str = "", settings: str = "", scores: Sequence[Scored] = ()
+) -> Snapshot | None:
     """Copy where a training stands; all its processes call this, and the first one gets it.
 
     Call ``trainer.flush`` beforehand, so that nothing that is not finite is stored.
@@ -94,6 +98,7 @@ def snapshot(trainer: "Trainer", *, data: str = "", scores: Sequence[Scored] = (
     Args:
         trainer: between two steps.
         data: digest of the content of the data, for whoever goes on.
+        settings: of the training, in JSON, likewise.
         scores: on validation images so far.
     """
     random = _random_states(trainer)
@@ -113,6 +118,7 @@ def snapshot(trainer: "Trainer", *, data: str = "", scores: Sequence[Scored] = (
         trainer.settings.optimizer,
         trainer.processes.count,
         data,
+        settings,
         frozen_norms=frozen.norms,
         frozen_parameters=frozen.parameters,
         scores=tuple(scores),

@@ -1,13 +1,16 @@
 """The command group, and how errors end."""
 
 import io
+import signal
 import sys
+from types import FrameType
 from typing import Any
 
 import click
 
 from spnas_core import __version__
 from spnas_core.commands.lazy import LazyCommand
+from spnas_core.commands.stopping import exit_code, stopping_like_ctrl_c
 from spnas_core.commands.wording import printable, shortened
 from spnas_core.errors import SpnasError
 from spnas_core.plugins import blamed, broken_plugins, registry
@@ -45,28 +48,53 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         try:
-            result = super().invoke(ctx)
-        except SpnasError as error:
-            trace = getattr(error, "trace", "")
-            if trace:
-                click.echo(trace, err=True)
-            raise _UserError(_one_line(error)) from error
-        except BrokenPipeError:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.ClickException, BrokenPipeError):  # a reader such as head has seen enough
             raise
-        except OSError as error:  # the disk is full, a folder is read-only, a file is gone: not a fault to debug
-            where = f"{error.filename}: " if error.filename else ""
-            raise _UserError(_one_line(f"{where}{error.strerror or error}")) from error
-        except (click.exceptions.Exit, click.Abort, click.ClickException):
-            raise
-        except Exception as error:
-            if (fault := blamed(error)) is None:
+        except (Exception, KeyboardInterrupt) as error:
+            ending = _ending(error)
+            if ending is None:
                 raise
-            raise _UserError(_one_line(fault)) from error
+            raise ending from error
         finally:
             for broken in broken_plugins():
                 warning = f"warning: plugin {broken.name} of {broken.distribution} is broken: {broken.reason}"
                 click.echo(_one_line(warning), err=True)
-        return result
+
+
+def _ending(error: BaseException) -> BaseException | None:
+    """Return how a command ends that has raised an error: in one line; None for a fault of the program."""
+    if isinstance(error, SpnasError):
+        if trace := getattr(error, "trace", ""):
+            click.echo(trace, err=True)
+        return _UserError(_one_line(error))
+    if (stop := _interruption(error)) is not None:
+        click.echo("Aborted!", err=True)
+        return SystemExit(exit_code(stop))
+    if isinstance(error, OSError):  # the disk is full, a folder is read-only, a file is gone: not a fault to debug
+        where = f"{error.filename}: " if error.filename else ""
+        return _UserError(_one_line(f"{where}{error.strerror or error}"))
+    fault = blamed(error) if isinstance(error, Exception) else None
+    return None if fault is None else _UserError(_one_line(fault))
+
+
+def _interruption(error: BaseException) -> KeyboardInterrupt | None:
+    """Return what an error answers to, such as an import that could not be ended; None where nobody interrupted."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, KeyboardInterrupt):
+        seen = seen.__cause__ or seen.__context__
+    if seen is not None:
+        return seen
+    return KeyboardInterrupt() if _INTERRUPTIONS or isinstance(error, click.Abort) else None
+
+
+_INTERRUPTIONS: list[int] = []
+"""Ctrl-C that came while no command was listening, which libraries may answer by another error, or by none."""
+
+
+def _note_interruption(number: int, frame: FrameType | None) -> None:
+    _INTERRUPTIONS.append(number)
+    signal.default_int_handler(number, frame)
 
 
 def _one_line(text: object) -> str:
@@ -100,8 +128,6 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # no text can end a command, whatever the locale
-    try:
+    signal.signal(signal.SIGINT, _note_interruption)
+    with stopping_like_ctrl_c():
         commands(standalone_mode=True)
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        sys.stderr.close()
-        sys.exit(0)

@@ -1,6 +1,5 @@
 """``spnas report``: a folder as a page."""
 
-import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -9,9 +8,9 @@ import click
 
 from spnas_core.commands.console import make_console
 from spnas_core.commands.parameters import REFERENCE, WRITTEN
+from spnas_core.commands.stopping import ending_with
 from spnas_core.commands.writing import write_result
 from spnas_core.pages import render_page, report_on
-from spnas_search.cli.stopping import INTERRUPTED, stopping_like_ctrl_c
 
 FILE = "report.html"
 
@@ -35,20 +34,17 @@ def report(reference: str, *, out: Path | None, watch: bool, every: float) -> No
     Example: spnas report trainings/voc --out voc.html
     """
     console, was_quiet = make_console(), True
-    with stopping_like_ctrl_c():
-        try:
-            while True:
-                found = report_on(reference)
-                # Between two trainings of a comparison nobody is at work for a moment.
-                goes_on = watch and (found.is_going or not was_quiet)
-                was_quiet = not found.is_going
-                file = out or found.folder / FILE
-                written = f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
-                page = render_page(found, written=written, reload_seconds=every if goes_on else None)
-                write_result(file, page, "--out")
-                console.show(f"{file}: {found.status}")
-                if not goes_on:
-                    return
-                time.sleep(every)
-        except KeyboardInterrupt as stop:
-            sys.exit(stop.args[0] if stop.args else INTERRUPTED)
+    with ending_with(lambda: None):
+        while True:
+            found = report_on(reference)
+            # Between two trainings of a comparison nobody is at work for a moment.
+            goes_on = watch and (found.is_going or not was_quiet)
+            was_quiet = not found.is_going
+            file = out or found.folder / FILE
+            written = f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
+            page = render_page(found, written=written, reload_seconds=every if goes_on else None)
+            write_result(file, page, "--out")
+            console.show(f"{file}: {found.status}")
+            if not goes_on:
+                return
+            time.sleep(every)

@@ -1,15 +1,14 @@
 """A search on a terminal, whichever command has begun it."""
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from spnas_core.commands.console import PlainConsole
 from spnas_core.commands.log_json import JsonLog
+from spnas_core.commands.stopping import ending_with
 from spnas_core.commands.wording import quoted
 from spnas_search.cli.reading import Reading
-from spnas_search.cli.stopping import INTERRUPTED, stopping_like_ctrl_c
 from spnas_search.driver import NoVerdict, Verdict, outcome, run_search
 from spnas_search.monitors import Monitor
 from spnas_search.monitors.lines import Lines
@@ -63,19 +62,19 @@ def search_shown(
             settings = {"strategy": strategy, "start": start, "objective": objective, "seed": run.settings.run.seed}
             log.event("run_started", folder=run.folder, **settings, remarks=run.remarks, notes=run.notes)
         state = SearchState(run.settings.run, run.archive)
-        try:
-            with stopping_like_ctrl_c():
-                if console.is_terminal:
-                    with LiveView(state, console) as view:
-                        run_search(run, _logged(view, run, log))
-                else:
-                    run_search(run, _logged(Lines(state, console.show), run, log))
-        except KeyboardInterrupt as stop:
+
+        def say_stopped() -> None:
             where = go_on or f"--out {quoted(run.folder)}"
             console.show(f"Stopped. Nothing finished is lost; go on with: spnas run {where} --resume")
             if log is not None:
                 log.event("run_stopped", folder=run.folder)
-            sys.exit(stop.args[0] if stop.args else INTERRUPTED)
+
+        with ending_with(say_stopped):
+            if console.is_terminal:
+                with LiveView(state, console) as view:
+                    run_search(run, _logged(view, run, log))
+            else:
+                run_search(run, _logged(Lines(state, console.show), run, log))
         for part in summary(run):
             console.show(part)
         found = outcome(run.archive, run.settings.run)

@@ -37,7 +37,7 @@ def evaluate(task: Task, request: EvaluationRequest, report: Report) -> Outcome:
         raise
     except EvaluationError as error:
         return Outcome(request, None, reason_of(error), "", time.monotonic() - began)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # wanting to end the process is no more than a failure, either
         if (lacking := _lacks(error)) is not None:
             raise MachineError(f"candidate {request.candidate} could not be evaluated: {lacking}") from error
         return Outcome(request, None, reason_of(error), traceback.format_exc(), time.monotonic() - began)

@@ -49,6 +49,8 @@ def check_epochs(known: Collection[int], settings: RunSettings, asked: Iterable[
     Raises:
         ConfigError: it says which, and what is known.
     """
+    if not known:
+        raise ConfigError(f"the task {task_name(settings)!r} knows no age at which all of its codes were scored")
     for key, wanted in asked:
         if wanted not in known:
             raise ConfigError(

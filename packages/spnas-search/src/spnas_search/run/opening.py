@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spnas_core.encoding import Architecture
-from spnas_core.errors import ArchiveError, DataError
+from spnas_core.errors import ArchiveError, ConfigError, DataError
 from spnas_core.once import reading_once
 from spnas_core.presets import laid_over
 from spnas_core.tasks import Task, data_fingerprint
@@ -207,7 +207,12 @@ def read_values(files: RunFolder) -> dict[str, Any]:
         ConfigError: the configuration was made unreadable.
     """
     if files.config.exists():
-        return read_toml(files.config)
+        try:
+            return read_toml(files.config)
+        except ConfigError as error:
+            if files.archive.exists():
+                raise ConfigError(f"{error}; remove the file, and it is written anew as the archive has it") from error
+            raise
     if not files.archive.exists():
         raise ArchiveError(f"{files.path} holds no run: there is no {files.config.name} in it")
     with Archive.read(files.archive) as archive:

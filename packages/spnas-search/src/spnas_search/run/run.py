@@ -23,6 +23,9 @@ from spnas_core.tasks import (
     check_sharing,
     check_start,
     data_fingerprint,
+    make_task,
+    objective_of,
+    prepare_task,
     pretrains,
 )
 from spnas_core.tasks import test_images as images_of_tests
@@ -73,7 +76,7 @@ class Run:
         self.settings = settings
         self.remarks: list[str] = []
         self._lock = lock
-        self.task: Task = built("tasks", settings.task.model_dump()["name"], settings.task)
+        self.task: Task = make_task(settings.task)
         start = Architecture.parse(settings.run.start)
         parts = (PartOf(start),) if settings.run.inherit == "supernet" else ()
         counted = settings.run.space.build(start, self.task.image_size)
@@ -90,9 +93,9 @@ class Run:
         self._resources = share_cores(settings.executor, self.side_by_side)
         if self._resources.remark:
             self.remarks.append(self._resources.remark)
-        self.objective = _objective(self.task, settings.run.objective)
+        self.objective = objective_of(self.task, settings.run.objective)
         self.tradeoffs = _tradeoffs(self.task, self.objective, settings.run.pareto)
-        self.notes = (*self.task.prepare(cache or files.cache, prepare), *of_pretraining)
+        self.notes = (*prepare_task(self.task, cache or files.cache, prepare), *of_pretraining)
         self._start_rewrite: Rewrite | None = None
         self.archive: Archive
         self.weights: WeightStore
@@ -279,6 +282,11 @@ class Run:
                 f"warning: noise_seeds = {settings.noise_seeds} tells the noise of a score vaguely: set it to "
                 f"{ENOUGH_REPLICATES} or more"
             )
+        if settings.final.seeds and settings.final.epochs is not None and settings.inherit in HEIRLESS:
+            yield (
+                f"warning: final.epochs = {settings.final.epochs} is of trainings from fresh warm starts, of which "
+                f"there are none by inherit = {settings.inherit!r}: set final.scratch_epochs instead"
+            )
         if settings.final.seeds == 1:
             yield (
                 "warning: final.seeds = 1 compares winner and start once, and the verdict cannot say whether their "
@@ -340,12 +348,3 @@ def _tradeoffs(task: Task, objective: MetricSpec, names: Sequence[str]) -> tuple
     if len(set(names)) < len(names):
         raise ConfigError(f"pareto names something twice: {', '.join(names)}")
     return tuple(found)
-
-
-def _objective(task: Task, name: str | None) -> MetricSpec:
-    metrics = {metric.name: metric for metric in task.metrics}
-    if name is None:
-        return task.metrics[0]
-    if name not in metrics:
-        raise ConfigError(f"objective {name!r} is no metric of the task{suggestion(name, metrics)}")
-    return metrics[name]

@@ -30,8 +30,8 @@ class PoolSettings(Table):
 
     pool: Count = Field(4, ge=1)
     parents: Literal["merit", "pareto"] = "merit"
-    merit_power: float = Field(1.0, ge=0)
-    cost_power: float = Field(0.5, ge=0)
+    merit_power: float = Field(1.0, ge=0, le=100)
+    cost_power: float = Field(0.5, ge=0, le=100)
     n_stuck: Count = Field(30, ge=1)
     alpha: float = Field(0.1, gt=0, lt=1)
 

@@ -8,13 +8,22 @@ from types import TracebackType
 from typing import Any, Self
 
 from spnas_core.encoding import Architecture
-from spnas_core.errors import ArchiveError, ConfigError, DataError, suggestion
+from spnas_core.errors import ArchiveError, ConfigError, DataError
 from spnas_core.lock import FolderLock, is_held
 from spnas_core.occupied import STUDY, check_not_taken
 from spnas_core.plugins import built
 from spnas_core.presets import laid_over
 from spnas_core.space import SearchSpace
-from spnas_core.tasks import MetricSpec, Report, Task, bounds_of, data_fingerprint
+from spnas_core.tasks import (
+    MetricSpec,
+    Report,
+    Task,
+    bounds_of,
+    data_fingerprint,
+    make_task,
+    objective_of,
+    prepare_task,
+)
 from spnas_search.archive import WeightStore
 from spnas_search.executors import Executor
 from spnas_search.executors.resources import Resources, share_cores
@@ -95,8 +104,7 @@ class Study:
 
 def build_task(settings: ResolvedSettings) -> Task:
     """Make the task of a configuration; its data is not read yet."""
-    task: Task = built("tasks", settings.task.model_dump()["name"], settings.task)
-    return task
+    return make_task(settings.task)
 
 
 def truth_epochs(settings: RunSettings, chosen: object) -> object:
@@ -144,10 +152,10 @@ def start_study(
     Raises:
         SpnasError: whatever is wrong, in one line.
     """
-    objective, resources = _objective(task, settings.run.objective), share_cores(settings.executor)
+    objective, resources = objective_of(task, settings.run.objective), share_cores(settings.executor)
     lock, files = FolderLock(folder, f"the study in {folder}"), RunFolder(folder)
     with begun(files, lock, lambda: _check_new(folder), folder / CONFIG, folder / TRAININGS):
-        notes = task.prepare(cache or files.cache, prepare)
+        notes = prepare_task(task, cache or files.cache, prepare)
         description = _describe(kind, own, settings, heeded, objective, task)
         description.write(folder)
         return Study(folder, settings, description, task, resources, notes, lock)
@@ -187,9 +195,9 @@ def resume_study(
         begun = of_begun(before.settings)
         settings = resolve(laid_over(begun, changes or {}))
         task, resources = build_task(settings), share_cores(settings.executor)
-        objective = _objective(task, settings.run.objective or before.objective.name)
+        objective = objective_of(task, settings.run.objective or before.objective.name)
         try:
-            notes = task.prepare(cache or RunFolder(folder).cache, prepare)
+            notes = prepare_task(task, cache or RunFolder(folder).cache, prepare)
         except DataError as error:
             raise DataError(f"{error}; if the data has moved, say where it lies now by --resume --data") from error
         now = _describe(kind, before.study if own is None else own, settings, tuple(before.settings), objective, task)
@@ -247,15 +255,6 @@ def _heeded(settings: ResolvedSettings, names: Sequence[str]) -> dict[str, Any]:
     """Return the settings that a study heeds, defaults included."""
     values = settings.as_dict()
     return {name: values[name] for name in names if name in values}
-
-
-def _objective(task: Task, name: str | None) -> MetricSpec:
-    metrics = {metric.name: metric for metric in task.metrics}
-    if name is None:
-        return task.metrics[0]
-    if name not in metrics:
-        raise ConfigError(f"objective {name!r} is no metric of the task{suggestion(name, metrics)}")
-    return metrics[name]
 
 
 def _check_new(folder: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from spnas_core.configuration import found_at
 from spnas_core.errors import DataError
 from spnas_detect.data._base import (
     SPLITS,
@@ -78,7 +79,7 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
     if path is None:
         raise DataError("coco data needs a folder: write coco:PATH")
     chosen = image_options("coco", options)
-    layout = find_layout(Path(path).expanduser().resolve(), options)
+    layout = find_layout(found_at(path), options)
     root = layout.root
     faults, repairs, finder = FaultCollector(f"coco:{path}"), RepairCollector(), ImageFinder()
     with faults.blamed():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from spnas_core.configuration import found_at
 from spnas_core.durable import sync_folder
 from spnas_core.errors import ConfigError, DataError
 from spnas_detect.data._base import DetectionData, ImageRecord
@@ -72,7 +73,7 @@ def convert(
             is found before an image is decoded or a file is written.
         ConfigError: a folder that is not empty, or that cannot be written into; files that cannot be linked.
     """
-    target = folder.expanduser().resolve()
+    target = found_at(folder)
     _check_target(target)
     known = data.notes
     data = drop_unreadable(data.once().made())

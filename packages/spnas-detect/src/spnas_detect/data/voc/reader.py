@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from spnas_core.configuration import found_at
 from spnas_core.errors import DataError, suggestion
 from spnas_detect.data._base import (
     SPLITS,
@@ -87,7 +88,7 @@ def read_voc(path: str | None, *, seed: int, options: Mapping[str, object]) -> D
     if difficult not in {"ignore", "train"}:
         raise DataError(f"voc difficult is {difficult!r}: it must be 'ignore' or 'train'")
     chosen = image_options("voc", options)
-    root = Path(path).expanduser().resolve()
+    root = found_at(path)
     faults, repairs, finder = FaultCollector(f"voc:{path}"), RepairCollector(), ImageFinder()
     with faults.blamed():
         layout = find_layout(root, options, seed, faults, repairs)

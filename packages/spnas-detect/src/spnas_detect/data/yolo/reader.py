@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from spnas_core.configuration import found_at
 from spnas_core.errors import DataError, suggestion
 from spnas_detect.data._base import (
     SPLITS,
@@ -84,7 +85,7 @@ def read_yolo(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
     if mixed not in _MIXED:
         raise DataError(f"yolo mixed is {mixed!r}{suggestion(str(mixed), _MIXED)}")
     chosen = image_options("yolo", options)
-    given = Path(path).expanduser().resolve()
+    given = found_at(path)
     description = describe(given)
     naming = Naming(description.source, description.classes, description.keypoint_values, mixed == "boxes")
     faults, repairs = FaultCollector(f"yolo:{path}"), RepairCollector()

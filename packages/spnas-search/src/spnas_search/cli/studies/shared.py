@@ -1,7 +1,6 @@
 """What the commands of all studies share: options, settings, and lines about trainings."""
 
 import functools
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +12,10 @@ from rich.console import RenderableType
 
 from spnas_core.commands.console import PlainConsole, make_console
 from spnas_core.commands.parameters import PATH, WRITTEN, cache_option
+from spnas_core.commands.stopping import ending_with
 from spnas_core.commands.wording import duration, number, quoted
 from spnas_core.presets import find_preset
 from spnas_core.tasks import Progress
-from spnas_search.cli.stopping import INTERRUPTED, stopping_like_ctrl_c
 from spnas_search.run.folder import Prepare
 from spnas_search.settings import over_preset, read_toml, set_key, set_value
 from spnas_search.studies import Training
@@ -165,13 +164,9 @@ def show_found(
 @contextmanager
 def stopping(command: str, folder: Path, console: PlainConsole) -> Iterator[None]:
     """Let Ctrl-C end what is inside with a line that says how to go on."""
-    try:
-        with stopping_like_ctrl_c():
-            yield
-    except KeyboardInterrupt as stop:
-        go_on = f"spnas study {command} --out {quoted(folder)} --resume"
-        console.show(f"Stopped. Nothing finished is lost; go on with: {go_on}")
-        sys.exit(stop.args[0] if stop.args else INTERRUPTED)
+    go_on = f"spnas study {command} --out {quoted(folder)} --resume"
+    with ending_with(lambda: console.show(f"Stopped. Nothing finished is lost; go on with: {go_on}")):
+        yield
 
 
 class TrainingLines:

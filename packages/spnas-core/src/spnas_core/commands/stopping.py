@@ -1,7 +1,8 @@
 """Ending a long command early, with word of how to go on."""
 
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 SIGNAL_CODE = 128
@@ -27,3 +28,23 @@ def stopping_like_ctrl_c() -> Iterator[None]:
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def ending_with(say: Callable[[], None]) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the process, with a last word and the exit code of shells.
+
+    Args:
+        say: tells how to go on.
+    """
+    try:
+        with stopping_like_ctrl_c():
+            yield
+    except KeyboardInterrupt as stop:
+        say()
+        sys.exit(exit_code(stop))
+
+
+def exit_code(stop: KeyboardInterrupt) -> int:
+    """Return the exit code that says which signal has ended a process: 128 more than its number."""
+    return int(stop.args[0]) if stop.args else INTERRUPTED
