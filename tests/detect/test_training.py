@@ -10,6 +10,7 @@ from spnas_core import Architecture
 from spnas_core.configuration import validate, without_none
 from spnas_core.errors import ConfigError, DataError, EvaluationError, WeightsError
 from spnas_core.morphisms import AddStage, Swap, identity
+from spnas_core.networks import Backbone
 from spnas_core.tasks import EvaluationRequest, Fidelity
 from spnas_detect.data import ShapesOptions
 from spnas_detect.data.loader import Loader
@@ -176,10 +177,20 @@ def test_other_training_settings_run(cache, changes):
     assert all(math.isnan(value) or 0 <= value <= 1 for value in metrics.values())
 
 
-def test_bfloat16_training_gives_finite_losses(cache):
-    task = DetectionTask(settings(training={"precision": "bfloat16"}))
+@pytest.mark.parametrize(("precision", "dtype"), [("bfloat16", torch.bfloat16), ("float32", torch.float32)])
+def test_the_precision_of_the_settings_is_that_of_trainings(cache, monkeypatch, precision, dtype):
+    task, seen = DetectionTask(settings(training={"precision": precision})), set()
     task.prepare(cache, lambda *_: None)
+    forward = Backbone.forward
+
+    def watched(self, images):
+        levels = forward(self, images)
+        seen.update(level.dtype for level in levels.values() if torch.is_grad_enabled())
+        return levels
+
+    monkeypatch.setattr(Backbone, "forward", watched)
     task.evaluate(request(), lambda _: None)
+    assert seen == {dtype}
 
 
 def test_weights_files_return_what_was_saved_and_refuse_damage(tmp_path):

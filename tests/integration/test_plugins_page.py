@@ -17,7 +17,8 @@ from spnas_core.testing import check_plugin
 from spnas_detect.detectors import DetectorSettings
 from spnas_search.archive import RunLock
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^### (spnas_\w+)\n(.*?)(?=^##|\Z)", PAGE, re.DOTALL | re.MULTILINE))
 HOOKS = {node.name: node for node in ast.parse(inspect.getsource(hookspecs)).body if isinstance(node, ast.FunctionDef)}
 
@@ -62,7 +63,10 @@ def plugin(install, tmp_path):
     return installed
 
 
-@pytest.mark.parametrize("noun", ["blocks", "backbones", "morphisms", "strategies", "tasks", "executors", "datasets"])
+SUITES = sorted(registry("contracts").items)
+
+
+@pytest.mark.parametrize("noun", SUITES)
 def test_what_has_a_suite_keeps_it(plugin, noun):
     plugin(f"spnas_register_{noun}")
     (checked,) = check_plugin("page")
@@ -102,9 +106,19 @@ def test_neck_and_detector_are_built_and_compute(plugin, noun, setting):
 
 def test_the_metric_counts(plugin):
     plugin("spnas_register_metrics")
-    metric = registry("metrics").get("counting").build(["dot"])
-    metric.process([{"scores": [0.9, 0.8, 0.1]}], [{"labels": [1]}])
-    assert metric.evaluate() == {"miscounted": 1.0}
+    metric = registry("metrics").get("missed").build(["dot"])
+    found = {"boxes": torch.tensor([[0.0, 0, 9, 9]]), "scores": torch.tensor([0.9]), "labels": torch.tensor([1])}
+    objects = torch.tensor([[0.0, 0, 9, 10], [20, 20, 30, 30], [50, 50, 60, 60], [0, 0, 9, 9]])
+    wanted = {"boxes": objects, "labels": torch.ones(4, dtype=torch.int64), "ignore": torch.tensor([0, 0, 0, 1]).bool()}
+    metric.process([found], [wanted])
+    assert metric.evaluate() == {"missed": pytest.approx(2 / 3)}
+
+
+def test_no_page_tells_to_import_what_is_private():
+    for page in (*ROOT.glob("docs/**/*.md"), ROOT / "README.md", *ROOT.glob("packages/*/README.md")):
+        imported = re.findall(r"^\s*(?:from|import) (spnas_[\w.]+)(?: import (.*))?$", page.read_text(), re.MULTILINE)
+        private = [(module, names) for module, names in imported if re.search(r"(^|[. ,])_", f"{module} {names}")]
+        assert not private, page
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")

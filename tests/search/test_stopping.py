@@ -48,7 +48,7 @@ SWALLOWED = "pass\n    raise AttributeError('numpy')"
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
-        *(pair for pair in product(("SIGINT", "SIGTERM"), ("raise ImportError('numpy')", "raise"))),
+        *product(("SIGINT", "SIGTERM"), ("raise ImportError('numpy')", "raise")),
         ("SIGINT", SWALLOWED),  # only Ctrl-C is remembered: nothing that swallows SIGTERM is known
     ],
 )

@@ -23,6 +23,9 @@ from spnas_core.stems import ConvolutionalStem, stem_spec
 TEMPLATE = "source.txt"
 
 
+HINT = "python3 -m pip install 'spnas-core[export]'"
+
+
 def export_source(network: Exportable, folder: Path, name: str) -> tuple[Path, ...]:
     """Write ``NAME.py`` and ``NAME.safetensors``.
 
@@ -30,9 +33,12 @@ def export_source(network: Exportable, folder: Path, name: str) -> tuple[Path, .
 
     Raises:
         ExportError: it is no backbone, has a block, stem or norm of other code, or what was written computes something
-            else.
+            else, or safetensors is not installed.
     """
-    from safetensors.torch import save_file
+    try:
+        from safetensors.torch import save_file
+    except ImportError as error:
+        raise ExportError(f"exporting as source needs {error.name}: {HINT}") from None
 
     if not isinstance(network.module, Levels):
         raise ExportError(f"{network.title} cannot be written as source: that is for backbones alone")

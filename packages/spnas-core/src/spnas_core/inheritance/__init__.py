@@ -3,7 +3,7 @@
 from spnas_core.inheritance.calibration import calibrate_pass_through
 from spnas_core.inheritance.channels import ChannelMap, ChannelMaps, Route, norm_scales
 from spnas_core.inheritance.copying import WeightCopier, copy_weights_
-from spnas_core.inheritance.initialisation import Init, fill_
+from spnas_core.inheritance.initialisation import XAVIER_UNIFORM, ZEROS, Init, fill_
 from spnas_core.inheritance.materialisation import fill_module, materialise
 from spnas_core.inheritance.measurement import output_change
 from spnas_core.inheritance.plan import (
@@ -17,6 +17,8 @@ from spnas_core.inheritance.plan import (
 from spnas_core.inheritance.receipt import Receipt, write_receipt
 
 __all__ = [
+    "XAVIER_UNIFORM",
+    "ZEROS",
     "ChannelMap",
     "ChannelMaps",
     "InheritancePlan",

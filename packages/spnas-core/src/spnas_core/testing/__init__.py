@@ -1,7 +1,7 @@
 """For tests of spnas and of plugins: contract suites, and random architectures.
 
-The suites need nothing; the hypothesis strategies ``architectures``, ``serial_architectures`` and
-``parallel_architectures`` need hypothesis.
+The suites need nothing; ``check_plugin`` needs ``spnas-core[commands]``, and the hypothesis strategies
+``architectures``, ``serial_architectures`` and ``parallel_architectures`` need hypothesis.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,6 +1,16 @@
 """Detection data: readers, the shared image cache, augmentation and batches."""
 
-from spnas_detect.data._base import READERS, DetectionData, ImageRecord, Reader, open_data, read_data
+from spnas_detect.data._base import (
+    READERS,
+    DetectionData,
+    ImageRecord,
+    Reader,
+    carve_missing,
+    check_options,
+    fingerprint,
+    open_data,
+    read_data,
+)
 from spnas_detect.data.cache import CachedData, CachedSplit, build_cache, find_cache, open_cache
 from spnas_detect.data.crops import BACKGROUND, crops_from
 from spnas_detect.data.faults import Fault, FaultyDataError
@@ -40,8 +50,11 @@ __all__ = [
     "Thumbnails",
     "build_cache",
     "cache_thumbnails",
+    "carve_missing",
+    "check_options",
     "crops_from",
     "find_cache",
+    "fingerprint",
     "finish",
     "letterbox",
     "open_cache",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from spnas_core.backbones import AnyBackbone
-from spnas_core.inheritance import Init
+from spnas_core.inheritance import XAVIER_UNIFORM, Init
 from spnas_core.networks import FeatureInfo
 from spnas_detect.detectors.classes import ClassRows
 from spnas_detect.detectors.settings import DetectorSettings
@@ -118,7 +118,7 @@ def two_stage_initial(name: str, shape: torch.Size) -> Init:
         return narrow_normal(0.01, shape, HEAD_CHANNELS)
     if "bbox_pred" in name:
         return narrow_normal(0.001, shape, HEAD_CHANNELS)
-    return Init("xavier-uniform")
+    return XAVIER_UNIFORM
 
 
 def narrow_normal(std: float, shape: torch.Size, published: int) -> Init:

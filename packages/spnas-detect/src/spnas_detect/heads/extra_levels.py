@@ -6,7 +6,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spnas_core.inheritance import Init
+from spnas_core.inheritance import XAVIER_UNIFORM, ZEROS, Init
 from spnas_core.networks import FeatureInfo, StageInfo
 from spnas_detect.necks.levels import LevelMap
 
@@ -52,7 +52,7 @@ class ExtraLevels(nn.Module):
 
     def initial(self, name: str) -> Init:
         """Caffe2's uniform Xavier for weights, zero biases, as in FPN."""
-        return Init("xavier-uniform") if name.endswith("weight") else Init("zeros")
+        return XAVIER_UNIFORM if name.endswith("weight") else ZEROS
 
     def source_names(self, name: str, levels: LevelMap) -> Sequence[str]:
         """By name: they continue the coarsest level, whichever it is."""

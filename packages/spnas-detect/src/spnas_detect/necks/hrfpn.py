@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spnas_core.inheritance import Init
+from spnas_core.inheritance import XAVIER_UNIFORM, ZEROS, Init
 from spnas_core.networks import FeatureInfo
 from spnas_detect.necks._base import refuse_repeats
 from spnas_detect.necks.layers import fitted
@@ -64,7 +64,7 @@ class HRFPN(nn.Module):
 
     def initial(self, name: str) -> Init:
         """Caffe2's uniform Xavier for weights, zero biases, as in FPN."""
-        return Init("xavier-uniform") if name.endswith("weight") else Init("zeros")
+        return XAVIER_UNIFORM if name.endswith("weight") else ZEROS
 
     def source_names(self, name: str, levels: LevelMap) -> Sequence[str]:
         """What gathers a stage follows the parent stage whose features it reads, what smooths a level its level."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spnas_core.inheritance import Init
+from spnas_core.inheritance import XAVIER_UNIFORM, ZEROS, Init
 
 
 class NormedConvolution(nn.Module):
@@ -39,7 +39,7 @@ def normed_initial(name: str) -> Init:
     """
     if name.endswith(("norm.weight", "running_var")):
         return Init("ones")
-    return Init("xavier-uniform") if name.endswith(".weight") else Init("zeros")
+    return XAVIER_UNIFORM if name.endswith(".weight") else ZEROS
 
 
 def fitted(x: Tensor, size: Sequence[int]) -> Tensor:

@@ -10,7 +10,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spnas_core.inheritance import Init
+from spnas_core.inheritance import XAVIER_UNIFORM, ZEROS, Init
 from spnas_core.networks import FeatureInfo
 from spnas_detect.necks._base import refuse_repeats
 from spnas_detect.necks.fpn import FPN
@@ -60,7 +60,7 @@ class PAFPN(nn.Module):
         """The pyramid as in FPN; behind it Caffe2's uniform Xavier for weights, zero biases."""
         if name.startswith(PYRAMID):
             return self.pyramid.initial(name)
-        return Init("xavier-uniform") if name.endswith("weight") else Init("zeros")
+        return XAVIER_UNIFORM if name.endswith("weight") else ZEROS
 
     def source_names(self, name: str, levels: LevelMap) -> Sequence[str]:
         """The pyramid follows its features as FPN does; the bottom-up path is inherited by level."""

@@ -61,10 +61,14 @@ def _copied(path: Path) -> sqlite3.Connection | None:
         try:
             schema.check_readable(source, path)
             held = sqlite3.connect(":memory:", isolation_level=None)
-            source.backup(held)
+            try:
+                source.backup(held)
+                schema.migrate(held, path)
+            except BaseException:
+                held.close()
+                raise
         finally:
             source.close()
-    schema.migrate(held, path)
     return held
 
 

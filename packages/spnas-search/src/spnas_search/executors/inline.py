@@ -40,7 +40,7 @@ class InlineExecutor:
         Raises:
             ValueError: one for the same candidate is not answered yet.
         """
-        if request.candidate in self._waiting:
+        if request.candidate in self._waiting or any(one.candidate == request.candidate for one in self._cancelled):
             raise ValueError(f"candidate {request.candidate} is being evaluated already")
         self._waiting[request.candidate] = request
 

@@ -137,17 +137,17 @@ class Run:
                 facts={**self.identity().facts(), TEST_IMAGES: images_of_tests(self.task)},
             ).close()
         self.archive = Archive.open(path)
-        if self.meter is not None:  # only now, so that a resumed run takes what it has measured before
-            self.meter.store = self.archive
-            try:
+        try:
+            if self.meter is not None:  # only now, so that a resumed run takes what it has measured before
+                self.meter.store = self.archive
                 self.space.check(self.meter.start)
-            except BaseException:
-                self.archive.close()
-                raise
-        if self.settings.run.init is not None and (steps := self.start_rewrite().steps):
-            self.remarks.append(f"init is of {self.start_rewrite().parent}: {'; '.join(map(str, steps))}")
-        self.weights = WeightStore(self.files.weights)
-        self.weights.clean()
+            if self.settings.run.init is not None and (steps := self.start_rewrite().steps):
+                self.remarks.append(f"init is of {self.start_rewrite().parent}: {'; '.join(map(str, steps))}")
+            self.weights = WeightStore(self.files.weights)
+            self.weights.clean()
+        except BaseException:
+            self.archive.close()
+            raise
 
     def make_executor(self, report: Report) -> Executor:
         """Make the executor that the settings ask for."""

@@ -21,10 +21,10 @@ def start() -> Rewrite:
 
 @contextmanager
 def new_archive() -> Iterator[Archive]:
-    """An empty archive in a folder that is gone afterwards."""
+    """An empty archive in a folder that is gone afterwards, ranked as searches are by default."""
     with tempfile.TemporaryDirectory() as folder:
         objective = MetricSpec("score")
-        with Archive.create(Path(folder) / "archive.db", objective=objective, run_seed=0) as archive:
+        with Archive.create(Path(folder) / "archive.db", objective=objective, run_seed=0, ranking="traits") as archive:
             yield archive
 
 

@@ -18,7 +18,7 @@ from spnas_core.errors import SpnasError
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import EvaluationRequest, Fidelity, SharedTraining
 from spnas_search.archive import Archive, Proposal
-from spnas_search.executors import ExecutorPlugin, Outcome, evaluate_all
+from spnas_search.executors import Executor, ExecutorPlugin, Outcome, evaluate_all
 from spnas_search.strategies import CheckedStrategy, Strategy, StrategyPlugin
 from spnas_search.testing.archives import START, enter, new_archive, start
 from spnas_search.testing.null_task import NullTask
@@ -66,6 +66,16 @@ class StrategyContract:
             assert self._made().stuck(reopened) == self._made().stuck(archive)
             assert self._made().may_use(reopened) == self._made().may_use(archive)
 
+    def test_what_an_instance_has_seen_does_not_matter(self) -> None:
+        """One that went through a search proposes what a new one does: a search that is resumed has a new one."""
+        used = self._made()
+        with self._filled(used) as archive:
+            for seed in range(5):
+                proposed = used.propose(archive, np.random.default_rng(seed))
+                assert proposed == self._made().propose(archive, np.random.default_rng(seed))
+            assert used.stuck(archive) == self._made().stuck(archive)
+            assert used.may_use(archive) == self._made().may_use(archive)
+
     def test_proposals_hold_beside_children_that_are_under_way(self) -> None:
         """An asynchronous search asks before all have ended; a strategy that goes ``by_rounds`` is spared."""
         strategy = self._checked()
@@ -97,13 +107,13 @@ class StrategyContract:
     def _made(self) -> Strategy:
         return self.plugin.build(self.plugin.settings(**self.settings), self.space)
 
-    def _checked(self) -> CheckedStrategy:
-        return CheckedStrategy("serial", self._made(), self.space)
+    def _checked(self, strategy: Strategy | None = None) -> CheckedStrategy:
+        return CheckedStrategy("serial", strategy or self._made(), self.space)
 
     @contextmanager
-    def _filled(self) -> Iterator[Archive]:
+    def _filled(self, proposing: Strategy | None = None) -> Iterator[Archive]:
         """An archive in which the strategy has proposed some rounds; scores are the null task's."""
-        task, strategy = NullTask(), self._checked()
+        task, strategy = NullTask(), self._checked(proposing)
         with new_archive() as archive:
             sharing = None if strategy.relaxation is None else SharedTraining(self.space, strategy.relaxation)
             enter(archive, [Proposal("start", None, start(), Fidelity(4))], task, sharing)
@@ -184,13 +194,9 @@ class ExecutorContract:
             assert found == list(range(FEW))
             for number in range(FEW):
                 executor.submit(_request(number))
-            try:
-                executor.submit(_request(FEW - 1))
-            except ValueError:
-                refused = True
-            else:
-                refused = False
-            assert refused, "a candidate was taken twice"
+            assert _refuses(executor, FEW - 1), "a candidate was taken twice"
+            if executor.cancel(FEW - 1):
+                assert _refuses(executor, FEW - 1), "a candidate was taken again before its end was told"
             assert len(list(executor.outcomes())) == FEW
 
     def test_who_stops_listening_leaves_nothing_behind(self) -> None:
@@ -205,6 +211,14 @@ class ExecutorContract:
     def _executor(self, **values: Any) -> Any:
         settings = self.plugin.settings(**self.settings)
         return self.plugin.build(settings, NullTask(**values), self.workers, lambda _: None)
+
+
+def _refuses(executor: Executor, number: int) -> bool:
+    try:
+        executor.submit(_request(number))
+    except ValueError:
+        return True
+    return False
 
 
 def _request(number: int) -> EvaluationRequest:

@@ -58,11 +58,13 @@ class ScreenContract:
                 assert all(len(numbers) == 0 for numbers in self._answers(archive, []).values())
 
     def test_preferences_follow_from_the_archive(self) -> None:
-        """Neither another instance nor a reopened archive changes them, and asking changes nothing."""
+        """Neither another instance, nor one that was asked before, nor a reopened archive changes them."""
+        used = self._made()
         with self._searched() as archive:
             for proposals in self._rounds(archive):
                 before, first = [*archive], self._answers(archive, proposals)
                 assert self._answers(archive, proposals) == first, "another instance says something else"
+                assert self._answers(archive, proposals, used) == first, "what was asked before changes what it says"
                 with Archive.read(archive.path) as reopened:
                     assert self._answers(reopened, proposals) == first, "a reopened archive changes what it says"
                 assert [*archive] == before
@@ -75,8 +77,13 @@ class ScreenContract:
                 for what, numbers in self._answers(archive, proposals).items():
                     assert np.allclose(backwards[what][::-1], numbers, rtol=1e-9, atol=1e-12), f"{what} change"
 
-    def _answers(self, archive: Archive, proposals: Sequence[Proposal]) -> dict[str, list[float]]:
-        screen: Screen = self.plugin.build(self.plugin.settings(**self.settings), self.space)
+    def _made(self) -> Screen:
+        return self.plugin.build(self.plugin.settings(**self.settings), self.space)
+
+    def _answers(
+        self, archive: Archive, proposals: Sequence[Proposal], screen: Screen | None = None
+    ) -> dict[str, list[float]]:
+        screen = screen or self._made()
         found = {"preferences": [float(number) for number in screen.preferences(archive, proposals)]}
         if (expect := getattr(screen, "expectations", None)) is not None:
             found["expectations"] = [float(number) for number in expect(archive, proposals)]
