@@ -12,7 +12,7 @@ import torchvision
 from click.testing import CliRunner
 from safetensors.torch import save_file
 
-from spnas_search.cli.main import commands
+from spnas_search.cli.main import commands, main
 
 NULL = ("--set", "task.name=null", "--set", "executor.name=inline", "--set", "budget.candidates=2")
 
@@ -225,3 +225,9 @@ def test_one_failing_child_does_not_end_the_search(tmp_path):
     rows = [json.loads(line) for line in invoke("candidates", out, "--json").output.splitlines()]
     assert [row["status"] for row in rows].count("failed") == 1
     assert rows[3]["reason"] == "RuntimeError: the null task was told to raise"
+
+
+def test_windows_is_told_where_spnas_runs(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(SystemExit, match="^error: spnas needs Linux or macOS: on Windows install it in WSL$"):
+        main()

@@ -110,7 +110,7 @@ def spnas_register_presets(register: Register) -> None:
 
 @hookimpl
 def spnas_register_contracts(register: Register) -> None:
-    """The suite of readers of data."""
+    """The suites of readers of data, necks, detectors and metrics."""
     from spnas_detect.testing.suites import detector_suite, metric_suite, neck_suite, reader_suite
 
     register("datasets", reader_suite)

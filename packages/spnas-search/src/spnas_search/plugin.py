@@ -128,7 +128,7 @@ def spnas_register_executors(register: Register) -> None:
 
 @hookimpl
 def spnas_register_contracts(register: Register) -> None:
-    """The suites of strategies and executors."""
+    """The suites of strategies, screens and executors."""
     from spnas_search.testing.suites import executor_suite, screen_suite, strategy_suite
 
     register("strategies", strategy_suite)

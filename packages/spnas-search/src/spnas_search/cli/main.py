@@ -125,6 +125,8 @@ for _name, _summary in SUMMARIES.items():
 
 def main() -> None:
     """Run the ``spnas`` command."""
+    if sys.platform == "win32":
+        sys.exit("error: spnas needs Linux or macOS: on Windows install it in WSL")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # no text can end a command, whatever the locale

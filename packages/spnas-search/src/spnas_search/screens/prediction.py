@@ -1,4 +1,4 @@
-"""The screen that is built in: the ranking model, extended to children that do not exist yet."""
+"""The ranking model as a screen: extended to children that do not exist yet."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -14,7 +14,7 @@ from spnas_search.archive import Archive, Proposal
 
 
 class PredictionScreenSettings(Table):
-    """The ``[screen]`` table of the built-in screen.
+    """The ``[screen]`` table of the screen ``prediction``.
 
     Attributes:
         name: the screen's name.
