@@ -229,5 +229,5 @@ def test_one_failing_child_does_not_end_the_search(tmp_path):
 
 def test_windows_is_told_where_spnas_runs(monkeypatch):
     monkeypatch.setattr(sys, "platform", "win32")
-    with pytest.raises(SystemExit, match="^error: spnas needs Linux or macOS: on Windows install it in WSL$"):
+    with pytest.raises(SystemExit, match="on Windows install it in WSL"):
         main()
