@@ -197,7 +197,7 @@ def test_a_verdict_on_one_hidden_training_says_nothing_of_chance(table, tmp_path
     with spnas_search.search(**settings, budget=6, out=tmp_path / "run") as run:
         found = spnas_search.outcome(run.archive, run.settings.run)
         assert found.gain.is_point
-        assert "in all of 3 seeds alike: trainings that do not differ say nothing of chance" in sentence(
+        assert "in all of 3 seeds alike: what never varies says nothing of chance" in sentence(
             found.columns[0], "AP"
         )
 
@@ -218,6 +218,10 @@ def test_a_table_of_single_trainings_is_refused(tmp_path):
         ({"start": "b@8_11-11"}, "not in the table table.csv.gz"),
         ({"inherit": "parent"}, "the task 'replay' knows trainings from fresh weights only: set inherit = 'none'"),
         ({"strategy": {"name": "serial", "epochs": 5}}, "strategy.epochs is 5, and .* trainings of 4 epochs: choose"),
+        (
+            {"strategy": {"name": "serial", "epochs": 4, "swap_epochs": 2}},
+            "strategy.swap_epochs is 2, and the task 'replay' knows trainings of 4",
+        ),
         ({"final": {"scratch_epochs": 12}}, "final.scratch_epochs is 12, and the task 'replay' knows trainings of 4"),
         ({"final": {"train_epochs": 4}}, r"final.train_epochs is 4, .* leave it out, or add final.train_fresh = true"),
         ({"final": {"train_epochs": 6, "train_fresh": True}}, "final.train_epochs is 6, and .* trainings of 4 epochs"),

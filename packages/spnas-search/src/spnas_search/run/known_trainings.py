@@ -67,6 +67,9 @@ def task_name(settings: RunSettings) -> str:
 def _asked(settings: RunSettings, epochs: int, training: int) -> Iterator[tuple[str, int]]:
     """Yield the epochs of all trainings, by the setting that asks for them."""
     yield "strategy.epochs", epochs
+    for key, wanted in settings.strategy.items():  # of some children, such as swap_epochs; 0 stands for epochs
+        if key.endswith("_epochs") and isinstance(wanted, int) and wanted:
+            yield f"strategy.{key}", wanted
     if settings.final.seeds and settings.final.scratch_epochs is not None:
         yield "final.scratch_epochs", settings.final.scratch_epochs
     if training:
