@@ -49,11 +49,6 @@ class _Opened(dict[str, Any]):
     """A table that setting a single key has made: what it does not name keeps its default."""
 
 
-def found_at(path: str | os.PathLike[str]) -> Path:
-    """Return where a path leads from here; ``~`` is the home folder, and stays where there is no such user."""
-    return Path(os.path.expanduser(path)).resolve()  # noqa: PTH111 - Path's raises where there is no such user
-
-
 def absolute_path(text: str) -> str:
     """Return a path that does not depend on the current folder; one that does not exist as it was typed.
 

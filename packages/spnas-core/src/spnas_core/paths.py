@@ -1,5 +1,6 @@
-"""Texts as names of files: whether there is such a file, and whether other files can hold its name."""
+"""Texts as names of files: where they lead, whether there is such a file, and whether other files can hold its name."""
 
+import os
 from pathlib import Path
 
 
@@ -18,3 +19,8 @@ def is_utf8(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def found_at(path: str | os.PathLike[str]) -> Path:
+    """Return where a path leads from here; ``~`` is the home folder, and stays where there is no such user."""
+    return Path(os.path.expanduser(path)).resolve()  # noqa: PTH111 - Path's raises where there is no such user

@@ -28,8 +28,8 @@ from pathlib import Path
 
 import numpy as np
 
-from spnas_core.configuration import found_at
 from spnas_core.errors import DataError, suggestion
+from spnas_core.paths import found_at
 from spnas_detect.data._base import (
     MOST_SIDE,
     SPLITS,

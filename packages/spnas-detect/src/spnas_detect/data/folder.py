@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from spnas_core.configuration import found_at
 from spnas_core.errors import DataError
+from spnas_core.paths import found_at
 from spnas_detect.data._base import READERS, DetectionData
 from spnas_detect.data.coco.layouts import training_file
 from spnas_detect.data.voc.layouts import find_sign

@@ -10,8 +10,8 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from spnas_core.configuration import found_at
 from spnas_core.errors import DataError, suggestion
+from spnas_core.paths import found_at
 from spnas_detect.data._base import carve, fingerprint
 from spnas_detect.data.faults import Fault, FaultyDataError
 from spnas_detect.data.images import IMAGE_SUFFIXES, read_image

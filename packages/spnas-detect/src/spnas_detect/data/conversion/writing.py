@@ -11,9 +11,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from spnas_core.configuration import found_at
 from spnas_core.durable import sync_folder
 from spnas_core.errors import ConfigError, DataError
+from spnas_core.paths import found_at
 from spnas_detect.data._base import DetectionData, ImageRecord
 from spnas_detect.data.checks import annotation_faults
 from spnas_detect.data.conversion._base import Layout, Written
