@@ -44,3 +44,9 @@ def test_subpackages_of_the_search_do_not_import_each_other_in_circles():
     while free := {part for part, needed in needs.items() if not needed}:
         needs = {part: needed - free for part, needed in needs.items() if part not in free}
     assert needs == {}, "these import each other"
+
+
+def test_homes_are_found_in_one_place():
+    """``Path.expanduser`` raises where there is no such user: ``spnas_core.paths.found_at`` does not."""
+    for root in ROOTS.values():
+        assert [file for file in root.rglob("*.py") if ".expanduser()" in file.read_text()] == []
