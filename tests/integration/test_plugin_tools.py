@@ -97,7 +97,7 @@ def test_the_annealing_example_is_installed_searches_and_keeps_the_contracts_bes
     assert searched.stderr.splitlines() == [f"warning: plugin half of spnas-half is broken: {reason}"]
     checked = python(SPNAS, "plugins", "check", "annealing", path=wheel.path)
     assert checked.returncode == 0, checked.stdout
-    assert checked.stdout == "strategies annealing: 6 of 6 tests passed\n"
+    assert checked.stdout == "strategies annealing: 7 of 7 tests passed\n"
     tested = python(PYTEST, EXAMPLES / "spnas-annealing" / "tests", "--rootdir", tmp_path, path=wheel.path)
     assert tested.returncode == 0, tested.stdout
 
@@ -116,7 +116,7 @@ def test_a_skeleton_is_a_plugin_that_works(wheel, tmp_path):
     )
     wheel(folder)
     checked = python(SPNAS, "plugins", "check", "own-walk", path=wheel.path)
-    assert checked.stdout == "strategies own-walk: 6 of 6 tests passed\n", checked.stderr
+    assert checked.stdout == "strategies own-walk: 7 of 7 tests passed\n", checked.stderr
     tested = python(PYTEST, folder / "tests", "--rootdir", tmp_path, path=wheel.path)
     assert tested.returncode == 0, tested.stdout
     text = "".join(file.read_text() for file in folder.rglob("*") if file.is_file() and file.suffix != ".pyc")

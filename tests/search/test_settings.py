@@ -210,7 +210,7 @@ optional = {
         {"name": st.just("serial")},
         optional={
             "odds": st.dictionaries(st.sampled_from(["swap", "expand", "add-stage"]), st.floats(0, 9), min_size=1),
-            "merit_power": st.floats(0, 1e300),
+            "merit_power": st.floats(0, 100),
         },
     ),
     "task": st.fixed_dictionaries(

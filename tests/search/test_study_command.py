@@ -85,7 +85,7 @@ class TestTheCommand:
         def full(*_):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(out / ".signal.png.new"))
 
-        monkeypatch.setattr(pages, "replace_durably", full)
+        monkeypatch.setattr(pages, "whole_file", full)
         *tables, last = done("study", "signal", "--out", out, "--report").splitlines()
         assert last == f"The page and the plot in {out} could not be written: Read-only file system"
         assert "\n".join(tables) in text
