@@ -117,6 +117,13 @@ def test_an_altered_checkpoint_is_one_line_that_says_what_to_do(training, change
     done("train", "--out", training, "--resume")
 
 
+def test_a_checkpoint_of_another_network_is_refused(training):
+    name = next(name for name in state_of(training)[0] if name.startswith("model/backbone."))
+    alter(training, lambda tensors, state: tensors.pop(name))
+    said = refused("train", "--out", training, "--resume")
+    assert f"another architecture or detector: 1 tensors differ, first {name.removeprefix('model/')} (missing" in said
+
+
 @pytest.mark.parametrize("field", ["frozen_norms", "frozen_parameters"])
 def test_a_checkpoint_that_freezes_what_there_is_not_is_refused(training, field):
     alter(training, lambda tensors, state: state.update({field: ["nope"]}))

@@ -197,9 +197,7 @@ def test_a_verdict_on_one_hidden_training_says_nothing_of_chance(table, tmp_path
     with spnas_search.search(**settings, budget=6, out=tmp_path / "run") as run:
         found = spnas_search.outcome(run.archive, run.settings.run)
         assert found.gain.is_point
-        assert "in all of 3 seeds alike: what never varies says nothing of chance" in sentence(
-            found.columns[0], "AP"
-        )
+        assert "in all of 3 seeds alike: what never varies says nothing of chance" in sentence(found.columns[0], "AP")
 
 
 def test_a_table_of_single_trainings_is_refused(tmp_path):
