@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import detection
 from torchvision.models._meta import _COCO_CATEGORIES
@@ -10,7 +11,7 @@ from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
 from spnas_core import Architecture
 from spnas_core.errors import WeightsError
 from spnas_core.interchange import COCO_CLASSES, from_torchvision, from_torchvision_detector, initial_weights
-from spnas_core.interchange.initial_weights import read_initial_weights
+from spnas_core.interchange.initial_weights import DESCRIPTION, read_initial_weights
 
 RESNET50 = Architecture.parse("r_111-2111-211111-211")
 
@@ -173,6 +174,21 @@ def test_digests_are_those_in_the_published_names():
     )
     names = {digest: name for digest, name in initial_weights.TRAINED_WITHOUT_EPS.items() if name != "this one"}
     assert names == {w.url[-12:-4]: w.url.rpartition("/")[2][:-13] for w in weights}
+
+
+def test_what_torchvision_has_may_be_saved_by_safetensors(states, tmp_path):
+    state = states["fasterrcnn_resnet50_fpn"]
+    torch.save(state, tmp_path / "d.pth")
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, tmp_path / "d.safetensors")
+    for kind in ("torchvision", "torchvision-backbone"):
+        one, other = (
+            read_initial_weights(f"{kind}:{tmp_path / name}", RESNET50) for name in ("d.pth", "d.safetensors")
+        )
+        assert one.architecture == other.architecture
+        assert all(torch.equal(tensor, other.tensors[name]) for name, tensor in one.tensors.items())
+    save_file({"x": torch.zeros(1)}, tmp_path / "own.safetensors", {DESCRIPTION: '{"architecture": "b@8_1-2"}'})
+    with pytest.raises(WeightsError, match=r"is of spnas itself, of b@8_1-2: name the file alone, .*own.safetensors$"):
+        read_initial_weights(f"torchvision:{tmp_path / 'own.safetensors'}", RESNET50)
 
 
 @pytest.mark.parametrize(

@@ -90,8 +90,8 @@ def read_initial_weights(source: str, architecture: AnyNetwork) -> InitialWeight
     """Read weights from outside, of an architecture or of one near it.
 
     Args:
-        source: ``torchvision:FILE`` (a ``state_dict`` saved by torch: of a ResNet or ResNeXt, or of a Faster R-CNN or
-            RetinaNet with FPN on one), ``torchvision-backbone:FILE`` (the same, its backbone alone),
+        source: ``torchvision:FILE`` (a ``state_dict``, saved by torch or safetensors: of a ResNet or ResNeXt, or of a
+            Faster R-CNN or RetinaNet with FPN on one), ``torchvision-backbone:FILE`` (the same, its backbone alone),
             ``FILE.safetensors`` (a detector's weights or a backbone's alone), or, for a network that is no code,
             ``PROVIDER:FILE`` (the whole network's as its library saves it).
         architecture: that is to start with them. Which one the file is of is told by its tensors (torchvision) or by
@@ -127,7 +127,7 @@ def _for_composition(source: str, network: Composition) -> InitialWeights:
     Raises:
         WeightsError: they are of something else.
     """
-    if source.endswith(".safetensors"):
+    if source.endswith(".safetensors") and source.partition(":")[0] not in {TORCHVISION, TORCHVISION_BACKBONE}:
         tensors, own, said = _read_safetensors(Path(source))
         if own == network:
             _check_fits(source, network, tensors)
@@ -147,7 +147,7 @@ def _from_provider(source: str, path: Path, network: FixedNetwork) -> InitialWei
     read = network.source.read
     if read is None:
         raise WeightsError(f"{network.provider} cannot read weights: start with FILE.safetensors, or fresh ones")
-    state = _read_safetensors(path)[0] if path.suffix == ".safetensors" else _read_torch(path)
+    state = _read_state(source, path)
     try:
         tensors = read(network.name, state)
     except WeightsError as error:
@@ -156,7 +156,7 @@ def _from_provider(source: str, path: Path, network: FixedNetwork) -> InitialWei
 
 
 def _from_torchvision(source: str, path: Path) -> InitialWeights:
-    state = _read_torch(path)
+    state = _read_state(source, path)
     if not is_detector(state):
         own = torchvision_architecture({name: state[name] for name in state if not name.startswith("fc.")})
         return InitialWeights(own, {BACKBONE + name: tensor for name, tensor in from_torchvision(own, state).items()})
@@ -183,6 +183,16 @@ def _from_torchvision(source: str, path: Path) -> InitialWeights:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_state(source: str, path: Path) -> dict[str, Tensor]:
+    """Read what another library has saved."""
+    if path.suffix != ".safetensors":
+        return _read_torch(path)
+    tensors, own, _ = _read_safetensors(path)
+    if own is not None:
+        raise WeightsError(f"{source} is of spnas itself, of {own}: name the file alone, {path}")
+    return tensors
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
