@@ -136,6 +136,14 @@ def test_what_onnx_needs_is_named_with_the_line_to_type(tmp_path, monkeypatch, m
         exporter_plugin("onnx").export(network, tmp_path, "net")
 
 
+def test_what_source_needs_is_named_with_the_line_to_type(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    network = exportable_backbone(build_backbone("b@8_1-1"), SIZE)
+    with pytest.raises(ExportError, match=r"needs safetensors.torch: python3 -m pip install 'spnas-core\[export\]'"):
+        exporter_plugin("source").export(network, tmp_path, "net")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_unknown_format_suggests_the_nearest():
     with pytest.raises(PluginError, match="'onx' is not among the registered exporters; did you mean 'onnx'"):
         exporter_plugin("onx")

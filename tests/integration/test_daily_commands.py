@@ -11,6 +11,7 @@ from voc_folder import write_voc
 import spnas_search
 from spnas_core.lock import FolderLock
 from spnas_search import installed
+from spnas_search.archive import Archive
 from spnas_search.cli.main import commands
 from spnas_search.driver import run_search
 from spnas_search.monitors import Silent
@@ -128,6 +129,16 @@ def test_altered_settings_are_named_before_anything_is_scored(copied):
     assert all(states(verify_run(copied, None, silent)).values())
     for command in (("show", copied), ("export", copied, "--to", "source", "--out", copied / "exported")):
         assert spnas(*command).exit_code == 0, "a run is one by its archive"
+
+
+def test_a_run_from_before_a_setting_is_verified_as_it_is(copied):
+    """Neither its archive nor its ``run.toml`` knows what came later."""
+    values = read_toml(copied / "run.toml")
+    del values["rungs"], values["task"]["training"]["prefetch"]
+    write_toml(values, copied / "run.toml")
+    with Archive.open(copied / "archive.db") as archive:
+        archive.remember("settings", json.dumps(values))
+    assert all(states(verify_run(copied, None, silent)).values())
 
 
 def test_other_code_is_seen(copied, monkeypatch):

@@ -189,3 +189,9 @@ def test_numbers_too_small_for_what_they_are_for_are_warned_of_at_the_start(tmp_
         assert [remark for remark in run.remarks if "final.seeds = 1 compares winner and start once" in remark]
     with start_run(tmp_path / "enough", {**values, "noise_seeds": 4, "final": {"seeds": 2}}, lambda *_: None) as run:
         assert not [remark for remark in run.remarks if "seeds" in remark]
+
+
+@pytest.mark.parametrize(("inherit", "warned"), [("none", True), ("parent", False)])
+def test_epochs_that_nothing_is_trained_for_are_told(tmp_path, inherit, warned):
+    with spnas_search.search(**NULL, budget=1, inherit=inherit, final={"epochs": 3, "seeds": 2}, out=tmp_path) as run:
+        assert any("final.epochs = 3 is of trainings from fresh warm starts" in one for one in run.remarks) == warned

@@ -1,5 +1,6 @@
 """The archive's file: what it refuses, what survives, and what readers, disks and other processes do."""
 
+import errno
 import os
 import random
 import signal
@@ -7,13 +8,17 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from tiny_archives import SCORE, control, result, start
 
 from spnas_core.errors import ArchiveError, ConfigError
 from spnas_search.archive import Archive, schema, snapshot
+from spnas_search.run import run as run_module
+from spnas_search.run import start_run
 
 
 @pytest.fixture
@@ -305,3 +310,49 @@ def test_a_journal_that_starts_over_while_it_is_copied_voids_the_copy(archive, m
     with Archive.read(archive.path) as reader:
         assert sorted(int(subject) for _, subject in reader._measurements) == list(range(9))
     assert copied == ["archive.db", "archive.db-wal"] * 2
+
+
+class Tracked(sqlite3.Connection):
+    """Tells how many connections are open."""
+
+    open: ClassVar[list[object]] = []
+
+    def __init__(self, *args, **given) -> None:
+        super().__init__(*args, **given)
+        self.open.append(self)
+
+    def close(self) -> None:
+        super().close()
+        if self in self.open:
+            self.open.remove(self)
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    Tracked.open.clear()
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Tracked))
+    return Tracked.open
+
+
+def test_an_archive_that_cannot_be_read_is_left_closed(tmp_path, opened):
+    path = tmp_path / "archive.db"
+    Archive.create(path, objective=SCORE, run_seed=0).close()
+    Archive.read(path).close()
+    assert not opened
+    connection = sqlite3.connect(path)
+    connection.execute("DELETE FROM meta WHERE key = 'objective'")
+    connection.commit()
+    connection.close()
+    with pytest.raises(ArchiveError, match="is no spnas archive, or is damaged"):
+        Archive.read(path)
+    assert not opened
+
+
+def test_a_run_that_cannot_be_opened_leaves_its_archive_closed(tmp_path, opened, monkeypatch):
+    def gone(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(run_module, "WeightStore", gone)
+    with pytest.raises(OSError, match="Read-only"):
+        start_run(tmp_path / "run", {"task": {"name": "null"}, "executor": {"name": "inline"}}, lambda *_: None)
+    assert not opened

@@ -134,6 +134,14 @@ class Remembering(Serial):
         return super().propose(archive, np.random.default_rng(Remembering.asked))
 
 
+class Counting(Serial):
+    """Proposes what depends on how often this one was asked: as a new one the first time, so two new ones agree."""
+
+    def propose(self, archive, rng):
+        self.asked = getattr(self, "asked", 0) + 1
+        return super().propose(archive, rng if self.asked == 1 else np.random.default_rng(self.asked))
+
+
 class Forgetful(Serial):
     """Lets the weights of its parents go."""
 
@@ -152,6 +160,7 @@ class Repeating(Serial):
     ("strategy", "test", "error"),
     [
         (Remembering, "test_proposals_follow_from_archive_and_rng", AssertionError),
+        (Counting, "test_what_an_instance_has_seen_does_not_matter", AssertionError),
         (Forgetful, "test_parents_are_among_those_whose_weights_are_kept", AssertionError),
         (Repeating, "test_proposals_are_valid_from_round_to_round", PluginError),
     ],

@@ -210,6 +210,14 @@ def test_a_table_of_single_trainings_is_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_table_without_an_age_that_all_codes_have_is_told_from_a_wrong_age(tmp_path):
+    path = tmp_path / "ages.csv.gz"
+    mixed = [row for row in rows(epochs=(2, 4)) if (row["epochs"] == 2) == (row["code"] == CODES[0])]
+    write_table(path, mixed, ["AP", "AP50"])
+    with pytest.raises(ConfigError, match="the task 'replay' knows no age at which all of its codes were scored"):
+        start_run(tmp_path / "run", {**SEARCH, "task": {"name": "replay", "table": str(path)}}, lambda *_: None)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -30,6 +30,14 @@ class Remembering(PredictionScreen):
         return [float(Remembering.asked) for _ in proposals]
 
 
+class Counting(PredictionScreen):
+    """Counts how often it was asked itself: two new ones agree."""
+
+    def preferences(self, archive, proposals):
+        self.asked = getattr(self, "asked", 0) + 1
+        return [float(self.asked) for _ in proposals]
+
+
 class Places(PredictionScreen):
     """Prefers the first."""
 
@@ -75,6 +83,7 @@ class Drawless(PredictionScreenSettings):
     ("screen", "expected"),
     [
         (Remembering, {"preferences_follow_from_the_archive", "the_order_of_children_does_not_matter"}),
+        (Counting, {"preferences_follow_from_the_archive"}),
         (Places, {"the_order_of_children_does_not_matter"}),
         (Undefined, {"every_child_has_a_number"}),
         (Best, {"every_child_has_a_number", "of_no_children_nothing_is_said"}),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from spnas_search.statistics import (
+    FEWEST_FOR_INTERVAL,
     expected_rank_correlation,
     heritability,
     heritability_in_blocks,
@@ -178,14 +179,15 @@ class TestRankCorrelation:
         assert rank_correlation(pair, seed=1) == rank_correlation(pair, seed=1)
         assert rank_correlation(pair, seed=1).low != rank_correlation(pair, seed=2).low
 
+    @pytest.mark.parametrize("codes", [FEWEST_FOR_INTERVAL, 12])
     @pytest.mark.parametrize("statistic", ["spearman", "kendall"])
-    def test_the_interval_covers_the_truth(self, statistic):
+    def test_the_interval_covers_the_truth(self, statistic, codes):
         rng, true = np.random.default_rng(4), 0.5
         pearson = 2 * math.sin(math.pi * true / 6) if statistic == "spearman" else math.sin(math.pi * true / 2)
         covers = 0
         for number in range(300):
-            ones = rng.normal(size=12)
-            others = pearson * ones + math.sqrt(1 - pearson**2) * rng.normal(size=12)
+            ones = rng.normal(size=codes)
+            others = pearson * ones + math.sqrt(1 - pearson**2) * rng.normal(size=codes)
             found = rank_correlation([(ones.tolist(), others.tolist())], statistic, resamples=400, seed=number)
             covers += found.low <= true <= found.high
         assert 270 <= covers <= 297, covers  # documented: 94 to 99 of 100

@@ -4,7 +4,6 @@ import itertools
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -137,11 +136,12 @@ class Archive(Contents):
         """
         _check_is_file(path)
         try:
-            with ExitStack() as opened:
-                copy = opened.enter_context(closing(snapshot(path)))
-                found = cls(path, copy)
-                opened.pop_all()  # it is the archive's now
-                return found
+            copy = snapshot(path)
+            try:
+                return cls(path, copy)
+            except BaseException:
+                copy.close()
+                raise
         except (sqlite3.Error, KeyError) as error:
             raise ArchiveError(f"{path} is no spnas archive, or is damaged: {error}") from error
 

@@ -47,4 +47,4 @@ def report(reference: str, *, out: Path | None, watch: bool, every: float) -> No
             console.show(f"{file}: {found.status}")
             if not goes_on:
                 return
-            time.sleep(every)
+            time.sleep(every)  # --every: how often somebody who watches wants to see it anew

@@ -71,12 +71,23 @@ def check_settings(archive: Archive, settings: Mapping[str, Any], folder: Path) 
             f"{folder} was begun by an earlier spnas-search, which ranked and compared otherwise: finish it with that "
             f"version, or start another run with --from {folder}"
         )
+    for said in altered(before, settings):
+        raise ConfigError(
+            f"run.toml of {folder} {said}: put that back (remove the file, and it is written anew), or start another "
+            "run with --out elsewhere"
+        )
+
+
+def altered(before: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[str]:
+    """Say which settings differ that a run has from its beginning to its end.
+
+    Args:
+        before: as the archive remembers them.
+        settings: as ``run.toml`` has them now; what neither has, since it came later, differs in nothing.
+    """
     for key, then, now in differences(before, settings):
         if not may_change(key):
-            raise ConfigError(
-                f"run.toml of {folder} has {key} = {_shown(now)}, and the run was made with {_shown(then)}: put that "
-                "back (remove the file, and it is written anew), or start another run with --out elsewhere"
-            )
+            yield f"has {key} = {_shown(now)}, and the run was made with {_shown(then)}"
 
 
 def check_budget(archive: Archive, settings: Mapping[str, Any], folder: Path) -> None:

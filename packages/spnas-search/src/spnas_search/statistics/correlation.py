@@ -15,7 +15,7 @@ RESAMPLES = 4000
 """Times that the codes are drawn again for an interval."""
 
 FEWEST_FOR_INTERVAL = 6
-"""Codes from which there is an interval: of four its 95 % are 80, of three half as many."""
+"""Codes from which there is an interval: resamples of fewer repeat one another, and theirs covers too little."""
 
 RankStatistic = Literal["spearman", "kendall"]
 Scores = Sequence[float]
