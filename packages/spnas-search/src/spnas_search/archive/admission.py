@@ -28,18 +28,49 @@ _UNCHANGED: frozenset[Kind] = frozenset({"control", "rung", "reignition", "train
 
 
 @dataclass(frozen=True)
+class Sources:
+    """Whose weights evaluations begin with.
+
+    Attributes:
+        inherit: what children begin with.
+        newest: by child, its newest done rung, whose weights its children inherit; none where it has none.
+    """
+
+    inherit: Inherit
+    newest: Mapping[int, int] = field(default_factory=dict)
+
+    def source(self, known: Sequence[Candidate], proposal: Proposal) -> int | None:
+        """Whose weights a proposal inherits; None where it begins with fresh or given ones."""
+        parent = None if proposal.parent is None else known[proposal.parent]
+        if proposal.kind == "replicate" and proposal.subject is not None:
+            return known[proposal.subject].source
+        if parent is None or proposal.kind in {"rung", "final", "trained"}:
+            return proposal.parent
+        if self.inherit == "none":
+            return None
+        if self.inherit == "supernet":
+            return _start(known)
+        if self.inherit == "parent" or proposal.kind == "reignition":
+            return self.newest.get(parent.id, parent.id)
+        return _warm_start(known, parent)
+
+    def age(self, known: Sequence[Candidate], proposal: Proposal) -> int:
+        """Epochs in the lineage of the weights that a proposal leads to, its own included."""
+        source = self.source(known, proposal)
+        return proposal.epochs + (0 if source is None else known[source].age)
+
+
+@dataclass(frozen=True)
 class Admission:
     """Turns proposals of a round into candidates with consecutive numbers.
 
     Attributes:
         run_seed: the candidates' seeds follow from it.
-        inherit: what children begin with.
-        newest: by child, its newest done rung, whose weights its children inherit; none where it has none.
+        sources: whose weights they begin with.
     """
 
     run_seed: int
-    inherit: Inherit
-    newest: Mapping[int, int] = field(default_factory=dict)
+    sources: Sources
 
     def admit(
         self,
@@ -68,7 +99,6 @@ class Admission:
             _check_pretraining(proposal, f"proposal {number} ({proposal.kind} {proposal.rewrite.child})")
             parent = _parent(known, proposal, f"proposal {number} ({proposal.kind} {proposal.rewrite.child})")
             subject = _subject(known, proposal, parent, number)
-            source = self._source(known, proposal, parent, subject)
             admitted.append(
                 Candidate(
                     id=number,
@@ -77,35 +107,19 @@ class Admission:
                     kind=proposal.kind,
                     subject=subject,
                     parent=proposal.parent,
-                    source=source,
+                    source=self.sources.source(known, proposal),
                     rewrite=proposal.rewrite,
                     fidelity=proposal.fidelity,
                     split=proposal.split,
                     preference=proposal.preference,
                     strategy=proposal.strategy,
                     pretraining=proposal.pretraining,
-                    age=proposal.epochs + (0 if source is None else known[source].age),
+                    age=self.sources.age(known, proposal),
                     seed=candidate_seed(self.run_seed, number),
                     threads=threads,
                 )
             )
         return tuple(admitted)
-
-    def _source(
-        self, known: Sequence[Candidate], proposal: Proposal, parent: Candidate | None, subject: int
-    ) -> int | None:
-        """Whose weights the evaluation inherits."""
-        if proposal.kind == "replicate":
-            return known[subject].source
-        if parent is None or proposal.kind in {"rung", "final", "trained"}:
-            return proposal.parent
-        if self.inherit == "none":
-            return None
-        if self.inherit == "supernet":
-            return _start(known)
-        if self.inherit == "parent" or proposal.kind == "reignition":
-            return self.newest.get(parent.id, parent.id)
-        return _warm_start(known, parent)
 
 
 def _start(known: Sequence[Candidate]) -> int:

@@ -14,7 +14,7 @@ from spnas_core.durable import replace_durably
 from spnas_core.errors import ArchiveError, ConfigError, SpnasError, suggestion
 from spnas_core.tasks import Evaluation, MetricSpec
 from spnas_search.archive import rows, schema
-from spnas_search.archive.admission import Admission
+from spnas_search.archive.admission import Admission, Sources
 from spnas_search.archive.candidate import Candidate, Inherit, Phase, Proposal
 from spnas_search.archive.collector import collector_paused
 from spnas_search.archive.contents import Contents
@@ -196,7 +196,7 @@ class Archive(Contents):
                 that does not begin at the parent, a control that rewrites something, or a file that cannot be
                 written.
         """
-        admission = Admission(self.run_seed, self.inherit, self._newest)
+        admission = Admission(self.run_seed, Sources(self.inherit, self._newest))
         entered = admission.admit(self._candidates, proposals, round_number=self.rounds, phase=phase, threads=threads)
         starts = [candidate for candidate in entered if candidate.kind == "start"]
         if len(starts) + len(self._kinds["start"]) > 1:

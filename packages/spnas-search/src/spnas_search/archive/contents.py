@@ -12,6 +12,7 @@ from spnas_core.encoding import Architecture
 from spnas_core.errors import ArchiveError, ConfigError, suggestion
 from spnas_core.morphisms import Rewrite, align, identity
 from spnas_core.tasks import Fidelity, MetricSpec
+from spnas_search.archive.admission import Sources
 from spnas_search.archive.candidate import HEIRLESS, OFFSPRING, Candidate, Inherit, Kind, Phase, Proposal
 from spnas_search.archive.pareto import Point, front, fronts
 from spnas_search.archive.standing import Place, Places, Standing
@@ -158,6 +159,10 @@ class Contents:
             return None
         found = [one for one in self.of_kind("trained") if one.status == "done" and one.subject == winner.id]
         return found[-1] if found else None
+
+    def age_of(self, proposal: Proposal) -> int:
+        """Return the age of a proposal, were it entered now: epochs in the lineage of its weights, its own included."""
+        return Sources(self.inherit, self._newest).age(self._candidates, proposal)
 
     def lineage(self, candidate: Candidate) -> tuple[Candidate, ...]:
         """A candidate and its ancestors, start first."""

@@ -15,7 +15,7 @@ What has failed and is needed is proposed again (the loop stops where that happe
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
@@ -24,8 +24,9 @@ from spnas_core.encoding import Architecture
 from spnas_core.morphisms import identity
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import OFFSPRING, Archive, Phase, Proposal
+from spnas_search.driver.ageing import ageing_proposals, owed_ageing
 from spnas_search.driver.rungs import rung_proposals
-from spnas_search.driver.verdict_rounds import finalist_proposals, oldest_start, verdict_proposals
+from spnas_search.driver.verdict_rounds import finalist_proposals, verdict_proposals
 from spnas_search.driver.winner_training import training_proposals
 from spnas_search.settings import RunSettings
 from spnas_search.strategies import CheckedStrategy
@@ -174,7 +175,7 @@ def _children(
     if archive.rule.needs_controls:
         _add_controls(archive, proposals, children)
     if archive.rule.needs_ages:
-        proposals += _ageing(archive, proposals, children)
+        proposals += ageing_proposals(archive, children, proposals)
     return _within((*proposals, *children), _left(archive, settings, strategy.control_epochs, children))
 
 
@@ -205,46 +206,26 @@ def _control(archive: Archive, parent: int, fidelity: Fidelity) -> Proposal:
 
 
 def _owed(archive: Archive) -> list[Proposal]:
-    """Controls that have failed, while children of their parents have scores that say nothing without them."""
+    """Controls that have failed, while children have scores that say nothing without them."""
+    ageing = owed_ageing(archive) if archive.rule.needs_ages else []
     if not archive.rule.needs_controls:
-        return []
+        return ageing
     groups = dict.fromkeys(
         (child.parent, child.fidelity)
         for child in (*archive.of_kind("child"), *archive.of_kind("reignition"))
         if child.parent is not None and math.isfinite(archive.score(child))
     )
-    under_way = _controls_under_way(archive)
+    known = {(one.parent, one.fidelity) for one in ageing} | _controls_under_way(archive)
     return [
-        _control(archive, *group)
-        for group in groups
-        if group not in under_way and archive.control_score(*group) is None
+        *ageing,
+        *(
+            _control(archive, *group)
+            for group in groups
+            if group not in known and archive.control_score(*group) is None
+        ),
     ]
 
 
 def _controls_under_way(archive: Archive) -> set[tuple[int | None, Fidelity]]:
     """Parents and fidelities of controls without a result yet, which only an asynchronous search meets."""
     return {(one.parent, one.fidelity) for one in archive.pending() if one.kind == "control"}
-
-
-def _ageing(archive: Archive, proposals: Sequence[Proposal], children: Sequence[Proposal]) -> list[Proposal]:
-    """Bring the start to the ages of a round of children: at equal age their scores compare directly.
-
-    Where children inherit from their parents, the oldest start is trained on, by one child's epochs in a round; where
-    parents were trained on (``rungs``), by as many as it takes.
-    """
-    start, oldest, has_rungs = archive.start, oldest_start(archive), bool(archive.of_kind("rung"))
-    wanted: dict[tuple[int, Fidelity], None] = {}
-    for child in children:
-        begin, epochs = start, child.epochs
-        if archive.inherit == "parent" and child.parent not in {None, start.id}:
-            behind = archive.trained(archive[child.parent or 0]).age + epochs - oldest.age
-            if behind <= 0:
-                continue
-            begin, epochs = oldest, max(epochs, behind) if has_rungs else epochs
-        wanted[begin.id, replace(child.fidelity, epochs=epochs)] = None
-    under_way = {(one.parent, one.fidelity) for one in proposals} | _controls_under_way(archive)
-    return [
-        _control(archive, *group)
-        for group in wanted
-        if group not in under_way and archive.control_score(*group) is None
-    ]

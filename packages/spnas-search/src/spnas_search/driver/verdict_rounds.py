@@ -9,6 +9,7 @@ import numpy as np
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.tasks import Fidelity, Pretraining
 from spnas_search.archive import HEIRLESS, Archive, Candidate, Proposal
+from spnas_search.driver.ageing import oldest_start
 from spnas_search.settings import RunSettings
 
 
@@ -140,16 +141,6 @@ def rewrite_from_start(archive: Archive, candidate: Candidate) -> Rewrite:
     for step in archive.lineage(candidate)[1:]:
         composed = composed.then(step.rewrite)
     return composed
-
-
-def oldest_start(archive: Archive) -> Candidate:
-    """The start at the greatest age to which the search has brought it."""
-    scored = [
-        one
-        for one in archive.evaluations(archive.start.id)
-        if one.kind in {"start", "control", "rung"} and math.isfinite(archive.score(one))
-    ]
-    return max(scored, key=lambda one: (one.age, -one.id), default=archive.start)
 
 
 def searched(archive: Archive, side: Candidate) -> tuple[Candidate, ...]:

@@ -1,8 +1,9 @@
 """Which weights a search keeps."""
 
 from spnas_search.archive import Archive
+from spnas_search.driver.ageing import begin_of, oldest_start
 from spnas_search.driver.rungs import rung_sources
-from spnas_search.driver.verdict_rounds import needed_for_end, oldest_start
+from spnas_search.driver.verdict_rounds import needed_for_end
 from spnas_search.run import Run
 
 LIKELY = 16
@@ -14,7 +15,10 @@ def needed_weights(run: Run) -> frozenset[int]:
     archive = run.archive
     if not len(archive):
         return frozenset()
-    kept = {archive.start.id, *run.strategy.may_use(archive), *needed_for_end(archive, run.settings.run)}
+    parents = run.strategy.may_use(archive)
+    kept = {archive.start.id, *parents, *needed_for_end(archive, run.settings.run)}
+    # The start, too, goes on from where it was as old as a parent is, to be compared with the children.
+    kept.update(begin_of(archive, archive.trained(archive[parent]).age).id for parent in parents)
     kept.update(candidate.id for candidate in archive.best(1))
     kept.update(candidate.id for candidate in archive.nearest_to_front(len(archive.pareto()) + LIKELY))
     kept.update(candidate.source for candidate in archive.pending() if candidate.source is not None)
