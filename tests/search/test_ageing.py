@@ -69,6 +69,26 @@ def test_children_of_another_setting_find_the_start_there_whatever_its_age(drive
     assert all(run.archive.lead(child) is not None for child in run.archive.of_kind("child"))
 
 
+@pytest.mark.parametrize("inherit", ["parent", "none"])
+def test_the_noise_is_measured_as_the_strategy_says(drive, inherit):
+    coarse = Fidelity(2, image_size=(64, 64), share=0.5)
+
+    class Small(Scripted):
+        control_fidelity = coarse
+
+        def made(self, archive, children):
+            return [Proposal("child", one.parent, one.rewrite, coarse) for one in super().made(archive, children)]
+
+    run = drive(
+        run_settings(ranking="prediction", inherit=inherit, seeds=0), Small([(0, 2)] * 2, [(0, 2)] * 2), scores()
+    )
+    run.to_the_end()
+    archive = run.archive
+    assert [one.fidelity for one in archive.of_kind("control")] == [coarse, coarse]
+    assert archive.start.fidelity == (coarse if inherit == "none" else Fidelity(4))
+    assert archive.spread().freedom == (2 if inherit == "none" else 1)
+
+
 class Reigniting(Scripted):
     """The first child is pretrained anew, and the next ones descend from that."""
 
@@ -111,7 +131,7 @@ def test_a_failed_training_of_the_start_is_proposed_again_while_children_wait_fo
     script = Scripted([(0, 2)], [(4, 2)], [(4, 2)])
     run = drive(run_settings(ranking="prediction", candidates=3, noise=3), script, scores(control={5: undefined}))
     run.to_the_end()
-    assert run.archive[5].kind == "control" and run.archive[5].age == 8
+    assert (run.archive[5].kind, run.archive[5].age) == ("control", 8)
     assert start_was_everywhere(run.archive)
     last = drive(run_settings(ranking="prediction", candidates=2, noise=3), script, scores(control={5: None}))
     last.to_the_end()

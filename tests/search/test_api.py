@@ -167,6 +167,14 @@ def test_a_pickle_with_code_in_it_is_not_executed(tmp_path):
             {"budget": {"epochs": 49}},
             "budget.epochs is 49, and the warm start, 2 noise_seeds, .* take 50",
         ),
+        (
+            {"budget": {"epochs": 500}, "strategy": {"name": "random", "epochs": 0}},
+            "budget.epochs is 500, and the children of the strategy 'random' are trained for 0 epochs",
+        ),
+        (
+            {"final": {"seeds": 0, "from_scratch": True}},
+            "final.seeds = 0 leaves the verdict out",
+        ),
     ],
 )
 def test_settings_under_which_nothing_could_be_compared_are_refused(tmp_path, settings, message):

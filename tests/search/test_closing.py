@@ -109,6 +109,47 @@ def test_losses_keep_their_direction_and_a_gain_is_an_improvement(losing):
     assert found.gain.mean == pytest.approx(0.25)
 
 
+@pytest.mark.parametrize(
+    ("pairs", "words"),
+    [
+        (
+            ((0.8, 0.6), (0.7, 0.48)),
+            "is better than the start: a gain of +0.210 loss, of which less is better",
+        ),
+        (
+            ((0.5, 0.6), (0.5, 0.61)),
+            "is worse than the start: a gain of -0.105 loss, of which less is better",
+        ),
+        (
+            ((0.5, 0.4),),
+            "by a gain of +0.100 loss, of which less is better in a single comparison",
+        ),
+        (((0.5, 0.4), (0.4, 0.5)), "told apart: a gain of +0.000 loss, of which less is better"),
+    ],
+)
+def test_of_a_loss_a_gain_is_what_it_is_lower_by(losing, pairs, words):
+    made = Filled.__new__(Filled)
+    made.archive = losing
+    made.add_all(*verdict_of(*pairs))
+    assert words in sentence(outcome(losing, settings(seeds=len(pairs))).columns[0], "loss")
+
+
+@pytest.mark.parametrize("inherit", ["none", "warm-start", "parent"])
+def test_the_weights_that_a_search_leaves_are_scored_beside_its_verdict(tmp_path, inherit):
+    values = {
+        "task": {"name": "null", "noise": 0.01},
+        "executor": {"name": "inline"},
+        "inherit": inherit,
+        "budget": {"candidates": 6},
+    }
+    with spnas_search.search(**values, out=tmp_path / "run") as run:
+        assert run.archive.winner.kind != "start"
+        left = [one for one in run.archive.of_kind("final") if one.parent is not None and one.epochs == 0]
+        assert {one.subject for one in left} == {0, run.archive.winner.id}
+        assert "The weights that the search has left" in "".join(part for part in summary(run) if isinstance(part, str))
+        assert outcome(run.archive, run.settings.run).missing == ()
+
+
 def test_trainings_from_scratch_are_a_column_of_their_own(filled):
     scratch = [("final", None, score, COST, side) for side, score in ((0, 0.3), (2, 0.5), (0, 0.31), (2, 0.52))]
     archive = filled.add_all(*BEATEN, *verdict_of((0.4, 0.5), (0.6, 0.71)))

@@ -98,6 +98,21 @@ def test_with_gains_of_two_noise_deviations_few_searches_end_early(searched, ran
     assert sum(after is not None for after in ended) <= 2, ended
 
 
+def test_progress_needs_more_where_few_replicates_tell_the_noise(searched):
+    """Five errors are beyond chance where the noise is known, and not where it was measured four times."""
+    rng = random.Random(1)
+    for replicates, is_beyond_chance in ((4, False), (200, True)):
+        made = searched("gains")
+        made.add("start", None, 0.0)
+        for _ in range(replicates):
+            made.add("control", 0, rng.gauss(0, 1))
+        archive = made.archive
+        errors = archive.noise() * math.sqrt(1 + 1 / replicates)
+        child = archive[made.add("child", 0, archive.control_score(0, EPOCHS) + 5 * errors)]
+        assert archive.gain(child) / archive.gain_error(child) == pytest.approx(5)
+        assert is_progress(archive, child, 30, 0.1) == is_beyond_chance
+
+
 @pytest.mark.parametrize("ranking", ["prediction", "traits"])
 def test_without_any_effect_the_winner_leads_by_no_more_than_its_error(searched, ranking):
     ratios = []
@@ -116,7 +131,7 @@ def test_progress_is_decided_by_the_error_of_a_gain(searched):
     for score in (0.4, 0.5, 0.6):
         made.add("control", 0, score)
     archive = made.archive
-    threshold = stats.norm.isf(0.1 / 2) * 0.1 * math.sqrt(1 + 1 / 3)
+    threshold = stats.t.isf(0.1 / 2, 2) * 0.1 * math.sqrt(1 + 1 / 3)
     just, barely = (archive[made.add("child", 0, 0.5 + threshold * factor)] for factor in (1.001, 0.999))
     assert is_progress(archive, just, 2, 0.1)
     assert not is_progress(archive, barely, 2, 0.1)
@@ -143,6 +158,7 @@ def test_the_threshold_keeps_its_error_rate_over_all_children_together():
 
 def test_spreads_are_pooled_by_their_degrees_of_freedom():
     assert pooled_spread([[1.0], []]) is None
+    assert all(pooled_spread([[score] * 5]).deviation == 0 for score in np.random.default_rng(0).random(200))
     spread = pooled_spread([[1.0, 3.0], [5.0, 6.0, 7.0], [9.0]])
     assert spread.freedom == 3
     assert spread.deviation == pytest.approx(math.sqrt((2 + 2) / 3))

@@ -38,7 +38,7 @@ def preferring(value):
 @pytest.fixture
 def archive(drive) -> Archive:
     run = drive(run_settings(ranking="prediction", candidates=0), None, scores())
-    run.strategy = SimpleNamespace(control_epochs=4)
+    run.strategy = SimpleNamespace(control_epochs=4, control_fidelity=Fidelity(4))
     run.round()
     return run.archive
 
@@ -82,6 +82,7 @@ def test_the_same_archive_and_seed_give_the_same_children(archive):
         (lambda archive, proposals: [1.0], "returned 1 values for 8 children: it must be one number for each"),
         (lambda archive, proposals: proposals.clear(), "raised AttributeError: 'tuple' object has no attribute"),
         (lambda archive, proposals: 1 / 0, "raised ZeroDivisionError"),
+        (lambda archive, proposals: (1 / 0 for _ in proposals), "raised ZeroDivisionError"),
     ],
 )
 def test_a_screen_that_misbehaves_is_named(archive, answer, message):
@@ -89,6 +90,13 @@ def test_a_screen_that_misbehaves_is_named(archive, answer, message):
     with pytest.raises(PluginError, match=r"screen 'mine' of plugin") as caught:
         strategy.propose(archive, np.random.default_rng(0))
     assert message in str(caught.value)
+
+
+def test_a_screen_is_not_asked_of_nobody(archive):
+    normalising = SimpleNamespace(preferences=lambda archive, proposals: [1.0 / max(map(id, proposals))])
+    exhausted = SimpleNamespace(round=2, epochs=4, propose=lambda *_: [])
+    strategy = replace(screened(normalising), wrapped=exhausted)
+    assert strategy.propose(archive, np.random.default_rng(0)) == []
 
 
 def test_what_a_screen_expects_is_kept_where_it_prefers_for_more_than_that(archive):
@@ -355,7 +363,7 @@ def test_only_children_of_one_age_are_compared():
     (said,) = screen_sentences(archive)
     assert said == (
         "What was said of 6 children before their training, when they were chosen, and their scores have a rank "
-        "correlation of +1.000, compared within 2 ages (p 0 for none)."
+        "correlation of +1.000, compared within 2 ages (p 0.056 for none)."
     )
 
 

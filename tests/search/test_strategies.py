@@ -1,6 +1,7 @@
 """What strategies propose, from archives with made-up scores."""
 
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,16 +14,19 @@ from pydantic import ValidationError
 from spnas_core import Architecture, SearchSpace
 from spnas_core.errors import ConfigError, PluginError
 from spnas_core.morphisms import AddStage, Expand, Swap
+from spnas_core.tasks import Fidelity
 from spnas_search.archive import Archive
 from spnas_search.strategies import (
     CheckedStrategy,
     HillClimb,
     Parallel,
+    Phases,
     RandomSearch,
     RegularizedEvolution,
     Serial,
     strategy_plugin,
 )
+from spnas_search.strategies.phases import Phase
 
 SEEDS = st.integers(0, 2**31)
 BUILT = {
@@ -88,9 +92,23 @@ def test_proposals_are_new_different_and_inside_the_space(population, seed, size
 def test_what_is_proposed_passes_the_check_of_the_search(population, name):
     checked = CheckedStrategy("serial", made(name, WIDE, round=5), WIDE)
     assert (checked.round_size, checked.control_epochs) == (5, 4)
+    assert checked.control_fidelity == Fidelity(4)
     assert len(checked.propose(population, np.random.default_rng(0))) == 5
     assert checked.may_use(population)
     assert checked.stuck(population) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "message"), [(3, "has fidelity = 3"), (Fidelity(2, rung=1), "it must be a Fidelity of rung 0")]
+)
+def test_a_strategy_says_at_which_fidelity_the_noise_is_measured(said, message):
+    coarse = Fidelity(3, image_size=(64, 64), share=0.5)
+    checked = CheckedStrategy("serial", SimpleNamespace(round=2, fidelity=coarse), WIDE)
+    assert (checked.control_fidelity, checked.control_epochs) == (coarse, 3)
+    phases = Phases([Phase("mine", checked.wrapped, None)], checked.wrapped)
+    assert CheckedStrategy("phases", phases, WIDE).control_fidelity == coarse
+    with pytest.raises(PluginError, match=message):
+        _ = CheckedStrategy("serial", SimpleNamespace(round=2, fidelity=said), WIDE).control_fidelity
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

@@ -33,6 +33,7 @@ class OfParts:
     """Proposes parts that it draws, scored as they are."""
 
     control_epochs = 0
+    control_fidelity = Fidelity(0)
     trains_winner = False
 
     def propose(self, archive, rng):

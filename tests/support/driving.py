@@ -46,6 +46,10 @@ class Scripted:
     control_epochs = 2
     trains_winner = False
 
+    @property
+    def control_fidelity(self) -> Fidelity:
+        return Fidelity(self.control_epochs)
+
     def __init__(self, *rounds: list[tuple[int, int]], stuck_after: int = NEVER) -> None:
         self.rounds = rounds
         self.stuck_after = stuck_after

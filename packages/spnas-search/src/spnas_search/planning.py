@@ -24,6 +24,7 @@ from spnas_search.executors.resources import share_cores
 from spnas_search.monitors import Silent
 from spnas_search.run import checked_task, start_run
 from spnas_search.run.folder import Prepare
+from spnas_search.run.latency import LATENCY
 from spnas_search.settings import ResolvedSettings, resolve, suit
 
 LONG_ENOUGH = 5.0
@@ -167,11 +168,24 @@ def _foreseen(
     null = {"name": "null", "noise": 0.01, "image_size": list(task.image_size)}
     other = {"task": null, "executor": {"name": "inline"}, "budget": budget, "space": space, "objective": "score"}
     plain = {key: value for key, value in values.items() if key not in {"init", "pareto", "executor"}}
+    plain["strategy"] = _of_counted_cost(plain.get("strategy", {}))
     most = _Most()
     with start_run(out, {**plain, **other}, lambda *_: None) as run:
         most.folder = run.files.weights
         run_search(run, most)
         return list(run.archive), most.files, run.side_by_side
+
+
+def _of_counted_cost(table: Any) -> Any:
+    """Return the table of a strategy, or of several, that weigh latency no more: a made-up search measures none."""
+    if isinstance(table, list):
+        return [_of_counted_cost(one) for one in table]
+    if not isinstance(table, Mapping):
+        return table
+    found = {key: _of_counted_cost(value) for key, value in table.items()}
+    if found.get("cost") == LATENCY:
+        found = {key: value for key, value in found.items() if key not in {"cost", "cost_target"}}
+    return found
 
 
 class _Most(Silent):
@@ -189,13 +203,15 @@ class _Most(Silent):
 def _probed(
     task: Task, settings: ResolvedSettings, foreseen: Sequence[Candidate], threads: int, folder: Path
 ) -> tuple[_Speed, int]:
-    """Measure; return the speed and the bytes of the start's weights."""
+    """Measure; return the speed and the bytes of the largest weights."""
     if known_epochs(task) is not None:  # nothing is trained
         return _Speed(0, 0, 0), 0
     start = Architecture.parse(settings.run.start)
     weights = folder / "probe.safetensors"
-    cost = {one.architecture: backbone_cost(one.architecture, *task.image_size).multiply_adds for one in foreseen}
+    costs = {one.architecture: backbone_cost(one.architecture, *task.image_size) for one in foreseen}
+    cost = {architecture: found.multiply_adds for architecture, found in costs.items()}
     largest = max(cost, key=lambda architecture: cost[architecture])
+    heavier = max(found.parameters for found in costs.values()) - costs[start].parameters
 
     def seconds(rewrite: Rewrite, fidelity: Fidelity, file: Path | None = None) -> float:
         began = time.monotonic()
@@ -221,6 +237,7 @@ def _probed(
 
     fixed, small = of_an_epoch(start)
     size = weights.stat().st_size
+    size += heavier * torch.float32.itemsize if size else 0
     slope = 0.0
     if cost[largest] > cost[start]:
         _, large = of_an_epoch(largest)

@@ -5,11 +5,12 @@ from spnas_search.archive.candidate import HEIRLESS, NODES, OFFSPRING, Candidate
 from spnas_search.archive.lock import RunLock
 from spnas_search.archive.standing import Place
 from spnas_search.archive.tradeoffs import Tradeoff
-from spnas_search.archive.weights import WeightStore
+from spnas_search.archive.weights import NO_WEIGHTS, WeightStore
 
 __all__ = [
     "HEIRLESS",
     "NODES",
+    "NO_WEIGHTS",
     "OFFSPRING",
     "TEST_IMAGES",
     "Archive",

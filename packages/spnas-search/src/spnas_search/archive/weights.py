@@ -10,6 +10,8 @@ from pathlib import Path
 from spnas_core.durable import replace_durably
 from spnas_core.errors import MachineError, WeightsError
 
+NO_WEIGHTS = hashlib.blake2b(digest_size=32).hexdigest()
+"""Checksum of an empty file: what an evaluation leaves that has trained nothing."""
 _SUFFIX = ".safetensors"
 _WEIGHTS = re.compile(r"(\d+)\.safetensors")
 _TEMPORARY = re.compile(r"\.\d+-\d+-\d+\.safetensors")

@@ -62,13 +62,15 @@ def next_round(
     Returns:
         The round; None where the run is complete.
     """
-    epochs = strategy.control_epochs
+    fidelity = strategy.control_fidelity
+    epochs = fidelity.epochs
     if not len(archive):
         rewrite = identity(Architecture.parse(settings.start))
-        return Round("start", (Proposal("start", None, rewrite, Fidelity(settings.start_epochs(epochs))),))
+        own = fidelity if settings.inherit == "none" else Fidelity(settings.start_epochs(epochs))
+        return Round("start", (Proposal("start", None, rewrite, own),))
     if archive.phase in {"start", "noise", "search"}:
-        if not out_of_time and (missing := _missing_noise(archive, settings, epochs)):
-            return Round("noise", (_control(archive, archive.start.id, Fidelity(epochs)),) * missing)
+        if not out_of_time and (missing := _missing_noise(archive, settings, fidelity)):
+            return Round("noise", (_control(archive, archive.start.id, fidelity),) * missing)
         if why_over(archive, settings, strategy, out_of_time=out_of_time) is None:
             children = _children(archive, settings, strategy)
             if children:
@@ -152,11 +154,11 @@ def _unspent(archive: Archive, settings: RunSettings) -> float:
     return math.inf if settings.budget.epochs is None else settings.budget.epochs - archive.epochs
 
 
-def _missing_noise(archive: Archive, settings: RunSettings, epochs: int) -> int:
+def _missing_noise(archive: Archive, settings: RunSettings, fidelity: Fidelity) -> int:
     """How many of the controls that measure the noise have no score yet, before the first child."""
     if archive.children or settings.budget.children == 0:
         return 0
-    controls = archive.controls(archive.start.id, Fidelity(epochs))
+    controls, epochs = archive.controls(archive.start.id, fidelity), fidelity.epochs
     missing = settings.noise_seeds - sum(math.isfinite(archive.score(control)) for control in controls)
     left = _left(archive, settings, epochs)
     return missing if missing * epochs <= left else max(0, int(left // epochs))

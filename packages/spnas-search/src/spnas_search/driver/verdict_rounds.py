@@ -8,7 +8,7 @@ import numpy as np
 
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.tasks import Fidelity, Pretraining
-from spnas_search.archive import HEIRLESS, Archive, Candidate, Proposal
+from spnas_search.archive import HEIRLESS, NO_WEIGHTS, Archive, Candidate, Proposal
 from spnas_search.driver.ageing import oldest_start
 from spnas_search.settings import RunSettings
 
@@ -49,8 +49,8 @@ def verdict_proposals(archive: Archive, settings: RunSettings) -> tuple[Proposal
 
     The winner's kept weights are scored as they are, beside the start's at the greatest age that it was brought to.
     Then, for each seed: a fresh warm start, and all ``milestones`` trained on from it; all from fresh weights, where
-    that is asked for, and where children inherit nothing. Where weights are shared nothing has a warm start, and some
-    children are trained from fresh weights, too.
+    that is asked for, and where children inherit nothing. Where weights are shared nothing has a warm start, or weights
+    of its own, and some children are trained from fresh weights, too.
     """
     winner, final = archive.winner, settings.final
     if winner is None or not final.seeds:
@@ -58,7 +58,8 @@ def verdict_proposals(archive: Archive, settings: RunSettings) -> tuple[Proposal
     if winner.kind == "start":
         return _alone(archive, settings, winner)
     if trains_alone(archive):
-        return (*_from_scratch(archive, settings, winner), *_alone(archive, settings, winner))
+        left = _as_they_are(archive, winner) if _leaves_weights(archive, winner) else ()
+        return (*left, *_from_scratch(archive, settings, winner), *_alone(archive, settings, winner))
     fresh = [one for one in archive.of_kind("warm") if one.status == "done"]
     if len(fresh) >= final.seeds:
         others = _from_scratch(archive, settings, winner) if final.from_scratch else ()
@@ -67,6 +68,12 @@ def verdict_proposals(archive: Archive, settings: RunSettings) -> tuple[Proposal
     start = archive.start
     warm = Proposal("warm", None, identity(start.architecture), Fidelity(settings.warm_start_epochs), subject=start.id)
     return (warm,) * (final.seeds - len(fresh)) + _as_they_are(archive, winner)
+
+
+def _leaves_weights(archive: Archive, winner: Candidate) -> bool:
+    """Whether start and winner have weights of their own; parts have none, nor has what a task has merely looked up."""
+    trained = (oldest_start(archive), archive.trained(winner))
+    return archive.inherit != "supernet" and not {one.checksum for one in trained} & {None, NO_WEIGHTS}
 
 
 def trains_alone(archive: Archive) -> bool:

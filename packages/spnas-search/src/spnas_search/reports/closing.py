@@ -214,10 +214,12 @@ def sentence(column: Column, objective: str) -> str:
     """Say what the trainings of a column show, and no more than that."""
     gain = column.gain
     size = f"{number(gain.mean, signed=True)} {objective}"
+    if not column.higher_is_better:
+        size = f"a gain of {size}, of which less is better"
     how = "from scratch" if not column.paired else "from fresh warm starts"
     if not gain.is_known:
         counts = len(column.start), len(column.winner)
-        found, advice = "in a single comparison", "final.seeds = 2 or more gives an interval"
+        found, advice = "in a single comparison", "an interval needs two or more"
         if max(counts) > 1:
             found = f"by {counts[0]} trainings of the start and {counts[1]} of the winner"
             advice = "an interval needs two of each"

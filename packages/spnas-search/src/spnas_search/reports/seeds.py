@@ -75,9 +75,9 @@ class SeedsSummary:
         counted = f"{searches} searches" if gain.count == searches else f"{gain.count} of {searches} searches"
         size = number(gain.mean, signed=True)
         if not gain.is_known:
-            return f"The winner differs by {size} in one search: what another search would find cannot be said."
+            return f"The gain is {size} in one search: what another search would find cannot be said."
         if gain.is_point:
-            return f"The winner differs by {size} in {counted} alike: what never varies says nothing of chance."
+            return f"The gain is {size} in {counted} alike: what never varies says nothing of chance."
         interval = f"95 % interval {number(gain.low, signed=True)} … {number(gain.high, signed=True)}, {counted}"
         if gain.excludes_zero:
             return f"The searches find {'better' if gain.mean > 0 else 'worse'} architectures: {size} ({interval})."

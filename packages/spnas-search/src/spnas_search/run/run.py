@@ -223,7 +223,7 @@ class Run:
         Returns:
             What is to be known of reignitions.
         """
-        epochs, settings = self.settings.run.budget.epochs, self.settings.run
+        settings = self.settings.run
         if settings.rungs.epochs and settings.ranking in {"gains", "lead"}:
             raise ConfigError(
                 f"rungs.epochs are {list(settings.rungs.epochs)}, and the ranking rule {settings.ranking!r} compares "
@@ -239,33 +239,59 @@ class Run:
                 f"{settings.inherit!r}: set inherit = 'supernet', as presets darts, snas, proxyless-gradient and "
                 "auto-deeplab do"
             )
+        self._check_budget()
         check_strategy(self.strategy, settings, measures_latency=self.meter is not None)
         wanted = settings.training_epochs(wanted=self.strategy.trains_winner)
         check_trainings(self.task, settings, self.control_epochs, wanted)
+        self._check_final(wanted)
         if self.sharing is not None:
             check_sharing(self.task, settings.task.get("name", "detection"), Architecture.parse(settings.start))
-        if settings.final.train_fresh and not wanted:
-            raise ConfigError(
-                "final.train_fresh (--fresh) trains the winner from fresh weights, and this search does not train it: "
-                "say for how many epochs by final.train_epochs, or leave it out"
-            )
         if settings.asynchronous and self.strategy.by_rounds:
             raise ConfigError(
                 f"the strategy {self.strategy.name!r} compares whole rounds, and asynchronous = true (--asynchronous) "
                 "has none: leave that out, or choose another strategy"
-            )
-        least = settings.least_epochs(self.control_epochs)
-        if epochs is not None and epochs < least:
-            raise ConfigError(
-                f"budget.epochs is {epochs}, and the warm start, {settings.noise_seeds} noise_seeds, a first child and "
-                f"the re-scoring of {settings.final.finalists} finalists take {least}: raise it to more than that, or "
-                "lower warm_start_epochs, noise_seeds or final.finalists"
             )
         if not self.files.archive.exists():
             start = Architecture.parse(settings.start)
             weights = None if settings.init is None else read_initial_weights(settings.init, start)
             self.remarks += check_start(self.task, start, weights)
         return self._check_reignition() if self.strategy.reignites else ()
+
+    def _check_final(self, wanted: int) -> None:
+        """Refuse trainings from fresh weights in an end that has none.
+
+        Args:
+            wanted: epochs that the winner is trained for use.
+        """
+        settings = self.settings.run
+        if settings.final.train_fresh and not wanted:
+            raise ConfigError(
+                "final.train_fresh (--fresh) trains the winner from fresh weights, and this search does not train it: "
+                "say for how many epochs by final.train_epochs, or leave it out"
+            )
+        if settings.final.from_scratch and not settings.final.seeds:
+            raise ConfigError(
+                "final.from_scratch (--from-scratch) trains start and winner of the verdict from fresh weights, and "
+                "final.seeds = 0 leaves the verdict out: raise that, or leave this out"
+            )
+
+    def _check_budget(self) -> None:
+        """Refuse a budget of epochs that ends nothing, or that ends before a first child."""
+        settings, epochs = self.settings.run, self.settings.run.budget.epochs
+        if epochs is None:
+            return
+        if not self.control_epochs and settings.budget.candidates is None and settings.budget.hours is None:
+            raise ConfigError(
+                f"budget.epochs is {epochs}, and the children of the strategy {self.strategy.name!r} are trained for 0 "
+                "epochs, of which there may be any number: bound them by budget.candidates or budget.hours"
+            )
+        least = settings.least_epochs(self.control_epochs)
+        if epochs < least:
+            raise ConfigError(
+                f"budget.epochs is {epochs}, and the warm start, {settings.noise_seeds} noise_seeds, a first child and "
+                f"the re-scoring of {settings.final.finalists} finalists take {least}: raise it to more than that, or "
+                "lower warm_start_epochs, noise_seeds or final.finalists"
+            )
 
     def _too_few(self) -> Iterator[str]:
         """Warn of numbers that are too small for what they are there for."""

@@ -73,7 +73,7 @@ class PartialOrderScreen:
 
     def _is_better(self, archive: Archive, one: Candidate, other: Candidate) -> bool:
         first, second = archive.lead(one), archive.lead(other)
-        if first is None or second is None:
+        if first is None or second is None or first < second:
             return False
         error = archive.difference_error(one, other)
         return not math.isnan(error) and first - second >= self.settings.margin * error

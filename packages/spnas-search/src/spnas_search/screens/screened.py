@@ -1,6 +1,6 @@
 """A strategy whose children a screen has chosen."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -71,6 +71,8 @@ class ScreenedStrategy(CheckedStrategy):
         return chosen
 
     def _ranked(self, archive: Archive, proposals: list[Proposal]) -> Iterator[Proposal]:
+        if not proposals:
+            return
         preferences = self._values(archive, proposals, "preferences")
         has_more = hasattr(self.screen, "expectations")
         expected = self._values(archive, proposals, "expectations") if has_more else preferences
@@ -83,15 +85,12 @@ class ScreenedStrategy(CheckedStrategy):
     def _values(self, archive: Archive, proposals: Sequence[Proposal], method: str) -> np.ndarray:
         children = tuple(proposals)  # a copy: whatever the screen does to it, the proposals stay
         found: object = asked(self._whose, method, lambda: getattr(self.screen, method)(archive, children))
-        if isinstance(found, Mapping | AbstractSet | str | bytes):
-            raise PluginError(f"{self._whose} returned a {type(found).__name__}: it must be a number for each child")
-        try:
-            values = list(found)  # type: ignore[call-overload]
-        except TypeError:
+        if isinstance(found, Mapping | AbstractSet | str | bytes) or not isinstance(found, Iterable):
             raise PluginError(
                 f"{self._whose} returned a {type(found).__name__} for {len(children)} children: it must be one number "
                 "for each"
-            ) from None
+            )
+        values: list[object] = asked(self._whose, method, lambda: list(found))  # a generator's own code runs here
         if len(values) != len(children):
             raise PluginError(
                 f"{self._whose} returned {len(values)} values for {len(children)} children: it must be one number for "

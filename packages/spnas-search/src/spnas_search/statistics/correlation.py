@@ -1,5 +1,6 @@
 """How alike two orders of the same codes are: rank correlations with intervals."""
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,12 +8,14 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from spnas_search.statistics.intervals import LEVEL
 
 RESAMPLES = 4000
 """Times that the codes are drawn again for an interval."""
+
+PERMUTATIONS = 10_000
+"""Orders of one side that a probability is counted in: all there are, or as many drawn ones where there are more."""
 
 FEWEST_FOR_INTERVAL = 6
 """Codes from which there is an interval: resamples of fewer repeat one another, and theirs covers too little."""
@@ -90,7 +93,7 @@ class RankTest:
 
     Attributes:
         value: in -1…1.
-        p_value: probability of one as far from 0, if the orders had nothing to do with each other.
+        p_value: probability of one as far from 0, if the orders had nothing to do with each other; above 0.
         codes: that it rests on.
     """
 
@@ -103,8 +106,10 @@ def rank_correlation_within(groups: Sequence[tuple[Scores, Scores]]) -> RankTest
     """Return Spearman's ρ of pairs of scores that compare within their groups only.
 
     Ranks are taken within each group, and Pearson's correlation of all ranks above their group's mean: the partial
-    correlation given the group. Its t has N - G - 1 degrees of freedom for N codes in G groups, and in one group all is
-    as ever (Kendall and Gibbons, "Rank Correlation Methods", 1990).
+    correlation given the group; in one group it is Spearman's as ever (Kendall and Gibbons, "Rank Correlation Methods",
+    1990). The probability is that of a permutation test: one side's scores change places within each group, in all ways
+    where these are ``PERMUTATIONS`` or fewer, else in as many that are drawn. Groups may be of two codes, of which
+    Student's t would say far too much.
 
     Args:
         groups: of each two sequences of finite scores of the same codes. A group of one code says nothing and does not
@@ -122,8 +127,31 @@ def rank_correlation_within(groups: Sequence[tuple[Scores, Scores]]) -> RankTest
     if not squares:
         return None
     value = min(1.0, max(-1.0, float((first * second).sum()) / math.sqrt(squares)))
-    statistic = value * math.sqrt(freedom / (1 - value**2)) if abs(value) < 1 else math.inf
-    return RankTest(value, 2 * float(special.stdtr(freedom, -abs(statistic))), len(first))
+    return RankTest(value, _chance(first, second, [len(ones) for ones, _ in arrays]), len(first))
+
+
+def _chance(first: _Floats, second: _Floats, sizes: Sequence[int]) -> float:
+    """Return the share of orders within groups whose product is as far from 0 as the one that was found.
+
+    Args:
+        first: ranks above their group's mean, group by group.
+        second: the same of the other side, which changes places.
+        sizes: of the groups.
+    """
+    least = abs(float((first * second).sum())) - 1e-9
+    borders = np.cumsum(sizes)[:-1]
+    pairs = list(zip(np.split(first, borders), np.split(second, borders), strict=True))
+    if math.prod(map(math.factorial, sizes)) <= PERMUTATIONS:
+        products = np.zeros(1)
+        for ones, others in pairs:
+            of_group = np.array(list(itertools.permutations(others))) @ ones
+            products = (products[:, None] + of_group).ravel()
+        return float((abs(products) >= least).mean())
+    rng = np.random.default_rng(0)
+    products = np.zeros(PERMUTATIONS)
+    for ones, others in pairs:
+        products += rng.permuted(np.tile(others, (PERMUTATIONS, 1)), axis=1) @ ones
+    return (int((abs(products) >= least).sum()) + 1) / (PERMUTATIONS + 1)
 
 
 def _above_mean(scores: _Floats) -> _Floats:

@@ -32,8 +32,9 @@ def pooled_spread(groups: Iterable[Sequence[float]]) -> Spread | None:
     squares, freedom = [], 0
     for group in groups:
         if len(group) > 1:
-            mean = math.fsum(group) / len(group)
-            squares += [(score - mean) ** 2 for score in group]
+            above = [score - min(group) for score in group]  # exactly 0 where all are equal, as a mean need not be
+            mean = math.fsum(above) / len(above)
+            squares += [(one - mean) ** 2 for one in above]
             freedom += len(group) - 1
     # fsum rounds once, so the result does not depend on the order in which scores came in.
     return Spread(math.sqrt(math.fsum(sorted(squares)) / freedom), freedom) if freedom else None

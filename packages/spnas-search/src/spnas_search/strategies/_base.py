@@ -17,10 +17,11 @@ class Strategy(Protocol):
     That is what makes a resumed search take the same decisions as an undisturbed one.
 
     Its settings (or the strategy itself, as attributes) have ``round``, the children per round, and ``epochs``, that
-    its children are trained: the start is trained on by as many to measure the noise. Children may have any
-    ``Fidelity``: only scores of equal fidelity and age compare directly, so the search trains the start at each
-    fidelity that children have, too, and, where the ranking rule wants controls, their parents. What a strategy returns
-    is checked, see ``CheckedStrategy``.
+    its children are trained: the start is trained on by as many to measure the noise. An attribute ``fidelity`` of the
+    strategy takes the place of ``epochs`` where its children see a smaller canvas, or a share of the images, and so
+    must the controls. Children may have any ``Fidelity``: only scores of equal fidelity and age compare directly, so
+    the search trains the start at each fidelity that children have, too, and, where the ranking rule wants controls,
+    their parents. What a strategy returns is checked, see ``CheckedStrategy``.
     """
 
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:

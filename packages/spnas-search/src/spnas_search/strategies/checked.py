@@ -11,6 +11,7 @@ from spnas_core.errors import ArchiveError, PluginError
 from spnas_core.plugins import asked, owner
 from spnas_core.relaxation import Relaxation
 from spnas_core.space import SearchSpace
+from spnas_core.tasks import Fidelity
 from spnas_search.archive import OFFSPRING, Archive, Proposal
 from spnas_search.archive.intake import plain_proposal, plain_reason, whole
 from spnas_search.strategies._base import Strategy
@@ -46,13 +47,27 @@ class CheckedStrategy:
         return self._number("round", 1)
 
     @property
-    def control_epochs(self) -> int:
-        """Epochs of the controls that measure the noise: those of its children.
+    def control_fidelity(self) -> Fidelity:
+        """Of the controls that measure the noise: what the strategy says as ``fidelity``, else its children's epochs.
 
         Raises:
-            PluginError: the strategy does not say, or says something that is no number.
+            PluginError: the strategy does not say, or says something else.
         """
-        return self._number("epochs", 0)
+        found = getattr(self.wrapped, "fidelity", None)
+        if found is None:
+            return Fidelity(self._number("epochs", 0))
+        if not isinstance(found, Fidelity) or found.rung:
+            raise PluginError(f"{self._who} has fidelity = {found!r}: it must be a Fidelity of rung 0")
+        return found
+
+    @property
+    def control_epochs(self) -> int:
+        """Epochs of the controls that measure the noise.
+
+        Raises:
+            PluginError: the strategy does not say, or says something else.
+        """
+        return self.control_fidelity.epochs
 
     def room(self, archive: Archive, number: int) -> int:
         """Most children of a round of one of several strategies, as a method of this name has it; else of any round.

@@ -64,6 +64,11 @@ class Phases:
         return _number(self.phases[0], "epochs")
 
     @property
+    def fidelity(self) -> object:
+        """Of the first strategy's controls, where it says more than epochs; None where it does not."""
+        return getattr(self.phases[0].strategy, "fidelity", None)
+
+    @property
     def reignites(self) -> bool:
         """Whether one of them may reignite."""
         return any(getattr(phase.strategy, "reignites", False) for phase in self.phases)

@@ -12,8 +12,8 @@ def why_stuck(archive: Archive, children: int, alpha: float, *, pool: int | None
     """Say that none of the last children was progress; None where one was, or where there are not so many yet.
 
     A child is progress where its gain exceeds ``z`` standard errors; z is such that among ``children`` children without
-    any effect one passes with a probability of at most ``alpha``, where the noise is known. Rules with controls
-    estimate it from few replicates at first: with four, a child passes ten times as often.
+    any effect one passes with a probability of at most ``alpha``. Rules with controls know the noise from few
+    replicates at first, and so take the quantile of Student's t with the degrees of freedom of these.
 
     Args:
         archive: of the search. Only the present strategy's children since the last reignition count, and of these
@@ -53,8 +53,10 @@ def is_progress(archive: Archive, child: Candidate, children: int, alpha: float)
     rule without, the difference of the leads of child and parent.
     """
     if archive.rule.needs_controls:
-        gain, error = archive.gain(child), archive.gain_error(child)
-        return gain is not None and error is not None and gain > progress_threshold(alpha, children) * error
+        gain, error, spread = archive.gain(child), archive.gain_error(child), archive.spread()
+        if gain is None or error is None or spread is None:
+            return False
+        return gain > progress_threshold(alpha, children, spread.freedom) * error
     parent = archive[child.parent or 0]
     lead, base = archive.lead(child), archive.lead(parent)
     if lead is None or base is None:
