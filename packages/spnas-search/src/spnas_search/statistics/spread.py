@@ -40,18 +40,14 @@ def pooled_spread(groups: Iterable[Sequence[float]]) -> Spread | None:
     return Spread(math.sqrt(math.fsum(sorted(squares)) / freedom), freedom) if freedom else None
 
 
-def progress_threshold(alpha: float, children: int, freedom: float = math.inf) -> float:
+def progress_threshold(alpha: float, children: int) -> float:
     """Return how many standard errors a gain must exceed to count as progress.
 
     Among ``children`` children without any effect, one or more exceeds it with a probability of at most ``alpha``
-    (Bonferroni): it is the quantile ``1 - alpha / children`` of Student's t, the normal distribution's for a noise that
-    is known.
+    (Bonferroni): it is the quantile ``1 - alpha / children`` of the normal distribution, for a noise that is known.
 
     Args:
         alpha: error rate, above 0 and below 1.
         children: 1 or more.
-        freedom: degrees of freedom of the noise.
     """
-    return float(
-        special.stdtrit(freedom, 1 - alpha / children) if math.isfinite(freedom) else -special.ndtri(alpha / children)
-    )
+    return float(-special.ndtri(alpha / children))
