@@ -5,7 +5,7 @@ from pathlib import Path
 import process_scenarios
 import pytest
 import torch
-from process_scenarios import BATCH, TRAININGS, scored, sync_norm
+from process_scenarios import BATCH, PARTLY_READ, TRAININGS, scored, sync_norm
 from tiny_training import SHAPES, losses_of, make_trainer
 
 from spnas_core.errors import ConfigError, DataError, EvaluationError
@@ -79,6 +79,10 @@ def test_two_processes_have_the_losses_and_weights_of_one(both, cache, name):
     weights = torch.cat([parameter.detach().flatten() for parameter in trainer.detector.parameters()])
     assert both[0][f"{name} weights"] == both[1][f"{name} weights"]
     torch.testing.assert_close(torch.tensor(both[0][f"{name} weights"]), weights, atol=1e-4, rtol=1e-3)
+
+
+def test_two_processes_train_backbones_of_any_kind_whose_last_stages_nobody_reads(both):
+    assert [found["partly read"] for found in both] == [dict.fromkeys(PARTLY_READ, 6)] * 2
 
 
 def test_where_one_process_is_asked_to_stop_all_stop_after_the_same_step(both):

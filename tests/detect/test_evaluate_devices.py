@@ -1,11 +1,13 @@
-"""Evaluation in several processes gives the numbers of one, and every evaluation has the training's precision."""
+"""Evaluation in several processes gives the numbers of one; evaluation and prediction have the training's precision."""
 
+import inspect
 import json
 import math
 from dataclasses import replace
 
 import pytest
 import torch
+from mixed_images import photograph
 from tiny_training import tiny_settings
 
 import spnas_detect
@@ -15,7 +17,8 @@ from spnas_core.morphisms import identity
 from spnas_core.tasks import EvaluationRequest, Fidelity
 from spnas_detect.detectors import read_description
 from spnas_detect.devices import check_devices
-from spnas_detect.inference import evaluation
+from spnas_detect.inference import evaluation, prediction
+from spnas_detect.inference.sources import WeightsSource
 from spnas_detect.jobs import train
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.task import DetectionTask
@@ -94,6 +97,56 @@ def test_the_precision_is_the_trainings(weights, tmp_path, monkeypatch, precisio
     plain = spnas_detect.evaluate(weights, device="cpu")
     scores = [{name: value for name, value in one.metrics.items() if value == value} for one in (report, plain)]
     assert (scores[0] == scores[1]) == (precision == "float32")
+
+
+def observed_predictions(monkeypatch):
+    """The precisions that images are detected in from now on."""
+    used, found = [], prediction.detect
+
+    def observed(*arguments, **options):
+        used.append(inspect.signature(found).bind(*arguments, **options).arguments.get("precision"))
+        return found(*arguments, **options)
+
+    monkeypatch.setattr(prediction, "detect", observed)
+    return used
+
+
+def written(weights, path, **changes):
+    """The same weights, with a description of which something is different."""
+    write_tensors(load_weights(weights), path, replace(read_description(weights), **changes).metadata())
+    return path
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory):
+    path = tmp_path_factory.mktemp("photo") / "photo.jpg"
+    photograph(128, 136).save(path)
+    return path
+
+
+@pytest.mark.parametrize("reduced_decoding", [False, True])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_predictions_have_the_precision_of_the_training(
+    weights, photo, tmp_path, monkeypatch, precision, reduced_decoding
+):
+    used = observed_predictions(monkeypatch)
+    trained_on = replace(read_description(weights).trained_on, precision=precision)
+    changed = written(weights, tmp_path / "w.safetensors", trained_on=trained_on, reduced_decoding=reduced_decoding)
+    spnas_detect.predict(changed, photo, device="cpu")
+    assert used == [precision]
+
+
+def test_of_weights_that_remember_no_training_the_settings_beside_them_say_the_precision(
+    weights, photo, tmp_path, monkeypatch
+):
+    used = observed_predictions(monkeypatch)
+    older = written(weights, tmp_path / "w.safetensors", trained_on=None)
+    spnas_detect.predict(older, photo, device="cpu")
+    source = WeightsSource(older, {"training": {"precision": "bfloat16"}})
+    monkeypatch.setattr(prediction, "find_weights", lambda _: source)
+    spnas_detect.predict("run", photo, device="cpu")
+    assert used == ["auto", "bfloat16"]
+    assert source.precision(read_description(weights)) == "float32"  # what the file remembers goes first
 
 
 @pytest.mark.slow

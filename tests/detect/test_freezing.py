@@ -13,8 +13,10 @@ from torch import nn
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
 from spnas_core import Architecture
+from spnas_core.backbones import read_network, unchanged
 from spnas_core.interchange import to_torchvision
 from spnas_core.morphisms import AddRow, Expand, identity
+from spnas_detect.data.targets import pad_targets
 from spnas_detect.detectors import DetectorSettings, build_detector
 from spnas_detect.jobs import train
 from spnas_detect.training import freeze_inherited
@@ -115,6 +117,58 @@ def test_stages_that_nobody_reads_are_not_trained():
         name for name, _ in detector.named_parameters() if name.startswith("backbone.blocks.5.")
     }
     assert not norms
+
+
+BACKBONES = [
+    "b@4_11-21-21",
+    "b@4_11-21-1_1-1-1",
+    "b@4_11-21-1_1-1-1s",
+    "trident(b@4_11-21-21)",
+    "cb2(b@4_11-21-21)",
+    "cb3(b@4_11-21-1_0-1-1)",
+    "torchvision:mobilenet_v3_small",
+    "torchvision:shufflenet_v2_x0_5",
+    "timm:mobilenetv3_small_050",
+    "timm:hrnet_w18_small",
+]
+
+
+@pytest.mark.parametrize("levels", [None, ("s1", "s2"), ("s2",), ("s1", "s3")])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_what_is_trained_of_any_backbone_has_a_gradient_and_nothing_else_has(name, levels):
+    """Several processes would wait for the missing ones."""
+    detector, norms, parameters = frozen_part(
+        unchanged(read_network(name)), {}, detector="retinanet", tower_depth=1, levels=levels
+    )
+    assert not norms
+    assert all(parameter.startswith("backbone.") for parameter in parameters)
+    losses(detector).backward()
+    without = {name for name, parameter in detector.named_parameters() if parameter.grad is None}
+    assert without == parameters
+    for name in parameters:  # that it has none is why it is not trained
+        detector.get_parameter(name).requires_grad_()
+    losses(detector).backward()
+    assert without == {name for name, parameter in detector.named_parameters() if parameter.grad is None}
+
+
+def losses(detector):
+    targets = pad_targets(
+        [{"boxes": torch.tensor([[4.0, 4, 30, 30]]), "labels": torch.tensor([1])}] * 2, [(64, 64)] * 2
+    )
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    return sum(detector.train().losses(images, targets, generator=torch.Generator().manual_seed(2)).values())
+
+
+@pytest.mark.parametrize("name", ["cb2(b@4_11-21-21)", "torchvision:mobilenet_v3_small"])
+def test_a_look_at_what_is_read_changes_neither_weights_nor_statistics_nor_random_states(name):
+    detector, plan = built(unchanged(read_network(name)), levels=("s1", "s2"))
+    before = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
+    modes = [module.training for module in detector.modules()]
+    state = torch.get_rng_state()
+    freeze_inherited(detector, plan, "batch", None)
+    assert all(torch.equal(before[name], tensor) for name, tensor in detector.state_dict().items())
+    assert modes == [module.training for module in detector.modules()]
+    assert torch.equal(state, torch.get_rng_state())
 
 
 @pytest.mark.parametrize("norm", ["group", "sync"])

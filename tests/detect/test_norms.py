@@ -64,6 +64,41 @@ def test_a_lone_process_synchronises_with_itself_to_batch_norm():
     torch.testing.assert_close(sync.eval()(IMAGES), plain.eval()(IMAGES))
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float32])
+def test_synchronised_norms_take_statistics_of_narrow_images_in_float32(kind):
+    """As batch norm does: statistics, and γ and β's gradients, of the narrow numbers, and outputs as narrow."""
+    plain, sync = (convert_norms(nn.Sequential(nn.BatchNorm2d(8)), norm).train() for norm in ("batch", "sync"))
+    images = (100 + torch.randn(4, 8, 9, 9, generator=torch.Generator().manual_seed(2))).to(kind)
+    inputs = [images.clone().requires_grad_() for _ in range(2)]
+    outputs = [module(x) for module, x in zip((plain, sync), inputs, strict=True)]
+    assert outputs[1].dtype == inputs[1].dtype == kind
+    near = {"atol": 2e-2, "rtol": 2e-2} if kind != torch.float32 else {"atol": 1e-4, "rtol": 1e-4}
+    torch.testing.assert_close(*outputs, **near)
+    for output in outputs:
+        output.square().sum().backward()
+    assert inputs[1].grad.dtype == kind
+    for (name, tensor), (_, parameter) in zip(sync.named_parameters(), plain.named_parameters(), strict=True):
+        assert tensor.grad.dtype == torch.float32, name
+        torch.testing.assert_close(tensor.grad, parameter.grad, atol=1, rtol=1e-2)
+    for name, tensor in plain.state_dict().items():
+        torch.testing.assert_close(sync.state_dict()[name], tensor, msg=name)
+
+
+def test_synchronised_norms_of_double_precision_stay_in_it():
+    plain, sync = (convert_norms(network(), norm).double().train() for norm in ("batch", "sync"))
+    torch.testing.assert_close(plain(IMAGES.double()), sync(IMAGES.double()))
+
+
+@pytest.mark.parametrize("norm", ["batch", "sync", "group", "frozen"])
+def test_every_norm_trains_in_bfloat16(norm):
+    module = convert_norms(network(), norm).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = module(IMAGES).float().square().mean()
+    loss.backward()
+    assert module[0].weight.grad.isfinite().all()
+    assert module[0].weight.grad.any()
+
+
 @given(st.integers(1, 600))
 def test_groups_divide_the_channels_and_are_never_of_one_channel_where_two_fit(channels):
     groups = group_count(channels)

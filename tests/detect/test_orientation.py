@@ -1,5 +1,7 @@
 """Images of the other orientation get the transposed canvas, from the cache to the boxes that are found."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,12 @@ from mixed_images import photograph, write_mixed
 from tiny_training import tiny_settings
 
 from spnas_core.errors import WeightsError
-from spnas_detect.data import Loader, StreamedSplit, build_cache, open_data, train_augmentation
+from spnas_detect.data import Loader, StreamedSplit, build_cache, open_data, streaming, train_augmentation
 from spnas_detect.data._base import ImageRecord
+from spnas_detect.data.cache.content import pixel_digest
 from spnas_detect.data.canvases import canvas_of, is_transposed
-from spnas_detect.data.fitting import fitted_size, letterbox
+from spnas_detect.data.fitting import fitted_size, letterbox, read_for_canvas
+from spnas_detect.data.seen import SeenImages
 from spnas_detect.data.survey import suggest
 from spnas_detect.detectors import Detections, DetectorDescription
 from spnas_detect.detectors.settings import DetectorSettings
@@ -18,6 +22,7 @@ from spnas_detect.inference.detection import detect
 from spnas_detect.inference.evaluation import evaluate
 from spnas_detect.inference.prediction import predict
 from spnas_detect.jobs import train
+from spnas_detect.processes import Processes
 from spnas_detect.training.loop import batches_by_canvas, score
 
 CANVAS = (96, 64)
@@ -219,7 +224,7 @@ def test_scores_and_predictions_are_of_one_canvas_and_told_in_order(splits, mixe
         score(detector, split, [recorder], batch_size=3, device=CPU)
         assert [tuple(one["size"].tolist()) for one in recorder.targets] == [split.size(i) for i in range(len(split))]
         for index, one in enumerate(recorder.predictions):
-            assert torch.allclose(one["boxes"], torch.tensor([[0.0, 0.0, *split.size(index)]]), atol=1.0)
+            assert torch.allclose(one["boxes"], torch.tensor([[0.0, 0.0, *split.size(index)]]), atol=1e-3)
         shapes = {shape[-2:] for shape in detector.batches}
         assert shapes == ({(64, 96), (96, 64)} if orientation == "either" else {(64, 96)})
         streamed = Recorder()
@@ -229,6 +234,7 @@ def test_scores_and_predictions_are_of_one_canvas_and_told_in_order(splits, mixe
             assert torch.equal(one["boxes"], other["boxes"])
             assert torch.equal(one["scores"], other["scores"])
             assert torch.equal(one["scores"], third["scores"])
+            assert torch.equal(one["boxes"], third["boxes"])
 
 
 def test_a_stream_decodes_each_image_once_while_it_is_scored(mixed):
@@ -247,6 +253,70 @@ def test_a_stream_decodes_each_image_once_while_it_is_scored(mixed):
         score(Whole(), StreamedSplit(records, CANVAS, orientation), [Recorder()], batch_size=3, device=CPU)
         assert counts == dict.fromkeys(counts, 1)
         assert len(counts) == len(records)
+
+
+def unfiled(record):
+    """A record of the same image that comes from no file, as plugins' may."""
+
+    def read():
+        return record.read()
+
+    return replace(record, read=read)
+
+
+@pytest.mark.parametrize("made", [lambda record: record, unfiled])
+@pytest.mark.parametrize("orientation", ["fixed", "either"])
+def test_each_process_decodes_only_what_it_scores_just_before_and_counts_that_as_seen(
+    mixed, monkeypatch, orientation, made
+):
+    records = [made(record) for record in open_data(f"coco:{mixed}", seed=0).splits["train"]]
+    everything = SeenImages.of(pixel_digest(record.read()) for record in records)
+    decoded = []
+
+    def noting(record, *arguments, **options):
+        decoded.append(record.name)
+        return read_for_canvas(record, *arguments, **options)
+
+    monkeypatch.setattr(streaming, "read_for_canvas", noting)
+    names, seen = [], []
+    for rank in (0, 1):
+        decoded.clear()
+        split, detector, before = StreamedSplit(records, CANVAS, orientation), Whole(), []
+        monkeypatch.setattr(detector, "eval", lambda before=before: before.append(len(decoded)))
+        score(detector, split, [Recorder()], batch_size=3, device=CPU, processes=Processes(rank, 2))
+        assert before == [0]
+        assert len(decoded) == sum(shape[0] for shape in detector.batches) < len(records)
+        names += decoded
+        seen.append(split.count_seen(everything))
+        assert seen[-1] == len(decoded)
+    assert sorted(names) == sorted(record.name for record in records)
+    assert sum(seen) == len(records)
+
+
+@pytest.mark.parametrize("made", [lambda record: record, unfiled])
+def test_batches_are_made_without_decoding(mixed, monkeypatch, made):
+    records = [made(record) for record in open_data(f"coco:{mixed}", seed=0).splits["train"]]
+    known = StreamedSplit(records, CANVAS, "either")
+    known.images(range(len(known)))
+    monkeypatch.setattr(streaming, "read_for_canvas", lambda *_, **__: pytest.fail("decoded"))
+    announced = StreamedSplit(records, CANVAS, "either")
+    differing = [
+        announced.names[index]
+        for index in range(len(announced))
+        if announced.is_transposed(index) != known.is_transposed(index)
+    ]
+    assert differing == (["wrong.jpg"] if made is unfiled else [])  # nothing but its annotation says how that stands
+    assert sorted(index for batch in batches_by_canvas(announced, 3) for index in batch) == list(range(len(announced)))
+
+
+def test_an_image_that_is_annotated_in_the_other_orientation_is_scored_whole(mixed):
+    records = [unfiled(record) for record in open_data(f"coco:{mixed}", seed=0).splits["train"]]
+    recorder = Recorder()
+    score(Whole(), StreamedSplit(records, CANVAS, "either"), [recorder], batch_size=3, device=CPU)
+    sizes = [(record.read().shape[1], record.read().shape[0]) for record in records]
+    for (width, height), one, target in zip(sizes, recorder.predictions, recorder.targets, strict=True):
+        assert target["size"].tolist() == [width, height]
+        assert torch.allclose(one["boxes"], torch.tensor([[0.0, 0.0, width, height]]), atol=1e-3)
 
 
 def test_one_canvas_is_scored_in_order(splits):

@@ -40,6 +40,24 @@ def sync_norm(batch):
     return [tensor.tolist() for tensor in (outputs, inputs.grad, gradient, *statistics)]
 
 
+PARTLY_READ = ("b@4_1-2-2", "trident(b@4_1-2-2)", "cb2(b@4_1-2-2)", "torchvision:shufflenet_v2_x0_5")
+
+
+def partly_read(name, split, processes):
+    """Train a detector whose neck leaves the last stages of its backbone out; the steps made."""
+    from tiny_training import losses_of, make_trainer
+
+    from spnas_core.backbones import read_network, unchanged
+    from spnas_detect.detectors import DetectorSettings, build_detector
+    from spnas_detect.training import freeze_inherited
+
+    settings = DetectorSettings(detector="retinanet", levels=("s1", "s2"), neck_channels=8, tower_depth=1)
+    generator = torch.Generator().manual_seed(0)
+    detector, plan, _ = build_detector(unchanged(read_network(name)), 4, settings, {}, generator=generator)
+    freeze_inherited(detector, plan, "batch", None)
+    return len(losses_of(make_trainer(split, detector=detector, processes=processes, epochs=1)))
+
+
 def stopping(trainer, processes):
     """Stop when the second process wants to, in its fifth step."""
     trainer.run(lambda _: None, stop=lambda: processes.rank == 1 and trainer.step == 4)
@@ -147,6 +165,7 @@ def everything(cache):
             found[name] = losses_of(trainer)
             weights = [parameter.detach().flatten() for parameter in trainer.detector.parameters()]
             found[f"{name} weights"] = torch.cat(weights).tolist()
+        found["partly read"] = {name: partly_read(name, split, processes) for name in PARTLY_READ}
         found["stopping"] = stopping(make_trainer(split, processes=processes, norm="frozen"), processes)
         disk = make_trainer(split, processes=processes, norm="frozen", epochs=1)
         found["slow disk"] = with_a_slow_disk(disk, processes, cache.parent)

@@ -30,14 +30,18 @@ class TinyDetector(nn.Module):
         return {"loss_count": errors.sum() / normaliser(is_sampled.sum()), "loss_size": 0.01 * found.square().mean()}
 
 
-def make_trainer(split, *, epochs=3, processes=ALONE, seed=0, draws_globally=False, device="cpu", **settings):
+def make_trainer(
+    split, *, detector=None, epochs=3, processes=ALONE, seed=0, draws_globally=False, device="cpu", **settings
+):
+    """A trainer of a tiny detector, or of the given one."""
     values = {"batch_size": 4, "learning_rate": 0.02, "warmup_steps": 2, **settings}
     training = TrainingSettings.model_validate(values)
     torch.manual_seed(seed)
-    detector = TinyDetector(draws_globally=draws_globally)
-    with torch.no_grad():  # statistics and factors that frozen norms would notice
-        detector.backbone[1].running_mean.normal_()
-        detector.backbone[1].weight.uniform_(0.5, 1.5)
+    if detector is None:
+        detector = TinyDetector(draws_globally=draws_globally)
+        with torch.no_grad():  # statistics and factors that frozen norms would notice
+            detector.backbone[1].running_mean.normal_()
+            detector.backbone[1].weight.uniform_(0.5, 1.5)
     convert_norms(detector, training.norm).to(device)
     loader = Loader(
         split,

@@ -50,6 +50,32 @@ def fitted_size(image: tuple[int, int], canvas: tuple[int, int]) -> tuple[int, i
     return width, height
 
 
+def to_canvas(boxes: Tensor, image: tuple[int, int], fitted: tuple[int, int]) -> Tensor:
+    """Scale boxes from an image to a canvas, each side as its pixels were.
+
+    Both sides of what an image occupies are whole pixels, so its axes rarely have one factor.
+
+    Example: of 333×500 pixels a canvas of 100×100 holds 67×100, so the factor is 0.2012 along x, and 0.2 along y.
+
+    Args:
+        boxes: float32[G, 4] of (x1, y1, x2, y2) in pixels of the image.
+        image: its (width, height).
+        fitted: (width, height) of what it occupies of the canvas.
+    """
+    return boxes * _factors(boxes, image, fitted)
+
+
+def to_image(boxes: Tensor, image: tuple[int, int], fitted: tuple[int, int]) -> Tensor:
+    """Scale boxes back from a canvas to an image, and cut them there; see ``to_canvas``."""
+    scaled = (boxes / _factors(boxes, image, fitted)).clamp(min=0)
+    return scaled.minimum(scaled.new_tensor(image * 2))
+
+
+def _factors(boxes: Tensor, image: tuple[int, int], fitted: tuple[int, int]) -> Tensor:
+    """Canvas pixels per pixel of an image, for x1, y1, x2 and y2."""
+    return boxes.new_tensor([fitted[0] / image[0], fitted[1] / image[1]] * 2)
+
+
 def fitted_in(image: tuple[int, int], image_size: tuple[int, int], orientation: Orientation) -> tuple[int, int]:
     """Return the (width, height) that an image gets in the canvas of its orientation."""
     return fitted_size(image, canvas_of(image, image_size, orientation))
@@ -90,7 +116,7 @@ class FittedRecord(PlacedRecord):
 
     Attributes:
         resized: (width, height) of what it occupies of the canvas.
-        scale: canvas pixels per original pixel.
+        scale: canvas pixels per original pixel, before both sides are rounded to whole ones; see ``to_canvas``.
         is_transposed: whether its canvas is the transposed one.
     """
 
@@ -115,6 +141,15 @@ def read_pixels(record: ImageRecord) -> NDArray[np.uint8]:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise DataError(f"image {record.name} was read as {image.dtype}{list(image.shape)}, not as uint8[H, W, 3]")
     return image
+
+
+def announced_size(record: ImageRecord) -> tuple[int, int]:
+    """Return the (width, height) that an image will have, before it is decoded: its file's, else as annotated.
+
+    Raises:
+        DataError: the file is missing or no image.
+    """
+    return record.read.size() if isinstance(record.read, ImageFile) else (record.width, record.height)
 
 
 def read_for_canvas(

@@ -348,7 +348,7 @@ class Loader:
             fitted = fitted_size((width, height), canvas)  # where that is its size already, nothing happens
             image = functional.resize(image, [fitted[1], fitted[0]], antialias=True)
             boxes *= torch.tensor([fitted[0] / width, fitted[1] / height] * 2)
-        boxes = boxes.minimum(boxes.new_tensor([image.shape[-1], image.shape[-2]] * 2))  # whole pixels may be fewer
+        boxes = boxes.minimum(boxes.new_tensor([image.shape[-1], image.shape[-2]] * 2))  # to the last bit
         return (image, boxes, labels) if augmentation is None else augmentation(image, boxes, labels, rng)
 
 

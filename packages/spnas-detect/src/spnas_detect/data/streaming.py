@@ -12,8 +12,8 @@ from torch import Tensor
 from spnas_core.machine import usable_cores
 from spnas_detect.data._base import ImageRecord
 from spnas_detect.data.cache.content import pixel_digest
-from spnas_detect.data.canvases import Orientation, common_canvas
-from spnas_detect.data.fitting import FittedRecord, fit_record, read_for_canvas
+from spnas_detect.data.canvases import Orientation, common_canvas, is_transposed
+from spnas_detect.data.fitting import FittedRecord, announced_size, fit_record, read_for_canvas, to_canvas
 from spnas_detect.data.seen import SeenImages
 
 
@@ -41,7 +41,7 @@ class StreamedSplit:
         self._orientation = orientation
         self._fitted: dict[int, FittedRecord] = {}
         self._digests: dict[int, bytes] = {}
-        self._ahead: dict[int, Tensor] = {}
+        self._expected: tuple[bool, ...] = ()
         self._workers = min(usable_cores(), 8)
 
     def __len__(self) -> int:
@@ -63,23 +63,26 @@ class StreamedSplit:
             DataError: an image does not decode.
         """
         wanted = np.asarray(indices, np.int64).tolist()
-        decoded = self._decoded([index for index in wanted if index not in self._ahead])
+        with ThreadPoolExecutor(self._workers) as pool:
+            decoded = list(pool.map(self._decode, wanted))
         transposed = np.array([self._fitted[index].is_transposed for index in wanted], np.bool_)
         width, height = common_canvas(transposed, self.canvas)
         canvases = torch.zeros(len(wanted), 3, height, width, dtype=torch.uint8)
-        for canvas, index in zip(canvases, wanted, strict=True):
-            pixels = decoded[index] if index in decoded else self._ahead[index]
+        for canvas, pixels in zip(canvases, decoded, strict=True):
             canvas[:, : pixels.shape[1], : pixels.shape[2]] = pixels
-        for index in wanted:
-            self._ahead.pop(index, None)
         return canvases
 
     def is_transposed(self, index: int) -> bool:
-        """Whether an image has the transposed canvas; where that may be, some images are decoded ahead to know it."""
-        if self._orientation == "either" and index not in self._fitted:
-            following = range(index, min(index + 2 * self._workers, len(self)))
-            self._ahead.update(self._decoded([one for one in following if one not in self._fitted]))
-        return self._orientation == "either" and self._fitted[index].is_transposed
+        """Whether an image has the transposed canvas: by what is known of its size until it is decoded."""
+        if self._orientation == "fixed":
+            return False
+        if index in self._fitted:
+            return self._fitted[index].is_transposed
+        if not self._expected:
+            with ThreadPoolExecutor(self._workers) as pool:
+                sizes = pool.map(announced_size, self._records)
+                self._expected = tuple(is_transposed(size, self.canvas, self._orientation) for size in sizes)
+        return self._expected[index]
 
     def boxes(self, index: int) -> Tensor:
         """Return an image's boxes as float32[G, 4] in original pixels."""
@@ -110,10 +113,10 @@ class StreamedSplit:
 
     def canvas_boxes(self, index: int) -> Tensor:
         """Return an image's boxes as float32[G, 4] in pixels of the canvas."""
-        return self.boxes(index) * self.scale(index)
+        return to_canvas(self.boxes(index), self.size(index), self.resized(index))
 
     def scale(self, index: int) -> float:
-        """Return canvas pixels per original pixel."""
+        """Return canvas pixels per original pixel, before both sides are rounded to whole ones."""
         return self._item(index).scale
 
     def size(self, index: int) -> tuple[int, int]:
@@ -128,11 +131,6 @@ class StreamedSplit:
         if index not in self._fitted:
             self._decode(index)
         return self._fitted[index]
-
-    def _decoded(self, indices: Sequence[int]) -> dict[int, Tensor]:
-        """Decode images, several at a time."""
-        with ThreadPoolExecutor(self._workers) as pool:
-            return dict(zip(indices, pool.map(self._decode, indices), strict=True))
 
     def _decode(self, index: int) -> Tensor:
         if not 0 <= index < len(self._records):

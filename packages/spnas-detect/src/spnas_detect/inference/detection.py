@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from spnas_detect.data import finish, letterbox
 from spnas_detect.data.canvases import Orientation, canvas_of
+from spnas_detect.data.fitting import to_image
 from spnas_detect.detectors import Detector
 from spnas_detect.heads.results import known_detections
 from spnas_detect.inference.memory import explained_memory
@@ -66,28 +67,25 @@ def _detect(
     """Detect objects in one batch of images of one canvas, each with its whole (width, height)."""
     width, height = image_size
     sizes: list[tuple[int, int]] = []
-    scales: list[float] = []
     with explained_memory(len(images), image_size, torch.device("cpu")):
         canvases = torch.zeros(len(images), 3, height, width, dtype=torch.uint8)
         for canvas, (image, whole) in zip(canvases, images, strict=True):
-            fitted, scale = letterbox(image, image_size, whole)
+            fitted, _ = letterbox(image, image_size, whole)
             canvas[:, : fitted.shape[1], : fitted.shape[2]] = fitted
             sizes.append((fitted.shape[1], fitted.shape[2]))
-            scales.append(scale)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(precision, device))
     with explained_memory(len(images), image_size, device), autocast:
         occupied = torch.tensor(sizes, dtype=torch.float32, device=device)
         batch = finish(canvases.to(device), occupied, channels_last=True)
         detections = known_detections(cast("nn.Module", detector), detector.detect(batch, occupied), len(images))
     return [
-        _in_image(found, *whole, scale)
-        for found, (_, whole), scale in zip(detections.images(), images, scales, strict=True)
+        _in_image(found, whole, size[::-1])
+        for found, (_, whole), size in zip(detections.images(), images, sizes, strict=True)
     ]
 
 
-def _in_image(found: Mapping[str, Tensor], width: int, height: int, scale: float) -> dict[str, Tensor]:
+def _in_image(found: Mapping[str, Tensor], whole: tuple[int, int], fitted: tuple[int, int]) -> dict[str, Tensor]:
     """Scale boxes from canvas to image, cut them there, and leave out those of which nothing remains."""
-    boxes = (found["boxes"] / scale).clamp(min=0)
-    boxes = boxes.minimum(torch.tensor([width, height, width, height], dtype=boxes.dtype))
+    boxes = to_image(found["boxes"], whole, fitted)
     kept = (boxes[:, 2:] > boxes[:, :2]).all(1)
     return {"boxes": boxes[kept], "scores": found["scores"][kept], "labels": found["labels"][kept]}

@@ -170,7 +170,7 @@ def _evaluate(job: _Job, report: Report | None, processes: Processes) -> Evaluat
             [*(factory.build(opened.classes) for factory in factories), recorder],
             batch_size=job.batch_size,
             device=where,
-            precision=_precision(description, settings),
+            precision=source.precision(description),
             processes=processes,
             tell=report or (lambda *_: None),
         )
@@ -213,13 +213,6 @@ def _prepare(folder: Path | None, plots: Path | None) -> None:
         make_folder(folder)
     if plots is not None:
         prepare_plots(plots)
-
-
-def _precision(description: DetectorDescription, settings: Mapping[str, Any]) -> str:
-    """Return the training's precision: as its file remembers it, else as its settings have it."""
-    if description.trained_on is not None:
-        return description.trained_on.precision
-    return str(settings.get("training", {}).get("precision", "auto"))
 
 
 def check_classes(own: Sequence[str], others: Sequence[str], weights: str, data: str) -> None:

@@ -170,9 +170,10 @@ def predict(
     if folder is not None:
         with explained_writing(folder):
             pictures = name_pictures(files, folder)
-    path = find_weights(weights).path
+    source = find_weights(weights)
     where = choose_device(device)
-    detector, description = load_detector(path, where)
+    detector, description = load_detector(source.path, where)
+    precision = source.precision(description)
     found: list[ImagePrediction] = []
     failed: dict[Path, str] = {}
     with nullcontext() if folder is None else writing_into(folder):
@@ -183,7 +184,8 @@ def predict(
             failed |= {file: image for file, _, image in outcomes if isinstance(image, str)}
             good = [(file, picture, image) for file, picture, image in outcomes if not isinstance(image, str)]
             images_read = [image for *_, image in good]
-            detections = _detections(detector, description, [file for file, *_ in good], images_read, where)
+            decoded = [file for file, *_ in good]
+            detections = _detections(detector, description, decoded, images_read, where, precision)
             batch = [
                 _prediction(file, picture, image, one, score_threshold)
                 for (file, picture, image), one in zip(good, detections, strict=True)
@@ -193,7 +195,7 @@ def predict(
             found += batch
             if report is not None:
                 report(len(found) + len(failed), len(files))
-        result = Predictions(path, description, score_threshold, tuple(found), failed)
+        result = Predictions(source.path, description, score_threshold, tuple(found), failed)
         if folder is not None:
             write_document(folder / DOCUMENT, result.as_dict())
     return result
@@ -205,18 +207,19 @@ def _detections(
     files: Sequence[Path],
     images: Sequence[NDArray[np.uint8]],
     device: torch.device,
+    precision: str,
 ) -> list[dict[str, Tensor]]:
     """Detect in images, decoded as they were for training; those that are drawn on are whole."""
     canvas = description.image_size, description.orientation
     if not images or not description.reduced_decoding:
-        return detect(detector, images, *canvas, device) if images else []
+        return detect(detector, images, *canvas, device, precision) if images else []
 
     def reduced(file: Path) -> tuple[NDArray[np.uint8], tuple[int, int]]:
         needed = partial(fitted_in, image_size=canvas[0], orientation=canvas[1])
         return ImageFile(file, max_pixels=sys.maxsize).reduced(needed)  # they were let through before
 
     pixels, sizes = zip(*_in_threads(reduced, files), strict=True)
-    return detect(detector, pixels, *canvas, device, sizes=sizes)
+    return detect(detector, pixels, *canvas, device, precision, sizes=sizes)
 
 
 def _in_threads(function: Callable[..., _T], *arguments: Sequence[Any]) -> list[_T]:

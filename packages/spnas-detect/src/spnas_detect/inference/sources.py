@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spnas_core.commands.wording import quoted
 from spnas_core.errors import WeightsError
 from spnas_core.plugins import plugin_manager
 from spnas_core.tasks import ResolvedCandidate
+
+if TYPE_CHECKING:
+    from spnas_detect.detectors import DetectorDescription
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,12 @@ class WeightsSource:
 
     path: Path
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def precision(self, description: "DetectorDescription") -> str:
+        """Return the training's precision: as its file remembers it, else as its settings have it."""
+        if description.trained_on is not None:
+            return description.trained_on.precision
+        return str(self.settings.get("training", {}).get("precision", "auto"))
 
 
 def find_weights(reference: Path | str) -> WeightsSource:

@@ -6,7 +6,7 @@ from spnas_detect.training.checkpoint_writing import CheckpointWriter
 from spnas_detect.training.freezing import Frozen, check_freeze_at, freeze, freeze_inherited
 from spnas_detect.training.loop import score
 from spnas_detect.training.memory import OutOfMemoryError
-from spnas_detect.training.norms import convert_norms
+from spnas_detect.training.norms import convert_norms, is_affine
 from spnas_detect.training.plateau import Scored, Standing, plateau, standing
 from spnas_detect.training.pretraining import Classifier, PretrainingResult, pretrain
 from spnas_detect.training.schedule import learning_rate_factor
@@ -32,6 +32,7 @@ __all__ = [
     "convert_norms",
     "freeze",
     "freeze_inherited",
+    "is_affine",
     "learning_rate_factor",
     "load_checkpoint",
     "load_weights",

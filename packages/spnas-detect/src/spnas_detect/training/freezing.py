@@ -1,9 +1,12 @@
 """What of a detector is not trained: the first stages, and norms, where these were inherited."""
 
+from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from spnas_core.backbones import AnyBackbone, AnyNetwork
 from spnas_core.encoding import Architecture
@@ -13,6 +16,9 @@ from spnas_core.supernets import Supernet
 from spnas_detect.training.norms import FrozenNorm, NormKind, convert_norms
 
 STATISTICS = ("running_mean", "running_var")
+
+PROBE = 64
+"""Pixels of the image that shows which parameters a backbone's features come from."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,9 @@ def freeze_inherited(detector: nn.Module, plan: InheritancePlan, norm: NormKind,
     """Convert a new detector's norms, and freeze what the settings say, as far as it was inherited.
 
     What starts anew is trained wherever it stands: a new block in a frozen stage, the norms of a neck that the parent
-    did not have. Statistics of its own would never become those of its input. Stages behind the last one that the neck
-    reads are not computed, so they are not trained either; of a supernet they are, on parts whose stages end elsewhere.
+    did not have. Statistics of its own would never become those of its input. Whatever of a backbone no feature that
+    the neck reads comes from, such as the stages behind the last one, is not trained either: it has no gradient. Of a
+    supernet it is, on parts whose stages end elsewhere.
 
     Args:
         detector: as ``build_detector`` has made it; changed in place.
@@ -64,11 +71,11 @@ def freeze_inherited(detector: nn.Module, plan: InheritancePlan, norm: NormKind,
     layers = {name for name, layer in detector.named_modules() if isinstance(layer, nn.BatchNorm2d)}
     known = {name for name in layers if all(f"{name}.{leaf}" in inherited for leaf in STATISTICS)}
     norms = known if norm == "frozen" else {name for name in known if f"{name}.".startswith(first)}
-    unused = () if isinstance(backbone, Supernet) else _unused_parts(backbone)
+    unused = frozenset() if isinstance(backbone, Supernet) else _unused_parameters(backbone)
     parameters = [
         name
         for name, _ in detector.named_parameters()
-        if (name.startswith(first) and name in inherited) or name.startswith(unused)
+        if (name.startswith(first) and name in inherited) or name in unused
     ]
     return freeze(detector, norm, Frozen(tuple(sorted(norms)), tuple(parameters)))
 
@@ -124,12 +131,24 @@ def _first_parts(architecture: Architecture, freeze_at: int) -> tuple[str, ...]:
     return ("backbone.stem.", *_parts_of(architecture, stages))
 
 
-def _unused_parts(backbone: AnyBackbone) -> tuple[str, ...]:
-    """Prefixes of the names of what stands behind the last stage that is read."""
-    if not isinstance(backbone.architecture, Architecture):
-        return ()
-    last = int(backbone.feature_info.names()[-1].removeprefix("s"))
-    return _parts_of(backbone.architecture, range(last + 1, len(backbone.architecture.stages) + 1))
+def _unused_parameters(backbone: nn.Module) -> frozenset[str]:
+    """Names, in the detector, of the backbone's parameters that none of its features comes from."""
+    twin = deepcopy(backbone).eval()  # a look at it changes neither statistics nor random states
+    with torch.enable_grad():
+        features: dict[str, Tensor] = twin(torch.zeros(1, 3, PROBE, PROBE, device=next(twin.parameters()).device))
+    used = _sources(features.values())
+    return frozenset(f"backbone.{name}" for name, parameter in twin.named_parameters() if id(parameter) not in used)
+
+
+def _sources(outputs: Iterable[Tensor]) -> frozenset[int]:
+    """Identities of the tensors that gradients of some outputs would reach."""
+    waiting = [output.grad_fn for output in outputs if output.grad_fn is not None]
+    met = set(waiting)
+    while waiting:
+        following = {node for node, _ in waiting.pop().next_functions if node is not None}
+        waiting += following - met
+        met |= following
+    return frozenset(id(node.variable) for node in met if hasattr(node, "variable"))
 
 
 def _parts_of(architecture: Architecture, stages: range) -> tuple[str, ...]:

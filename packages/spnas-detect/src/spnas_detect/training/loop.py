@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from spnas_detect.data.cache import CachedSplit
 from spnas_detect.data.finishing import finish
+from spnas_detect.data.fitting import to_image
 from spnas_detect.heads.results import known_detections
 from spnas_detect.metrics import Metric, Values
 from spnas_detect.processes import ALONE, Processes
@@ -103,9 +104,7 @@ def batches_by_canvas(split: CachedSplit, batch_size: int) -> Iterator[list[int]
 
 def to_original_pixels(split: CachedSplit, index: int, detections: dict[str, Tensor]) -> dict[str, Tensor]:
     """Scale detections from canvas to original pixels and cut them at the image."""
-    width, height = split.size(index)
-    boxes = detections["boxes"].cpu() / split.scale(index)
-    boxes = boxes.clamp(min=0).minimum(torch.tensor([width, height, width, height], dtype=boxes.dtype))
+    boxes = to_image(detections["boxes"].cpu(), split.size(index), split.resized(index))
     return {"boxes": boxes, "scores": detections["scores"].cpu(), "labels": detections["labels"].cpu()}
 
 

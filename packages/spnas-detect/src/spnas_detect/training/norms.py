@@ -73,9 +73,11 @@ class SyncNorm(nn.BatchNorm2d):
         return self._trained(x, processes)
 
     def _trained(self, x: Tensor, processes: int) -> Tensor:
+        """Normalise in float32 at least, whatever the images are in, as torch's own does."""
         values = x.numel() // x.shape[1] * processes
-        mean = mean_over_processes(x.mean((0, 2, 3)))
-        centred = x - mean[:, None, None]
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        mean = mean_over_processes(wide.mean((0, 2, 3)))
+        centred = wide - mean[:, None, None]
         variance = mean_over_processes(centred.square().mean((0, 2, 3)))
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             with torch.no_grad():
@@ -84,7 +86,9 @@ class SyncNorm(nn.BatchNorm2d):
                 self.running_mean.lerp_(mean, momentum)
                 self.running_var.lerp_(variance * (values / max(values - 1, 1)), momentum)
         normalised = centred * (variance + self.eps).rsqrt()[:, None, None]
-        return normalised * self.weight[:, None, None] + self.bias[:, None, None] if self.affine else normalised
+        if self.affine:
+            normalised = normalised * self.weight[:, None, None] + self.bias[:, None, None]
+        return normalised.to(x.dtype)
 
 
 class _MeanOverProcesses(torch.autograd.Function):
@@ -150,6 +154,11 @@ def _take_over(new: nn.Module, old: nn.Module) -> None:
 
 
 CONVERSIONS: dict[str, Callable[[nn.BatchNorm2d], nn.Module]] = {"sync": _sync, "group": _group, "frozen": _frozen}
+
+
+def is_affine(norm: NormKind) -> bool:
+    """Whether in evaluation mode a norm scales and shifts each channel, whatever the others and the image are."""
+    return norm != "group"
 
 
 def check_convertible(norm: nn.BatchNorm2d, kind: str) -> None:

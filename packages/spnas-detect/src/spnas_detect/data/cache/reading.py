@@ -17,6 +17,7 @@ from spnas_detect.data.cache.files import INDEX
 from spnas_detect.data.cache.modes import MODES, Mode
 from spnas_detect.data.cache.sources import PARSING, DecodedPixels, EncodedPixels, PixelSource
 from spnas_detect.data.canvases import Orientation
+from spnas_detect.data.fitting import to_canvas
 from spnas_detect.data.seen import SeenImages
 
 UNTAGGED = -1
@@ -117,10 +118,10 @@ class CachedSplit:
 
     def canvas_boxes(self, index: int) -> Tensor:
         """Return an image's boxes as float32[G, 4] in pixels of the canvas."""
-        return self._rows("boxes", index) * self.scale(index)
+        return to_canvas(self._rows("boxes", index), self.size(index), self.resized(index))
 
     def scale(self, index: int) -> float:
-        """Return canvas pixels per original pixel."""
+        """Return canvas pixels per original pixel, before both sides are rounded to whole ones."""
         return float(self._stored["scales"][index])
 
     def size(self, index: int) -> tuple[int, int]:

@@ -49,6 +49,10 @@ class ImageFile:
         """Decode the file; see ``read_image``."""
         return read_image(self.path, turned=self.turned, max_pixels=self.max_pixels)
 
+    def size(self) -> Size:
+        """Return the (width, height) that it is decoded to; see ``image_size``."""
+        return image_size(self.path, turned=self.turned)
+
     def content(self) -> bytes:
         """Read the file's bytes.
 
