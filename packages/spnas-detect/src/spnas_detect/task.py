@@ -44,6 +44,7 @@ from spnas_detect.training import (
     check_freeze_at,
     convert_norms,
     freeze_inherited,
+    is_affine,
     load_weights,
     pretrain,
     save_weights,
@@ -324,7 +325,7 @@ class DetectionTask:
             train = data.split("train")
             norms = [name.removeprefix(BACKBONE) for name in plan.pass_through_norms]
             images = first_images(train, CALIBRATION_IMAGES, device)
-            if self.settings.calibrate and norm != "group":  # which has no statistics to pass through
+            if self.settings.calibrate and is_affine(norm):  # others have no statistics to pass through
                 calibrate_pass_through(backbone, norms, images)
             before = _backbone_before(request.rewrite, parent, device)
             convert_norms(before, norm)
@@ -332,7 +333,7 @@ class DetectionTask:
                 before.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             maps = detector_maps(request.rewrite, request.seed, parent)
             change = output_change(before.eval(), backbone.eval(), images[:CHANGE_IMAGES], maps)
-            receipt = receipt.measured(change, request.rewrite.promise)
+            receipt = receipt.measured(change, request.rewrite.promise_with(affine_norms=is_affine(norm)))
         return detector, receipt
 
     def _pretrain(self, request: EvaluationRequest, detector: nn.Module, report: Report) -> dict[str, object]:

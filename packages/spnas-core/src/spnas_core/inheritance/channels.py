@@ -141,6 +141,7 @@ class ChannelMaps:
             if source is not None:
                 parent = self._parents[source]
                 self._continued |= {(child.in_stream, parent.in_stream), (child.out_stream, parent.out_stream)}
+        self._passed = self._passed_streams()
 
     def stream(self, child: int, parent: int) -> ChannelMap | None:
         """The map between two streams; None where the child's does not continue the parent's."""
@@ -189,13 +190,22 @@ class ChannelMaps:
             return Route(outputs, inputs, layer.groups, self._seed_of(name, block)) if same else None
         return None
 
-    def shortcut_route(self, block: int, source: int) -> Route | None:
-        """Say what a new projection must do: give each output its channel. None where the parent's block has one."""
-        child, parent = self._children[block], self._parents[source]
-        if parent.projection is not None:
+    def shortcut_route(self, block: int, source: int | None) -> Route | None:
+        """Say what a new projection must do: give each output its channel.
+
+        Args:
+            block: index of the child's block on the main path.
+            source: index of the parent's block; None for a new block, which stands between channels of the parent's.
+
+        Returns:
+            None where the parent's block has a projection, and where a new block has the same channels on both sides,
+            or others of the parent's in front than behind.
+        """
+        child = self._children[block]
+        ends = self._passed.get(block) if source is None else self._identity_streams(source)
+        if ends is None:
             return None
-        inputs = self.stream(child.in_stream, parent.in_stream)
-        outputs = self.stream(child.out_stream, parent.out_stream)
+        inputs, outputs = self.stream(child.in_stream, ends[0]), self.stream(child.out_stream, ends[1])
         if inputs is None or outputs is None or inputs.count != outputs.count:
             return None
         return Route(outputs, inputs, 1, self._seed_of(PROJECTION, block))
@@ -208,6 +218,29 @@ class ChannelMaps:
         if inputs is None or outputs is None or name.endswith("num_batches_tracked"):
             return None
         return Route(outputs, inputs if name.startswith("conv.") else None, 1, self._seed_of("fusion", stage))
+
+    def _identity_streams(self, source: int) -> tuple[int, int] | None:
+        """Streams in front of a parent's block and behind it; None where a projection leads from one to the other."""
+        parent = self._parents[source]
+        return None if parent.projection is not None else (parent.in_stream, parent.out_stream)
+
+    def _passed_streams(self) -> dict[int, tuple[int, int]]:
+        """By each new block that doubles, the parent's stream that it passes on: of the nearest block before it.
+
+        A stream behind it that continues no other of the parent's continues this one.
+        """
+        found: dict[int, tuple[int, int]] = {}
+        last: int | None = STEM_STREAM
+        for child, source in zip(self._children, self._rewrite.block_map, strict=True):
+            if source is not None:
+                last = self._parents[source].out_stream
+            elif child.shortcut == "none":
+                last = None
+            elif last is not None and child.in_stream != child.out_stream:
+                found[child.index] = (last, last)
+                if all(stream != child.out_stream for stream, _ in self._continued):
+                    self._continued.add((child.out_stream, last))
+        return found
 
     def _seed_of(self, name: str, place: int) -> tuple[int, ...]:
         return (self.seed, place, *name.encode())

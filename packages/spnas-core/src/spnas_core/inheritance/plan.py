@@ -15,6 +15,8 @@ from spnas_core.networks.units import Unit, split_name
 
 Shapes = Mapping[str, torch.Size]
 InitRule = Callable[[str, torch.Size], Init]
+FUSING = "conv.weight"
+"""The convolution of a fusion, inside of it."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,8 @@ def plan_inheritance(
       channel to those that continue it, and a norm to calibrate.
     - A new block starts as its shortcut: the last norm of its residual branch has γ = β = 0. One that has none, and so
       could pass nothing on, starts as a fresh block.
-    - A new fusion adds nothing: its norm has γ = β = 0.
+    - A fusion whose convolution starts anew adds nothing: its norm has γ = β = 0 and fresh statistics. So do a new one,
+      and one that would read or give channels which continue none of those of its source.
     - What the child does not need, such as a projection, is dropped and listed.
 
     Args:
@@ -129,7 +132,7 @@ def plan_inheritance(
         parent_shapes: shapes of the parent's tensors by name; names that are missing are filled anew.
         maps: of the rewrite's channels; by default those of seed 0.
     """
-    planner = _Planner(rewrite, parent_shapes, maps or ChannelMaps(rewrite))
+    planner = _Planner(rewrite, child_shapes, parent_shapes, maps or ChannelMaps(rewrite))
     steps = [planner.step(name, shape) for name, shape in child_shapes.items()]
     copies = tuple(step for step in steps if isinstance(step, TensorCopy))
     # A network that inherits nothing at all is a fresh one: silent residuals and pass-throughs are for heirs.
@@ -153,8 +156,8 @@ def plan_by_name(child_shapes: Shapes, parent_shapes: Shapes) -> InheritancePlan
 class _Planner:
     """Decides what happens to each tensor of a backbone."""
 
-    def __init__(self, rewrite: Rewrite, parent_shapes: Shapes, maps: ChannelMaps) -> None:
-        self._rewrite, self._parent_shapes, self._maps = rewrite, parent_shapes, maps
+    def __init__(self, rewrite: Rewrite, child_shapes: Shapes, parent_shapes: Shapes, maps: ChannelMaps) -> None:
+        self._rewrite, self._child_shapes, self._parent_shapes, self._maps = rewrite, child_shapes, parent_shapes, maps
         self._silent_norm = block_spec(rewrite.child.block).silent_norm
         self._blocks = block_placements(rewrite.child)
         self._first_of_stage = (0, *rewrite.child.borders)
@@ -162,14 +165,8 @@ class _Planner:
     def step(self, name: str, shape: torch.Size) -> TensorCopy | TensorFill:
         """Plan one tensor."""
         unit, inner = split_name(name)
-        for source in self._rewrite.origins[unit].sources:
-            found = f"{source.module}.{inner}"
-            if self._parent_shapes.get(found) == shape:
-                return TensorCopy(name, found)
-            route = self._route(unit, inner) if found in self._parent_shapes else None
-            if route is not None and route.fits(self._parent_shapes[found]):
-                return TensorCopy(name, found, route=route)
-        return self._fill(unit, inner, name, shape)
+        copy = None if self._is_silent_fusion(unit) else self._copy(unit, inner, name, shape)
+        return copy or self._fill(unit, inner, name, shape)
 
     def pass_through_norms(self, fills: Sequence[TensorFill]) -> tuple[str, ...]:
         """Name the norms of all projections that are new."""
@@ -181,6 +178,31 @@ class _Planner:
             if layer is not None and f"{unit.module}.{layer.module}.weight" in new:
                 found.append(f"{unit.module}.{layer.norm}")
         return tuple(found)
+
+    def _copy(self, unit: Unit, inner: str, name: str, shape: torch.Size) -> TensorCopy | None:
+        """Take a tensor from the first source that has it; None where none of them does."""
+        for source in self._rewrite.origins[unit].sources:
+            found = f"{source.module}.{inner}"
+            if self._parent_shapes.get(found) == shape:
+                return TensorCopy(name, found)
+            route = self._route(unit, inner) if found in self._parent_shapes else None
+            if route is not None and route.fits(self._parent_shapes[found]):
+                return TensorCopy(name, found, route=route)
+        return None
+
+    def _is_silent_fusion(self, unit: Unit) -> bool:
+        """Whether a unit is a fusion whose convolution, its own or the one that it shares, starts anew.
+
+        Then all of it does: a norm that was trained on other values would say aloud what means nothing yet.
+        """
+        if unit.kind != "fusion":
+            return False
+        origin = self._rewrite.origins[unit]
+        if origin.is_new or self._maps.fusion_route(unit.at[0], FUSING) is None:
+            return True
+        owner = origin.shares or unit
+        name = f"{owner.module}.{FUSING}"
+        return self._copy(owner, FUSING, name, self._child_shapes[name]) is None
 
     def _block(self, unit: Unit) -> int | None:
         """Index, on the main path, of the block that a unit is or stands beside."""
@@ -202,9 +224,8 @@ class _Planner:
 
     def _fill(self, unit: Unit, inner: str, name: str, shape: torch.Size) -> TensorFill:
         origin, block = self._rewrite.origins[unit], self._block(unit)
-        if unit.kind == "fusion":
-            is_silent = origin.is_new and inner in {"bn.weight", "bn.bias"}
-            return TensorFill(name, ZEROS if is_silent else standard_init(name, shape))
+        if inner in {"bn.weight", "bn.bias"} and self._is_silent_fusion(unit):
+            return TensorFill(name, ZEROS)
         if block is not None and inner == f"{PROJECTION}.conv.weight":
             return self._shortcut(block, name, shape)
         has_shortcut = block is not None and self._blocks[block].shortcut != "none"
@@ -213,9 +234,8 @@ class _Planner:
         return TensorFill(name, standard_init(name, shape))
 
     def _shortcut(self, block: int, name: str, shape: torch.Size) -> TensorFill:
-        """A projection that the parent's block does not have stands in for its identity."""
-        source = self._rewrite.block_map[block]
-        route = None if source is None else self._maps.shortcut_route(block, source)
+        """A projection that the parent's block does not have stands in for its identity, and so does a new block's."""
+        route = self._maps.shortcut_route(block, self._rewrite.block_map[block])
         if shape[0] == shape[1] and (route is None or route.is_identity):
             return TensorFill(name, DIRAC)
         return TensorFill(name, standard_init(name, shape) if route is None else DIRAC, route)

@@ -20,6 +20,7 @@ class Receipt:
         dropped: parent tensors that nothing inherited.
         output_change: relative change ‖child − parent‖ / ‖parent‖ of each comparable feature level before any
             training, in evaluation mode; empty where it was not measured.
+        promise: largest change that was promised; None where nothing was, and where nothing was measured.
         broken_promise: what the morphisms promised and the measurement contradicts, in words; empty where it is kept,
             and where nothing was promised or measured.
     """
@@ -30,6 +31,7 @@ class Receipt:
     added: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     output_change: Mapping[str, float] = field(default_factory=dict)
+    promise: float | None = None
     broken_promise: str = ""
 
     def measured(self, output_change: Mapping[str, float], promise: float | None) -> "Receipt":
@@ -37,14 +39,14 @@ class Receipt:
 
         Args:
             output_change: by feature level.
-            promise: the rewrite's: largest change that is allowed; None for any.
+            promise: the rewrite's with the networks' norm: largest change that is allowed; None for any.
         """
         worst = max(output_change, key=lambda level: output_change[level], default=None)
         broken = ""
         if worst is not None and promise is not None and not output_change[worst] <= promise:
             change = output_change[worst]
             broken = f"outputs were to change by at most {promise:g}, and {worst} has changed by {change:.3g}"
-        return replace(self, output_change=output_change, broken_promise=broken)
+        return replace(self, output_change=output_change, promise=promise, broken_promise=broken)
 
     @property
     def inherited_percent(self) -> float:

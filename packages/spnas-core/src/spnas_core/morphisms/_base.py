@@ -8,6 +8,7 @@ from typing import Generic, Protocol, TypeVar, overload, runtime_checkable
 from spnas_core.encoding import Architecture
 from spnas_core.errors import CodeError
 from spnas_core.morphisms.origins import Origin, unit_origins
+from spnas_core.networks.layout import block_placements
 from spnas_core.networks.units import Unit
 
 Site = TypeVar("Site")
@@ -20,8 +21,9 @@ class Step:
     Attributes:
         morphism: its registered name.
         detail: what it did, for example ``border 2|3 moved right by 1``.
-        promise: largest absolute change of the existing outputs in evaluation mode that the morphism promises; None
-            where it promises nothing and the change is measured.
+        promise: largest absolute change of the existing outputs in evaluation mode that the morphism promises of
+            networks with batch norm; None where it promises nothing and the change is measured. Of those with norms
+            that are not affine see ``Rewrite.promise_with``.
     """
 
     morphism: str
@@ -81,6 +83,28 @@ class Rewrite:
         """Largest promised change of existing outputs over all steps; None if one of them promises nothing."""
         promises = [step.promise for step in self.steps]
         return None if None in promises else sum(promise for promise in promises if promise is not None)
+
+    def promise_with(self, *, affine_norms: bool) -> float | None:
+        """Return what is promised of networks with some kind of norm.
+
+        A norm that is affine in evaluation mode, as batch norm is, gives each copy of a channel what it gave the
+        channel, and can pass its input through. Group norm does neither: there only those rewrites promise something
+        that leave the layers of all existing blocks as they are, and add no projection between them.
+
+        Args:
+            affine_norms: whether the networks' norms are affine in evaluation mode.
+        """
+        return self.promise if affine_norms or self._keeps_layers else None
+
+    @property
+    def _keeps_layers(self) -> bool:
+        """Whether up to the parent's last stage blocks have the layers of their sources, and new ones no projection."""
+        parents = block_placements(self.parent)
+        return all(
+            child.projection is None if source is None else child.layers == parents[source].layers
+            for child, source in zip(block_placements(self.child), self.block_map, strict=True)
+            if child.stage <= len(self.parent.stages)
+        )
 
 
 def identity(architecture: Architecture) -> Rewrite:

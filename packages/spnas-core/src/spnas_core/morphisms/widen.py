@@ -17,7 +17,8 @@ class Widen:
 
     Channels are repeated, and what reads them shares its weights out among the copies, so outputs, compared through
     the channel map, do not change. Nothing is promised where a shortcut comes or goes: where the block that loses its
-    ``2`` had a projection for that alone, or, of types without projections, where a block begins or ends to double.
+    ``2`` had a projection for that alone, or, of types without projections, where a block begins or ends to double;
+    and nothing of norms that are not affine (``Rewrite.promise_with``): copies stand in other groups than originals.
 
     Attributes:
         max_step: most blocks by which one application moves a ``2``.

@@ -1,6 +1,6 @@
 """From a rewrite and the parent's weights to a detector that inherits them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar, cast
 
 import torch
@@ -156,8 +156,9 @@ def plan_detector(
         part = None if prefix is None else getattr(detector, prefix.removesuffix("."), None)
         if prefix is not None and (prefix == NECK or isinstance(part, ExtraLevels)):
             reader = cast("Neck", part)
-            copy = _neck_copy(prefix, name.removeprefix(prefix), shape, reader, levels, parent_shapes, maps)
-            init = reader.initial(name.removeprefix(prefix))
+            inner = name.removeprefix(prefix)
+            copy = _neck_copy(prefix, inner, shape, reader, levels, child_shapes, parent_shapes, maps)
+            init = reader.initial(inner)
         else:
             copy, init = _head_copy(name, shape, detector, parent_shapes, class_map), detector.initial(name, shape)
         if copy is not None:
@@ -194,24 +195,61 @@ def _neck_copy(
     shape: torch.Size,
     neck: Neck,
     levels: LevelMap,
+    child_shapes: Shapes,
     parent_shapes: Shapes,
     maps: ChannelMaps | None,
 ) -> TensorCopy | None:
-    """A neck's tensor from where the neck says; what reads a stage follows the channels of that stage."""
-    name = prefix + inner
+    """A neck's tensor from where the neck says; what reads a stage follows the channels of that stage.
+
+    Bias and norm of such a convolution are taken from the source that its weight is taken from.
+    """
     sources = [prefix + source for source in neck.source_names(inner, levels)]
-    copy = _best_copy(name, shape, sources, parent_shapes)
+    if neck.reads(inner) is not None:
+        return _lateral_copy(prefix, inner, shape, sources, neck, levels, parent_shapes, maps)
+    lateral = _lateral_around(inner, neck, _under(prefix, child_shapes)) if len(sources) > 1 else None
+    if lateral is not None:
+        weights = [prefix + source for source in neck.source_names(lateral, levels)]
+        wanted = child_shapes[prefix + lateral]
+        copy = _lateral_copy(prefix, lateral, wanted, weights, neck, levels, parent_shapes, maps)
+        if copy is not None and len(weights) == len(sources):
+            sources.insert(0, sources[weights.index(copy.source)])
+    return _best_copy(prefix + inner, shape, sources, parent_shapes)
+
+
+def _lateral_copy(
+    prefix: str,
+    inner: str,
+    shape: torch.Size,
+    sources: list[str],
+    neck: Neck,
+    levels: LevelMap,
+    parent_shapes: Shapes,
+    maps: ChannelMaps | None,
+) -> TensorCopy | None:
+    """A tensor that reads a stage, from the first source whose channels that stage continues, else from any."""
     level = neck.reads(inner)
-    if copy is None or not copy.overlap or level is None or maps is None:
-        return copy
+    if level is None or maps is None:
+        return _best_copy(prefix + inner, shape, sources, parent_shapes)
     stage = levels.child[level]
-    for source in sources:
+    for source in (source for source in sources if source in parent_shapes):
         before = neck.reads(source.removeprefix(prefix))
         inputs = None if before is None else maps.stage_output(stage, levels.parent[before])
-        if inputs is not None and parent_shapes.get(source) == torch.Size((shape[0], inputs.count, *shape[2:])):
-            seed = (maps.seed, stage, *inner.encode())
-            return TensorCopy(name, source, route=Route(ChannelMap.identity(shape[0]), inputs, seed=seed))
-    return copy
+        if inputs is not None and parent_shapes[source] == torch.Size((shape[0], inputs.count, *shape[2:])):
+            route = Route(ChannelMap.identity(shape[0]), inputs, seed=(maps.seed, stage, *inner.encode()))
+            return TensorCopy(prefix + inner, source, route=None if route.is_identity else route)
+    return _best_copy(prefix + inner, shape, sources, parent_shapes)
+
+
+def _lateral_around(inner: str, neck: Neck, names: Iterable[str]) -> str | None:
+    """What reads a stage in the module of a tensor, or in the least one around that has such a tensor; not in all."""
+    laterals = [name for name in names if neck.reads(name) is not None]
+    owner = inner.rpartition(".")[0]
+    while owner:
+        found = next((name for name in laterals if name.startswith(f"{owner}.")), None)
+        if found is not None:
+            return found
+        owner = owner.rpartition(".")[0]
+    return None
 
 
 def _best_copy(name: str, shape: torch.Size, sources: list[str], parent_shapes: Shapes) -> TensorCopy | None:
