@@ -185,7 +185,7 @@ def test_the_precision_of_the_settings_is_that_of_trainings(cache, monkeypatch, 
 
     def watched(self, images):
         levels = forward(self, images)
-        seen.update(level.dtype for level in levels.values() if torch.is_grad_enabled())
+        seen.update(level.dtype for level in levels.values() if self.training and torch.is_grad_enabled())
         return levels
 
     monkeypatch.setattr(Backbone, "forward", watched)

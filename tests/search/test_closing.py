@@ -295,9 +295,9 @@ def test_without_any_verdict_there_is_no_mean_gain():
 def test_one_search_says_nothing_of_another(compared):
     for outcomes in ([compared], [compared, LACKING]):
         *_, last = SeedsSummary(outcomes).parts()
-        assert last == "The winner differs by +0.100 in one search: what another search would find cannot be said."
+        assert last == "The gain is +0.100 in one search: what another search would find cannot be said."
     *_, last = SeedsSummary([compared, compared, LACKING]).parts()
-    assert last == "The winner differs by +0.100 in 2 of 3 searches alike: what never varies says nothing of chance."
+    assert last == "The gain is +0.100 in 2 of 3 searches alike: what never varies says nothing of chance."
     for outcomes, which in (([NONE_BEAT], "the one search"), ([NONE_BEAT] * 3, "all 3 searches")):
         *_, last = SeedsSummary(outcomes).parts()
         assert last == f"In {which} no child beat the start."
