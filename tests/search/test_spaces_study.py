@@ -83,7 +83,18 @@ class TestTheCommand:
         done("study", "searches", *given, "--out", tmp_path / "searches")
 
     def test_a_bound_on_latency_holds_as_in_a_search(self, tmp_path):
-        given = ("study", "spaces", TWO[0], *SMALL, "--set", "space.max_latency=0.0001", "--out", tmp_path / "s")
+        given = (
+            "study",
+            "spaces",
+            TWO[0],
+            *SMALL,
+            "--set",
+            "space.max_latency=0.0001",
+            "--set",
+            "space.max_blocks=4",
+            "--out",
+            tmp_path / "s",
+        )
         assert "only 0 different codes were drawn" in refused(*given)
 
     def test_a_file_is_a_space_with_bounds_of_its_own(self, tmp_path):
