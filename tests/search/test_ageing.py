@@ -8,7 +8,7 @@ from driving import Scripted, run_settings, scores
 from spnas_core.morphisms import identity
 from spnas_core.tasks import Fidelity, Pretraining
 from spnas_search.archive import Archive, Proposal
-from spnas_search.driver.ageing import begin_of
+from spnas_search.driver.ageing import begin_of, oldest_start
 
 RULES = pytest.mark.parametrize("ranking", ["prediction", "traits", "lead"])
 
@@ -127,13 +127,13 @@ def test_heirs_of_a_reignition_are_no_better_for_being_older(drive, ranking, inh
 
 @pytest.mark.parametrize("undefined", [None, math.nan], ids=["failed", "undefined"])
 def test_a_failed_training_of_the_start_is_proposed_again_while_children_wait_for_it(drive, undefined):
-    """The last one is owed even where no children follow; one that is undefined is proposed with the next children."""
+    """The last one is owed even where no children follow."""
     script = Scripted([(0, 2)], [(4, 2)], [(4, 2)])
     run = drive(run_settings(ranking="prediction", candidates=3, noise=3), script, scores(control={5: undefined}))
     run.to_the_end()
     assert (run.archive[5].kind, run.archive[5].age) == ("control", 8)
     assert start_was_everywhere(run.archive)
-    last = drive(run_settings(ranking="prediction", candidates=2, noise=3), script, scores(control={5: None}))
+    last = drive(run_settings(ranking="prediction", candidates=2, noise=3), script, scores(control={5: undefined}))
     last.to_the_end()
     assert start_was_everywhere(last.archive)
 
@@ -147,3 +147,32 @@ def test_the_start_goes_on_from_the_age_of_the_parent(drive):
         [("control", 1, 3), ("child", 4, 3)],
     ]
     assert [begin_of(run.archive, age).age for age in (4, 5, 6, 7, 8, 9, 100)] == [4, 4, 6, 6, 8, 9, 9]
+
+
+def test_the_start_keeps_up_with_children_whose_parents_were_trained_on(drive):
+    class Chain(Scripted):
+        def made(self, archive, children):
+            older = [one.id for one in archive.of_kind("child")[:-1]] or [0]
+            return super().made(archive, [(older[-1], epochs) for _, epochs in children])
+
+    settings = run_settings(ranking="prediction", candidates=8, rungs={"epochs": [3, 5], "chance": 1e-9})
+    run = drive(settings, Chain(*[[(0, 2)]] * 8), scores())
+    run.to_the_end()
+    oldest = max(child.age for child in run.archive.of_kind("child"))
+    assert oldest > 4 + 8 * 2, "children inherit from rungs"
+    assert oldest_start(run.archive).age >= oldest
+
+
+def test_a_child_of_another_fidelity_finds_the_start_at_that_fidelity(drive):
+    class Small(Scripted):
+        def propose(self, archive: Archive, rng) -> list[Proposal]:
+            fidelity = Fidelity(2, image_size=(64, 64), share=0.5)
+            made = super().propose(archive, rng)
+            return [Proposal("child", one.parent, one.rewrite, fidelity) for one in made]
+
+    run = drive(run_settings(ranking="prediction", candidates=1), Small([(0, 2)]), scores())
+    entered = [run.round() for _ in range(3)][-1]
+    assert [(one.kind, one.fidelity.image_size, one.fidelity.share) for one in entered] == [
+        ("control", (64, 64), 0.5),
+        ("child", (64, 64), 0.5),
+    ]

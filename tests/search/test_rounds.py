@@ -145,20 +145,6 @@ def test_searches_over_the_null_task_keep_the_order_and_the_budget(drive, tmp_pa
         assert {child.age for child in archive.of_kind("child")} <= ages, "the start was at every child's age"
 
 
-def test_the_start_keeps_up_with_children_whose_parents_were_trained_on(drive):
-    class Chain(Scripted):
-        def made(self, archive, children):
-            older = [one.id for one in archive.of_kind("child")[:-1]] or [0]
-            return super().made(archive, [(older[-1], epochs) for _, epochs in children])
-
-    settings = run_settings(ranking="prediction", candidates=8, rungs={"epochs": [3, 5], "chance": 1e-9})
-    run = drive(settings, Chain(*[[(0, 2)]] * 8), scores())
-    run.to_the_end()
-    oldest = max(child.age for child in run.archive.of_kind("child"))
-    assert oldest > 4 + 8 * 2, "children inherit from rungs"
-    assert oldest_start(run.archive).age >= oldest
-
-
 @pytest.mark.parametrize("candidates", [0, 1, 3, 4, 5])
 def test_the_budget_is_met_exactly_where_the_strategy_gives_more(drive, candidates):
     run = drive(run_settings(candidates=candidates), Scripted([(0, 2)] * 3, [(0, 2)] * 3), scores())
@@ -292,21 +278,6 @@ def test_the_search_does_not_begin_again_once_the_verdict_has_begun(drive):
     run = drive(run_settings(candidates=3), Moody([(0, 2)], [(3, 2)]), scores(child=0.9))
     run.to_the_end()
     assert run.phases == ["start", "noise", "search", "search", "verdict", "verdict"]
-
-
-def test_a_child_of_another_fidelity_finds_the_start_at_that_fidelity(drive):
-    class Small(Scripted):
-        def propose(self, archive: Archive, rng) -> list[Proposal]:
-            fidelity = Fidelity(2, image_size=(64, 64), share=0.5)
-            made = super().propose(archive, rng)
-            return [Proposal("child", one.parent, one.rewrite, fidelity) for one in made]
-
-    run = drive(run_settings(ranking="prediction", candidates=1), Small([(0, 2)]), scores())
-    entered = [run.round() for _ in range(3)][-1]
-    assert [(one.kind, one.fidelity.image_size, one.fidelity.share) for one in entered] == [
-        ("control", (64, 64), 0.5),
-        ("child", (64, 64), 0.5),
-    ]
 
 
 def test_finalists_are_scored_again_and_the_winner_is_one_of_them_or_the_start(drive):

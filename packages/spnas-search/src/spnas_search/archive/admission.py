@@ -56,8 +56,7 @@ class Sources:
 
     def age(self, known: Sequence[Candidate], proposal: Proposal) -> int:
         """Epochs in the lineage of the weights that a proposal leads to, its own included."""
-        source = self.source(known, proposal)
-        return proposal.epochs + (0 if source is None else known[source].age)
+        return _age(known, proposal, self.source(known, proposal))
 
 
 @dataclass(frozen=True)
@@ -99,6 +98,7 @@ class Admission:
             _check_pretraining(proposal, f"proposal {number} ({proposal.kind} {proposal.rewrite.child})")
             parent = _parent(known, proposal, f"proposal {number} ({proposal.kind} {proposal.rewrite.child})")
             subject = _subject(known, proposal, parent, number)
+            source = self.sources.source(known, proposal)
             admitted.append(
                 Candidate(
                     id=number,
@@ -107,19 +107,23 @@ class Admission:
                     kind=proposal.kind,
                     subject=subject,
                     parent=proposal.parent,
-                    source=self.sources.source(known, proposal),
+                    source=source,
                     rewrite=proposal.rewrite,
                     fidelity=proposal.fidelity,
                     split=proposal.split,
                     preference=proposal.preference,
                     strategy=proposal.strategy,
                     pretraining=proposal.pretraining,
-                    age=self.sources.age(known, proposal),
+                    age=_age(known, proposal, source),
                     seed=candidate_seed(self.run_seed, number),
                     threads=threads,
                 )
             )
         return tuple(admitted)
+
+
+def _age(known: Sequence[Candidate], proposal: Proposal, source: int | None) -> int:
+    return proposal.epochs + (0 if source is None else known[source].age)
 
 
 def _start(known: Sequence[Candidate]) -> int:

@@ -155,10 +155,8 @@ class Contents:
     def trained_winner(self) -> Candidate | None:
         """The winner as it was trained for use at the end of the search; None where it was not."""
         winner = self.winner
-        if winner is None:
-            return None
-        found = [one for one in self.of_kind("trained") if one.status == "done" and one.subject == winner.id]
-        return found[-1] if found else None
+        done = [one for one in self.of_kind("trained") if one.status == "done"]
+        return next((one for one in reversed(done) if winner is not None and one.subject == winner.id), None)
 
     def age_of(self, proposal: Proposal) -> int:
         """Return the age of a proposal, were it entered now: epochs in the lineage of its weights, its own included."""

@@ -45,8 +45,12 @@ def ageing_proposals(archive: Archive, children: Sequence[Proposal], beside: Seq
 
 
 def owed_ageing(archive: Archive) -> list[Proposal]:
-    """Return the trainings of the start once more that have failed, while children of that age have scores."""
-    failed = [one for one in archive.evaluations(archive.start.id) if one.kind == "control" and one.status == "failed"]
+    """Return the trainings of the start once more that gave no score, while children of that age have scores."""
+    failed = [
+        one
+        for one in archive.evaluations(archive.start.id)
+        if one.kind == "control" and one.status != "proposed" and not math.isfinite(archive.score(one))
+    ]
     known = _settings_of_start(archive) if failed else set()
     wanted = {}
     for one in failed:
