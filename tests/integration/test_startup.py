@@ -11,6 +11,9 @@ import pytest
 
 import spnas_core
 import spnas_detect
+import spnas_detect.detectors
+import spnas_detect.heads
+import spnas_detect.necks
 import spnas_search
 import spnas_search.reports
 from spnas_core.commands.lazy import LazyCommand
@@ -20,8 +23,12 @@ from spnas_search.cli.main import commands
 IMAGES = ("torchvision", "PIL", "spnas_detect.data", "spnas_detect.task", "pycocotools", "hotcoco", "matplotlib")
 SCIPY = ("scipy.stats",)
 QUICK = ("torch", "numpy", "pydantic", "ray", "rich", "scipy", *IMAGES)
+NULL = ("task.name=null", "executor.name=inline", "budget.candidates=2")
 COMPLETION = {"_SPNAS_COMPLETE": "bash_complete", "COMP_WORDS": "spnas ca", "COMP_CWORD": "1"}
-LAZY = (spnas_core, spnas_detect, spnas_search, spnas_search.reports)
+LAZY = (
+    *(spnas_core, spnas_search, spnas_search.reports),
+    *(spnas_detect, spnas_detect.detectors, spnas_detect.heads, spnas_detect.necks),
+)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +77,13 @@ def test_completing_a_command_imports_no_torch():
 def test_what_needs_no_images_imports_nothing_that_reads_them(command, run):
     arguments = {"show": ["b@8_11-21"], "candidates": [run], "presets": [], "report": [run]}[command]
     found, output = imported([command, *arguments], (*IMAGES, *SCIPY))
+    assert found == []
+    assert output.strip()
+
+
+def test_a_search_that_trains_nothing_imports_no_torchvision(tmp_path):
+    settings = [word for setting in NULL for word in ("--set", setting)]
+    found, output = imported(["run", "serial", *settings, "--out", tmp_path / "run"], ("torchvision",))
     assert found == []
     assert output.strip()
 

@@ -58,7 +58,7 @@ FULL_DETECTION = [
     *("--set", "final.seeds=1", "--set", "final.epochs=1"),
 ]
 TRAINING = [
-    *("b@8_1-2-2-2", "--set", "image_size=[64, 64]", "--set", "training.batch_size=8", "--epochs", "8"),
+    *("b@8_1-2-2-2", "--set", "image_size=[64, 64]", "--set", "training.batch_size=8", "--epochs", "4"),
     *("--set", "checkpoint_steps=2"),
 ]
 

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms.v2 import functional
 
 from spnas_core.errors import DataError
 from spnas_detect.data._base import ImageRecord, object_areas
 from spnas_detect.data.canvases import Orientation, canvas_of, is_transposed
 from spnas_detect.data.images import ImageFile
+from spnas_detect.data.resizing import resize
 
 
 def letterbox(
@@ -35,7 +35,7 @@ def letterbox(
     scale = fitted_scale(whole or (width, height), size)
     if fitted == (width, height):
         return tensor, scale
-    return functional.resize(tensor, [fitted[1], fitted[0]], antialias=True), scale
+    return resize(tensor, *fitted), scale
 
 
 def fitted_scale(image: tuple[int, int], canvas: tuple[int, int]) -> float:

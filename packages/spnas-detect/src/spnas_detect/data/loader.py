@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms.v2 import functional
 
 from spnas_core.errors import DataError
 from spnas_detect.data.cache import CachedSplit
 from spnas_detect.data.choosing import balanced_draw, repeat_factors, turns, with_objects
 from spnas_detect.data.finishing import Photometry, finish
 from spnas_detect.data.fitting import fitted_size
+from spnas_detect.data.resizing import resize
 from spnas_detect.data.scenes import Part, Scenes
 from spnas_detect.data.targets import IGNORED, Targets, pad_targets, padded_rows
 
@@ -346,7 +346,7 @@ class Loader:
         labels = torch.where(self._split.ignore(index), IGNORED, self._split.labels(index))
         if canvas is not None:
             fitted = fitted_size((width, height), canvas)  # where that is its size already, nothing happens
-            image = functional.resize(image, [fitted[1], fitted[0]], antialias=True)
+            image = resize(image, *fitted)
             boxes *= torch.tensor([fitted[0] / width, fitted[1] / height] * 2)
         boxes = boxes.minimum(boxes.new_tensor([image.shape[-1], image.shape[-2]] * 2))  # to the last bit
         return (image, boxes, labels) if augmentation is None else augmentation(image, boxes, labels, rng)

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms.v2 import functional
 
 from spnas_detect.data._base import fingerprint
 from spnas_detect.data.cache.files import INDEX, PixelFile, construction, pixel_bytes, publish, unwritable
 from spnas_detect.data.cache.seals import check_sealed, seal
 from spnas_detect.data.image_folder import CLASSIFICATION_SPLITS, ClassificationData
+from spnas_detect.data.resizing import resize
 
 _VERSION = 2  # part of the folder's name: raise it when the layout, the decoding or the resizing changes
 
@@ -101,7 +101,7 @@ def _write(data: ClassificationData, folder: Path, side: int, progress: Progress
         with PixelFile(folder / f"{split}.npy", len(images), (side, side)) as file:
             for place, image in enumerate(images):
                 whole = torch.from_numpy(np.array(image.read())).permute(2, 0, 1)
-                file.write(place, functional.resize(whole, [side, side], antialias=True))
+                file.write(place, resize(whole, side, side))
                 done += 1
                 if progress is not None:
                     progress(done, total)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional
 
 from spnas_core.errors import DataError
+from spnas_detect.data.resizing import resize
 from spnas_detect.data.targets import IGNORED
 
 MIN_VISIBLE = 0.25
@@ -155,7 +155,7 @@ def place(
     height, width = image.shape[-2:]
     factor = rng.uniform(*scale_range)
     new_height, new_width = max(1, round(height * factor)), max(1, round(width * factor))
-    scaled = functional.resize(image, [new_height, new_width], antialias=True)
+    scaled = resize(image, new_width, new_height)
     rows, columns = target.shape[-2:]
     top, left = _offset(rows - new_height, rng), _offset(columns - new_width, rng)
     target[:, max(top, 0) : top + new_height, max(left, 0) : left + new_width] = scaled[
