@@ -12,9 +12,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from spnas_core.checksums import file_checksum
 from spnas_core.tasks import EvaluationRequest, Report, Task
 from spnas_search.archive import Archive, Candidate, WeightStore
-from spnas_search.archive.weights import file_checksum
 from spnas_search.driver import loop
 from spnas_search.executors import Outcome
 from spnas_search.executors.evaluation import evaluate

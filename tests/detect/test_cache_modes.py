@@ -210,6 +210,23 @@ def test_data_that_changes_while_it_is_used_is_noticed(torn, tmp_path, mode):
         split.images([0])
 
 
+@pytest.mark.parametrize("is_reduced", [False, True])
+def test_another_picture_under_the_name_of_one_that_was_read_is_refused(torn, tmp_path, is_reduced):
+    data = open_data(f"voc:{torn}", seed=0, on_fault="drop")
+    cache = build_cache(data, tmp_path / "cache", image_size=(32, 32), mode="none", is_reduced=is_reduced)
+    split = cache.split("train")
+    before = split.images([0])
+    path = torn / "JPEGImages" / f"{split.names[0]}.jpg"
+    content, was = path.read_bytes(), path.stat()
+    shutil.copy(torn / "JPEGImages" / f"{split.names[1]}.jpg", path)
+    for _ in range(2):
+        with pytest.raises(DataError, match=f"image {split.names[0]} shows something else than when the data was read"):
+            split.images([0])
+    path.write_bytes(content)
+    os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns + 10**9))
+    assert torch.equal(split.images([0]), before)  # it is known by what it shows, not by when it was written
+
+
 COCO = Needs(images=355 * GIB, encoded=19 * GIB, none=0)
 
 

@@ -314,9 +314,12 @@ def candidates():
 def test_a_run_stands_for_its_candidates_weights(weights, photos, candidates):
     candidates["runs/mine:3"] = ResolvedCandidate("b@4_1-2-2", weights)
     candidates["runs/mine:4"] = ResolvedCandidate("b@4_1-2-2", None)
+    candidates["runs/mine:6"] = ResolvedCandidate("b@4_1-2-2", weights, checksum="0" * 64)
     assert spnas_detect.predict("runs/mine:3", photos / "a.jpg", device="cpu").weights == weights
     with pytest.raises(WeightsError, match="the weights of runs/mine:4 were not kept"):
         spnas_detect.predict("runs/mine:4", photos / "a.jpg", device="cpu")
+    with pytest.raises(WeightsError, match=f"{weights} was altered since the search wrote it"):
+        spnas_detect.predict("runs/mine:6", photos / "a.jpg", device="cpu")
     with pytest.raises(WeightsError, match="runs/mine:5 does not exist: name a weights file, the folder"):
         spnas_detect.predict("runs/mine:5", photos / "a.jpg", device="cpu")
     with pytest.raises(WeightsError, match="holds no run"):

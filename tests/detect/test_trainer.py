@@ -168,7 +168,7 @@ def test_other_errors_of_a_detector_stay_what_they_are(split):
         trainer.run(lambda _: None)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_stops_after_the_step_and_handlers_are_put_back(split, number):
     before = signal.getsignal(number)
     trainer = make_trainer(split)
@@ -185,6 +185,13 @@ def test_a_second_signal_ends_at_once():
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+def test_the_end_of_a_terminal_that_is_told_twice_still_stops_after_the_step():
+    with StopOnSignal() as stop:
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+    assert stop.received == signal.SIGHUP
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")

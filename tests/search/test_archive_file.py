@@ -15,7 +15,7 @@ from typing import ClassVar
 import pytest
 from tiny_archives import SCORE, control, result, start
 
-from spnas_core.errors import ArchiveError, ConfigError
+from spnas_core.errors import ArchiveError, ConfigError, MachineError
 from spnas_search.archive import Archive, schema, snapshot
 from spnas_search.run import run as run_module
 from spnas_search.run import start_run
@@ -310,6 +310,26 @@ def test_a_journal_that_starts_over_while_it_is_copied_voids_the_copy(archive, m
     with Archive.read(archive.path) as reader:
         assert sorted(int(subject) for _, subject in reader._measurements) == list(range(9))
     assert copied == ["archive.db", "archive.db-wal"] * 2
+
+
+def test_a_machine_without_room_for_a_copy_is_told_from_an_archive_that_cannot_be_read(archive, monkeypatch):
+    def failing(number):
+        def fail(*_, **__):
+            raise OSError(number, os.strerror(number))
+
+        return fail
+
+    for module, name, number in (
+        (snapshot.shutil, "copyfile", errno.ENOSPC),
+        (snapshot.tempfile, "TemporaryDirectory", errno.ENOENT),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, failing(number))
+            with pytest.raises(MachineError, match=f"cannot be copied to look at it: {os.strerror(number)}; .* TMPDIR"):
+                Archive.read(archive.path)
+    monkeypatch.setattr(snapshot.shutil, "copyfile", failing(errno.EIO))
+    with pytest.raises(ArchiveError, match=r"archive\.db cannot be read: Input/output error"):
+        Archive.read(archive.path)
 
 
 class Tracked(sqlite3.Connection):

@@ -9,7 +9,7 @@ from commands import NULL, budget, done, refused, rows
 from safetensors.numpy import save_file
 
 import spnas_search
-from spnas_core.errors import ArchiveError
+from spnas_core.errors import ArchiveError, WeightsError
 from spnas_core.plugins import plugin_manager
 from spnas_core.tasks import ResolvedCandidate
 from spnas_search.run import CONFIG
@@ -57,6 +57,23 @@ def test_gone_weights_start_no_search(run):
     gone = next(c.id for c in candidates if not (folder / "weights" / f"{c.id}.safetensors").exists())
     with pytest.raises(ArchiveError, match=f"weights of candidate {gone} .* were not kept"):
         starting_point(f"{folder}:{gone}")
+
+
+def test_altered_weights_are_refused_by_name_whoever_asks_for_them(run, tmp_path):
+    copy = shutil.copytree(run[0], tmp_path / "run")
+    kept = sorted((copy / "weights").glob("[0-9]*.safetensors"))
+    altered, other = kept[-1], kept[0]
+    number = altered.name.split(".")[0]
+    assert resolve(f"{copy}:{number}").intact_weights() == altered
+    altered.write_bytes(b"x" + altered.read_bytes())
+    for _ in range(2):
+        with pytest.raises(WeightsError, match=f"{altered} was altered since the search wrote it"):
+            resolve(f"{copy}:{number}").intact_weights()
+        with pytest.raises(WeightsError, match=f"{altered} was altered"):
+            starting_point(f"{copy}:{number}")
+        assert starting_point(f"{copy}:{number}", with_weights=False)
+        assert resolve(f"{copy}:{number}").architecture  # that can still be looked at
+        shutil.copy(other, altered)  # of another candidate
 
 
 @pytest.mark.parametrize("suffix", ["", ":0", ":best", ":²"])

@@ -1,5 +1,6 @@
 """Candidates of other runs: where a search starts, and what commands take weights from."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ def starting_point(origin: str, *, with_weights: bool = True) -> dict[str, Any]:
 
     Raises:
         ArchiveError: neither a run nor a code, no such candidate, one that has failed, or one whose weights are gone.
+        WeightsError: the candidate's weights file is not what the run has written.
     """
     if not names_run(origin):
         return {"start": str(_code(origin))}
@@ -32,7 +34,7 @@ def starting_point(origin: str, *, with_weights: bool = True) -> dict[str, Any]:
     code = {"start": str(candidate.architecture)}
     if not with_weights:
         return code
-    weights = _weights(folder, trained)
+    weights = _resolved(folder, candidate, trained).intact_weights()
     if weights is None:
         raise ArchiveError(
             f"the weights of candidate {candidate.id} of {folder} were not kept: "
@@ -58,7 +60,7 @@ def resolve_candidate(reference: str) -> ResolvedCandidate | None:
     folder, candidate, trained = _find(reference)
     # As the run has written it, defaults included: no plugin of the run's strategy is needed to read its task.
     settings = read_values(RunFolder(folder)).get("task", {})
-    return ResolvedCandidate(str(candidate.architecture), _weights(folder, trained), settings)
+    return _resolved(folder, candidate, trained, settings)
 
 
 def _code(text: str) -> Architecture:
@@ -98,6 +100,9 @@ def _find(reference: str) -> tuple[Path, Candidate, Candidate]:
         return folder, winner, archive.trained_winner or archive.trained(winner)
 
 
-def _weights(folder: Path, candidate: Candidate) -> Path | None:
-    path = RunFolder(folder).weights / f"{candidate.id}.safetensors"
-    return path if path.exists() else None
+def _resolved(
+    folder: Path, candidate: Candidate, trained: Candidate, settings: Mapping[str, Any] | None = None
+) -> ResolvedCandidate:
+    path = RunFolder(folder).weights / f"{trained.id}.safetensors"
+    weights = path if path.exists() else None
+    return ResolvedCandidate(str(candidate.architecture), weights, settings or {}, trained.checksum or "")

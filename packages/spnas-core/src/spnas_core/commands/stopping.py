@@ -2,24 +2,37 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 SIGNAL_CODE = 128
 INTERRUPTED = SIGNAL_CODE + signal.SIGINT
 """Exit code after Ctrl-C."""
 
+STOPPING = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
+"""What stops a command as Ctrl-C does: being told to end, and the end of its terminal or connection."""
+
+
+def heeded(signals: Iterable[signal.Signals]) -> list[signal.Signals]:
+    """Leave out the signals that whoever has started this process wants ignored.
+
+    ``nohup`` wants that of the end of the terminal, and a script of Ctrl-C for what it starts with ``&``.
+    """
+    return [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]
+
 
 @contextmanager
 def stopping_like_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM raise KeyboardInterrupt as Ctrl-C does; its argument is then the exit code."""
+    """Let what is in ``STOPPING`` raise KeyboardInterrupt as Ctrl-C does; its argument is then the exit code."""
     fired: list[int] = []
 
     def stop(number: int, _frame: object) -> None:
+        if number not in (signal.SIGINT, signal.SIGTERM):  # a shell and the system may both tell of a terminal's end
+            signal.signal(number, signal.SIG_IGN)
         fired.append(SIGNAL_CODE + number)
         raise KeyboardInterrupt(SIGNAL_CODE + number)
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in heeded(STOPPING)}
     try:
         yield
     except KeyboardInterrupt as error:
@@ -27,12 +40,13 @@ def stopping_like_ctrl_c() -> Iterator[None]:
             raise KeyboardInterrupt(*fired) from error
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
 def ending_with(say: Callable[[], None]) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the process, with a last word and the exit code of shells.
+    """Let Ctrl-C, SIGTERM and SIGHUP end the process, with a last word and the exit code of shells.
 
     Args:
         say: tells how to go on.

@@ -90,7 +90,7 @@ def referred(reference: str, *, fresh: bool) -> dict[str, Any]:
     """Return the settings that a CODE, or a candidate of a run, stands for.
 
     Raises:
-        SpnasError: it is neither, or the candidate's weights are gone.
+        SpnasError: it is neither, or the candidate's weights are gone or were altered.
     """
     candidate = plugin_manager().hook.spnas_resolve_candidate(reference=reference)
     if candidate is None:
@@ -101,9 +101,10 @@ def referred(reference: str, *, fresh: bool) -> dict[str, Any]:
     values = {"architecture": candidate.architecture, **candidate.settings}
     if fresh:
         return values
-    if candidate.weights is None:
+    weights = candidate.intact_weights()
+    if weights is None:
         raise ConfigError(f"the weights of {reference} were not kept: train it with --fresh, or name another candidate")
-    return {**values, "init": str(candidate.weights)}
+    return {**values, "init": str(weights)}
 
 
 def _apply_options(own: dict[str, Any], given: Mapping[str, Any]) -> None:

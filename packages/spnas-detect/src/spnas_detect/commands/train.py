@@ -91,7 +91,8 @@ def train_command(
     """Train a detector on the backbone CODE, or on a candidate of a search and from its weights.
 
     Of a RUN the best candidate is taken, or the one named by ID; its data set, detector and training settings are the
-    defaults. What a training needs to go on is saved as it goes, and when it is stopped by Ctrl-C or SIGTERM.
+    defaults. What a training needs to go on is saved as it goes, and when it is stopped, be it by Ctrl-C,
+    by SIGTERM or by the end of its terminal.
 
     \b
     Example: spnas train b@16_11-21-21-21 --data voc:VOCdevkit/VOC2007 --epochs 24 --out trainings/voc

@@ -39,7 +39,7 @@ def find_weights(reference: Path | str) -> WeightsSource:
 
     Raises:
         WeightsError: there is no such file, folder or run, the training has not ended, the run has not kept these
-            weights, or its task trains nothing.
+            weights, they were altered since, or its task trains nothing.
         ArchiveError: the run has no such candidate.
         ConfigError: the training's settings cannot be read.
     """
@@ -63,11 +63,12 @@ def find_weights(reference: Path | str) -> WeightsSource:
             f"{reference} is of a search with the task {task!r}, which has left no weights: name a run that trains "
             "detectors, or a weights file"
         )
-    if candidate.weights is None:
+    weights = candidate.intact_weights()
+    if weights is None:
         raise WeightsError(
             f"the weights of {reference} were not kept: choose a candidate that spnas candidates lists with --pareto"
         )
-    return WeightsSource(candidate.weights, candidate.settings if task == "detection" else {})
+    return WeightsSource(weights, candidate.settings if task == "detection" else {})
 
 
 def _training_in(path: Path) -> WeightsSource | None:

@@ -6,16 +6,18 @@ from contextlib import AbstractContextManager, nullcontext
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from spnas_core.commands.stopping import STOPPING, heeded
 from spnas_detect.processes import Processes
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (*STOPPING, signal.SIGINT)
 
 
 class StopOnSignal:
-    """Notes SIGTERM and SIGINT instead of ending at once; a context manager for the main thread.
+    """Notes SIGTERM, SIGHUP and SIGINT instead of ending at once; a context manager for the main thread.
 
     Args:
-        insist: how often a signal may come until it ends the process after all; None for as often as it likes.
+        insist: how often a signal may come until it ends the process after all, the end of a terminal aside, of which a
+            shell and the system may both tell; None for as often as it likes.
 
     Attributes:
         received: the first signal that came.
@@ -31,7 +33,7 @@ class StopOnSignal:
         return self.received is not None
 
     def __enter__(self) -> Self:
-        for number in SIGNALS:
+        for number in heeded(SIGNALS):
             self._before[number] = signal.signal(number, self._note)
         return self
 
@@ -44,7 +46,7 @@ class StopOnSignal:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = self.received or signal.Signals(number)
-        if self._left is not None:
+        if self._left is not None and number in (signal.SIGTERM, signal.SIGINT):
             self._left -= 1
             if self._left <= 0:
                 raise KeyboardInterrupt

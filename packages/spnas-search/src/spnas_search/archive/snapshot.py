@@ -1,18 +1,23 @@
 """Opening an archive for looking at, on read-only media too: nothing beside it is written, whoever owns it."""
 
 import contextlib
+import errno
 import shutil
 import sqlite3
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from spnas_core.errors import ArchiveError
+from spnas_core.errors import ArchiveError, MachineError
 from spnas_search.archive import schema
 
 _TRIES = 8
 _PAUSE_SECONDS = 0.05
 """Before the second try, and so much longer before each further one."""
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+"""What only a file that is written can lack."""
 
 _HEADER = 32
 """Bytes at the beginning of SQLite's journal: with its salt, which changes whenever the journal starts over."""
@@ -31,6 +36,7 @@ def snapshot(path: Path) -> sqlite3.Connection:
     Raises:
         ArchiveError: it cannot be read, is no archive, is damaged, of a newer version, or written faster than it can be
             copied.
+        MachineError: there is no room for the copy.
         sqlite3.Error: it is no database.
     """
     for attempt in range(_TRIES):
@@ -49,11 +55,13 @@ def snapshot(path: Path) -> sqlite3.Connection:
 
 def _copied(path: Path) -> sqlite3.Connection | None:
     """Copy an archive once; None where a writer has come in between."""
-    with tempfile.TemporaryDirectory(prefix="spnas-") as folder:
-        copy = Path(folder) / path.name
+    with _temporary_folder(path) as folder:
+        copy = folder / path.name
         try:
             is_whole = _copy(path, copy)
         except OSError as error:
+            if error.errno in _NO_ROOM:
+                raise _no_room(path, error) from error
             raise ArchiveError(f"archive {path} cannot be read: {error.strerror}") from error
         if not is_whole:
             return None
@@ -70,6 +78,24 @@ def _copied(path: Path) -> sqlite3.Connection | None:
         finally:
             source.close()
     return held
+
+
+@contextlib.contextmanager
+def _temporary_folder(path: Path) -> Iterator[Path]:
+    """Make a folder that the copy of an archive lies in for a moment."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="spnas-")
+    except OSError as error:
+        raise _no_room(path, error) from error
+    with folder as name:
+        yield Path(name)
+
+
+def _no_room(path: Path, error: OSError) -> MachineError:
+    return MachineError(
+        f"archive {path} cannot be copied to look at it: {error.strerror}; make room for temporary files, or name a "
+        "folder that has some in the environment variable TMPDIR"
+    )
 
 
 def _copy(path: Path, copy: Path) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 
+from spnas_core.checksums import file_checksum
 from spnas_core.durable import replace_durably
 from spnas_core.errors import MachineError, WeightsError
 
@@ -113,12 +114,6 @@ class WeightStore:
         for path in list(self.folder.iterdir()):
             if _TEMPORARY.fullmatch(path.name) and path not in self._handed_out:
                 path.unlink(missing_ok=True)
-
-
-def file_checksum(path: Path) -> str:
-    """Return the BLAKE2b digest of a file's content, 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
 
 
 def _stamp(path: Path) -> tuple[int, int]:

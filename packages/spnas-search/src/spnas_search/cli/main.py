@@ -10,7 +10,7 @@ import click
 
 from spnas_core import __version__
 from spnas_core.commands.lazy import LazyCommand
-from spnas_core.commands.stopping import exit_code, stopping_like_ctrl_c
+from spnas_core.commands.stopping import exit_code, heeded, stopping_like_ctrl_c
 from spnas_core.commands.wording import printable, shortened
 from spnas_core.errors import SpnasError
 from spnas_core.plugins import blamed, broken_plugins, registry
@@ -130,6 +130,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # no text can end a command, whatever the locale
-    signal.signal(signal.SIGINT, _note_interruption)
+    for number in heeded([signal.SIGINT]):
+        signal.signal(number, _note_interruption)
     with stopping_like_ctrl_c():
         commands(standalone_mode=True)

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from spnas_core.checksums import file_checksum
 from spnas_core.durable import unfinished
 from spnas_core.errors import ConfigError, MachineError
 from spnas_core.lock import FolderLock
 from spnas_core.occupied import RUN, SERIES, check_not_taken
-from spnas_search.archive.weights import file_checksum
 
 CONFIG = "run.toml"
 

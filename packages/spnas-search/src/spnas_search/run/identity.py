@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spnas_core.checksums import file_checksum
 from spnas_core.errors import ArchiveError, ConfigError
 from spnas_search.archive import Archive
-from spnas_search.archive.weights import file_checksum
 
 MAY_CHANGE = ("budget.", "executor.", "asynchronous", "alike_failures", "task.data", "task.cache", "task.cache_limit")
 """Settings, or tables of them, that a resumed run may have changed: when it ends, where it computes, whether in rounds,

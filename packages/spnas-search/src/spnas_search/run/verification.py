@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from spnas_core.checksums import file_checksum
 from spnas_core.errors import ArchiveError, SpnasError
 from spnas_core.morphisms import identity
 from spnas_core.tasks import EvaluationRequest, Task, data_fingerprint, known_epochs, make_task, prepare_task
 from spnas_search.archive import Archive, Candidate
-from spnas_search.archive.weights import file_checksum
 from spnas_search.executors.evaluation import evaluate
 from spnas_search.installed import installed_code, installed_versions
 from spnas_search.run.folder import Prepare, RunFolder

@@ -1,9 +1,9 @@
 """Noticing a cache whose files were altered after they were written: it is used again for as long as a run lasts."""
 
-import hashlib
 import json
 from pathlib import Path
 
+from spnas_core.checksums import file_checksum
 from spnas_core.errors import MALFORMED, DataError
 
 SEALS = "seals.json"
@@ -11,7 +11,7 @@ SEALS = "seals.json"
 
 def seal(folder: Path) -> None:
     """Note size, time and digest of every file of a cache that is complete."""
-    seals = {str(path.relative_to(folder)): [*_stamp(path), _digest(path)] for path in _files(folder)}
+    seals = {str(path.relative_to(folder)): [*_stamp(path), file_checksum(path)] for path in _files(folder)}
     (folder / SEALS).write_text(json.dumps(seals), encoding="utf-8")
 
 
@@ -27,7 +27,7 @@ def check_sealed(folder: Path) -> None:
             raise DataError(f"the image cache {folder} is damaged: remove the folder (nothing in it is sealed)")
         for name, (size, time, digest) in seals.items():
             path = folder / name
-            if _stamp(path) != (size, time) and _digest(path) != digest:
+            if _stamp(path) != (size, time) and file_checksum(path) != digest:
                 raise DataError(f"the image cache {folder} is damaged: remove the folder ({name} was altered)")
     except (OSError, *MALFORMED) as error:
         if isinstance(error, DataError):
@@ -42,8 +42,3 @@ def _files(folder: Path) -> list[Path]:
 def _stamp(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_size, status.st_mtime_ns
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).hexdigest()

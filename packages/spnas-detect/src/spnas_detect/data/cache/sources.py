@@ -14,15 +14,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spnas_core.errors import DataError
+from spnas_detect.data.cache.content import pixel_digest
 from spnas_detect.data.cache.files import PIXELS, TRANSPOSED
 from spnas_detect.data.cache.packing import PACK
 from spnas_detect.data.cache.stores import ELSEWHERE
 from spnas_detect.data.canvases import Size, common_canvas
 from spnas_detect.data.fitting import letterbox
 from spnas_detect.data.images import ImageFile
+from spnas_detect.data.seen import KEPT_BYTES
 
 Stored = Mapping[str, NDArray[Any]]
 """Arrays with a row per image."""
+
+_Stamp = tuple[int, int]
+"""Size and time of a file."""
 
 PARSING = Lock()
 """Held while NumPy reads a header: it does so by Python's parser, which threads can break in Python 3.11
@@ -106,6 +111,7 @@ class EncodedPixels:
         self._names, self._stored, self._size, self._root = names, stored, image_size, root
         self._transposed = stored["transposed"]
         self._paths = stored["paths"].tobytes()
+        self._checked: dict[int, _Stamp] = {}
         self._pack = os.open(folder / PACK, os.O_RDONLY)
         weakref.finalize(self, os.close, self._pack)
         held, wanted = os.fstat(self._pack).st_size, int((stored["starts"] + stored["lengths"]).max(initial=0))
@@ -135,15 +141,9 @@ class EncodedPixels:
         return canvases
 
     def _fitted(self, index: int) -> Tensor:
-        image, (whole_width, whole_height) = self._decoded(index)
-        width, height = self._stored["sizes"][index].tolist()
-        if (whole_width, whole_height) != (width, height):
-            raise DataError(
-                f"image {self._names[index]} was {width}x{height} when the data was read, and is "
-                f"{whole_width}x{whole_height} now: leave the data as it is while it is used, and begin anew"
-            )
+        image, whole = self._decoded(index)
         canvas = self._size[::-1] if self._transposed[index] else self._size
-        return letterbox(image, canvas, (width, height))[0]
+        return letterbox(image, canvas, whole)[0]
 
     def _decoded(self, index: int) -> tuple[NDArray[np.uint8], Size]:
         start, length = int(self._stored["starts"][index]), int(self._stored["lengths"][index])
@@ -154,12 +154,39 @@ class EncodedPixels:
             turned=bool(self._stored["turned"][index]),
             max_pixels=int(self._stored["max_pixels"][index]),
         )
-        content = source.content() if start == ELSEWHERE else _read_at(self._pack, start, length)
+        stamp = _stamp(source.path) if start == ELSEWHERE else None
+        content = source.content() if stamp else _read_at(self._pack, start, length)
         if self._is_reduced:
             width, height = self._stored["resized"][index].tolist()
-            return source.reduced(lambda _: (width, height), content)
-        image = source.decode(content)
-        return image, (image.shape[1], image.shape[0])
+            image, whole = source.reduced(lambda _: (width, height), content)
+        else:
+            image = source.decode(content)
+            whole = image.shape[1], image.shape[0]
+        if stamp and self._checked.get(index) != stamp:
+            self._check(index, image, whole)
+            self._checked[index] = stamp
+        return image, whole
+
+    def _check(self, index: int, image: NDArray[np.uint8], whole: Size) -> None:
+        """Refuse an image of the data set that is not the one of before.
+
+        What a file holds is compared when it is first read, and again where its time or size has changed since.
+        """
+        name, advice = self._names[index], "leave the data as it is while it is used, and begin anew"
+        width, height = self._stored["sizes"][index].tolist()
+        if whole != (width, height):
+            was = f"was {width}x{height} when the data was read, and is {whole[0]}x{whole[1]} now"
+            raise DataError(f"image {name} {was}: {advice}")
+        if pixel_digest(image)[:KEPT_BYTES] != self._stored["digests"][index].tobytes():
+            raise DataError(f"image {name} shows something else than when the data was read: {advice}")
+
+
+def _stamp(path: Path) -> _Stamp:
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0  # whoever reads it says why it cannot be read
+    return status.st_size, status.st_mtime_ns
 
 
 def _read_at(descriptor: int, position: int, length: int) -> bytes:
