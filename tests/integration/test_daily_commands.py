@@ -149,6 +149,16 @@ def test_other_code_is_seen(copied, monkeypatch):
     assert found.found.startswith("spnas_detect ")
 
 
+def test_code_that_changed_after_a_candidate_was_scored_is_told_of_that_candidate(copied):
+    """A run that went on with other code forgets nothing of the code of before."""
+    with Archive.open(copied / "archive.db") as archive:
+        now = json.loads(archive.recall("code"))
+        former = {"versions": {}, "code": {**now, "spnas_core": "0" * 32}, "until": 1}
+        archive.remember("former", json.dumps([former]))
+    states_of = {number: states(verify_run(copied, number, silent)) for number in (0, 1)}
+    assert [(one["code"], one["packages"]) for one in states_of.values()] == [(False, None), (True, True)]
+
+
 def test_a_digest_of_code_follows_content_and_not_place(tmp_path, monkeypatch):
     def digest(folder, text):
         (tmp_path / folder / "pack").mkdir(parents=True)

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -12,8 +13,9 @@ import torchvision
 from commands import NULL, budget, done, invoke, refused, rows
 from mounts import can_mount, mounted
 
+from spnas_search import installed
 from spnas_search.archive import Archive
-from spnas_search.run import read_archive
+from spnas_search.run import identity, read_archive
 
 
 @pytest.fixture
@@ -159,6 +161,34 @@ def test_other_versions_of_the_packages_are_named_and_can_be_accepted(tmp_path):
     assert "--accept-versions" in message
     done("run", "--out", out, "--resume", "--accept-versions")
     done("run", "--out", out, "--resume")
+
+
+def test_code_and_packages_that_changed_on_the_way_are_said_and_kept(half, monkeypatch):
+    """What candidates of before were computed by is not what those of afterwards were."""
+    code = {**installed.installed_code(), "spnas_core": "0" * 32}
+    versions = {**installed.installed_versions(), "torch": "9.9"}
+    before = rows(half)
+    with monkeypatch.context() as patch:
+        patch.setattr("spnas_search.run.run.installed_code", lambda: code)
+        patch.setattr("spnas_search.run.run.installed_versions", lambda: versions)
+        said = " ".join(invoke("run", "--out", half, "--resume", "--accept-versions").output.split())
+    assert "the code of spnas_core is not what the run was computed with so far" in said
+    with Archive.open(half / "archive.db") as archive:
+        next_one = min(row["id"] for row in before if row["status"] == "proposed")
+        first, second = (identity.computed_with(archive, number) for number in (next_one - 1, next_one))
+    assert (first["code"]["spnas_core"], second["code"]) == (installed.installed_code()["spnas_core"], code)
+    assert (first["versions"]["torch"], second["versions"]["torch"]) == (version("torch"), "9.9")
+    said = " ".join(invoke("run", "--out", half, "--resume", "--accept-versions").output.split())
+    assert "the code of spnas_core is not" in said  # but again what it was at first
+
+
+def test_what_versions_did_not_name_when_a_run_began_is_no_difference(half):
+    with Archive.open(half / "archive.db") as archive:
+        stored = json.loads(archive.recall("versions"))
+        del stored["numpy"]
+        archive.remember("versions", json.dumps(stored))
+    assert "told to find no images" in refused("run", "--out", half, "--resume")
+    assert "told to find no images" in refused("run", "--out", half, "--resume")
 
 
 def test_a_run_that_was_moved_goes_on(half, tmp_path):

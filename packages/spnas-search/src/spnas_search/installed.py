@@ -9,8 +9,8 @@ from pathlib import Path
 
 from spnas_core.plugins import plugin_manager, plugin_origins
 
-DISTRIBUTIONS = ("spnas-core", "spnas-detect", "spnas-kernels", "spnas-search", "torch", "torchvision")
-"""Distributions whose code decides a score; those of plugins come on top."""
+DISTRIBUTIONS = ("numpy", "spnas-core", "spnas-detect", "spnas-kernels", "spnas-search", "torch", "torchvision")
+"""Distributions whose code decides a score, or by whose chance children are drawn; those of plugins come on top."""
 
 PACKAGES = ("spnas_core", "spnas_detect", "spnas_kernels", "spnas_search")
 PATTERNS = ("*.py", "*.so")

@@ -13,6 +13,7 @@ from typing import Any
 from spnas_core.checksums import file_checksum
 from spnas_core.errors import ArchiveError, ConfigError
 from spnas_search.archive import Archive
+from spnas_search.installed import DISTRIBUTIONS
 
 MAY_CHANGE = ("budget.", "executor.", "asynchronous", "alike_failures", "task.data", "task.cache", "task.cache_limit")
 """Settings, or tables of them, that a resumed run may have changed: when it ends, where it computes, whether in rounds,
@@ -20,6 +21,10 @@ where its data lies and how it is kept, as long as the data's content is the sam
 
 ENDED = "ended"
 """The fact that says why the search ended, once its finalists are scored again or its verdict has begun."""
+
+
+FORMER = "former"
+"""The fact that lists what packages and code computed a run before they changed, and the first candidate since."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,31 @@ class Identity:
             "versions": json.dumps(self.versions, sort_keys=True),
             "code": json.dumps(self.code, sort_keys=True),
         }
+
+
+def keep_former(archive: Archive, now: Identity) -> list[str]:
+    """Keep what a run was computed with so far, where that is not what it goes on with.
+
+    Returns:
+        The packages whose code is not what it was.
+    """
+    then = {key: json.loads(archive.recall(key) or "{}") for key in ("versions", "code")}
+    changed = [name for name, before, after in differences(then["code"], now.code) if before and after]
+    if not changed and not (then["versions"] and [*other_versions(then["versions"], now.versions)]):
+        return []
+    pending = [candidate.id for candidate in archive.pending()]
+    former = json.loads(archive.recall(FORMER) or "[]")
+    archive.remember(FORMER, json.dumps([*former, {**then, "until": min(pending, default=len(archive))}]))
+    return changed
+
+
+def computed_with(archive: Archive, candidate: int) -> dict[str, dict[str, str] | None]:
+    """Return the ``versions`` and the ``code`` that a candidate was evaluated by, None where the archive has none."""
+    for former in json.loads(archive.recall(FORMER) or "[]"):
+        if candidate < former["until"]:
+            return {key: former[key] or None for key in ("versions", "code")}
+    stored = {key: archive.recall(key) for key in ("versions", "code")}
+    return {key: None if text is None else json.loads(text) for key, text in stored.items()}
 
 
 def check_settings(archive: Archive, settings: Mapping[str, Any], folder: Path) -> None:
@@ -137,11 +167,18 @@ def check_versions(archive: Archive, versions: Mapping[str, str], folder: Path) 
         ConfigError: the first package that differs, both versions, and the way out.
     """
     stored = archive.recall("versions")
-    for name, then, now in differences(json.loads(stored), versions) if stored else ():
+    for name, then, now in other_versions(json.loads(stored), versions) if stored else ():
         raise ConfigError(
             f"{folder} was computed with {name} {then or '(not installed)'}, and {now or 'no version'} is installed: "
             "scores of both need not be comparable; install that version, or go on with --resume --accept-versions"
         )
+
+
+def other_versions(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[tuple[str, str | None, str | None]]:
+    """Yield packages with both versions where they differ, but for what was not noted yet when something began."""
+    for name, then, today in differences(before, now):
+        if then is not None or name not in DISTRIBUTIONS:
+            yield name, then, today
 
 
 def check_init(archive: Archive, path: Path) -> None:

@@ -20,6 +20,7 @@ from spnas_search.run.identity import (
     check_settings,
     check_versions,
     differences,
+    keep_former,
 )
 from spnas_search.run.run import Run
 from spnas_search.settings import ResolvedSettings, moved, of_begun, read_toml, resolve, suit, write_toml
@@ -191,9 +192,16 @@ def _remember(run: Run, values: Mapping[str, Any]) -> None:
     """Store what the run goes on with, where that is not what it began with.
 
     The settings are stored as ``run.toml`` has them: a run from before a setting was there has its default, and neither
-    file nor archive learns of it, or the two would differ when it is resumed again.
+    file nor archive learns of it, or the two would differ when it is resumed again. What packages and code were so far
+    is kept beside what they are now.
     """
-    facts = run.identity().facts() | {"settings": json.dumps(values)}
+    identity = run.identity()
+    if changed := keep_former(run.archive, identity):
+        run.remarks.append(
+            f"the code of {', '.join(changed)} is not what the run was computed with so far: scores of both need not "
+            "be comparable"
+        )
+    facts = identity.facts() | {"settings": json.dumps(values)}
     for key, value in facts.items():
         if key != "init" and run.archive.recall(key) != value:
             run.archive.remember(key, value)

@@ -3,7 +3,7 @@
 import json
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from spnas_search.archive import Archive, Candidate
 from spnas_search.executors.evaluation import evaluate
 from spnas_search.installed import installed_code, installed_versions
 from spnas_search.run.folder import Prepare, RunFolder
-from spnas_search.run.identity import altered, differences
+from spnas_search.run.identity import altered, computed_with, differences, other_versions
 from spnas_search.run.opening import read_archive, read_values
 from spnas_search.settings import moved, of_begun, resolve
 
@@ -66,8 +66,9 @@ def verify_run(
     files = RunFolder(folder)
     with read_archive(folder) as archive:
         weighed = _trained(archive, folder, candidate)
-        yield _same("packages", archive.recall("versions"), installed_versions(), "versions")
-        yield _same("code", archive.recall("code"), installed_code(), "digests")
+        then = computed_with(archive, weighed.id)
+        yield _same("packages", then["versions"], installed_versions(), "versions", other_versions)
+        yield _same("code", then["code"], installed_code(), "digests", differences)
         path = files.weights / f"{weighed.id}.safetensors"
         weights = _weights(path, weighed)
         yield weights
@@ -102,12 +103,16 @@ def _trained(archive: Archive, folder: Path, number: int | None) -> Candidate:
     return weighed
 
 
-def _same(part: str, stored: str | None, now: dict[str, str], what: str) -> Finding:
+def _same(
+    part: str,
+    stored: Mapping[str, str] | None,
+    now: Mapping[str, str],
+    what: str,
+    differing: Callable[[Mapping[str, str], Mapping[str, str]], Iterable[tuple[str, Any, Any]]],
+) -> Finding:
     if stored is None:
         return Finding(part, f"the archive has no {what}: it is of an earlier spnas-search", holds=None)
-    changed = [
-        f"{name} {_short(then)} then, {_short(today)} now" for name, then, today in differences(json.loads(stored), now)
-    ]
+    changed = [f"{name} {_short(then)} then, {_short(today)} now" for name, then, today in differing(stored, now)]
     return Finding(part, "; ".join(changed) or "as they were", holds=not changed)
 
 

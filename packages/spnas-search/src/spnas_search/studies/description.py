@@ -10,7 +10,7 @@ from typing import Any, Self
 from spnas_core.configuration import Table, read_toml, validate, write_toml
 from spnas_core.errors import ArchiveError, ConfigError
 from spnas_core.tasks import MetricSpec
-from spnas_search.run.identity import differences, may_change
+from spnas_search.run.identity import differences, may_change, other_versions
 
 CONFIG = "study.toml"
 MAY_CHANGE = ("executor.", "alike_failures", "task.data", "task.cache", "task.cache_limit")
@@ -122,7 +122,7 @@ class Description:
                 f"the data of {folder} was {before!r} and is {place!r} now, and its task cannot tell whether that is "
                 f"the same: {elsewhere}"
             )
-        for name, before, after in () if accept_versions else differences(self.versions, now.versions):
+        for name, before, after in () if accept_versions else other_versions(self.versions, now.versions):
             raise ConfigError(
                 f"{folder} was computed with {name} {before or '(not installed)'}, and {after or 'no version'} is "
                 "installed: scores of both need not be comparable; install that version, or go on with --resume "
