@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from spnas_detect.jobs.folder import read_scores
+from spnas_detect.training.checkpoint import tensors_checksum
 from spnas_detect.training.scalars import read_scalars
 
 SHAPES = ("image_size=64", "train=8", "validation=4", "test=4", "max_size=32")
@@ -36,9 +37,12 @@ def state_of(folder):
         return tensors, json.loads(file.metadata()["spnas"])
 
 
-def alter(folder, change):
+def alter(folder, change, *, is_noticed=False):
+    """Change a checkpoint, as somebody does who knows its format, or as a disk does."""
     tensors, state = state_of(folder)
     change(tensors, state)
+    if not is_noticed:
+        state["checksum"] = tensors_checksum(tensors)
     save_file(tensors, folder / "checkpoint" / "checkpoint.safetensors", {"spnas": json.dumps(state)})
     (folder / "scores.json").unlink()
 
@@ -117,6 +121,35 @@ def test_an_altered_checkpoint_is_one_line_that_says_what_to_do(training, change
     done("train", "--out", training, "--resume")
 
 
+@pytest.mark.parametrize("prefix", ["model/", "average/", "optimizer/"])
+def test_one_altered_value_is_noticed(training, prefix):
+    def change(tensors, _):
+        name = next(name for name, tensor in tensors.items() if name.startswith(prefix) and tensor.ndim > 1)
+        tensors[name].view(-1)[-1] += 1
+
+    alter(training, change, is_noticed=True)
+    said = refused("train", "--out", training, "--resume")
+    assert f"was altered: remove {training / 'checkpoint'}, and the training begins anew" in said
+
+
+def test_a_checkpoint_from_before_checksums_goes_on(training):
+    alter(training, lambda tensors, state: state.pop("checksum"), is_noticed=True)
+    done("train", "--out", training, "--resume")
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "weights.safetensors", "scores.json"])
+def test_a_training_whose_settings_are_gone_is_not_begun_over(training, name):
+    text = (training / "train.toml").read_text()
+    for file in training.iterdir():
+        if file.name != name:
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
+    said = refused("train", "b@8_1-2", *QUICK, "--out", training)
+    assert f"holds {name}" in said
+    assert "of a training whose train.toml is gone: put that back and go on with --resume" in said
+    (training / "train.toml").write_text(text)
+    done("train", "--out", training, "--resume")
+
+
 def test_a_checkpoint_of_another_network_is_refused(training):
     name = next(name for name in state_of(training)[0] if name.startswith("model/backbone."))
     alter(training, lambda tensors, state: tensors.pop(name))
@@ -150,11 +183,29 @@ def test_altered_scalars_end_nothing(training, line):
     done("report", training)
 
 
+def test_other_packages_are_named_when_a_training_goes_on(training):
+    alter(training, lambda _, state: state["versions"].update(torch="0.1", gone="1.0"))
+    said = " ".join(done("train", "--out", training, "--resume").split())
+    assert "the packages are not those of before: gone 1.0 then, not installed now; torch 0.1 then" in said
+    alter(training, lambda _, state: state.pop("versions"))  # as earlier trainings have none
+    assert "the packages are" not in done("train", "--out", training, "--resume")
+
+
 @pytest.fixture
 def compared(tmp_path):
     out = tmp_path / "compared"
     done("compare", "b@8_1-2", "b@8_2-1", *QUICK, "--seeds", "1", "--latency", "cpu", "--out", out)
     return out
+
+
+def test_a_comparison_by_other_packages_is_refused_until_they_are_accepted(compared):
+    command = ("compare", "b@8_1-2", "b@8_2-1", *QUICK, "--seeds", "1", "--out", compared)
+    plan = json.loads((compared / "plan.json").read_text())
+    (compared / "plan.json").write_text(json.dumps({**plan, "versions": {**plan["versions"], "torch": "0.1"}}))
+    done(*command)  # all are made: they are shown
+    (compared / "2-0" / "scores.json").unlink()
+    assert "(torch 0.1 then, " in refused(*command)
+    done(*command, "--accept-versions")
 
 
 def test_comparisons_go_on_whatever_was_lost_of_a_training(compared):
@@ -165,6 +216,10 @@ def test_comparisons_go_on_whatever_was_lost_of_a_training(compared):
         (compared / "2-0" / name).unlink()
     done(*command)
     assert json.loads((compared / "compare.json").read_text()) == before, "what was measured stays, too"
+    for name in ("scores.json", "train.toml"):
+        (compared / "2-0" / name).unlink()
+    done(*command)
+    assert json.loads((compared / "compare.json").read_text()) == before, "lost settings are those of the comparison"
     for text in ("", "null", '{"scores": []}', '{"scores": {"AP": "x"}, "split": "test"}', '{"split": "test"}'):
         (compared / "2-0" / "scores.json").write_text(text)
         assert f"remove {compared / '2-0' / 'scores.json'}, and go on" in refused(*command)

@@ -1,13 +1,14 @@
 """What is installed and has a say in a score: versions of distributions, and digests of their code."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from spnas_core.plugins import plugin_manager, plugin_origins
+from spnas_core import installed
+from spnas_core.installed import versions_of
+from spnas_core.plugins import plugin_manager
 
 DISTRIBUTIONS = ("numpy", "spnas-core", "spnas-detect", "spnas-kernels", "spnas-search", "torch", "torchvision")
 """Distributions whose code decides a score, or by whose chance children are drawn; those of plugins come on top."""
@@ -18,13 +19,12 @@ PATTERNS = ("*.py", "*.so")
 
 def installed_versions() -> dict[str, str]:
     """Return the versions of everything installed that decides a score."""
-    found = {}
-    for name in sorted({*DISTRIBUTIONS, *plugin_origins().values()}):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # a plugin that was registered by hand
-            continue
-    return found
+    return versions_of(DISTRIBUTIONS)
+
+
+def other_versions(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[tuple[str, str | None, str | None]]:
+    """Yield packages whose versions differ, with both, but for what was not noted yet when something began."""
+    return installed.other_versions(before, now, DISTRIBUTIONS)
 
 
 def installed_code() -> dict[str, str]:

@@ -40,6 +40,7 @@ CHOSEN = ("image_size", "detector")
 @click.option(
     "--latency", metavar="DEVICE", help="Measure how long each backbone takes for one image, on cpu, cuda or cuda:1."
 )
+@click.option("--accept-versions", is_flag=True, help="Go on although other versions of the packages are installed.")
 @click.option("--out", type=WRITTEN, default=Path("comparison"), show_default=True, help="Folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
 def compare(
@@ -47,6 +48,7 @@ def compare(
     *,
     seeds: int,
     latency: str | None,
+    accept_versions: bool,
     out: Path,
     cache: Path | None,
     as_json: bool,
@@ -68,7 +70,15 @@ def compare(
             settings, remarks = compared_settings(references, given, out)
             for remark in remarks:
                 progress.message(remark)
-            result = run_comparison(settings, seeds, out, monitor=progress, cache=cache, latency_on=latency)
+            result = run_comparison(
+                settings,
+                seeds,
+                out,
+                monitor=progress,
+                cache=cache,
+                latency_on=latency,
+                accept_versions=accept_versions,
+            )
     except EvaluationError as error:
         raise SpnasError(str(error)) from error
     if isinstance(result, TrainingResult):

@@ -19,13 +19,14 @@ from spnas_detect.jobs.folder import TrainFolder, check_same_data, flattened, re
 from spnas_detect.jobs.monitor import Monitor, Silent
 from spnas_detect.jobs.session import TrainingResult, train
 from spnas_detect.jobs.settings import MAY_CHANGE, TrainSettings
+from spnas_detect.jobs.versions import changed_versions, installed_versions
 from spnas_detect.metrics import metric_factory
 from spnas_detect.metrics.intervals import Interval, mean_interval
 from spnas_detect.preparation import prepare_data
 
 PLAN, RESULT = "plan.json", "compare.json"
-PLACE, CONTENT = "data", "content"
-"""Keys of the plan: where the data lies, and the digest of its content, empty until it was first read."""
+PLACE, CONTENT, VERSIONS = "data", "content", "versions"
+"""Keys of the plan: where the data lies, the digest of its content, empty until it was first read, and the packages."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ def compare(
     monitor: Monitor | None = None,
     cache: Path | None = None,
     latency_on: str | None = None,
+    accept_versions: bool = False,
 ) -> Comparison | TrainingResult:
     """Train and score every architecture with seeds that count up from its settings' own.
 
@@ -137,6 +139,7 @@ def compare(
         monitor: is told what happens; nobody by default.
         cache: folder of cached images, where others share it; inside ``out`` by default.
         latency_on: device on which the backbones' latencies are measured in the end; None measures none.
+        accept_versions: whether other versions of the packages than those which it began with are taken.
 
     Returns:
         The comparison, or the training that a signal has stopped.
@@ -154,6 +157,8 @@ def compare(
     with explained_writing(out):
         plan = _prepare(settings, out)
     is_finished = all(folder.scores.exists() for folder in folders.values())
+    if not is_finished and not accept_versions:
+        _check_versions(plan, out)
     data = None
     if not is_finished or plan.get(PLACE) != settings[0].data:
         data = _check_data(settings[0], out, cache, plan, monitor)
@@ -227,6 +232,8 @@ def _compared(settings: TrainSettings, scores: list[float], first: list[float], 
 
 
 def _train(settings: TrainSettings, folder: TrainFolder, data: CachedData | None, monitor: Monitor) -> TrainingResult:
+    if folder.left_without_settings:  # they are these
+        folder.write_settings(settings)
     return train(settings, folder.path, resume=folder.config.exists(), monitor=monitor, data=data)
 
 
@@ -248,7 +255,7 @@ def _prepare(settings: Sequence[TrainSettings], out: Path) -> dict[str, Any]:
         raise ConfigError(f"{out} is not empty and holds no comparison: choose another --out")
     for one in settings:
         check_buildable(one)
-    plan |= {PLACE: settings[0].data, CONTENT: ""}
+    plan |= {PLACE: settings[0].data, CONTENT: "", VERSIONS: installed_versions()}
     out.mkdir(parents=True, exist_ok=True)
     _write(file, plan)
     return plan
@@ -268,6 +275,16 @@ def _check_same_plan(before: Mapping[str, Any], now: Mapping[str, Any], out: Pat
                 f"the comparison in {out} has {key} = {before.get(key)!r}, not {now.get(key)!r}: give its options "
                 "again to go on with it, or choose another --out"
             )
+
+
+def _check_versions(plan: Mapping[str, Any], out: Path) -> None:
+    """Refuse to compare trainings that other versions of the packages have made with what these would make."""
+    before = plan.get(VERSIONS) or {}
+    if changed := changed_versions(before if isinstance(before, Mapping) else {}):
+        raise ConfigError(
+            f"the trainings in {out} were made with other packages ({'; '.join(changed)}): scores of both need not be "
+            "comparable; install those versions, or go on with --accept-versions"
+        )
 
 
 def _check_data(

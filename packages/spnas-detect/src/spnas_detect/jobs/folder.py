@@ -18,6 +18,7 @@ from spnas_core.durable import write_durably
 from spnas_core.errors import MALFORMED, ConfigError
 from spnas_core.occupied import TRAINING, check_not_taken
 from spnas_detect.jobs.settings import MAY_CHANGE, TrainSettings
+from spnas_detect.training.checkpoint import FILE as CHECKPOINT
 
 _T = TypeVar("_T")
 
@@ -67,14 +68,25 @@ class TrainFolder:
         """Whether the folder holds a training."""
         return self.config.exists()
 
+    @property
+    def left_without_settings(self) -> list[Path]:
+        """What a training has made whose settings are gone."""
+        made = (self.checkpoint / CHECKPOINT, self.weights, self.best, self.scores)
+        return [] if self.has_begun else [file for file in made if file.exists()]
+
     def check_new(self) -> None:
-        """Refuse a folder that holds a training, or something else that has a folder of its own.
+        """Refuse a folder that holds a training, what is left of one, or something else that has a folder of its own.
 
         Raises:
             ConfigError: what it holds.
         """
         if self.has_begun:
             raise ConfigError(f"{self.path} holds a training already: go on with --resume, or choose another --out")
+        if self.left_without_settings:
+            raise ConfigError(
+                f"{self.path} holds {self.left_without_settings[0].relative_to(self.path)} of a training whose "
+                f"{self.config.name} is gone: put that back and go on with --resume, or choose another --out"
+            )
         check_not_taken(self.path, {TRAINING})
 
     def read_settings(self) -> TrainSettings:

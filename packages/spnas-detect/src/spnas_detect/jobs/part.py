@@ -22,6 +22,7 @@ from spnas_detect.jobs.folder import TrainFolder, check_same_data, check_same_se
 from spnas_detect.jobs.inheriting import inherited
 from spnas_detect.jobs.monitor import Monitor, Silent, Speedometer
 from spnas_detect.jobs.settings import TrainSettings
+from spnas_detect.jobs.versions import changed_versions, installed_versions
 from spnas_detect.memory import used_memory
 from spnas_detect.metrics import metric_factory
 from spnas_detect.preparation import (
@@ -146,6 +147,8 @@ class Part:
             load_checkpoint(trainer, self.folder.checkpoint)
             self.scored = state.scored
             self.monitor.message(f"going on after step {trainer.step} of {trainer.steps}")
+            if changed := changed_versions(state.versions):
+                self.monitor.message(f"the packages are not those of before: {'; '.join(changed)}")
         if self.processes.is_first:
             if resume:
                 self.folder.move_data(self.settings)
@@ -194,7 +197,8 @@ class Part:
         settings = self.settings
         if self._is_over():  # it was before
             return 0
-        speedometer, lasting = Speedometer(lambda: used_memory(self.device)), lasting_settings(settings)
+        speedometer = Speedometer(lambda: used_memory(self.device))
+        lasting, versions = lasting_settings(settings), installed_versions()
         writer = CheckpointWriter(self.folder.checkpoint, settings.checkpoints_kept or 1)
 
         with self._scalars(trainer.step) as scalars, stop_on_signal(self.processes) as stop, writer:
@@ -215,7 +219,10 @@ class Part:
                     scalars.add(record.step, values)
 
             def save() -> None:
-                writer.save(snapshot(trainer, data=self.data.content, settings=lasting, scores=self.scored))
+                taken = snapshot(
+                    trainer, data=self.data.content, settings=lasting, scores=self.scored, versions=versions
+                )
+                writer.save(taken)
 
             def after_step() -> bool:
                 writer.check()

@@ -9,7 +9,8 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -48,6 +49,8 @@ class CheckpointState:
             all were frozen or none.
         frozen_parameters: names of the parameters that are not trained.
         version: of the format.
+        checksum: of the tensors (``tensors_checksum``); empty where the training is older than that.
+        versions: of the packages that computed it, by name; none where the training is older than that.
         scores: epoch and value of each score on validation images so far.
     """
 
@@ -62,6 +65,8 @@ class CheckpointState:
     frozen_parameters: Sequence[str] = ()
     version: int = FORMAT
     scores: Sequence[Sequence[float]] = ()
+    checksum: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def scored(self) -> list[Scored]:
@@ -89,7 +94,12 @@ class Snapshot(NamedTuple):
 
 
 def snapshot(
-    trainer: "Trainer", *, data: str = "", settings: str = "", scores: Sequence[Scored] = ()
+    trainer: "Trainer",
+    *,
+    data: str = "",
+    settings: str = "",
+    scores: Sequence[Scored] = (),
+    versions: Mapping[str, str] | None = None,
 ) -> Snapshot | None:
     """Copy where a training stands; all its processes call this, and the first one gets it.
 
@@ -100,6 +110,7 @@ def snapshot(
         data: digest of the content of the data, for whoever goes on.
         settings: of the training, in JSON, likewise.
         scores: on validation images so far.
+        versions: of the packages, for whoever goes on.
     """
     random = _random_states(trainer)
     if not trainer.processes.is_first:
@@ -122,6 +133,7 @@ def snapshot(
         frozen_norms=frozen.norms,
         frozen_parameters=frozen.parameters,
         scores=tuple(scores),
+        versions=versions or {},
     )
     return Snapshot({name: _copied(tensor) for name, tensor in tensors.items()}, state)
 
@@ -137,7 +149,7 @@ def write_checkpoint(taken: Snapshot, folder: Path, kept: int = 1) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{FILE}"
-    write_tensors(taken.tensors, temporary, asdict(taken.state))
+    write_tensors(taken.tensors, temporary, asdict(replace(taken.state, checksum=tensors_checksum(taken.tensors))))
     replace_durably(temporary, folder / FILE)
     if kept > 1:
         _name_as_well(folder / FILE, folder / f"step-{taken.state.step:09}.safetensors")
@@ -198,11 +210,23 @@ def read_checkpoint(folder: Path) -> tuple[CheckpointState, dict[str, Tensor]]:
     """Read a checkpoint's state and its tensors, on the CPU.
 
     Raises:
-        WeightsError: there is none, it is damaged, or of another version.
+        WeightsError: there is none, it is damaged or altered, or of another version.
     """
     with _opened(folder) as file:
         state = _state(file, folder)
-        return state, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+    if state.checksum not in {"", tensors_checksum(tensors)}:
+        raise WeightsError(f"{folder / FILE} was altered: {_way_out(folder)}")
+    return state, tensors
+
+
+def tensors_checksum(tensors: Mapping[str, Tensor]) -> str:
+    """Return the BLAKE2b digest of contiguous CPU tensors and their names, 64 hexadecimal digits."""
+    digest = blake2b(digest_size=32)
+    for name in sorted(tensors):
+        digest.update(name.encode() + b"\0")
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read_state(folder: Path) -> CheckpointState:
@@ -257,9 +281,9 @@ def _state(file: Any, folder: Path) -> CheckpointState:
             raise TypeError(f"{name} is {value!r}")
     if state.step > state.steps:
         raise ValueError(f"step is {state.step} of {state.steps}")
-    names = (*(state.frozen_norms or ()), *state.frozen_parameters)
+    names = (*(state.frozen_norms or ()), *state.frozen_parameters, *state.versions.values())
     if not all(isinstance(name, str) for name in names) or any(len(pair) != 2 for pair in state.scores):
-        raise TypeError("scores, or what is frozen, make no sense")
+        raise TypeError("scores, versions or what is frozen make no sense")
     return replace(state, scores=[[int(epoch), float(value)] for epoch, value in state.scores])
 
 

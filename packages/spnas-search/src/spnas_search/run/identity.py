@@ -13,7 +13,7 @@ from typing import Any
 from spnas_core.checksums import file_checksum
 from spnas_core.errors import ArchiveError, ConfigError
 from spnas_search.archive import Archive
-from spnas_search.installed import DISTRIBUTIONS
+from spnas_search.installed import other_versions
 
 MAY_CHANGE = ("budget.", "executor.", "asynchronous", "alike_failures", "task.data", "task.cache", "task.cache_limit")
 """Settings, or tables of them, that a resumed run may have changed: when it ends, where it computes, whether in rounds,
@@ -172,13 +172,6 @@ def check_versions(archive: Archive, versions: Mapping[str, str], folder: Path) 
             f"{folder} was computed with {name} {then or '(not installed)'}, and {now or 'no version'} is installed: "
             "scores of both need not be comparable; install that version, or go on with --resume --accept-versions"
         )
-
-
-def other_versions(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[tuple[str, str | None, str | None]]:
-    """Yield packages with both versions where they differ, but for what was not noted yet when something began."""
-    for name, then, today in differences(before, now):
-        if then is not None or name not in DISTRIBUTIONS:
-            yield name, then, today
 
 
 def check_init(archive: Archive, path: Path) -> None:

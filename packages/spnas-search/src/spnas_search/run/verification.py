@@ -14,9 +14,9 @@ from spnas_core.morphisms import identity
 from spnas_core.tasks import EvaluationRequest, Task, data_fingerprint, known_epochs, make_task, prepare_task
 from spnas_search.archive import Archive, Candidate
 from spnas_search.executors.evaluation import evaluate
-from spnas_search.installed import installed_code, installed_versions
+from spnas_search.installed import installed_code, installed_versions, other_versions
 from spnas_search.run.folder import Prepare, RunFolder
-from spnas_search.run.identity import altered, computed_with, differences, other_versions
+from spnas_search.run.identity import altered, computed_with, differences
 from spnas_search.run.opening import read_archive, read_values
 from spnas_search.settings import moved, of_begun, resolve
 

@@ -10,7 +10,8 @@ from typing import Any, Self
 from spnas_core.configuration import Table, read_toml, validate, write_toml
 from spnas_core.errors import ArchiveError, ConfigError
 from spnas_core.tasks import MetricSpec
-from spnas_search.run.identity import differences, may_change, other_versions
+from spnas_search.installed import other_versions
+from spnas_search.run.identity import differences, may_change
 
 CONFIG = "study.toml"
 MAY_CHANGE = ("executor.", "alike_failures", "task.data", "task.cache", "task.cache_limit")
