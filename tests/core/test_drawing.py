@@ -7,6 +7,7 @@ from hypothesis import given, settings
 
 from spnas_core import Architecture, backbone_cost
 from spnas_core.drawing import Drawing, draw_network
+from spnas_core.drawing.network import LETTER
 from spnas_core.testing import architectures
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -40,6 +41,26 @@ def test_every_block_of_every_row_is_drawn_inside_and_none_overlaps(architecture
     for place, (x1, y1, x2, y2) in enumerate(boxes):
         for a1, b1, a2, b2 in boxes[place + 1 :]:
             assert x2 <= a1 or a2 <= x1 or y2 <= b1 or b2 <= y1
+
+
+def ends(text):
+    """Where a line of text begins and ends, as wide as the drawing takes its letters."""
+    x, width = float(text.get("x")), LETTER * len(text.text)
+    left = x - width / 2 if text.get("text-anchor") == "middle" else x
+    return left, left + width
+
+
+@pytest.mark.parametrize("size", [(32, 32), (128, 128), (1333, 800)])
+@pytest.mark.parametrize(
+    "code", ["b_11", "b_1_3s", "r_1_2s", "b_11-21_1-1", "b@8_11-21-1211-21_1-0-0-1", PARALLEL + "s", "r_111-2111-21-2"]
+)
+def test_every_line_of_text_is_inside(code, size):
+    figure = parsed(code, size)
+    _, _, width, height = map(float, figure.get("viewBox").split())
+    for text in figure.iter(f"{SVG}text"):
+        left, right = ends(text)
+        assert 0 <= left < right <= width, text.text
+        assert 0 < float(text.get("y")) < height
 
 
 def test_stages_say_their_resolution_and_channels_as_they_are_counted():

@@ -78,9 +78,8 @@ def draw_network(architecture: Architecture, image_size: tuple[int, int]) -> str
     cost = backbone_cost(architecture, *image_size)
     stages = _placed(architecture, cost)
     axes = _axes(stages)
-    width = max(
-        stages[-1].left + stages[-1].width + MARGIN, MARGIN * 2 + LETTER * len(_caption(architecture, cost, image_size))
-    )
+    caption, legend = _caption(architecture, cost, image_size), _legend(architecture)
+    width = max(stages[-1].left + stages[-1].width + MARGIN, MARGIN * 2 + LETTER * max(len(caption), len(legend)))
     base = axes[0] + HIGHEST / 2
     figure = Drawing(width, base + 92, f"network {architecture}", class_="network", font_family=FONT, font_size=10.5)
     stem = _draw_stem(figure, architecture, cost, axes[0], base)
@@ -91,8 +90,8 @@ def draw_network(architecture: Architecture, image_size: tuple[int, int]) -> str
             _draw_blocks(figure, stage, architecture.stages[stage.placement.number - 1], axes[row], shared=shared)
         _draw_fusions(figure, stage, axes)
         _write_lines(figure, stage.left + stage.width / 2, base, stage.lines)
-    figure.write(MARGIN, base + 66, _caption(architecture, cost, image_size), class_="note", fill=INK)
-    figure.write(MARGIN, base + 80, _legend(architecture), class_="note", fill=GREY)
+    figure.write(MARGIN, base + 66, caption, class_="note", fill=INK)
+    figure.write(MARGIN, base + 80, legend, class_="note", fill=GREY)
     return figure.text()
 
 
