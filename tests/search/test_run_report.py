@@ -14,6 +14,7 @@ from spnas_core.commands.wording import number
 from spnas_core.configuration import read_toml, write_toml
 from spnas_core.tasks import Evaluation
 from spnas_search.archive import Archive, RunLock
+from spnas_search.archive.weights import NO_WEIGHTS
 from spnas_search.cli import report as command
 from spnas_search.testing import NullTask
 
@@ -86,6 +87,46 @@ def test_the_command_in_it_repeats_the_search(finished, tmp_path, monkeypatch):
     done(*argv[1:-1], again)
     same = ("kind", "architecture", "metrics", "seed", "status")
     assert [[one[key] for key in same] for one in rows(again)] == [[one[key] for key in same] for one in rows(finished)]
+
+
+def section_again(run, altered):
+    """The report's last section for a run whose archive and weights are ``run``'s, with some settings altered."""
+    with Archive.open(run / "archive.db") as archive:
+        values = json.loads(archive.recall("settings"))
+        archive.remember("settings", json.dumps({**values, **altered}))
+    return sections(read(run))["again"]
+
+
+@pytest.mark.parametrize(
+    ("altered", "said"),
+    [
+        ({}, "The same search once more, with the same decisions:"),
+        ({"asynchronous": True}, "it goes on from whichever evaluation ends first (asynchronous):"),
+        ({"budget": {"hours": 0.5}}, "may differ, since the clock ends it (budget.hours):"),
+        ({"asynchronous": True, "budget": {"hours": 0.5}}, "(asynchronous), and the clock ends it (budget.hours):"),
+        ({"space": {"max_latency": "1.5x"}}, "may differ, since latency is measured anew:"),
+        ({"pareto": ["latency"]}, "may differ, since latency is measured anew:"),
+    ],
+)
+def test_the_same_decisions_are_promised_only_where_no_clock_has_a_say(finished, tmp_path, altered, said):
+    text = section_again(shutil.copytree(finished, tmp_path / "run"), altered).text
+    assert said in text
+    assert ("the same decisions" in text) == (not altered)
+
+
+@pytest.mark.parametrize(("task", "is_detector"), [("detection", True), ("null", False), ("a-plugins", False)])
+@pytest.mark.parametrize("has_weights", [True, False])
+def test_a_winner_is_trained_on_where_it_is_a_detector_and_verified_where_it_has_weights(
+    finished, tmp_path, task, is_detector, has_weights
+):
+    run = shutil.copytree(finished, tmp_path / "run")
+    if not has_weights:
+        with Archive.open(run / "archive.db") as archive:
+            archive.replace_weights(archive.trained(archive.winner).id, NO_WEIGHTS)
+    text = section_again(run, {"task": {"name": task}}).text
+    assert ("spnas train" in text, "spnas predict" in text) == (is_detector, is_detector)
+    assert ("spnas verify" in text) == has_weights
+    assert ("To use what it has found:" in text) == (is_detector or has_weights)
 
 
 def test_the_command_repeats_a_search_from_before_strategies_had_screens(finished, tmp_path):

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.wording import duration
 from spnas_core.pages import Row, bar, command, details, facts, paragraph, table
+from spnas_search.archive.weights import NO_WEIGHTS
 from spnas_search.driver.verdict import Verdict, outcome
 from spnas_search.reports.closing import verdict_sentences, winner_sentences
 from spnas_search.reports.page.view import RunView
@@ -114,18 +115,47 @@ def _as_before(settings: Mapping[str, Any]) -> Iterator[str]:
         yield "--set strategy.explore=0"
 
 
+def _once_more(settings: Mapping[str, Any]) -> str:
+    """Say what the same settings come to when they run again: the same decisions, but for what a clock has a say in."""
+    clocks = ", and ".join(_clocks(settings))
+    if clocks:
+        return f"The same search once more; what it decides may differ, since {clocks}:"
+    return "The same search once more, with the same decisions:"
+
+
+def _clocks(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what of a search hangs on time that is measured."""
+    if settings.get("asynchronous"):
+        yield "it goes on from whichever evaluation ends first (asynchronous)"
+    if settings.get("budget", {}).get("hours") is not None:
+        yield "the clock ends it (budget.hours)"
+    if settings.get("space", {}).get("max_latency", "none") != "none" or "latency" in settings.get("pareto", ()):
+        yield "latency is measured anew"
+
+
+def _uses(view: RunView) -> Iterator[str]:
+    """Yield what can be done with the winner: detectors alone are trained on, and verified is what has weights."""
+    folder, winner = shlex.quote(str(view.folder)), view.archive.winner
+    if winner is None:
+        return
+    if view.settings.get("task", {}).get("name", "detection") == "detection":
+        yield from (f"spnas train {folder}", f"spnas predict {folder} IMAGE…")
+    if view.archive.trained(winner).checksum not in {None, NO_WEIGHTS}:
+        yield f"spnas verify {folder}"
+
+
 def again(view: RunView) -> Iterator[Markup]:
     """The commands that repeat the run, go on with it, and use what it has found; and all that it was computed from."""
     folder, archive = shlex.quote(str(view.folder)), view.archive
     config = shlex.quote(str(RunFolder(view.folder).config))
-    yield paragraph("The same search once more, with the same decisions:")
+    yield paragraph(_once_more(view.settings))
     yield command(" ".join(["spnas run --config", config, *_as_before(view.settings), f"--out {folder}-again"]))
     if view.state != "ended":
         yield paragraph("To go on with this one:")
         yield command(f"spnas run --out {folder} --resume")
-    if archive.winner is not None:
+    if uses := tuple(_uses(view)):
         yield paragraph("To use what it has found:")
-        yield command(f"spnas train {folder}", f"spnas predict {folder} IMAGE…", f"spnas verify {folder}")
+        yield command(*uses)
     versions = json.loads(archive.recall("versions") or "{}")
     yield facts(
         [
