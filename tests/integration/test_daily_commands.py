@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import pytest
@@ -113,6 +114,33 @@ def test_altered_data_is_seen(copied, detection, tmp_path):
     (gone,) = [one for one in verify_run(copied, None, silent, data=data) if one.part == "data"]
     assert gone.holds is False
     assert "voc" in gone.found
+
+
+@pytest.mark.parametrize("altered", ["image", "annotation"])
+def test_a_file_of_the_data_that_was_altered_behind_the_cache_is_seen(
+    copied, detection, tmp_path, monkeypatch, altered
+):
+    """Its size and time are what they were, which is what the run's cache knows it by."""
+    folder = tmp_path / "voc"
+    shutil.copytree(detection / "voc", folder)
+    file = next((folder / {"image": "JPEGImages", "annotation": "Annotations"}[altered]).glob("train*"))
+    before, content = file.stat(), file.read_bytes()
+    if altered == "image":
+        others = (one.read_bytes() for one in sorted(folder.glob("JPEGImages/*")) if one != file)
+        file.write_bytes(next(one for one in others if len(one) <= len(content)).ljust(len(content), b"\0"))
+    else:
+        file.write_bytes(re.sub(rb"<xmin>(.)", lambda found: b"<xmin>%d" % (1 if found[1] == b"2" else 2), content))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    data = f"voc:{folder}"
+    assert states(verify_run(copied, None, silent, data=data))["data"] is False
+    monkeypatch.setenv("SPNAS_CACHE", str(copied / "cache"))
+    assert spnas("verify", copied, "--data", data).exit_code == 1
+    (cached,) = [
+        one for one in verify_run(copied, None, silent, data=data, cache=copied / "cache") if one.part == "data"
+    ]
+    assert cached.holds is True, "as the cache knows it"
+    assert cached.found.endswith("cache knows it by the names, sizes and times of its files")
 
 
 def test_altered_settings_are_named_before_anything_is_scored(copied):

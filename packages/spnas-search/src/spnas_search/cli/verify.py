@@ -9,7 +9,7 @@ import click
 
 from spnas_core.commands.console import make_console
 from spnas_core.commands.json_text import to_json
-from spnas_core.commands.parameters import REFERENCE, cache_option
+from spnas_core.commands.parameters import REFERENCE, CacheFolder
 from spnas_search.cli.reading import Reading
 from spnas_search.run.verification import verify_run
 from spnas_search.run.verified import Verified, words, write_verified
@@ -19,13 +19,17 @@ from spnas_search.starting_points import split_reference
 @click.command()
 @click.argument("run", metavar="RUN[:ID]", type=REFERENCE)
 @click.option("--data", help="Where the data lies now.  [default: the run's]")
-@cache_option
+@click.option(
+    "--cache",
+    type=CacheFolder(),
+    help="Take the data as it is cached there, known by its files' names, sizes and times.  [default: read anew]",
+)
 @click.option("--keep", is_flag=True, help="Leave what was found in the run's folder: its report shows it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per part.")
 def verify(run: str, *, data: str | None, cache: Path | None, keep: bool, as_json: bool) -> None:
     """Score the winner of a RUN again, and compare packages, code, weights and data with what it was scored with.
 
-    The score may differ by twice the run's noise. Ends with exit code 1 where something differs.
+    The data is read anew. The score may differ by twice the run's noise. Ends with exit code 1 where something differs.
 
     \b
     Example: spnas verify runs/serial

@@ -47,14 +47,15 @@ def verify_run(
 ) -> Iterator[Finding]:
     """Look whether a run's winner can be trusted to be what its archive says.
 
-    Nothing is written into the folder, but for images that are cached there already where they were cached.
+    Nothing is written into the folder. The data is read anew, whatever the run has cached of it: a cache knows files by
+    names, sizes and times, and an altered one may keep all three.
 
     Args:
         folder: of the run.
         candidate: to look at; None for the winner.
         prepare: told how far reading the data is.
         data: where the data lies now.
-        cache: folder of cached data; by default the run's own.
+        cache: folder of cached data to take in place of the data's own files; None takes none.
 
     Yields:
         What was looked at, in order: packages, code, weights, data, score. The score is measured wherever it can be.
@@ -77,17 +78,22 @@ def verify_run(
         for said in altered(json.loads(stored), values) if stored else ():
             yield Finding("settings", f"{files.config} {said}", holds=False)
             return
-        task = make_task(resolve(of_begun(values)).task)
-        place = files.cache if cache is None else cache
+        task = make_task(resolve(of_begun(values if cache is not None else _uncached(values))).task)
         with tempfile.TemporaryDirectory() as elsewhere:
             try:
-                prepare_task(task, place if place.is_dir() else Path(elsewhere), prepare)
+                prepare_task(task, Path(elsewhere) if cache is None else cache, prepare)
             except SpnasError as error:
                 yield Finding("data", str(error), holds=False)
                 return
-            yield _data(archive, task)
+            yield _data(archive, task, cache)
             if path.exists():
                 yield _score(archive, weighed, task, path)
+
+
+def _uncached(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's settings with images that are read where they lie: nobody reads them often enough for a copy."""
+    task = values.get("task", {})
+    return {**values, "task": {**task, "cache": "none"} if task.get("name", "detection") == "detection" else task}
 
 
 def _trained(archive: Archive, folder: Path, number: int | None) -> Candidate:
@@ -130,12 +136,14 @@ def _weights(path: Path, candidate: Candidate) -> Finding:
     return Finding("weights", f"{path.name} is the file that was scored", holds=True)
 
 
-def _data(archive: Archive, task: Task) -> Finding:
+def _data(archive: Archive, task: Task, cache: Path | None) -> Finding:
+    """Compare the content of the data, or of what a folder has cached of it."""
     stored, found = archive.recall("data"), data_fingerprint(task)
     if not stored or not found:
         return Finding("data", "nothing tells whether it is the same", holds=None)
     if stored == found:
-        return Finding("data", "has the content that was scored", holds=True)
+        cached = "" if cache is None else f", as {cache} knows it by the names, sizes and times of its files"
+        return Finding("data", f"has the content that was scored{cached}", holds=True)
     return Finding("data", "has another content than was scored", holds=False)
 
 
