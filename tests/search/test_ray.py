@@ -5,6 +5,7 @@ import threading
 from dataclasses import dataclass
 
 import pytest
+from commands import budget, done
 from ray_cluster import ray_cluster
 from safetensors.numpy import load_file
 from waiting import wait_until
@@ -21,6 +22,7 @@ from spnas_search.executors.ray.executor import RayExecutor
 from spnas_search.executors.ray.mailbox import Mail, Postman
 from spnas_search.executors.ray.settings import RaySettings
 from spnas_search.monitors import Silent
+from spnas_search.planning import plan_search
 from spnas_search.run import start_run
 from spnas_search.testing import ExecutorContract, NullTask
 
@@ -58,6 +60,44 @@ def test_there_are_as_many_places_as_the_nodes_have_room_for_and_no_more_than_wo
     for workers, cpus, places in ((100, 1, 4), (3, 1, 3), (100, 2, 2), (100, 3, 1)):
         with executor(tmp_path, workers=workers, cpus=cpus) as ray:
             assert ray.places == places
+
+
+def planned(cluster, folder, budget, **settings):
+    """What is foreseen of a search without rounds, of evaluations that take a 50th of a second."""
+    task = {"name": "null", "duration": 0.02}
+    ray = {"name": "ray", "address": cluster.address, "node_folder": str(folder / "node"), **settings}
+    plain = {"strategy": {"name": "random"}, "asynchronous": True, "noise_seeds": 2}
+    final = {"seeds": 0, "rescores": 0}
+    return plan_search({"task": task, "executor": ray, "final": final, "budget": budget, **plain}, lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "workers", "of"), [({"cpus": 2}, 2, 256), ({"workers": 9}, 4, 9), ({"workers": 3}, 3, None)]
+)
+def test_a_plan_counts_on_the_workers_that_the_cluster_has_room_for(
+    tmp_path, nodes, monkeypatch, settings, workers, of
+):
+    monkeypatch.setattr("spnas_search.executors.ray.reaching.check_reachable", lambda address: None)
+    plan = planned(nodes[0], tmp_path, {"candidates": 2}, **settings)
+    assert plan.workers == workers
+    assert plan.seconds == pytest.approx(sum(phase.seconds for phase in plan.phases) / workers)
+    said = f"the executor 'ray' has a place for {workers} now, of {of} evaluations at a time"
+    assert plan.remark == ("" if of is None else said)
+
+
+def test_hours_have_time_for_what_the_places_of_the_cluster_can_do(tmp_path, nodes, monkeypatch):
+    monkeypatch.setattr("spnas_search.executors.ray.reaching.check_reachable", lambda address: None)
+    monkeypatch.setattr("spnas_search.planning.MOST_CHILDREN", 100)
+    assert planned(nodes[0], tmp_path, {"hours": 0.25 / 3600}).seconds == pytest.approx(0.25, abs=0.12)
+
+
+def test_a_plan_for_a_cluster_of_this_machine_counts_on_its_places(tmp_path):
+    """The connection that is there stands for that cluster: it has fewer places than cores are said to be here."""
+    ray = {"name": "ray", "cores": 16, "node_folder": str(tmp_path / "node")}
+    options = [word for key, value in ray.items() for word in ("--set", f"executor.{key}={value}")]
+    said = done("plan", "random", "--set", "task.name=null", "--set", "asynchronous=true", *budget(2), *options)
+    assert "with 4 workers" in said
+    assert "workers: the executor 'ray' has a place for 4 now, of 16 evaluations at a time" in said
 
 
 def test_weights_travel_and_nothing_stays_on_the_node(tmp_path):

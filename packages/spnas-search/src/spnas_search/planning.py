@@ -15,12 +15,14 @@ from spnas_core.encoding import Architecture
 from spnas_core.errors import DataError, EvaluationError
 from spnas_core.machine import peak_memory
 from spnas_core.morphisms import Rewrite, identity
+from spnas_core.plugins import built
 from spnas_core.tasks import EvaluationRequest, Fidelity, Task, known_epochs
 from spnas_search.archive import OFFSPRING, Candidate
 from spnas_search.driver import run_search
 from spnas_search.driver.rounds import ENDING
+from spnas_search.executors import Executor, executor_plugin, places
 from spnas_search.executors.evaluation import evaluate
-from spnas_search.executors.resources import share_cores
+from spnas_search.executors.resources import Resources, share_cores
 from spnas_search.monitors import Silent
 from spnas_search.run import checked_task, start_run
 from spnas_search.run.folder import Prepare
@@ -61,7 +63,7 @@ class Plan:
 
     Attributes:
         phases: in order.
-        workers: evaluations at a time.
+        workers: evaluations at a time, as many as have a place now.
         seconds: until its end, with all workers busy.
         preparation: seconds that reading the data has taken; a run that finds the cache does not take them again.
         cache: bytes of cached data.
@@ -69,6 +71,7 @@ class Plan:
         memory: bytes of all workers.
         device_memory: bytes that one evaluation takes on its GPU; 0 without one.
         ends_by: what bounds it besides; empty where nothing does.
+        remark: why there are fewer workers than the settings say; empty where there are not.
     """
 
     phases: tuple[Phase, ...]
@@ -80,6 +83,7 @@ class Plan:
     memory: int
     device_memory: int
     ends_by: str = ""
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,8 +104,9 @@ def plan_search(values: Mapping[str, Any], prepare: Prepare, *, cache: Path | No
     What it will evaluate is counted in a search with made-up scores, by the same strategy, budget and seed; a real one
     decides otherwise, but takes about as much. How long that takes is measured: the start and the largest network of
     that search are trained for some seconds each, alone, with the threads that an evaluation has, and the time of an
-    epoch is a line through both in their multiply-adds. Workers that slow one another down are not foreseen. Where
-    hours are the only bound, as many children are foreseen as these have time for.
+    epoch is a line through both in their multiply-adds. Workers that slow one another down are not foreseen, nor is a
+    cluster that grows: it is asked how many have a place now. Where hours are the only bound, as many children are
+    foreseen as these have time for.
 
     Args:
         values: the configuration, as ``start_run`` takes it.
@@ -126,23 +131,41 @@ def plan_search(values: Mapping[str, Any], prepare: Prepare, *, cache: Path | No
         foreseen, kept, side_by_side = _foreseen(suited, task, Path(name) / "run", budget)
         resources = share_cores(settings.executor, side_by_side)
         speed, weights = _probed(task, settings, foreseen, resources.threads, Path(name))
+        workers, remark = _workers(settings, task, resources)
         phases = tuple(_phases(foreseen, speed, task))
         if settings.run.budget.hours is not None and not budget:
             children = sum(one.kind in OFFSPRING for one in foreseen)
-            budget = {"candidates": _fitting(phases, children, 3600 * settings.run.budget.hours * resources.workers)}
+            budget = {"candidates": _fitting(phases, children, 3600 * settings.run.budget.hours * workers)}
             foreseen, kept, _ = _foreseen(suited, task, Path(name) / "bounded", budget)
             phases = tuple(_phases(foreseen, speed, task))
         return Plan(
             phases,
-            resources.workers,
-            sum(phase.seconds for phase in phases) / resources.workers,
+            workers,
+            sum(phase.seconds for phase in phases) / workers,
             preparation,
             max(0, _bytes(folder) - (before if cache else 0)),
             weights * kept,
-            peak_memory() * resources.workers,
+            peak_memory() * workers,
             torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0,
             _bound(settings, phases),
+            remark,
         )
+
+
+def _workers(settings: ResolvedSettings, task: Task, resources: Resources) -> tuple[int, str]:
+    """Return how many evaluations have a place as things are now, and why not as many as are handed out.
+
+    Only an executor that has ``slots`` of its own may have fewer: it is entered, and asked.
+    """
+    name, most = settings.executor.name, resources.workers
+    if executor_plugin(name).slots is None:
+        return most, resources.remark
+    executor: Executor
+    with built("executors", name, settings.executor, task, most, lambda _: None) as executor:
+        found = places(executor)
+    if found >= most:
+        return most, resources.remark
+    return found, f"the executor {name!r} has a place for {found} now, of {most} evaluations at a time"
 
 
 def _fitting(phases: Sequence[Phase], children: int, seconds: float) -> int:

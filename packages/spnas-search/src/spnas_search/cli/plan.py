@@ -60,6 +60,8 @@ def _shown(found: Plan) -> Iterator[RenderableType]:
     plural = "s" if found.workers > 1 else ""
     reading = duration(found.preparation)
     yield f"time: {duration(found.seconds)} with {found.workers} worker{plural}, and {reading} to read the data"
+    if found.remark:
+        yield f"workers: {found.remark}"
     yield f"disk: {amount(found.cache)}B of cached data, {amount(found.weights)}B of weights"
     device = f", {amount(found.device_memory)}B on the GPU of each evaluation" if found.device_memory else ""
     yield f"memory: {amount(found.memory)}B for all workers{device}"

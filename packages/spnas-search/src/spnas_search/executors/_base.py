@@ -47,6 +47,7 @@ class Executor(Protocol):
     back: an outcome comes only once the weights that its evaluation has written lie where the request wants them.
 
     One whose ``workers`` are no more than a bound has an attribute ``places``, too: how many can run as things are now.
+    Where its plugin has ``slots``, ``spnas plan`` enters one to ask for it.
     """
 
     @property
