@@ -52,6 +52,17 @@ BROKEN = """
         register("untried", TaskPlugin("what nobody can try", dict, dict))
 """
 
+TAKEN_COMMANDS = """
+    import click
+
+    from spnas_core import hookimpl
+
+    @hookimpl
+    def spnas_register_commands(register):
+        for name in ("show", "plugins", "train", "taken"):
+            register(name, click.Command(name, callback=lambda: click.echo("mine")))
+"""
+
 
 def spnas(*arguments):
     return CliRunner().invoke(commands, ["plugins", *map(str, arguments)])
@@ -191,3 +202,16 @@ def test_the_list_is_json_where_that_is_asked_for():
         row.items() for row in rows if row["name"] == "serial"
     )
     assert all(row["summary"] for row in rows)
+
+
+def test_a_command_that_takes_the_name_of_a_built_in_one_is_reported_and_the_built_in_one_runs(install):
+    from spnas_core.plugins import reset_plugins
+
+    install("taker", TAKEN_COMMANDS)
+    shown = CliRunner().invoke(commands, ["show", "b@8_1-1"])
+    assert "multiply-adds" in shown.output
+    for name, owner in (("show", "search"), ("plugins", "search"), ("train", "detect")):
+        clash = f"PluginError: plugins '{owner}' and 'taker' both register '{name}' among the commands"
+        assert f"warning: plugin taker of spnas-taker is broken: {clash}: uninstall one, or rename" in shown.output
+    assert CliRunner().invoke(commands, ["taken"]).output.startswith("mine\n")
+    reset_plugins()

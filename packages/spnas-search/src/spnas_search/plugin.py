@@ -1,4 +1,4 @@
-"""What spnas-search registers: strategies and executors; and what candidates of its runs are."""
+"""What spnas-search registers: strategies, executors and commands; and what candidates of its runs are."""
 
 from typing import TYPE_CHECKING
 
@@ -134,6 +134,30 @@ def spnas_register_contracts(register: Register) -> None:
     register("strategies", strategy_suite)
     register("screens", screen_suite)
     register("executors", executor_suite)
+
+
+@hookimpl
+def spnas_register_commands(register: Register) -> None:
+    """Search, look at runs, and all around; each is a module of ``spnas_search.cli``, imported when it is used."""
+    from spnas_core.commands.lazy import LazyCommand
+
+    for name, summary in (
+        ("run", "Search a backbone with a STRATEGY (serial where none is named)."),
+        ("plan", "Say what a search will take: time, disk and memory, measured on a short probe."),
+        ("show", "Draw the network of an architecture CODE, or of a run's candidate, and count what it costs."),
+        ("candidates", "List the candidates of a RUN folder; a search may be going on in it."),
+        ("runs", "List all runs in and below FOLDER (runs where none is named): their state, and the best of each."),
+        ("report", "Write a page about a run, a training or a comparison: one file, which works offline."),
+        ("extend", "Raise the budget of the search in RUN, and go on with it."),
+        ("retry", "Evaluate failed candidates of RUN again, all or those of the IDs named, and go on with the search."),
+        ("verify", "Score the winner of a RUN again, and compare packages, code, weights and data."),
+        ("doctor", "Look at versions, devices, kernels, plugins and space, and say what to do."),
+        ("study", "Find out what a score is worth before searching by it."),
+        ("backbones", "List backbones by name."),
+        ("presets", "List presets: what each is for, and on which machine."),
+        ("plugins", "List everything that plugins have registered."),
+    ):
+        register(name, LazyCommand(name, f"spnas_search.cli.{name}:{name}", summary))
 
 
 @hookimpl

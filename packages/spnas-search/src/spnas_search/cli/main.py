@@ -9,41 +9,22 @@ from typing import Any
 import click
 
 from spnas_core import __version__
-from spnas_core.commands.lazy import LazyCommand
 from spnas_core.commands.stopping import exit_code, heeded, stopping_like_ctrl_c
 from spnas_core.commands.wording import printable, shortened
 from spnas_core.errors import SpnasError
 from spnas_core.plugins import blamed, broken_plugins, registry
 
-SUMMARIES = {
-    "run": "Search a backbone with a STRATEGY (serial where none is named).",
-    "plan": "Say what a search will take: time, disk and memory, measured on a short probe.",
-    "show": "Draw the network of an architecture CODE, or of a run's candidate, and count what it costs.",
-    "candidates": "List the candidates of a RUN folder; a search may be going on in it.",
-    "runs": "List all runs in and below FOLDER (runs where none is named): their state, and the best of each.",
-    "report": "Write a page about a run, a training or a comparison: one file, which works offline.",
-    "extend": "Raise the budget of the search in RUN, and go on with it.",
-    "retry": "Evaluate failed candidates of RUN again, all or those of the IDs named, and go on with the search.",
-    "verify": "Score the winner of a RUN again, and compare packages, code, weights and data.",
-    "doctor": "Look at versions, devices, kernels, plugins and space, and say what to do.",
-    "study": "Find out what a score is worth before searching by it.",
-    "backbones": "List backbones by name.",
-    "presets": "List presets: what each is for, and on which machine.",
-    "plugins": "List everything that plugins have registered.",
-}
-"""What this package's own commands do; each is a module beside this one, imported when it is used."""
-
 
 class Commands(click.Group):
-    """Adds the commands of plugins, and turns the project's errors into one line and exit code 2."""
+    """Has what the plugins register, and turns the project's errors into one line and exit code 2."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """List built-in commands and those of plugins."""
-        return sorted({*super().list_commands(ctx), *registry("commands").items})
+        """List the registered commands in alphabetical order."""
+        return sorted(registry("commands").items)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Look up a command, plugins only where no built-in one has the name."""
-        return super().get_command(ctx, cmd_name) or registry("commands").items.get(cmd_name)
+        """Look up a registered command."""
+        return registry("commands").items.get(cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
@@ -117,10 +98,6 @@ def commands() -> None:
     \b
     Example: spnas run serial
     """
-
-
-for _name, _summary in SUMMARIES.items():
-    commands.add_command(LazyCommand(_name, f"spnas_search.cli.{_name}:{_name}", _summary))
 
 
 def main() -> None:
