@@ -63,6 +63,14 @@ TAKEN_COMMANDS = """
             register(name, click.Command(name, callback=lambda: click.echo("mine")))
 """
 
+FAILS_TO_RESOLVE = """
+    from spnas_core import hookimpl
+
+    @hookimpl
+    def spnas_resolve_candidate(reference):
+        raise RuntimeError("no luck")
+"""
+
 
 def spnas(*arguments):
     return CliRunner().invoke(commands, ["plugins", *map(str, arguments)])
@@ -214,4 +222,17 @@ def test_a_command_that_takes_the_name_of_a_built_in_one_is_reported_and_the_bui
         clash = f"PluginError: plugins '{owner}' and 'taker' both register '{name}' among the commands"
         assert f"warning: plugin taker of spnas-taker is broken: {clash}: uninstall one, or rename" in shown.output
     assert CliRunner().invoke(commands, ["taken"]).output.startswith("mine\n")
+    reset_plugins()
+
+
+@pytest.mark.parametrize("command", [("show",), ("train", "--data", "shapes"), ("export",)])
+def test_a_plugin_that_fails_to_resolve_a_candidate_is_reported_by_every_command_that_asks(install, tmp_path, command):
+    from spnas_core.plugins import reset_plugins
+
+    install("failing", FAILS_TO_RESOLVE)
+    name, *options = command
+    refused = CliRunner().invoke(commands, [name, str(tmp_path / "nowhere"), *options])
+    assert refused.exit_code == 2
+    assert "nowhere" in next(line for line in refused.output.splitlines() if line.startswith("error: "))
+    assert "warning: plugin failing of spnas-failing is broken: RuntimeError: no luck" in refused.output
     reset_plugins()

@@ -1,6 +1,6 @@
 """The contract between a search and whatever trains and scores its candidates."""
 
-from spnas_core.tasks.candidates import ResolvedCandidate
+from spnas_core.tasks.candidates import ResolvedCandidate, resolve_candidate
 from spnas_core.tasks.making import make_task, objective_of, prepare_task
 from spnas_core.tasks.protocols import (
     Evaluation,
@@ -50,5 +50,6 @@ __all__ = [
     "objective_of",
     "prepare_task",
     "pretrains",
+    "resolve_candidate",
     "test_images",
 ]

@@ -8,8 +8,8 @@ import click
 from spnas_core.backbones import read_reference
 from spnas_core.configuration import read_toml, set_key, set_value, validate
 from spnas_core.errors import ConfigError
-from spnas_core.plugins import plugin_manager
 from spnas_core.presets import find_preset, for_data, laid_over
+from spnas_core.tasks import resolve_candidate
 from spnas_detect.commands.options import read_options
 from spnas_detect.jobs import TrainFolder, TrainSettings
 from spnas_detect.jobs.presets import training_values
@@ -92,7 +92,7 @@ def referred(reference: str, *, fresh: bool) -> dict[str, Any]:
     Raises:
         SpnasError: it is neither, or the candidate's weights are gone or were altered.
     """
-    candidate = plugin_manager().hook.spnas_resolve_candidate(reference=reference)
+    candidate = resolve_candidate(reference)
     if candidate is None:
         return {"architecture": str(read_reference(reference))}
     task = candidate.settings.get("name", "detection")

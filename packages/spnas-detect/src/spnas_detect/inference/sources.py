@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from spnas_core.commands.wording import quoted
 from spnas_core.errors import WeightsError
-from spnas_core.plugins import plugin_manager
-from spnas_core.tasks import ResolvedCandidate
+from spnas_core.tasks import resolve_candidate
 
 if TYPE_CHECKING:
     from spnas_detect.detectors import DetectorDescription
@@ -48,7 +47,7 @@ def find_weights(reference: Path | str) -> WeightsSource:
         return WeightsSource(path)
     if (training := _training_in(path)) is not None:
         return training
-    candidate: ResolvedCandidate | None = plugin_manager().hook.spnas_resolve_candidate(reference=str(reference))
+    candidate = resolve_candidate(str(reference))
     if candidate is None:
         if path.is_dir():
             raise WeightsError(

@@ -19,7 +19,6 @@ from spnas_core.cost import backbone_cost, row_costs
 from spnas_core.encoding import Architecture, scale
 from spnas_core.errors import CodeError, ConfigError
 from spnas_core.paths import is_there
-from spnas_core.plugins import plugin_manager
 
 if TYPE_CHECKING:
     from spnas_core.backbones import AnyNetwork
@@ -82,9 +81,10 @@ def _architecture(reference: str) -> "AnyNetwork":
     if not is_there(reference):
         with suppress(CodeError):
             return Architecture.parse(reference)
-    candidate = plugin_manager().hook.spnas_resolve_candidate(reference=reference)
     from spnas_core.backbones import read_reference
+    from spnas_core.tasks import resolve_candidate
 
+    candidate = resolve_candidate(reference)
     return read_reference(reference if candidate is None else candidate.architecture)
 
 
