@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from spnas_core import Architecture, build_backbone
 from spnas_core.errors import ExportError, PluginError
-from spnas_core.exporting import exportable_backbone, exporter_plugin
+from spnas_core.exporting import Exportable, export_network, exportable_backbone, exporter_plugin, largest_difference
 from spnas_core.exporting.onnx import run_onnx
 from spnas_core.exporting.source import plain_tensors
 from spnas_core.testing import random_architecture, uneven_backbone
@@ -30,7 +30,7 @@ def codes(count):
 def export(form, code, folder, batch=2):
     backbone = uneven_backbone(Architecture.parse(code), SEED)
     network = exportable_backbone(backbone, SIZE, batch)
-    return network, exporter_plugin(form).export(network, folder, "net")
+    return network, export_network(form, network, folder, "net")
 
 
 def test_twenty_codes_as_source(tmp_path):
@@ -147,3 +147,109 @@ def test_what_source_needs_is_named_with_the_line_to_type(tmp_path, monkeypatch)
 def test_an_unknown_format_suggests_the_nearest():
     with pytest.raises(PluginError, match="'onx' is not among the registered exporters; did you mean 'onnx'"):
         exporter_plugin("onx")
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_what_is_finite_on_one_side_alone_differs_infinitely(odd):
+    plain, spoilt = torch.ones(3), torch.tensor([1.0, odd, 1.0])
+    assert largest_difference([plain], [spoilt]) == np.inf
+    assert largest_difference([spoilt], [plain]) == np.inf
+    assert largest_difference([plain, plain], [spoilt, plain]) == np.inf
+    assert largest_difference([spoilt], [-spoilt]) > 1e-4
+    assert largest_difference([spoilt], [spoilt]) == 0.0
+    assert largest_difference([spoilt], [spoilt * torch.tensor([1.0, 1.0, 1.5])]) == pytest.approx(0.5)
+
+
+def test_differences_are_relative_to_the_largest_of_each_output():
+    outputs = [torch.tensor([2.0, -4.0]), torch.zeros(0), torch.tensor([3, 5])]
+    assert largest_difference(outputs, [torch.tensor([2.0, -5.0]), torch.zeros(0), torch.tensor([3, 6])]) == 0.25
+    assert largest_difference([], []) == 0.0
+
+
+class Scaled(torch.nn.Module):
+    """Gives its images, and their sum, times a weight."""
+
+    def __init__(self, weight=1.0):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(weight))
+
+    def forward(self, images):
+        return images * self.weight, (images * self.weight).sum((1, 2, 3))
+
+
+def scaled(weight=1.0, image=1.0):
+    return Exportable(Scaled(weight), torch.full((1, 3, 4, 4), image), ("images", "sum"), "a scale")
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (None, "it gives no tuple of tensors: it must give images, sum"),
+        (torch.ones(2, 3), "it gives no tuple of tensors"),
+        ((np.ones(3), np.ones(1)), "it gives no tuple of tensors"),
+        ((torch.ones(1, 3, 4, 4),), "it gives 1 output and not 2: images, sum"),
+        ([torch.ones(1)] * 3, "it gives 3 outputs and not 2"),
+        ((torch.ones(1, 3, 4, 4), torch.ones(2)), r"it gives sum of \(2,\) and not \(1,\)"),
+        ((torch.ones(1, 3, 4, 4), torch.tensor([np.nan])), "the outputs of it differ by inf"),
+    ],
+)
+def test_what_an_exported_network_gives_is_compared_whatever_it_is(found, message):
+    with pytest.raises(ExportError, match=message):
+        scaled().check(found, "it")
+    assert scaled().check((torch.ones(1, 3, 4, 4), torch.tensor([48.0])), "it") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (scaled(weight=float("nan")), "a scale has NaN or infinity in weight: its training has diverged"),
+        (scaled(image=3e38), "a scale has NaN or infinity in sum"),
+    ],
+)
+def test_a_network_that_is_not_finite_itself_is_refused_and_nothing_is_written(tmp_path, network, message):
+    with pytest.raises(ExportError, match=message):
+        export_network("torch-export", network, tmp_path, "net")
+    assert list(tmp_path.iterdir()) == []
+
+
+GIVES = """
+    from pathlib import Path
+
+    from spnas_core import hookimpl
+    from spnas_core.exporting import ExporterPlugin
+
+    def export(network, folder, name):
+        Path(folder, "net.txt").touch()
+        {statement}
+
+    @hookimpl
+    def spnas_register_exporters(register):
+        register("odd", ExporterPlugin("gives what it is told to", export))
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("pass", "returned None from export: it must return the files in "),
+        ("return ()", r"returned \(\) from export"),
+        ("return folder / 'net.txt'", "returned PosixPath"),
+        ("return (str(folder / 'net.txt'),)", r"returned \('"),
+        ("return (folder / 'other.txt',)", r"returned \(PosixPath"),
+        ("return (folder,)", r"returned \(PosixPath"),
+        ("return (folder.parent,)", r"returned \(PosixPath"),
+        ("raise SystemExit(3)", "raised SystemExit: 3 in export"),
+        ("network.check(network.expected()[:1], name)", "net gives 1 output and not 2"),
+    ],
+)
+def test_what_a_plugins_exporter_gives_is_held_to_the_contract(install, tmp_path, statement, message):
+    install("odd", GIVES.format(statement=statement))
+    with pytest.raises((PluginError, ExportError), match=message) as refused:
+        export_network("odd", scaled(), tmp_path, "net")
+    named = "exporter 'odd' of plugin 'odd' (spnas-odd)"
+    assert isinstance(refused.value, ExportError) or str(refused.value).startswith(named)
+
+
+def test_the_files_of_a_plugins_exporter_may_be_a_list(install, tmp_path):
+    install("odd", GIVES.format(statement="return [folder / 'net.txt']"))
+    assert export_network("odd", scaled(), tmp_path, "net") == (tmp_path / "net.txt",)

@@ -140,7 +140,7 @@ def test_torch_export_finds_the_same_boxes_without_operators_of_ours(tmp_path, w
 def test_an_image_is_the_example_and_a_blind_detector_is_said(tmp_path, weights, monkeypatch):
     exported = []
     plugin = ExporterPlugin("writes nothing", lambda *given: exported.append(given) or ())
-    monkeypatch.setattr("spnas_detect.commands.export.exporter_plugin", lambda _: plugin)
+    monkeypatch.setattr("spnas_core.exporting._base.exporter_plugin", lambda _: plugin)
     Image.new("RGB", (192, 64), (124, 116, 104)).save(tmp_path / "grey.png")
     path = weights("retinanet", score_threshold=0.999)
     done = export(

@@ -123,11 +123,11 @@ def test_no_page_tells_to_import_what_is_private():
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
 def test_the_exporter_writes_what_computes_the_same(plugin, tmp_path):
-    from spnas_core.exporting import exportable_backbone, exporter_plugin
+    from spnas_core.exporting import export_network, exportable_backbone
 
     plugin("spnas_register_exporters")
     network = exportable_backbone(build_backbone("b@8_1-1"), (64, 64))
-    (file,) = exporter_plugin("torchscript").export(network, tmp_path, "net")
+    (file,) = export_network("torchscript", network, tmp_path, "net")
     assert file.name == "net.ts"
 
 

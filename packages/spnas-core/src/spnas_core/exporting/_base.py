@@ -1,5 +1,6 @@
 """The contract of an exporter."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,20 +8,29 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from spnas_core.errors import ExportError
-from spnas_core.plugins import registry
+from spnas_core.commands.wording import counted
+from spnas_core.errors import ExportError, PluginError, SpnasError
+from spnas_core.plugins import asked, is_built_in, owner, registry
 
 TOLERANCE = 1e-4
 """By how much an exported network's outputs may differ, relative to the largest of each; float32, other kernels."""
 
 
 def largest_difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
-    """Compare outputs number by number: the largest difference, relative to the largest magnitude of each output."""
-    worst = 0.0
-    for here, there in zip(expected, found, strict=True):
-        if here.numel():
-            worst = max(worst, float((here - there).abs().max() / here.abs().max().clamp(min=1e-12)))
-    return worst
+    """Compare outputs number by number: the largest difference, relative to the largest magnitude of each output.
+
+    NaN and infinities are equal to themselves, and infinitely far from everything else.
+    """
+    return max((_difference(here, there) for here, there in zip(expected, found, strict=True)), default=0.0)
+
+
+def _difference(here: Tensor, there: Tensor) -> float:
+    is_finite = here.isfinite() & there.isfinite()
+    is_same = (here == there) | (here.isnan() & there.isnan())
+    if not (is_finite | is_same).all():
+        return math.inf
+    here, there = here[is_finite], there[is_finite]
+    return float((here - there).abs().max() / here.abs().max().clamp(min=1e-12)) if here.numel() else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,21 +54,36 @@ class Exportable:
     compare: Callable[[Sequence[Tensor], Sequence[Tensor]], float] = largest_difference
 
     def expected(self) -> tuple[Tensor, ...]:
-        """Compute the outputs of the example."""
+        """Compute the outputs of the example.
+
+        Raises:
+            ExportError: one of them, or a weight, is not finite, so that nothing could be compared with it.
+        """
         with torch.no_grad():
             found: tuple[Tensor, ...] = self.module(self.images)
+        for name, tensor in (*self.module.named_parameters(), *zip(self.outputs, found, strict=True)):
+            if not tensor.isfinite().all():
+                raise ExportError(
+                    f"{self.title} has NaN or infinity in {name}: its training has diverged, or its file is damaged"
+                )
         return found
 
-    def check(self, found: tuple[Tensor, ...], what: str) -> float:
+    def check(self, found: Sequence[Tensor], what: str) -> float:
         """Compare what an exported network gives for the example.
 
         Returns:
             The difference, by ``compare``.
 
         Raises:
-            ExportError: it is above ``TOLERANCE``, or shapes differ.
+            ExportError: it is above ``TOLERANCE``, numbers or shapes of outputs differ, or it gives no tensors.
         """
         expected = self.expected()
+        if not isinstance(found, tuple | list) or not all(isinstance(one, Tensor) for one in found):
+            raise ExportError(f"{what} gives no tuple of tensors: it must give {', '.join(self.outputs)}")
+        if len(found) != len(expected):
+            raise ExportError(
+                f"{what} gives {counted(len(found), 'output')} and not {len(expected)}: {', '.join(self.outputs)}"
+            )
         found = tuple(one.detach() for one in found)
         for name, here, there in zip(self.outputs, expected, found, strict=True):
             if here.shape != there.shape:
@@ -92,3 +117,34 @@ def exporter_plugin(name: str) -> ExporterPlugin:
     """
     plugin: ExporterPlugin = registry("exporters").get(name)
     return plugin
+
+
+def export_network(form: str, network: Exportable, folder: Path, name: str) -> tuple[Path, ...]:
+    """Write a network in a registered format, and compare what was written with it.
+
+    Args:
+        form: name of the exporter.
+        network: to write.
+        folder: that exists.
+        name: that the files' names begin with.
+
+    Returns:
+        The files.
+
+    Raises:
+        PluginError: no plugin registers the format, or its exporter raised or returned something else.
+        ExportError: it cannot express the network, or what was written computes something else.
+    """
+    plugin = exporter_plugin(form)
+    network.expected()  # where nothing can be compared, nothing is written
+    if is_built_in("exporters", form):
+        return plugin.export(network, folder, name)
+    who = owner("exporters", form)
+    files: object = asked(who, "export", lambda: plugin.export(network, folder, name), passes=(SpnasError, OSError))
+    if not isinstance(files, tuple | list) or not files or not all(_is_written(file, folder) for file in files):
+        raise PluginError(f"{who} returned {files!r:.200} from export: it must return the files in {folder}")
+    return tuple(files)
+
+
+def _is_written(file: object, folder: Path) -> bool:
+    return isinstance(file, Path) and file.exists() and folder.resolve() in file.resolve().parents

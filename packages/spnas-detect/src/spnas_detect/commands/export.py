@@ -11,7 +11,7 @@ from spnas_core.backbones import AnyNetwork, fresh_network, read_reference
 from spnas_core.commands.console import make_console
 from spnas_core.commands.parameters import IMAGE_SIZE, PATH, REFERENCE, WRITTEN
 from spnas_core.errors import CodeError, ExportError
-from spnas_core.exporting import Exportable, exportable_backbone, exporter_plugin
+from spnas_core.exporting import Exportable, export_network, exportable_backbone, exporter_plugin
 from spnas_core.paths import is_there
 from spnas_detect.detectors import DetectorDescription
 from spnas_detect.detectors.loading import load_detector
@@ -64,12 +64,12 @@ def export(
     Example: spnas export trainings/voc/weights.safetensors --to source --out backbone
     Example: spnas export r_111-2111-211111-211 --to torch-export --image 640x480
     """
-    plugin = exporter_plugin(form)
+    exporter_plugin(form)  # an unknown one is said before anything is loaded
     if example is not None and part != "detector":
         raise click.UsageError("--example is for --part detector: a backbone is compared on noise")
     network = _detector(reference, image, batch, example) if part == "detector" else _backbone(reference, image, batch)
     with new_folder(out):
-        files = plugin.export(network, out, part)
+        files = export_network(form, network, out, part)
     console = make_console()
     for file in files:
         console.show(f"{file}: {file.stat().st_size:,} bytes")
