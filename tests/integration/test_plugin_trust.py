@@ -59,7 +59,9 @@ def test_an_archive_refuses_values_of_another_kind_itself(tmp_path):
     connection.close()
 
 
-@pytest.mark.parametrize("mode", [*odd_plugin.PROPOSALS, "stuck raises", "may use garbage", "may use unknown"])
+@pytest.mark.parametrize(
+    "mode", [*odd_plugin.PROPOSALS, "stuck raises", "stuck writes", "may use garbage", "may use unknown"]
+)
 def test_an_odd_proposal_ends_in_one_line_that_names_the_plugin(tmp_path, mode):
     out = tmp_path / "run"
     given = ("--set", f"strategy.mode={mode}", *NULL, *budget(3), "--out", out)
@@ -108,6 +110,27 @@ def test_a_listener_that_fails_is_named_and_the_run_goes_on(tmp_path):
     assert "plugin listening of ? failed in spnas_run_started: RuntimeError: [/started]" in output
     assert output.count("spnas_candidate_finished: SystemExit: 7") == 1
     assert "spnas_run_finished: KeyError" in output
+
+
+def test_a_listener_that_writes_into_a_result_changes_none(tmp_path):
+    listener, out = odd_plugin.WritingListener(), tmp_path / "run"
+    given = ("--set", "task.noise=0.01", *NULL, *budget(1, 2))
+    undisturbed = done("run", *given, "--out", tmp_path / "other").replace(str(tmp_path / "other"), str(out))
+    plugin_manager().register(listener, name="listening")
+    try:
+        output = done("run", *given, "--out", out)
+    finally:
+        plugin_manager().unregister(listener)
+    complaint = "failed in spnas_candidate_finished: TypeError: the results of a candidate cannot be changed"
+    assert output.count(complaint) == 1
+    assert summary_of(output) == summary_of(undisturbed)
+    assert summary_of(done("run", "--out", out, "--resume")) == summary_of(output)
+
+
+def summary_of(output):
+    """The table of the verdict, and what is said beneath."""
+    assert "Winner and start" in output
+    return output.partition("Winner and start")[2]
 
 
 def test_data_that_has_changed_is_refused(tmp_path):

@@ -1,6 +1,10 @@
 """The archive keeps what was committed, answers from its indexes, and refuses what is not an archive."""
 
+import copy
+import json
 import math
+import pickle
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -67,6 +71,67 @@ def test_a_reopened_archive_is_equal_field_by_field(archive):
         assert [candidate.id for candidate in again.pending()] == [2, 3]
         assert again[2].rewrite == child(choice=1).rewrite
         assert again.commit_round([child(choice=1)], threads=1)[0].id == 4
+
+
+RECEIPT = {"added": ["blocks.1"], "partial_scores": {"1": {"score": 0.25}}}
+
+
+@pytest.fixture(params=["as it was entered", "as it is read"])
+def scored(archive, request):
+    """A start with a score, in the archive that has entered it, and in one that reads it."""
+    archive.commit_round([start()], threads=1)
+    archive.finish(0, Evaluation({"score": 0.5}, {"parameters": 12}, RECEIPT, 1.5), "abc")
+    if request.param == "as it was entered":
+        yield archive[0]
+    else:
+        with reopened(archive) as again:
+            yield again[0]
+
+
+CHANGES = {
+    "a metric": lambda one: one.metrics.update(score=1.0),
+    "a new metric": lambda one: one.metrics.setdefault("loss", 0.0),
+    "no metric": lambda one: one.metrics.clear(),
+    "a metric of a copy that is shallow": lambda one: copy.copy(one).metrics.pop("score"),
+    "a metric by its name": lambda one: one.metrics.__setitem__("score", 1.0),
+    "metrics by an operator": lambda one: one.metrics.__ior__({"score": 1.0}),
+    "a cost": lambda one: one.cost.__delitem__("parameters"),
+    "the receipt": lambda one: one.receipt.popitem(),
+    "a list": lambda one: one.receipt["added"].append("blocks.2"),
+    "an entry of a list": lambda one: one.receipt["added"].__setitem__(0, "blocks.2"),
+    "a list by an operator": lambda one: one.receipt["added"].__iadd__(["blocks.2"]),
+    "what is deep inside": lambda one: one.receipt["partial_scores"]["1"].update(score=1.0),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_nobody_can_write_into_a_result(scored, change):
+    with pytest.raises(TypeError, match="the results of a candidate cannot be changed: change a copy"):
+        change(scored)
+    assert (scored.metrics, scored.cost, scored.receipt) == ({"score": 0.5}, {"parameters": 12}, RECEIPT)
+
+
+def test_nor_into_that_of_a_candidate_without_one(archive):
+    (proposed,) = archive.commit_round([start()], threads=1)
+    with pytest.raises(TypeError, match="change a copy"):
+        proposed.metrics.update(score=1.0)
+
+
+@pytest.mark.parametrize("copied", [lambda one: pickle.loads(pickle.dumps(one)), copy.deepcopy, copy.copy])
+def test_a_copy_of_a_candidate_equals_it(scored, copied):
+    again = copied(scored)
+    assert again == scored
+    assert hash(again) == hash(scored)
+    with pytest.raises(TypeError):
+        again.metrics["score"] = 1.0
+
+
+def test_results_are_encoded_and_copied_as_what_they_look_like(scored):
+    assert json.loads(json.dumps(scored.receipt)) == scored.receipt == RECEIPT
+    assert asdict(scored)["receipt"] == RECEIPT
+    changed = dict(scored.metrics) | {"score": 1.0}
+    assert (changed, scored.metrics | {"loss": 2.0}) == ({"score": 1.0}, {"score": 0.5, "loss": 2.0})
+    assert type(scored.metrics | {}) is type(scored.metrics.copy()) is dict
 
 
 def test_contains_knows_starts_and_children_in_any_status(archive):

@@ -119,6 +119,7 @@ PROPOSALS = {
     "raises": lambda made: _raise(RuntimeError("no idea [/today]")),
     "returns none": lambda made: None,
     "returns text": lambda made: "child",
+    "writes": lambda made: made.start.metrics.update(score=0.0),
     "holds none": lambda made: [None],
     "holds texts": lambda made: ["child"],
     "test images": lambda made: [_child(made, split="test")],
@@ -175,6 +176,8 @@ class Odd:
         return PROPOSALS[self.settings.mode](made) if self.settings.mode in PROPOSALS else [_child(made)]
 
     def stuck(self, archive):
+        if self.settings.mode == "stuck writes":
+            archive.start.metrics["score"] = 0.0
         return _raise(KeyError("stuck")) if self.settings.mode == "stuck raises" else None
 
     def may_use(self, archive):
@@ -226,3 +229,11 @@ class FailingListener:
     @spnas_core.hookimpl
     def spnas_run_finished(self):
         raise KeyError("finished")
+
+
+class WritingListener:
+    """Rounds the scores that it is told of, for a dashboard."""
+
+    @spnas_core.hookimpl
+    def spnas_candidate_finished(self, candidate):
+        candidate.metrics["score"] = round(candidate.metrics["score"], 1)

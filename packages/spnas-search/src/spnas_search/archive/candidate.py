@@ -8,6 +8,7 @@ from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite
 from spnas_core.tasks import Fidelity, Pretraining
 from spnas_core.tasks.protocols import Split
+from spnas_search.archive.frozen import frozen
 
 Kind = Literal["start", "child", "reignition", "control", "replicate", "rung", "warm", "final", "trained"]
 Phase = Literal["start", "noise", "search", "finalists", "verdict", "training"]
@@ -65,7 +66,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One evaluation of a run, from its proposal on.
+    """One evaluation of a run, from its proposal on. Whoever is given one can change nothing in it.
 
     Attributes:
         id: its number, counted from 0 in order of proposal.
@@ -117,6 +118,10 @@ class Candidate:
     receipt: Mapping[str, object] = field(default_factory=dict, hash=False)
     seconds: float = 0.0
     checksum: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("metrics", "cost", "receipt"):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
 
     @property
     def architecture(self) -> Architecture:
