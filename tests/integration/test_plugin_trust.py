@@ -59,9 +59,10 @@ def test_an_archive_refuses_values_of_another_kind_itself(tmp_path):
     connection.close()
 
 
-@pytest.mark.parametrize(
-    "mode", [*odd_plugin.PROPOSALS, "stuck raises", "stuck writes", "may use garbage", "may use unknown"]
-)
+STUCK = [f"stuck {how}" for how in ("raises", "writes", *odd_plugin.STUCK)]
+
+
+@pytest.mark.parametrize("mode", [*odd_plugin.PROPOSALS, *STUCK, "may use garbage", "may use unknown"])
 def test_an_odd_proposal_ends_in_one_line_that_names_the_plugin(tmp_path, mode):
     out = tmp_path / "run"
     given = ("--set", f"strategy.mode={mode}", *NULL, *budget(3), "--out", out)

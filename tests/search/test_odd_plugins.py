@@ -63,6 +63,7 @@ LACKING = object()
         ("bounds", ("x",), r"has bounds = \('x',\)"),
         ("known_epochs", "x", "has known_epochs = 'x': it must be a tuple of numbers of epochs, or None"),
         ("known_epochs", (), r"has known_epochs = \(\)"),
+        ("pretrains", "no", "has pretrains = 'no': it must be True or False"),
         ("evaluate", LACKING, "makes Odd without evaluate: it must be a Task"),
         ("prepare", lambda *_: None, "^Odd.prepare returned None: it must return a tuple of texts, "),
         ("prepare", lambda *_: (5,), r"^Odd.prepare returned \(5,\)"),

@@ -1,6 +1,7 @@
 """Strategies that follow one another, and reignition: a whole search, by made-up scores."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,9 +18,11 @@ from spnas_search.driver import Verdict, outcome
 from spnas_search.driver.failures import beyond_hope
 from spnas_search.driver.verdict_rounds import milestones
 from spnas_search.reports import candidate_json, summary, verdict_tables
+from spnas_search.reports.verdicts import verdict_rows
 from spnas_search.run import read_archive, resume_run
 from spnas_search.starting_points import resolve_candidate
-from spnas_search.strategies import CheckedStrategy, phase_names, strategy_plugin
+from spnas_search.strategies import CheckedStrategy, Phases, phase_names, strategy_plugin
+from spnas_search.strategies.phases import Phase
 from spnas_search.testing import NullTask
 
 NULL = {"name": "null", "noise": 0.02}
@@ -101,6 +104,35 @@ def test_the_verdict_compares_what_was_found_step_by_step(whole):
     places = [text.index(f"│ {name}") for name in ("start", "serial", "reignited", "parallel")]
     assert places == sorted(places)
     assert text.count("(winner)") == 1
+
+
+def test_a_strategy_that_the_settings_do_not_name_is_told_by_its_number(whole):
+    found = outcome(whole.archive, whole.settings.run)
+    (table,) = verdict_rows(found, "score", ("serial",))
+    assert [name.partition(" (")[0] for name, *_ in table.rows] == ["start", "serial", "reignited", "strategy 2"]
+    astray = replace(found.winner, kind="child", strategy=-3)
+    (table,) = verdict_rows(replace(found, winner=astray), "score", ("serial",))
+    assert table.rows[1][0] == "strategy -3 (winner)"
+
+
+def test_strategies_are_counted_from_0_and_no_further_than_there_are(whole):
+    parent = whole.archive.best(1)[0]
+    again = Proposal("reignition", parent.id, identity(parent.architecture), Fidelity(2), pretraining=Pretraining(3))
+
+    def checked(strategy, number):
+        strategy.propose = lambda archive, rng: [replace(again, strategy=number)]
+        return CheckedStrategy("serial", strategy, whole.space).propose(whole.archive, np.random.default_rng(0))
+
+    single, several = SimpleNamespace(), SimpleNamespace(room=lambda archive, number: 1)
+    phases = Phases([Phase("serial", single, None)] * 3, SimpleNamespace())
+    for strategy, last in ((single, 0), (phases, 2), (several, 7)):
+        assert checked(strategy, last)[0].strategy == last
+        with pytest.raises(PluginError, match=r"is of strategy -1: .* are counted from 0"):
+            checked(strategy, -1)
+    with pytest.raises(PluginError, match=r"is of strategy 1: .* counted from 0, and there is 1$"):
+        checked(single, 1)
+    with pytest.raises(PluginError, match=r"is of strategy 3: .* counted from 0, and there are 3$"):
+        checked(phases, 3)
 
 
 def test_a_reopened_run_decides_the_same(whole):

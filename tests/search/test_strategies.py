@@ -111,6 +111,37 @@ def test_a_strategy_says_at_which_fidelity_the_noise_is_measured(said, message):
         _ = CheckedStrategy("serial", SimpleNamespace(round=2, fidelity=said), WIDE).control_fidelity
 
 
+@pytest.mark.parametrize("said", ["no", 1, None, ()])
+@pytest.mark.parametrize("claim", ["trains_winner", "reignites", "by_rounds"])
+def test_what_a_strategy_claims_of_itself_is_true_or_false(claim, said):
+    checked = CheckedStrategy("serial", SimpleNamespace(**{claim: said}), WIDE)
+    with pytest.raises(PluginError, match=rf"^strategy 'serial' of .* has {claim} = .*: it must be True or False$"):
+        getattr(checked, claim)
+    for true in (True, False, np.bool_(True)):
+        setattr(checked.wrapped, claim, true)
+        assert getattr(checked, claim) is bool(true)
+    delattr(checked.wrapped, claim)
+    assert getattr(checked, claim) is False
+
+
+@pytest.mark.parametrize("claim", ["reignites", "by_rounds"])
+def test_one_of_several_strategies_is_named_that_claims_something_else(claim):
+    phases = Phases([Phase("serial", SimpleNamespace(**{claim: "no"}), None)], SimpleNamespace())
+    with pytest.raises(PluginError, match=rf"^strategy 'serial' of .* has {claim} = 'no': it must be True or False$"):
+        getattr(phases, claim)
+
+
+@pytest.mark.parametrize("said", [False, True, 0, "", " ", [], ["stuck"]])
+def test_a_strategy_says_in_words_that_it_is_stuck_also_among_several(population, said):
+    silent = SimpleNamespace(stuck=lambda archive: said)
+    phases = Phases([Phase("serial", silent, None)], SimpleNamespace())
+    for strategy in (silent, phases):
+        with pytest.raises(PluginError, match=r"returned .* from stuck: it must be why it is stuck, or None$"):
+            CheckedStrategy("serial", strategy, WIDE).stuck(population)
+    silent.stuck = lambda archive: "because\nof it"
+    assert CheckedStrategy("serial", phases, WIDE).stuck(population) == "because of it"
+
+
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_a_reopened_archive_gives_the_same_proposals(tmp_path, name):
     filled = Filled(tmp_path)

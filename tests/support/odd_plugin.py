@@ -142,6 +142,8 @@ PROPOSALS = {
     "three sides": lambda made: [_child(made, fidelity=_for(image_size=(64, 64, 3)))],
     "a rung": lambda made: [_child(made, fidelity=Fidelity(1, rung=1))],
     "a subject": lambda made: [_child(made, subject=0)],
+    "strategy too many": lambda made: [_child(made, strategy=1)],
+    "negative strategy": lambda made: [_child(made, strategy=-1)],
     "no preference": lambda made: [_child(made, preference="high")],
     "negative epochs": lambda made: [_child(made, fidelity=_for(epochs=-1))],
     "other ends": lambda made: [_child(made, rewrite=identity(Architecture.parse("b@8_1-1-1-1")))],
@@ -150,6 +152,9 @@ PROPOSALS = {
     "block map": lambda made: [_with_rewrite(made, block_map=tuple("abcdefghi"))],
     "steps": lambda made: [_with_rewrite(made, steps=("expand",))],
 }
+
+STUCK = {"false": False, "zero": 0, "nothing": "", "a blank": " ", "a list": [], "true": True}
+"""What a strategy may not say of being stuck."""
 
 
 class OddSettings(BaseModel):
@@ -178,7 +183,9 @@ class Odd:
     def stuck(self, archive):
         if self.settings.mode == "stuck writes":
             archive.start.metrics["score"] = 0.0
-        return _raise(KeyError("stuck")) if self.settings.mode == "stuck raises" else None
+        if self.settings.mode == "stuck raises":
+            raise KeyError("stuck")
+        return STUCK.get(self.settings.mode.removeprefix("stuck "))
 
     def may_use(self, archive):
         if self.settings.mode == "may use garbage":

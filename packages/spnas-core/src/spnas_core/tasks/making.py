@@ -66,6 +66,7 @@ def _check(who: str, task: Any) -> None:
         ("image_size", task.image_size, _is_size, "(width, height) in pixels"),
         ("bounds", getattr(task, "bounds", ()), _are_bounds, "a tuple of bounds, each with a method violation"),
         ("known_epochs", getattr(task, "known_epochs", None), _are_epochs, "a tuple of numbers of epochs, or None"),
+        ("pretrains", getattr(task, "pretrains", False), _is_claim, "True or False"),
     ):
         if not is_right(value):
             raise PluginError(f"{who} has {part} = {value!r:.80}: it must be {wanted}")
@@ -87,6 +88,10 @@ def _are_bounds(value: object) -> bool:
 
 def _are_epochs(value: object) -> bool:
     return value is None or (isinstance(value, list | tuple) and bool(value) and all(map(_is_count, value)))
+
+
+def _is_claim(value: object) -> bool:
+    return isinstance(value, bool)
 
 
 def _is_count(value: object) -> bool:

@@ -101,9 +101,11 @@ def milestones(archive: Archive, winner: Candidate) -> tuple[Candidate, ...]:
     strategy and no reignition there is nothing between.
     """
     ranked = [one for one in archive.best(len(archive)) if one.kind == "child" and one.strategy != winner.strategy]
-    between = [next((one for one in ranked if one.strategy == n), None) for n in range(archive.strategy + 1)]
+    between: dict[int, Candidate] = {}
+    for one in ranked:
+        between.setdefault(one.strategy, one)
     reignited = [one for one in archive.of_kind("reignition") if one.status == "done"][-1:]
-    others = [one for one in (*between, *reignited) if one is not None and one.id != winner.id]
+    others = [one for one in (*between.values(), *reignited) if one.id != winner.id]
     return (archive.start, *sorted(others, key=lambda one: (one.strategy, one.kind)), winner)
 
 

@@ -81,10 +81,15 @@ def _trainings(verdict: Verdict, column: Trained, objective: str, phases: Sequen
 
 
 def _milestone(verdict: Verdict, candidate: Candidate, phases: Sequence[str]) -> str:
-    name = "reignited" if candidate.kind == "reignition" else phases[candidate.strategy]
+    name = "reignited" if candidate.kind == "reignition" else _phase(candidate.strategy, phases)
     if candidate.id != verdict.winner.id:
         return name
     return "winner" if len(phases) == 1 and candidate.kind == "child" else f"{name} (winner)"
+
+
+def _phase(strategy: int, phases: Sequence[str]) -> str:
+    """Name a strategy, by its number where a plugin's own consists of several that the settings do not name."""
+    return phases[strategy] if 0 <= strategy < len(phases) else f"strategy {strategy}"
 
 
 def _ratio(candidate: Candidate, start: Candidate) -> str:

@@ -6,9 +6,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from spnas_core.errors import PluginError
 from spnas_core.plugins import registry
 from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive, Proposal
+from spnas_search.archive.intake import plain_reason
 
 
 class Strategy(Protocol):
@@ -46,7 +48,7 @@ class Strategy(Protocol):
         """
 
     def stuck(self, archive: Archive) -> str | None:
-        """Say why going on makes no sense, or None."""
+        """Say in words why going on makes no sense, or None."""
 
     def may_use(self, archive: Archive) -> frozenset[int]:
         """Ids of the candidates whose weights a later proposal may inherit from."""
@@ -79,3 +81,37 @@ def strategy_plugin(name: str) -> StrategyPlugin:
     """
     plugin: StrategyPlugin = registry("strategies").get(name)
     return plugin
+
+
+def claims(strategy: Strategy, name: str, who: str) -> bool:
+    """Return what a strategy says of itself by an attribute that is true or false; it may leave it out.
+
+    Args:
+        strategy: as it was built.
+        name: of the attribute, such as ``by_rounds``.
+        who: names the strategy, see ``owner``.
+
+    Raises:
+        PluginError: it is neither True nor False.
+    """
+    said: object = getattr(strategy, name, False)
+    if not isinstance(said, bool | np.bool_):
+        raise PluginError(f"{who} has {name} = {said!r}: it must be True or False")
+    return bool(said)
+
+
+def why_stuck(said: object, who: str) -> str | None:
+    """Return why a strategy is stuck, in one line; None where it is not.
+
+    Args:
+        said: what its method ``stuck`` has returned.
+        who: names the strategy, see ``owner``.
+
+    Raises:
+        PluginError: that is no reason, and not None.
+    """
+    if said is None:
+        return None
+    if not isinstance(said, str) or not (reason := plain_reason(said)):
+        raise PluginError(f"{who} returned {said!r} from stuck: it must be why it is stuck, or None")
+    return reason

@@ -13,8 +13,9 @@ from spnas_core.relaxation import Relaxation
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import OFFSPRING, Archive, Proposal
-from spnas_search.archive.intake import plain_proposal, plain_reason, whole
-from spnas_search.strategies._base import Strategy
+from spnas_search.archive.intake import plain_proposal, whole
+from spnas_search.strategies._base import Strategy, claims, why_stuck
+from spnas_search.strategies.phases import Phases
 
 _T = TypeVar("_T")
 
@@ -105,13 +106,21 @@ class CheckedStrategy:
 
     @property
     def trains_winner(self) -> bool:
-        """Whether a search with it ends in the training of its winner, unless the settings say."""
-        return bool(getattr(self.wrapped, "trains_winner", False))
+        """Whether a search with it ends in the training of its winner, unless the settings say.
+
+        Raises:
+            PluginError: it is neither True nor False.
+        """
+        return claims(self.wrapped, "trains_winner", self._who)
 
     @property
     def reignites(self) -> bool:
-        """Whether the strategy may propose reignitions, as it says by an attribute of this name."""
-        return bool(getattr(self.wrapped, "reignites", False))
+        """Whether the strategy may propose reignitions, as it says by an attribute of this name.
+
+        Raises:
+            PluginError: it is neither True nor False.
+        """
+        return claims(self.wrapped, "reignites", self._who)
 
     @property
     def meaningful_from(self) -> int:
@@ -140,17 +149,21 @@ class CheckedStrategy:
 
     @property
     def by_rounds(self) -> bool:
-        """Whether the strategy goes by whole rounds, as it says by an attribute of this name."""
-        return bool(getattr(self.wrapped, "by_rounds", False))
+        """Whether the strategy goes by whole rounds, as it says by an attribute of this name.
+
+        Raises:
+            PluginError: it is neither True nor False.
+        """
+        return claims(self.wrapped, "by_rounds", self._who)
 
     def stuck(self, archive: Archive) -> str | None:
         """Say why going on makes no sense, or None; see ``Strategy``.
 
         Raises:
-            PluginError: the strategy raised.
+            PluginError: the strategy raised, or returned something else.
         """
         said: object = self._asked("stuck", lambda: self.wrapped.stuck(archive))
-        return None if said is None else plain_reason(said)
+        return why_stuck(said, self._who)
 
     def may_use(self, archive: Archive) -> frozenset[int]:
         """Ids of the candidates whose weights a later proposal may inherit from; see ``Strategy``.
@@ -185,6 +198,13 @@ class CheckedStrategy:
             )
         return number
 
+    @property
+    def _strategies(self) -> int | None:
+        """How many strategies it consists of; None where it is several of a plugin's own, which says no number."""
+        if isinstance(self.wrapped, Phases):
+            return len(self.wrapped.phases)
+        return None if hasattr(self.wrapped, "room") else 1
+
     def _asked(self, method: str, ask: Callable[[], _T]) -> _T:
         return asked(self._who, method, ask)
 
@@ -209,6 +229,8 @@ class CheckedStrategy:
             yield f"is scored on {proposal.split} images: only the verdict may look at those"
         if proposal.fidelity.rung:
             yield f"is of rung {proposal.fidelity.rung}: a child begins at rung 0"
+        if proposal.strategy < 0 or (self._strategies is not None and proposal.strategy >= self._strategies):
+            yield f"is of strategy {proposal.strategy}: {_counted(self._strategies)}"
         if proposal.subject is not None:
             yield f"has subject {proposal.subject}: a child is its own"
         if proposal.parent is None or not 0 <= proposal.parent < len(archive):
@@ -223,6 +245,11 @@ class CheckedStrategy:
             yield f"is {child}, which was proposed before: it must be new in the archive"
         if outside := self.space.violations(child):
             yield f"is {child}, outside the search space: {'; '.join(outside)}"
+
+
+def _counted(strategies: int | None) -> str:
+    found = "" if strategies is None else f", and there {'are' if strategies > 1 else 'is'} {strategies}"
+    return f"strategies that follow one another are counted from 0{found}"
 
 
 def _wrong_kind(proposal: Proposal) -> Iterator[str]:

@@ -9,11 +9,11 @@ from pydantic import BaseModel, Field
 
 from spnas_core.configuration import Count, Table, validate
 from spnas_core.errors import ConfigError
-from spnas_core.plugins import built, settings_model
+from spnas_core.plugins import built, owner, settings_model
 from spnas_core.relaxation import Relaxation
 from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive, Proposal
-from spnas_search.strategies._base import Strategy, strategy_plugin
+from spnas_search.strategies._base import Strategy, claims, strategy_plugin, why_stuck
 from spnas_search.strategies.mutation import Mutations
 from spnas_search.strategies.parallel import ParallelSettings
 from spnas_search.strategies.reignition import Reignition, ReignitionSettings
@@ -71,12 +71,12 @@ class Phases:
     @property
     def reignites(self) -> bool:
         """Whether one of them may reignite."""
-        return any(getattr(phase.strategy, "reignites", False) for phase in self.phases)
+        return any(claims(phase.strategy, "reignites", _who(phase)) for phase in self.phases)
 
     @property
     def by_rounds(self) -> bool:
         """Whether one of them goes by whole rounds."""
-        return any(getattr(phase.strategy, "by_rounds", False) for phase in self.phases)
+        return any(claims(phase.strategy, "by_rounds", _who(phase)) for phase in self.phases)
 
     @property
     def relaxation(self) -> Relaxation | None:
@@ -125,7 +125,8 @@ class Phases:
         if phase.candidates is not None and children >= phase.candidates:
             return f"all {phase.candidates} candidates of the {phase.name} phase are evaluated"
         # What a strategy says of being stuck is about the children of the strategy that has proposed last.
-        return phase.strategy.stuck(archive) if archive.strategy == number and children else None
+        is_asked = archive.strategy == number and children
+        return why_stuck(phase.strategy.stuck(archive), _who(phase)) if is_asked else None
 
 
 class ReigniteOnce:
@@ -259,6 +260,10 @@ def _phase(table: dict[str, Any], number: int, space: SearchSpace) -> Phase:
     if isinstance(strategy, Phases):
         raise ConfigError(f"{where}name is {name!r}, which consists of phases itself: list its phases")
     return Phase(name, strategy, candidates)
+
+
+def _who(phase: Phase) -> str:
+    return owner("strategies", phase.name)
 
 
 def _relaxation(phase: Phase) -> Relaxation | None:
