@@ -108,10 +108,10 @@ def test_the_verdict_compares_what_was_found_step_by_step(whole):
 
 def test_a_strategy_that_the_settings_do_not_name_is_told_by_its_number(whole):
     found = outcome(whole.archive, whole.settings.run)
-    (table,) = verdict_rows(found, "score", ("serial",))
+    (table,) = verdict_rows(found, "score", ("serial", "reignite"))
     assert [name.partition(" (")[0] for name, *_ in table.rows] == ["start", "serial", "reignited", "strategy 2"]
     astray = replace(found.winner, kind="child", strategy=-3)
-    (table,) = verdict_rows(replace(found, winner=astray), "score", ("serial",))
+    (table,) = verdict_rows(replace(found, winner=astray), "score", ("serial", "reignite"))
     assert table.rows[1][0] == "strategy -3 (winner)"
 
 
