@@ -7,7 +7,7 @@ import pytest
 from commands import INLINE, NULL, budget, done, refused, rows
 
 from spnas_core.plugins import plugin_manager, registry
-from spnas_search.archive import Archive
+from spnas_search.archive import Archive, WeightStore
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +37,27 @@ def test_an_odd_result_is_a_failed_candidate_and_the_run_goes_on(tmp_path, mode)
     assert not (out / "weights" / "3.safetensors").exists()
     assert done("run", "--out", out, "--resume").splitlines()[-1].startswith("Next: ")
     assert rows(out) == found
+
+
+@pytest.mark.parametrize("mode", ["no metrics", "metric none"])
+def test_the_weights_of_an_odd_result_never_become_a_candidates(tmp_path, monkeypatch, mode):
+    kept, commit = [], WeightStore.commit
+
+    def noted(self, temporary, candidate):
+        kept.append(candidate)
+        return commit(self, temporary, candidate)
+
+    monkeypatch.setattr(WeightStore, "commit", noted)
+    done(*odd_task(tmp_path / "run", mode), *budget(2, 0))
+    assert 4 in kept
+    assert 3 not in kept
+
+
+def test_a_start_without_the_objective_stops_the_run_and_says_so(tmp_path):
+    out = tmp_path / "run"
+    message = refused(*odd_task(out, "other metrics", at=0), *budget(2))
+    assert "the start b@8_11-21-21-21 failed: the task returned no metric 'score'; did you mean 'scores'?" in message
+    assert refused("run", "--out", out, "--resume") == message
 
 
 @pytest.mark.parametrize("mode", odd_plugin.PLAIN)

@@ -4,13 +4,13 @@ import copy
 import json
 import math
 import pickle
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from tiny_archives import SCORE, START, child, control, reopened, result, start
 
-from spnas_core.errors import ArchiveError, ConfigError, EvaluationError
+from spnas_core.errors import ArchiveError, EvaluationError
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.tasks import Evaluation, Fidelity
 from spnas_search.archive import Archive, Proposal
@@ -174,11 +174,28 @@ def test_replaced_weights_outlive_the_process(archive):
         assert again[0].checksum == "new"
 
 
-def test_a_missing_objective_is_the_users_mistake(archive):
+def test_a_result_without_the_objective_is_refused(archive):
     archive.commit_round([start()], threads=1)
-    with pytest.raises(ConfigError, match="no metric 'score'; did you mean 'scores'"):
+    with pytest.raises(EvaluationError, match="returned no metric 'score'; did you mean 'scores'"):
         archive.finish(0, Evaluation({"scores": 1.0}, {}), None)
     assert archive[0].status == "proposed"
+
+
+@pytest.mark.parametrize("part", ["metrics", "cost", "receipt"])
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_a_result_with_a_number_beyond_all_floats_is_refused(archive, part, digits):
+    archive.commit_round([start()], threads=1)
+    with pytest.raises(EvaluationError, match=r"must be finite|cannot be archived"):
+        archive.finish(0, replace(result(0.5), **{part: {"score": 0.5, "other": -(10**digits)}}), None)
+    assert archive[0].status == "proposed"
+
+
+def test_ages_that_no_archive_can_store_are_refused(archive):
+    archive.commit_round([start(epochs=5)], threads=1)
+    with pytest.raises(ArchiveError, match="cannot be written: Python int too large"):
+        archive.commit_round([replace(child(), fidelity=Fidelity(2**63 - 1))], threads=1)
+    assert len(archive) == 1
+    assert archive.commit_round([child()], threads=1)[0].id == 1
 
 
 def test_a_receipt_that_is_not_plain_is_refused(archive):

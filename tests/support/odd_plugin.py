@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 import spnas_core
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Expand, Rewrite, identity
-from spnas_core.tasks import Fidelity, TaskPlugin
+from spnas_core.tasks import Fidelity, Pretraining, TaskPlugin
 from spnas_search.archive import Proposal
 from spnas_search.strategies import StrategyPlugin
 from spnas_search.testing import NullTask
@@ -24,11 +24,17 @@ EVALUATIONS = {
     "metric tensor": lambda good: replace(good, metrics={"score": torch.zeros(2)}),
     "metric complex": lambda good: replace(good, metrics={"score": 1j}),
     "metric name": lambda good: replace(good, metrics={**good.metrics, 3: 0.5}),
+    "metric huge": lambda good: replace(good, metrics={"score": 10**400}),
+    "metric endless": lambda good: replace(good, metrics={"score": 10**5000}),
+    "no metrics": lambda good: replace(good, metrics={}),
+    "other metrics": lambda good: replace(good, metrics={"scores": 0.5}),
     "metrics list": lambda good: replace(good, metrics=[0.5]),
     "metrics none": lambda good: replace(good, metrics=None),
     "cost none": lambda good: replace(good, cost={"multiply_adds": None}),
     "cost text": lambda good: replace(good, cost={"multiply_adds": "many"}),
     "cost infinite": lambda good: replace(good, cost={"multiply_adds": math.inf}),
+    "cost huge": lambda good: replace(good, cost={"multiply_adds": 10**400}),
+    "receipt huge": lambda good: replace(good, receipt={"inherited_percent": 10**400}),
     "receipt object": lambda good: replace(good, receipt={"module": object()}),
     "receipt keys": lambda good: replace(good, receipt={("a", "b"): 1}),
     "seconds none": lambda good: replace(good, seconds=None),
@@ -144,6 +150,12 @@ PROPOSALS = {
     "a subject": lambda made: [_child(made, subject=0)],
     "strategy too many": lambda made: [_child(made, strategy=1)],
     "negative strategy": lambda made: [_child(made, strategy=-1)],
+    "huge strategy": lambda made: [_child(made, strategy=2**63)],
+    "huge parent": lambda made: [_child(made, parent=-(2**70))],
+    "huge epochs": lambda made: [_child(made, fidelity=Fidelity(2**70))],
+    "huge images": lambda made: [_child(made, fidelity=Fidelity(1, (2**70, 2**70)))],
+    "huge block map": lambda made: [_with_rewrite(made, block_map=(2**70,) * 9)],
+    "huge pretraining": lambda made: [_child(made, kind="reignition", pretraining=Pretraining(2**70))],
     "no preference": lambda made: [_child(made, preference="high")],
     "negative epochs": lambda made: [_child(made, fidelity=_for(epochs=-1))],
     "other ends": lambda made: [_child(made, rewrite=identity(Architecture.parse("b@8_1-1-1-1")))],

@@ -11,14 +11,14 @@ from types import TracebackType
 from typing import Self, cast
 
 from spnas_core.durable import replace_durably
-from spnas_core.errors import ArchiveError, ConfigError, SpnasError, suggestion
+from spnas_core.errors import ArchiveError, ConfigError, SpnasError
 from spnas_core.tasks import Evaluation, MetricSpec
 from spnas_search.archive import rows, schema
 from spnas_search.archive.admission import Admission, Sources
 from spnas_search.archive.candidate import Candidate, Inherit, Phase, Proposal
 from spnas_search.archive.collector import collector_paused
 from spnas_search.archive.contents import Contents
-from spnas_search.archive.intake import plain_evaluation, plain_reason
+from spnas_search.archive.intake import plain_reason, plain_result
 from spnas_search.archive.snapshot import snapshot
 from spnas_search.archive.tradeoffs import DEFAULT, Tradeoff, read_tradeoffs, tradeoffs_text
 from spnas_search.ranking import ranking_rule
@@ -218,14 +218,10 @@ class Archive(Contents):
 
         Raises:
             ArchiveError: the candidate has ended already.
-            EvaluationError: the result holds something that is no number or not plain; see ``plain_evaluation``.
-            ConfigError: the evaluation has no metric of the objective's name.
+            EvaluationError: the result is not plain, or lacks the objective; see ``plain_result``.
         """
         candidate = self._unfinished(number)
-        evaluation = plain_evaluation(evaluation)
-        if self.objective.name not in evaluation.metrics:
-            hint = suggestion(self.objective.name, evaluation.metrics)
-            raise ConfigError(f"the task measures no metric {self.objective.name!r}{hint}")
+        evaluation = plain_result(evaluation, self.objective.name)
         done = replace(
             candidate,
             status="done",

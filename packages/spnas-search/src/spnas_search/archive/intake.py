@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from spnas_core.commands.wording import printable
 from spnas_core.encoding import Architecture
-from spnas_core.errors import ArchiveError, EvaluationError
+from spnas_core.errors import ArchiveError, EvaluationError, suggestion
 from spnas_core.morphisms import Rewrite, Step
 from spnas_core.tasks import Evaluation, Fidelity, Pretraining
 from spnas_core.tasks.protocols import Split
@@ -69,21 +69,44 @@ def plain_evaluation(evaluation: object) -> Evaluation:
     )
 
 
+def plain_result(evaluation: object, objective: str) -> Evaluation:
+    """Return an evaluation of plain values by which a search can rank.
+
+    Args:
+        evaluation: as a task has returned it.
+        objective: name of the metric that it must have, NaN where it is undefined.
+
+    Raises:
+        EvaluationError: it is not plain, see ``plain_evaluation``, or lacks that metric.
+    """
+    found = plain_evaluation(evaluation)
+    if objective not in found.metrics:
+        raise EvaluationError(f"the task returned no metric {objective!r}{suggestion(objective, found.metrics)}")
+    return found
+
+
 def plain_reason(reason: object) -> str:
     """Return why something failed, in one line that every terminal and every database takes."""
     return printable(" ".join(str(reason).split()))
+
+
+_LARGEST = 2**63
+"""Beyond all whole numbers that SQLite stores."""
 
 
 def whole(value: object, what: str) -> int:
     """Return a whole number as int.
 
     Raises:
-        ArchiveError: it is none; ``what`` names it.
+        ArchiveError: it is none, or none of 64 bits; ``what`` names it.
     """
     try:
-        return int(operator.index(value))  # type: ignore[arg-type]
+        number = int(operator.index(value))  # type: ignore[arg-type]
     except TypeError:
         raise ArchiveError(f"{what} is {value!r}: it must be a whole number") from None
+    if not -_LARGEST <= number < _LARGEST:
+        raise ArchiveError(f"{what} is a number of {number.bit_length()} bits: it must be a whole number of 64 at most")
+    return number
 
 
 def _plain_fidelity(fidelity: object, what: str) -> Fidelity:
@@ -168,12 +191,20 @@ def _numbers(values: object, what: str) -> dict[str, float]:
             raise EvaluationError(
                 f"the task returned {what} {name} = {_short(value)}: it must be a number, NaN where it is undefined"
             ) from None
-        if math.isinf(number):
+        if _is_infinite(number):
             raise EvaluationError(
-                f"the task returned {what} {name} = {number}: it must be finite, or NaN where it is undefined"
+                f"the task returned {what} {name} = {_short(number)}: it must be finite, or NaN where it is undefined"
             )
         found[printable(name)] = number
     return found
+
+
+def _is_infinite(number: float) -> bool:
+    """Whether a number is beyond all that are finite; whole ones may be, too."""
+    try:
+        return math.isinf(number)
+    except OverflowError:
+        return True
 
 
 _NO_NUMBERS = "cmMSU"  # of NumPy: complex, durations, moments, texts
@@ -216,12 +247,22 @@ def _plain_mapping(values: object, what: str) -> dict[str, Any]:
         )
 
     try:
-        result: dict[str, Any] = json.loads(json.dumps(dict(values), default=convert))
-    except (TypeError, ValueError, RecursionError, RuntimeError) as error:
+        text = json.dumps(dict(values), default=convert)
+        result: dict[str, Any] = json.loads(text, parse_int=_whole_of_text)
+    except (TypeError, ValueError, OverflowError, RecursionError, RuntimeError) as error:
         raise EvaluationError(f"{what} of the task cannot be archived: {error}") from None
     return result
 
 
+def _whole_of_text(text: str) -> int:
+    number = int(text)
+    float(number)  # raises where it is beyond all of those: what reads a receipt computes with them
+    return number
+
+
 def _short(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        return f"a {type(value).__name__} of too many digits"
     return text if len(text) <= 40 else f"{text[:37]}..."

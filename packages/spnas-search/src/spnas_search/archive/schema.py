@@ -207,7 +207,7 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
     """Commit what happens inside as a whole, or nothing of it.
 
     Raises:
-        ArchiveError: SQLite cannot write (disk full, held by another process, …).
+        ArchiveError: SQLite cannot write (disk full, held by another process, a whole number too large, …).
     """
     try:
         connection.execute("BEGIN IMMEDIATE")
@@ -219,7 +219,7 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OverflowError) as error:  # the latter of a whole number of more than 64 bits
         raise ArchiveError(f"archive {path} cannot be written: {error}") from error
 
 

@@ -10,7 +10,7 @@ from spnas_core.errors import EvaluationError, SpnasError, WeightsError
 from spnas_core.plugins import BrokenPlugin, notify
 from spnas_core.tasks import Evaluation, EvaluationRequest
 from spnas_search.archive import Candidate
-from spnas_search.archive.intake import plain_evaluation
+from spnas_search.archive.intake import plain_result
 from spnas_search.driver.failures import TRIES, beyond_hope, failing_alike
 from spnas_search.driver.rounds import ENDING, next_beside, next_round, why_ended
 from spnas_search.driver.weights import needed_weights
@@ -188,7 +188,7 @@ def _record(run: Run, outcome: Outcome, elapsed: float) -> Candidate:
     reason = outcome.reason
     if outcome.evaluation is not None:
         try:
-            evaluation = plain_evaluation(_with_latency(run, number, outcome.evaluation))
+            evaluation = plain_result(_with_latency(run, number, outcome.evaluation), run.archive.objective.name)
             checksum = None if written is None else run.weights.commit(written, number)
             return run.archive.finish(number, evaluation, checksum, elapsed=elapsed)
         except (EvaluationError, WeightsError) as error:  # the task's doing, so the candidate's failure
