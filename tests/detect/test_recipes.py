@@ -77,10 +77,15 @@ def test_the_rate_falls_where_detectron2s_does():
     assert factors == pytest.approx([1, 0.1, 0.1, 0.01])
 
 
-def test_the_last_phases_from_scratch_are_two_and_six_epochs():
-    values = training_values(find_preset("scratch-6x"))
-    assert [round(share * values["epochs"], 1) for share in values["training"]["drops"]] == [65.0, 71.0]
-    assert (values["training"]["norm"], values["training"]["freeze_at"]) == ("group", 0)
+@pytest.mark.parametrize("epochs", [73, 146])
+def test_the_last_phases_from_scratch_are_six_and_two_epochs_of_any_training(epochs):
+    settings = validate(TrainSettings, training_values(find_preset("scratch-6x"))).training
+    of_epochs = [
+        learning_rate_factor(step, 500 * epochs, 0, settings.schedule, settings.drops, epochs)
+        for step in range(499, 500 * epochs, 500)
+    ]
+    assert of_epochs == pytest.approx([1.0] * (epochs - 8) + [0.1] * 6 + [0.01] * 2)
+    assert (settings.norm, settings.freeze_at) == ("group", 0)
 
 
 def test_every_built_in_preset_is_in_the_overview():

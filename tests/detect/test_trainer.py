@@ -35,6 +35,13 @@ def test_training_lowers_the_losses(split):
     assert sum(losses[-6:]) < 0.7 * sum(losses[:6])
 
 
+def test_drops_before_the_end_are_counted_in_the_trainings_own_epochs(split):
+    for epochs in (4, 8):
+        trainer = make_trainer(split, epochs=epochs, schedule="step", drops=(-2, -1), warmup_steps=0)
+        rates = [trainer.rate_at(step) / trainer.learning_rate for step in range(0, trainer.steps, 6)]
+        assert rates == pytest.approx([1.0] * (epochs - 2) + [0.1, 0.01])
+
+
 class WholeBatchMean(TinyDetector):
     """Every image counts the same, so the mean of two halves is the mean of the whole."""
 

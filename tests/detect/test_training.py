@@ -68,7 +68,20 @@ def test_drops_say_after_which_shares_of_all_steps_the_rate_falls():
     assert learning_rate_factor(50, 100, 10, "cosine", (0.5,)) == learning_rate_factor(50, 100, 10, "cosine")
 
 
-@pytest.mark.parametrize("drops", [[], [0.5, 0.5], [0.9, 0.5], [0.0], [1.0]])
+@given(st.integers(1, 60), st.integers(1, 40), st.integers(1, 20))
+def test_drops_before_the_end_are_at_the_first_steps_of_epochs(per_epoch, epochs, before):
+    steps = epochs * per_epoch
+    factors = [learning_rate_factor(step, steps, 0, "step", (-float(before),), epochs) for step in range(steps)]
+    if before < epochs:
+        assert [factors.count(1.0), factors.count(0.1)] == [steps - before * per_epoch, before * per_epoch]
+    else:  # the training has no such phase: as without drops
+        assert factors == [learning_rate_factor(step, steps, 0, "step") for step in range(steps)]
+
+
+BAD_DROPS = [[], [0.5, 0.5], [0.9, 0.5], [0.0], [1.0], [8, 2], [-2, -8], [-2, -2], [-8, 0.9], [-8, 0]]
+
+
+@pytest.mark.parametrize("drops", BAD_DROPS)
 def test_drops_ascend_within_the_training(drops):
     with pytest.raises(ConfigError, match="drops"):
         validate(TrainingSettings, {"drops": drops})

@@ -11,7 +11,7 @@ from spnas_detect.jobs.inheriting import inherited
 from spnas_detect.jobs.settings import TrainSettings
 from spnas_detect.metrics import metric_factory
 from spnas_detect.necks import neck_of
-from spnas_detect.training import check_freeze_at, part_size
+from spnas_detect.training import check_drops, check_freeze_at, part_size
 
 
 def check_settings(settings: TrainSettings) -> None:
@@ -23,6 +23,7 @@ def check_settings(settings: TrainSettings) -> None:
     architecture = read_network(settings.architecture)
     check_levels(settings.detector, architecture)
     check_freeze_at(settings.training.freeze_at, architecture, inherits=settings.init is not None)
+    check_drops(settings.training.schedule, settings.training.drops, settings.epochs)
     detector_factory(settings.detector.detector)
     neck_of(architecture, settings.detector.neck)
     for name in settings.metrics:

@@ -9,7 +9,7 @@ from spnas_detect.training.memory import OutOfMemoryError
 from spnas_detect.training.norms import convert_norms, is_affine
 from spnas_detect.training.plateau import Scored, Standing, plateau, standing
 from spnas_detect.training.pretraining import Classifier, PretrainingResult, pretrain
-from spnas_detect.training.schedule import learning_rate_factor
+from spnas_detect.training.schedule import check_drops, learning_rate_factor
 from spnas_detect.training.settings import PretrainingSettings, TrainingSettings
 from spnas_detect.training.trainer import Trainer, part_size
 from spnas_detect.training.watch import StepRecord
@@ -28,6 +28,7 @@ __all__ = [
     "StepRecord",
     "Trainer",
     "TrainingSettings",
+    "check_drops",
     "check_freeze_at",
     "convert_norms",
     "freeze",

@@ -13,14 +13,18 @@ from spnas_core.configuration import Count, Extent, Few, Large, Table
 from spnas_detect.training.norms import NormKind
 
 
-def _ascending(shares: tuple[float, ...]) -> tuple[float, ...]:
-    if list(shares) != sorted(set(shares)):
-        raise ValueError("must be shares of the training that ascend")
-    return shares
+def _ascending(drops: tuple[float, ...]) -> tuple[float, ...]:
+    are_shares, are_epochs = all(0 < drop < 1 for drop in drops), all(drop < 0 for drop in drops)
+    if list(drops) != sorted(set(drops)) or not (are_shares or are_epochs):
+        raise ValueError(
+            "must ascend, and be shares of the training between 0 and 1, such as [0.67, 0.89], or epochs before its "
+            "end, such as [-8, -2]"
+        )
+    return drops
 
 
 Side = Annotated[Extent, Field(ge=32)]
-Drops = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1), AfterValidator(_ascending)]
+Drops = Annotated[tuple[float, ...], Field(min_length=1), AfterValidator(_ascending)]
 
 
 class TrainingSettings(Table):
@@ -42,7 +46,9 @@ class TrainingSettings(Table):
         weight_decay: of convolution and linear weights; norms and biases have none.
         schedule: of the learning rate after the warm-up: ``cosine`` falls to zero, ``step`` divides by ten after two
             thirds and after eight ninths of the steps behind it.
-        drops: of the schedule ``step``: shares of all steps after which it divides by ten, ascending; None for those.
+        drops: of the schedule ``step``: shares of all steps after which it divides by ten, or, negative, epochs before
+            the end, which stay as long in a longer training; ascending. None for those, which an evaluation of a
+            search also has where it is not longer than the first such phase.
         warmup_steps: over which the learning rate rises linearly; at most a fifth of the training. After a short one
             some trainings tell classes apart late, with more of the box head's units silent (docs/benchmarks.md).
         clip_norm: largest norm of the gradient; 0 does not clip.

@@ -94,7 +94,9 @@ class Trainer:
     def rate_at(self, step: int) -> float:
         """Return the learning rate of a step."""
         settings = self.settings
-        factor = learning_rate_factor(step, self.steps, settings.warmup_steps, settings.schedule, settings.drops)
+        factor = learning_rate_factor(
+            step, self.steps, settings.warmup_steps, settings.schedule, settings.drops, self.epochs
+        )
         return self.learning_rate * factor
 
     def run(
