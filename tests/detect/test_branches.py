@@ -2,12 +2,15 @@
 
 import pytest
 import torch
+from torchvision.models.detection._utils import Matcher
+from torchvision.ops import box_iou
 
 from spnas_core.backbones import Unchanged, read_network, unchanged
 from spnas_core.errors import ConfigError
 from spnas_detect.data.targets import IGNORED, Targets, pad_targets
 from spnas_detect.detectors import DetectorSettings, build_detector
 from spnas_detect.detectors.branches import Branches, branches_of
+from spnas_detect.heads import dense, proposals, regions
 
 CODE = "b@8_11-21-21-1"
 EVERYTHING = ((0.0,), (0.0,), (0.0,))
@@ -41,20 +44,114 @@ class TestTargets:
         ("side", "learnt"),
         [(20, [1, 0, 0]), (60, [1, 1, 0]), (90, [1, 1, 1]), (120, [0, 1, 1]), (160, [0, 1, 1]), (300, [0, 0, 1])],
     )
-    def test_each_branch_learns_objects_of_its_sizes_and_ignores_others(self, side, learnt):
-        spread = published().spread(square(side))
-        assert [int(label) for label in spread.labels[:, 0]] == [2 if one else IGNORED for one in learnt]
-        assert (spread.labels[:, 1:] == 0).all()  # padding stays padding
-        assert torch.equal(spread.boxes, square(side).boxes.repeat(3, 1, 1))
-        assert torch.equal(spread.sizes, torch.full((3, 2), 400.0))
+    def test_each_branch_has_objects_of_its_sizes_and_others_are_strange_to_it(self, side, learnt):
+        own, strange, _ = published().spread(square(side))
+        assert own.labels[:, 0].tolist() == [2 * one for one in learnt]
+        assert strange.labels[:, 0].tolist() == [2 - 2 * one for one in learnt]
+        for part in (own, strange):
+            assert (part.labels[:, 1:] == 0).all()  # padding stays padding
+            assert torch.equal(part.boxes, torch.where(part.labels[..., None] > 0, square(side).boxes, 0.0))
+            assert torch.equal(part.sizes, torch.full((3, 2), 400.0))
 
     def test_the_size_is_the_root_of_the_area(self):
         tall = Targets(torch.tensor([[[0.0, 0, 10, 1000]]]), torch.tensor([[1]]), torch.tensor([[1000.0, 100]]))
-        assert published().spread(tall).labels[:, 0].tolist() == [-1, 1, 1]  # 100 pixels
+        assert published().spread(tall).targets.labels[:, 0].tolist() == [0, 1, 1]  # 100 pixels
 
     def test_what_is_ignored_stays_ignored(self):
         targets = square(60)._replace(labels=torch.full((1, 8), IGNORED))
-        assert (published().spread(targets).labels == IGNORED).all()
+        own, strange, _ = published().spread(targets)
+        assert (own.labels == IGNORED).all()
+        assert (strange.labels == 0).all()
+
+    def test_a_branch_learns_nothing_of_boxes_like_strange_objects_and_all_else(self):
+        """An object of 120 pixels is strange to the first branch alone: IoUs 1, 0.3, 0.29 and, inside of it, 0.03."""
+        boxes = torch.tensor([[0.0, 0, 120, 120], [0, 0, 120, 36], [0, 0, 120, 35], [40, 40, 60, 60]])
+        learnt = published().spread(square(120))
+        assert learnt.learns_anchors(boxes).tolist() == [[False, False, True, True], [True] * 4, [True] * 4]
+        # As proposals they are also to be of the branch's sizes: 120, 66, 65 and 20 pixels.
+        as_proposals = learnt.learns_proposals(boxes.expand(3, -1, -1))
+        assert as_proposals.tolist() == [[False, False, True, True], [True, True, True, False], [True] + [False] * 3]
+
+
+SPANS = ((0.0, 30.0), (20.0, 45.0), (40.0,))
+
+
+def size(box):
+    return float(((box[2] - box[0]) * (box[3] - box[1])).sqrt())
+
+
+def reference(boxes, objects, low, high, rule, *, are_proposals):
+    """What the boxes of one image stand for in one branch: rows of its objects, -1 background, -2 nothing.
+
+    Objects of other sizes are no objects; boxes of an IoU of 0.3 with one of these are nothing, and so are proposals of
+    other sizes, or of none.
+    """
+    own = [row for row, box in enumerate(objects) if low <= size(box) <= high]
+    strange = [row for row in range(len(objects)) if row not in own]
+    rows = torch.full((len(boxes),), -1)
+    if own:
+        matched = Matcher(*rule)(box_iou(objects[own], boxes))
+        rows = torch.where(matched < 0, matched, torch.tensor(own)[matched.clamp(min=0)])
+    for position, box in enumerate(boxes):
+        is_like_a_strange_one = any(float(box_iou(box[None], objects[row][None])) >= 0.3 for row in strange)
+        if is_like_a_strange_one or (are_proposals and not max(low, 1e-3) <= size(box) <= high):
+            rows[position] = -2
+    return rows
+
+
+class Assignments:
+    """Every assignment of a loss: the boxes, the rule, what may stand for something, and for what each box stands."""
+
+    def __init__(self, monkeypatch):
+        self.of_anchors, self.of_proposals = [], []
+        for module, found in ((proposals, self.of_anchors), (dense, self.of_anchors), (regions, self.of_proposals)):
+            monkeypatch.setattr(module, "assign", self._recording(module.assign, found))
+
+    @staticmethod
+    def _recording(assign, found):
+        def recording(boxes, targets, rule, is_valid=None):
+            assignment = assign(boxes, targets, rule, is_valid)
+            found.append((boxes.expand(len(targets.boxes), -1, -1), rule, is_valid, assignment.rows))
+            return assignment
+
+        return recording
+
+
+class TestAssignment:
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_each_branch_assigns_anchors_and_proposals_as_the_reference_does(self, kind, monkeypatch):
+        module, found = build(f"trident({CODE})", kind, branch_ranges=SPANS), Assignments(monkeypatch)
+        images, targets = batch()
+        module.losses(images, targets, generator=torch.Generator().manual_seed(0))
+        assert (len(found.of_anchors), len(found.of_proposals)) == (
+            1,
+            {"faster-rcnn": 1, "cascade-rcnn": 3}.get(kind, 0),
+        )
+        for are_proposals, records in ((False, found.of_anchors), (True, found.of_proposals)):
+            for number, (boxes, rule, is_valid, rows) in enumerate(records):
+                for index in range(len(rows)):
+                    branch, image = divmod(index, len(images))
+                    low, high = (*SPANS[branch], float("inf"))[:2]
+                    objects = targets.boxes[image, targets.labels[image] > 0]
+                    expected = reference(boxes[index], objects, low, high, rule, are_proposals=are_proposals)
+                    drawn = is_valid[index] if number else torch.ones(len(expected), dtype=torch.bool)
+                    assert torch.equal(rows[index], torch.where(drawn, expected, -2))
+                    if are_proposals and not number:  # none takes the place of one that the branch learns
+                        assert all(low <= size(box) <= high for box in boxes[index] if size(box))
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_background_inside_strange_objects_is_learnt_by_the_branch_of_small_ones(self, kind, monkeypatch):
+        module, found = build(f"trident({CODE})", kind, branch_ranges=SPANS), Assignments(monkeypatch)
+        images, _ = batch()
+        targets = pad_targets(
+            [{"boxes": torch.tensor([[0.0, 0, 90, 90]]), "labels": torch.tensor([1])}] * 2, [(96, 96)] * 2
+        )
+        module.losses(images, targets, generator=torch.Generator().manual_seed(0))
+        (boxes, _, _, rows), *_ = found.of_anchors
+        is_inside = ((boxes >= 0) & (boxes <= 90)).all(-1)
+        assert (rows[:2][is_inside[:2]] == -1).any()
+        assert (rows[:2] < 0).all()  # the object is none of that branch's
+        assert (rows[4:] >= 0).any()
 
 
 class TestLosses:

@@ -22,7 +22,7 @@ from spnas_detect.detectors.assembly import (
     two_stage_class_rows,
     two_stage_initial,
 )
-from spnas_detect.detectors.branches import branches_of
+from spnas_detect.detectors.branches import BranchTargets, branch_targets, branches_of
 from spnas_detect.detectors.classes import ClassRows
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads import (
@@ -80,23 +80,24 @@ class CascadeRCNN(nn.Module):
         self, images: Tensor, targets: Targets, *, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Compute the proposal losses, and each head's as ``loss_classifier_1``, ``loss_box_reg_1``, …, weighted."""
-        if self.branches is not None:
-            targets = self.branches.spread(targets)
+        learnt = branch_targets(self.branches, targets)
+        targets = learnt.targets
         features = pyramid(self.backbone, self.neck, images, self.extra, every_branch=self.branches is not None)
         anchors = self.rpn.scan(features, canvas_shape(images))
-        proposals = self.rpn.select(anchors, targets.sizes)
+        proposals = self.rpn.select(anchors, targets.sizes, learnt.ranges)
         count, offered = len(targets.boxes), proposals.boxes.shape[1] + targets.boxes.shape[1]
         noise = global_draw((count, anchors.objectness.shape[1]), generator, images.device)
         region_noise = global_draw((count, offered), generator, images.device)
-        losses = self.rpn.losses(features, anchors, targets, noise)
-        regions = sample_regions(proposals, targets, RULES[0], self.settings.box_samples, region_noise)
+        losses = self.rpn.losses(features, anchors, targets, noise, learnt.learns_anchors(anchors.anchors))
+        is_learnt = learnt.learns_proposals(proposals.boxes)
+        regions = sample_regions(proposals, targets, RULES[0], self.settings.box_samples, region_noise, is_learnt)
         for stage, head in enumerate(self._heads):
             predictions = head(features, regions.boxes)
             for name, loss in head.losses(predictions, regions).items():
                 losses[f"{name}_{stage + 1}"] = LOSS_WEIGHTS[stage] * loss
             if stage + 1 < len(RULES):
                 refined = head.refine(predictions, regions.boxes, targets.sizes)[:, :, 0].detach()
-                regions = _next_regions(refined, regions, targets, RULES[stage + 1])
+                regions = _next_regions(refined, regions, learnt, RULES[stage + 1])
         return losses
 
     def detect(self, images: Tensor, sizes: Tensor | None = None) -> Detections:
@@ -135,9 +136,10 @@ class CascadeRCNN(nn.Module):
         return [cast("RegionHead", head) for head in self.roi_heads]
 
 
-def _next_regions(refined: Tensor, regions: Regions, targets: Targets, rule: Rule) -> Regions:
-    """Say what refined boxes stand for; those that collapsed stay out."""
+def _next_regions(refined: Tensor, regions: Regions, learnt: BranchTargets, rule: Rule) -> Regions:
+    """Say what refined boxes stand for; those that collapsed stay out, and so do those that are not learnt."""
     # A diverged head gives NaN, which no kernel wants to pool; its losses tell.
     is_sound = refined.isfinite().all(-1) & is_at_least(refined, SMALLEST)
     boxes = torch.where(is_sound[..., None], refined, 0.0)
-    return assign_regions(boxes, regions.is_valid & is_sound, targets, rule)
+    is_valid, is_learnt = regions.is_valid & is_sound, learnt.learns_proposals(boxes)
+    return assign_regions(boxes, is_valid if is_learnt is None else is_valid & is_learnt, learnt.targets, rule)

@@ -20,7 +20,7 @@ from spnas_detect.detectors.assembly import (
     two_stage_class_rows,
     two_stage_initial,
 )
-from spnas_detect.detectors.branches import branches_of
+from spnas_detect.detectors.branches import branch_targets, branches_of
 from spnas_detect.detectors.classes import ClassRows
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads import Detections, RegionHead, Rule, detect_regions, sample_regions
@@ -59,17 +59,18 @@ class FasterRCNN(nn.Module):
         self, images: Tensor, targets: Targets, *, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Compute proposal and box losses of a batch."""
-        if self.branches is not None:
-            targets = self.branches.spread(targets)
+        learnt = branch_targets(self.branches, targets)
+        targets = learnt.targets
         features = pyramid(self.backbone, self.neck, images, self.extra, every_branch=self.branches is not None)
         anchors = self.rpn.scan(features, canvas_shape(images))
-        proposals = self.rpn.select(anchors, targets.sizes)
+        proposals = self.rpn.select(anchors, targets.sizes, learnt.ranges)
         count, offered = len(targets.boxes), proposals.boxes.shape[1] + targets.boxes.shape[1]
         noise = global_draw((count, anchors.objectness.shape[1]), generator, images.device)
         region_noise = global_draw((count, offered), generator, images.device)
-        regions = sample_regions(proposals, targets, RULE, self.settings.box_samples, region_noise)
+        is_learnt = learnt.learns_proposals(proposals.boxes)
+        regions = sample_regions(proposals, targets, RULE, self.settings.box_samples, region_noise, is_learnt)
         return {
-            **self.rpn.losses(features, anchors, targets, noise),
+            **self.rpn.losses(features, anchors, targets, noise, learnt.learns_anchors(anchors.anchors)),
             **self.roi_heads.losses(self.roi_heads(features, regions.boxes), regions),
         }
 

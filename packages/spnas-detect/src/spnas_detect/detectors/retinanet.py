@@ -15,7 +15,7 @@ from spnas_detect.detectors.assembly import (
     pyramid,
     pyramid_anchors,
 )
-from spnas_detect.detectors.branches import branches_of
+from spnas_detect.detectors.branches import branch_targets, branches_of
 from spnas_detect.detectors.classes import ClassRows
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads import DenseHead, Detections
@@ -54,9 +54,9 @@ class RetinaNet(nn.Module):
         self, images: Tensor, targets: Targets, *, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Compute the focal loss and the box loss of a batch; nothing is drawn."""
-        if self.branches is not None:
-            targets = self.branches.spread(targets)
-        return self.head.losses(self._predict(images, every_branch=self.branches is not None), targets)
+        learnt = branch_targets(self.branches, targets)
+        predictions = self._predict(images, every_branch=self.branches is not None)
+        return self.head.losses(predictions, learnt.targets, learnt.learns_anchors(predictions.anchors))
 
     def detect(self, images: Tensor, sizes: Tensor | None = None) -> Detections:
         """Detect objects; boxes in pixels of the batch's canvas."""

@@ -58,6 +58,13 @@ def is_at_least(boxes: Tensor, side: float) -> Tensor:
     return (boxes[..., 2:] - boxes[..., :2] >= side).all(-1)
 
 
+def is_within(boxes: Tensor, ranges: Tensor) -> Tensor:
+    """Say bool[N, A] of Tensor[N, A, 4] whether √(width · height) lies in Tensor[N, 2], both ends included."""
+    area = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+    low, high = ranges.square()[:, None].unbind(-1)
+    return (area >= low) & (area <= high)
+
+
 def take(values: Tensor, rows: Tensor) -> Tensor:
     """Take from Tensor[N, A, …] the rows int64[N, B] of each image: Tensor[N, B, …]."""
     index = rows.reshape(*rows.shape, *[1] * (values.dim() - 2)).expand(*rows.shape, *values.shape[2:])

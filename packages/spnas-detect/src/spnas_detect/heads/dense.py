@@ -109,14 +109,21 @@ class DenseHead(nn.Module):
             self.regression_head(features, 4),
         )
 
-    def losses(self, predictions: DensePredictions, targets: Targets) -> dict[str, Tensor]:
+    def losses(
+        self, predictions: DensePredictions, targets: Targets, is_valid: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Compute ``classification`` (focal) and ``bbox_regression``.
 
         Each image's sum is divided by the number of its anchors that stand for an object, at least 1; the mean over
         images follows.
+
+        Args:
+            predictions: of all anchors.
+            targets: of N images.
+            is_valid: bool[N, A]; anchors that are not enter no loss. None takes all.
         """
         anchors = predictions.anchors
-        assignment = assign(anchors, targets, RULE)
+        assignment = assign(anchors, targets, RULE, is_valid)
         positives = assignment.is_positive.sum(1).clamp(min=1)  # [N]
         labels = torch.where(assignment.rows == NEITHER, UNCOUNTED, assignment.labels(targets))  # [N, A]
         focal = focal_sums(predictions.logits, labels, self.alpha, self.gamma)

@@ -11,7 +11,7 @@ from torchvision.models.detection.rpn import RPNHead
 from spnas_detect.data.targets import Targets
 from spnas_detect.heads.anchors import Anchors, Shape
 from spnas_detect.heads.assignment import Rule, assign
-from spnas_detect.heads.boxes import Weights, clip, decode, is_at_least, take
+from spnas_detect.heads.boxes import Weights, clip, decode, is_at_least, is_within, take
 from spnas_detect.heads.losses import SMOOTH_L1, BoxObjective, objectness_loss, regression_loss
 from spnas_detect.heads.revisit import convolve_at, is_worthwhile
 from spnas_detect.heads.sampling import sample
@@ -105,8 +105,14 @@ class ProposalNetwork(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self._revisits(features)):
             return self.forward(features, canvas)
 
-    def select(self, predictions: AnchorPredictions, sizes: Tensor) -> Proposals:
-        """Keep the best proposals inside images of float32[N, 2] (height, width). Nothing flows backwards."""
+    def select(self, predictions: AnchorPredictions, sizes: Tensor, ranges: Tensor | None = None) -> Proposals:
+        """Keep the best proposals inside images. Nothing flows backwards.
+
+        Args:
+            predictions: for every anchor.
+            sizes: float32[N, 2], (height, width) of the images.
+            ranges: float32[N, 2]: least and greatest √(width · height) of proposals; None takes any.
+        """
         anchors, counts = predictions.anchors, predictions.counts
         objectness, deltas = predictions.objectness.detach(), predictions.deltas.detach()
         rows, levels, first = [], [], 0
@@ -117,11 +123,12 @@ class ProposalNetwork(nn.Module):
             first += counts[level]
         chosen = torch.cat(rows, dim=1)  # [N, B]
         boxes = clip(decode(take(deltas, chosen), anchors[chosen], WEIGHTS), sizes)
+        is_fit = is_at_least(boxes, SMALLEST)
         keep, kept = suppress(
             boxes,
             objectness.gather(1, chosen),
             torch.cat(levels, dim=1),
-            is_at_least(boxes, SMALLEST),
+            is_fit if ranges is None else is_fit & is_within(boxes, ranges),
             IOU_THRESHOLD,
             self.proposals,
         )
@@ -129,7 +136,12 @@ class ProposalNetwork(nn.Module):
         return Proposals(torch.where(is_valid[..., None], take(boxes, keep), 0.0), is_valid)
 
     def losses(
-        self, features: Sequence[Tensor], predictions: AnchorPredictions, targets: Targets, noise: Tensor
+        self,
+        features: Sequence[Tensor],
+        predictions: AnchorPredictions,
+        targets: Targets,
+        noise: Tensor,
+        is_valid: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Compute ``loss_objectness`` and ``loss_rpn_box_reg``.
 
@@ -138,8 +150,9 @@ class ProposalNetwork(nn.Module):
             predictions: of ``scan`` or ``forward`` on them.
             targets: of N images.
             noise: float32[N, A], decides the sample.
+            is_valid: bool[N, A]; anchors that are not enter no loss. None takes all.
         """
-        assignment = assign(predictions.anchors, targets, RULE)
+        assignment = assign(predictions.anchors, targets, RULE, is_valid)
         drawn = sample(assignment.is_positive, assignment.is_negative, self.samples, POSITIVE_FRACTION, noise)
         anchors = predictions.anchors[drawn.rows]  # [N, S, 4]
         objects = assignment.at(drawn.rows).boxes(targets)

@@ -128,7 +128,9 @@ class RegionHead(nn.Module):
         return clip(decode(predictions.deltas, boxes[:, :, None], self.weights), sizes)
 
 
-def sample_regions(proposals: Proposals, targets: Targets, rule: Rule, count: int, noise: Tensor) -> Regions:
+def sample_regions(
+    proposals: Proposals, targets: Targets, rule: Rule, count: int, noise: Tensor, is_learnt: Tensor | None = None
+) -> Regions:
     """Add the objects to the proposals, assign, and draw a sample.
 
     Args:
@@ -137,9 +139,11 @@ def sample_regions(proposals: Proposals, targets: Targets, rule: Rule, count: in
         rule: thresholds.
         count: S, regions of each image.
         noise: float32[N, P + G] that decides the draw.
+        is_learnt: bool[N, P]; proposals that are not stay out. None takes all.
     """
     boxes = torch.cat([proposals.boxes, targets.boxes], dim=1)
-    is_valid = torch.cat([proposals.is_valid, targets.labels > 0], dim=1)
+    is_offered = proposals.is_valid if is_learnt is None else proposals.is_valid & is_learnt
+    is_valid = torch.cat([is_offered, targets.labels > 0], dim=1)
     assignment = assign(boxes, targets, rule, is_valid)
     drawn = sample(assignment.is_positive, assignment.is_negative, count, POSITIVE_FRACTION, noise)
     chosen = assignment.at(drawn.rows)
