@@ -22,5 +22,21 @@ def is_utf8(name: str) -> bool:
 
 
 def found_at(path: str | os.PathLike[str]) -> Path:
-    """Return where a path leads from here; ``~`` is the home folder, and stays where there is no such user."""
-    return Path(os.path.expanduser(path)).resolve()  # noqa: PTH111 - Path's raises where there is no such user
+    """Return the absolute path that a path is from here, through links as they are written.
+
+    ``~`` is the home folder, and stays where there is no such user.
+    """
+    written = Path(os.path.expanduser(path)).absolute()  # noqa: PTH111 - Path's raises where there is no such user
+    return as_written(written) or written.resolve()
+
+
+def as_written(path: Path) -> Path | None:
+    """Take ``..`` out of a path by its text, so that the names along it stay though some are links; None for nothing.
+
+    Example: ``birds/../images/1.jpg`` is ``images/1.jpg``, whatever ``birds`` and ``1.jpg`` are links to. Where that
+    leads to nothing, the path counts as the system reads it, from where ``birds`` leads.
+    """
+    plain = Path(os.path.normpath(path))
+    if is_there(plain):
+        return plain
+    return path.resolve() if is_there(path) else None

@@ -73,7 +73,7 @@ def convert(
             is found before an image is decoded or a file is written.
         ConfigError: a folder that is not empty, or that cannot be written into; files that cannot be linked.
     """
-    target = found_at(folder)
+    target = found_at(folder).resolve()
     _check_target(target)
     known = data.notes
     data = drop_unreadable(data.once().made())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from spnas_core.paths import is_there
+from spnas_core.paths import as_written
 from spnas_detect.data.image_folder import images_below
 
 VALIDATION_NAMES = ("val", "valid", "validation")
@@ -24,7 +24,7 @@ class Found:
     """An existing file or folder.
 
     Attributes:
-        path: without ``..``.
+        path: without ``..``; a link stays the link, since names and labels go by it.
         is_moved: whether only the end of the written path led there.
     """
 
@@ -48,12 +48,14 @@ def locate(written: str, bases: Sequence[Path]) -> Found | None:
     """
     text = re.sub(r"^[A-Za-z]:", "", written.strip().replace("\\", "/"))
     for base in bases:
-        if is_there(base / text):
-            return Found((base / text).resolve(), is_moved=False)
+        found = as_written(base / text)
+        if found is not None:
+            return Found(found, is_moved=False)
     for end in _ends(text):
         for base in bases:
-            if is_there(base / end):
-                return Found((base / end).resolve(), is_moved=True)
+            found = as_written(base / end)
+            if found is not None:
+                return Found(found, is_moved=True)
     return None
 
 
