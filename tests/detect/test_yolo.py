@@ -221,8 +221,12 @@ def test_several_folders_are_one_split(root):
     write_text(root / "data.yaml", "train: [images/train, images/val]\nval: images/val\nnames: [cat]\n")
     data = load_yolo(root, test="images/val")
     assert len(data.splits["train"]) == 6
-    assert data.notes == tuple(
-        f"3 training images are in the {split} split too, first images/val/a.jpg" for split in ("validation", "test")
+    assert data.notes == (
+        "test = validation: 3 images are both, so nothing that their scores decide is tested on others",
+        *(
+            f"3 training images are in the {split} split too, first images/val/a.jpg"
+            for split in ("validation", "test")
+        ),
     )
 
 

@@ -26,6 +26,8 @@ CARVED, VALIDATION = "carved", "validation"
 CARVED_SHARE = 0.2
 """The share of the training images that becomes a split which the data set lacks."""
 
+_LEAST_CARVED = 2  # images: one for either split
+
 MOST_SIDE = 10**9
 """Pixels along a side, or away from the origin, that annotations are believed."""
 
@@ -256,7 +258,7 @@ def carve(items: Sequence[_T], names: Sequence[str], *, seed: int, split: str) -
     Raises:
         DataError: fewer than two items.
     """
-    if len(items) < 2:
+    if len(items) < _LEAST_CARVED:
         raise DataError(f"{len(items)} training image(s) cannot also make a {split} split: at least 2 are needed")
     count = min(max(1, round(CARVED_SHARE * len(items))), len(items) - 1)
     by_name = sorted(range(len(items)), key=lambda index: names[index])
@@ -266,13 +268,44 @@ def carve(items: Sequence[_T], names: Sequence[str], *, seed: int, split: str) -
     return kept, [item for index, item in enumerate(items) if index in chosen]
 
 
-def carve_missing(splits: dict[str, list[_N]], seed: int, *, tests_on_validation: bool = False) -> list[str]:
+def has_no_own_test(splits: Mapping[str, Sequence[_N]], image: Callable[[_N], object]) -> bool:
+    """Tell whether nothing but the validation images can test.
+
+    That is so where the test split is the validation split once more, and where there is none to carve: next to all
+    training images validate, too.
+
+    Args:
+        splits: by name.
+        image: what tells the image of an item, whatever its split.
+    """
+    validation, test = splits.get("validation", ()), splits.get("test", ())
+    if not validation or test:
+        return bool(validation) and set(test) == set(validation)
+    train = splits["train"]
+    return len(_unshared(splits, image)) < min(_LEAST_CARVED, len(train))
+
+
+def _unshared(splits: Mapping[str, Sequence[_N]], image: Callable[[_N], object]) -> list[_N]:
+    """Return the training images that no other split has."""
+    others = {image(item) for split in ("validation", "test") for item in splits.get(split, ())}
+    return [item for item in splits["train"] if image(item) not in others]
+
+
+def carve_missing(
+    splits: dict[str, list[_N]],
+    seed: int,
+    *,
+    tests_on_validation: bool = False,
+    image: Callable[[_N], object] | None = None,
+) -> list[str]:
     """Fill test and validation splits that are missing or empty from the training images, in place.
 
     Args:
         splits: by name.
         seed: of the draw.
         tests_on_validation: whether the validation images become the test images, too, whatever there is of those.
+        image: what tells the image of an item, whatever its split: those that another split has are not carved, unless
+            hardly others are left. None takes all items for different images.
 
     Returns:
         A note per split that was carved, or is another one.
@@ -284,7 +317,11 @@ def carve_missing(splits: dict[str, list[_N]], seed: int, *, tests_on_validation
     for split in ("validation",) if tests_on_validation else ("test", "validation"):
         if not splits.get(split):
             train = splits["train"]
-            splits["train"], splits[split] = carve(train, [item.name for item in train], seed=seed, split=split)
+            unshared = train if image is None else _unshared(splits, image)
+            items = unshared if len(unshared) >= _LEAST_CARVED else train
+            _, splits[split] = carve(items, [item.name for item in items], seed=seed, split=split)
+            carved = set(map(id, splits[split]))
+            splits["train"] = [item for item in train if id(item) not in carved]
             count = len(splits[split])
             notes.append(f"{split} split carved from training images by seed {seed}: {count} images")
     if tests_on_validation:

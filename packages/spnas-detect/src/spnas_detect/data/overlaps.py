@@ -91,14 +91,21 @@ def overlap_notes(overlaps: Sequence[Overlap]) -> list[str]:
     return notes
 
 
-def shared_files(splits: Mapping[str, Sequence[ImageRecord]]) -> list[str]:
-    """Word the notes on files that train and also score, without opening any."""
-    train = {file: record for record in splits["train"] if (file := image_file(record)) is not None}
+def shared_files(splits: Mapping[str, Sequence[ImageRecord]], *, tests_on_validation: bool = False) -> list[str]:
+    """Word the notes on files that are in two splits, without opening any.
+
+    Args:
+        splits: records by split.
+        tests_on_validation: whether the test images are the validation images, which has a note of its own.
+    """
+    files = {split: {image_file(record) for record in splits[split]} - {None} for split in SPLITS}
     notes = []
-    for split in ("validation", "test"):
-        shared = [record.name for record in splits[split] if image_file(record) in train]
-        if shared:
-            notes.append(f"{len(shared)} training images are in the {split} split too, first {min(shared)}")
+    for earlier, split in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        shared = [record.name for record in splits[split] if image_file(record) in files[earlier]]
+        if shared and not (tests_on_validation and earlier == "validation"):
+            notes.append(
+                f"{len(shared)} {SPLIT_WORDS[earlier]} images are in the {split} split too, first {min(shared)}"
+            )
     return notes
 
 

@@ -6,6 +6,7 @@ classes over the files.
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from spnas_core.errors import DataError
 from spnas_core.paths import found_at
 from spnas_detect.data._base import (
+    CARVED,
     SPLITS,
     DetectionData,
     ImageRecord,
@@ -20,6 +22,7 @@ from spnas_detect.data._base import (
     check_options,
     degenerate_note,
     fingerprint,
+    has_no_own_test,
     no_box_error,
 )
 from spnas_detect.data.class_names import class_notes
@@ -106,7 +109,11 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
             faults,
         )
         dropped = [item.name for items in splits.values() for item in items for _ in range(item.dropped)]
-        notes = carve_missing(splits, seed, tests_on_validation=layout.tests_on_validation)
+        image = attrgetter("file")
+        tests_on_validation = layout.tests_on_validation or (
+            options.get("test") != CARVED and has_no_own_test(splits, image)
+        )
+        notes = carve_missing(splits, seed, tests_on_validation=tests_on_validation, image=image)
         if not any(item.objects for items in splits.values() for item in items):
             raise no_box_error(root, dropped)
     files = [source.file for source in layout.sources.values()]
@@ -117,11 +124,11 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
         spec=f"coco:{path}",
         classes=classes,
         splits=records,
-        fingerprint=fingerprint(["coco", seed, counts, classes, chosen, layout.tests_on_validation], files),
+        fingerprint=fingerprint(["coco", seed, counts, classes, chosen, tests_on_validation], files),
         notes=(
             *degenerate_note(dropped),
             *notes,
-            *shared_files(records),
+            *shared_files(records, tests_on_validation=tests_on_validation),
             *class_notes(classes, records),
             *finder.notes,
             *looked.notes,
@@ -132,7 +139,7 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
         on_fault=chosen.on_fault,
         layout=layout.text,
         repairs=repairs.found,
-        tests_on_validation=layout.tests_on_validation,
+        tests_on_validation=tests_on_validation,
     )
 
 

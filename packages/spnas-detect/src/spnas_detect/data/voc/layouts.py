@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from spnas_core.errors import DataError, suggestion
-from spnas_detect.data._base import CARVED, VALIDATION, carve_missing
+from spnas_detect.data._base import CARVED, VALIDATION, carve_missing, has_no_own_test
 from spnas_detect.data.faults import BROKEN_ANNOTATION, FaultCollector
 from spnas_detect.data.file_names import find_folder, find_split_folders
 from spnas_detect.data.repairs import RepairCollector
@@ -76,8 +76,13 @@ def _filled(text: str, found: Lists, notes: list[str], test: object, seed: int) 
     """Carve what is missing, and take the test images from where the option has them."""
     if test is not None:
         found["test"] = []
-    filled = carve_missing(found, seed, tests_on_validation=test == VALIDATION)
-    return VocLayout(text, found, [*notes, *filled], test == VALIDATION)
+    tests_on_validation = test == VALIDATION or (test != CARVED and has_no_own_test(found, _file))
+    filled = carve_missing(found, seed, tests_on_validation=tests_on_validation, image=_file)
+    return VocLayout(text, found, [*notes, *filled], tests_on_validation)
+
+
+def _file(image: Listed) -> Path:
+    return image.folder.annotations / image.stem
 
 
 def find_sign(root: Path) -> str | None:

@@ -124,7 +124,7 @@ def read_voc(path: str | None, *, seed: int, options: Mapping[str, object]) -> D
         notes=(
             *degenerate_note(dropped),
             *layout.notes,
-            *shared_files(records),
+            *shared_files(records, tests_on_validation=layout.tests_on_validation),
             *class_notes(classes, records),
             *finder.notes,
             *looked.notes,

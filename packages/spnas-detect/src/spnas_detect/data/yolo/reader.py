@@ -16,6 +16,7 @@ import numpy as np
 from spnas_core.errors import DataError, suggestion
 from spnas_core.paths import found_at
 from spnas_detect.data._base import (
+    CARVED,
     SPLITS,
     VALIDATION,
     DetectionData,
@@ -24,6 +25,7 @@ from spnas_detect.data._base import (
     check_options,
     degenerate_note,
     fingerprint,
+    has_no_own_test,
     no_box_error,
 )
 from spnas_detect.data.class_names import class_notes
@@ -80,7 +82,6 @@ def read_yolo(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
     check_options("yolo", options, (*SPLITS, "mixed", *IMAGE_OPTIONS))
     if path is None:
         raise DataError("yolo data needs a folder: write yolo:PATH")
-    tests_on_validation = options.get("test") == VALIDATION
     mixed = options.get("mixed") or "refuse"
     if mixed not in _MIXED:
         raise DataError(f"yolo mixed is {mixed!r}{suggestion(str(mixed), _MIXED)}")
@@ -96,7 +97,9 @@ def read_yolo(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
         if chosen.on_fault == "refuse":
             faults.add_images(looked.reasons, UNREADABLE_IMAGE)
         splits = {split: _read_pairs(pairs[split], place, looked, naming, faults) for split in SPLITS}
-        carved = carve_missing(splits, seed, tests_on_validation=tests_on_validation)
+        test = options.get("test")
+        tests_on_validation = test == VALIDATION or (test != CARVED and has_no_own_test(splits, _image))
+        carved = carve_missing(splits, seed, tests_on_validation=tests_on_validation, image=_image)
         everything = [item for split in SPLITS for item in splits[split]]
         _count_repairs(everything, repairs)
         dropped = [item.name for item in everything for one in item.objects if one.box is None]
@@ -117,7 +120,7 @@ def read_yolo(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
             *_doubt(everything),
             *notes,
             *carved,
-            *shared_files(records),
+            *shared_files(records, tests_on_validation=tests_on_validation),
             *class_notes(description.classes, records),
             *looked.notes,
             *left_out([image.name for image in looked.reasons] if chosen.on_fault == "drop" else []),
@@ -129,6 +132,10 @@ def read_yolo(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
         repairs=repairs.found,
         tests_on_validation=tests_on_validation,
     )
+
+
+def _image(item: _Annotated) -> Path:
+    return item.pair.image
 
 
 def _common_folder(root: Path, pairs: Mapping[str, Sequence[Pair]]) -> Path:
