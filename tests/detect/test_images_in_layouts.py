@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 from coco_folder import CORNERS, box, boxes, image, load, named, records, repairs, simple
+from eurocity_folder import frame, thing
+from eurocity_folder import write as write_frame
 from PIL import Image
 from voc_folder import write_voc
-from yolo_folder import write_yolo
+from yolo_folder import write_text, write_yolo
 
 from spnas_core.errors import DataError
 from spnas_detect.data import open_data
 from spnas_detect.data.conversion import LAYOUTS, convert
 from spnas_detect.data.conversion.writing import image_file
+from spnas_detect.data.images import IMAGE_SUFFIXES
 
 TAIL = "file names of another place, found by their tail"
 
@@ -140,3 +143,60 @@ def test_a_folder_of_voc_without_lists_is_recognised(tmp_path):
     data = open_data(f"folder:{tmp_path}/split", seed=0)
     assert data.notes[0] == f"recognised as voc:{tmp_path}/split by XML files in train/"
     assert data.layout == "Pascal VOC, a folder per split: train"
+
+
+SUFFIXED = sorted(IMAGE_SUFFIXES)
+
+
+def save_of_kind(file):
+    """Write a small image as its suffix says; ``.pgm`` is grey."""
+    mode = "L" if file.suffix == ".pgm" else "RGB"
+    formats = {".jfif": "JPEG", ".jpe": "JPEG", ".ppm": "PPM", ".pgm": "PPM"}
+    Image.new(mode, (100, 80), 77).save(file, format=formats.get(file.suffix))
+
+
+@pytest.mark.parametrize("entry", ["images/train", "train.txt"])
+def test_yolo_finds_images_of_every_kind(yolo, entry):
+    for suffix in SUFFIXED:
+        save_of_kind(yolo / "images" / "train" / f"of{suffix[1:]}{suffix}")
+        (yolo / "labels" / "train" / f"of{suffix[1:]}.txt").write_text("0 0.5 0.5 0.4 0.4\n")
+    (yolo / "train.txt").write_text("".join(f"images/train/of{suffix[1:]}{suffix}\n" for suffix in SUFFIXED))
+    description = (yolo / "data.yaml").read_text().replace("train: images/train", f"train: {entry}")
+    (yolo / "data.yaml").write_text(description)
+    data = open_data(f"yolo:{yolo}", seed=0)
+    found = {record.name.rpartition(".")[2]: record for record in data.splits["train"] if "/of" in record.name}
+    assert sorted(found) == [suffix[1:] for suffix in SUFFIXED]
+    assert all(record.read().shape == (80, 100, 3) and len(record.boxes) == 1 for record in found.values())
+    lost = [repair.count for repair in data.repairs if repair.what.startswith("label files without an image")]
+    assert lost == ([4] if entry == "train.txt" else [])  # of the images that the list leaves out
+
+
+def test_a_bare_yolo_folder_may_hold_gifs_alone(tmp_path):
+    for number in range(4):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        save_of_kind(tmp_path / "images" / f"{number}.gif")
+        write_text(tmp_path / "labels" / f"{number}.txt", "0 0.5 0.5 0.4 0.4\n")
+    write_text(tmp_path / "classes.txt", "cat\n")
+    data = open_data(f"folder:{tmp_path}", seed=0)
+    assert sum(map(len, data.splits.values())) == 4
+
+
+def test_coco_reads_images_of_every_kind(tmp_path):
+    names = [f"of{suffix[1:]}{suffix}" for suffix in SUFFIXED]
+    (tmp_path / "images").mkdir()
+    for name in names:
+        save_of_kind(tmp_path / "images" / name)
+    images = [image(number, name) for number, name in enumerate(names)]
+    simple(tmp_path, images, [box(number, number) for number in range(len(names))], names=())
+    assert all(record.read().shape == (80, 100, 3) for record in records(load(tmp_path)).values())
+
+
+def test_images_of_eurocity_persons_without_labels_are_counted_whatever_their_kind(tmp_path):
+    for number in range(3):
+        write_frame(tmp_path, "day", "train", "ulm", number, frame(thing("pedestrian")))
+    (tmp_path / "day/img/train/ulm/ulm_00001.png").rename(tmp_path / "day/img/train/ulm/ulm_00001.PNG")
+    assert not any("without a label file" in note for note in open_data(f"ecp:{tmp_path}", seed=0).notes)
+    for suffix in SUFFIXED:
+        save_of_kind(tmp_path / "day/img/train/ulm" / f"lone{suffix}")
+    notes = open_data(f"ecp:{tmp_path}", seed=0).notes
+    assert any(note.startswith(f"{len(SUFFIXED)} image(s) without a label file left out") for note in notes)

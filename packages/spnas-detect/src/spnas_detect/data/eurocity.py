@@ -42,6 +42,7 @@ from spnas_detect.data._base import (
     read_json,
 )
 from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, FaultCollector
+from spnas_detect.data.image_folder import images_below
 from spnas_detect.data.images import IMAGE_OPTIONS, ImageFinder, LookedAt, image_options, look_at
 
 CLASSES = ("pedestrian", "rider")
@@ -190,8 +191,8 @@ def _read_folder(
     """Read the label files of one time and split in the order of their names; notes images without one."""
     labels, images = folder / "labels" / split, folder / "img" / split
     files = sorted(labels.glob("*/*.json"))
-    known = {images / file.parent.name / f"{file.stem}.png" for file in files}
-    unlabelled = sorted(image for image in images.glob("*/*.png") if image not in known)
+    known = {(file.parent.name, file.stem.casefold()) for file in files}
+    unlabelled = [image for image in images_below(images) if (image.parent.name, image.stem.casefold()) not in known]
     if unlabelled:
         notes.append(f"{len(unlabelled)} image(s) without a label file left out, first {unlabelled[0]}")
     for file in files:

@@ -1,7 +1,7 @@
 """Classification data, what a backbone can be pretrained on, and its reader: one folder of images per class."""
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -166,15 +166,13 @@ def _folders(folder: Path) -> list[str]:
     return sorted(item.name for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
 
 
-def images_below(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> Iterator[Path]:
+def images_below(folder: Path) -> Iterator[Path]:
     """Yield the images below a folder in the order of their paths; none where there is no folder.
 
-    Args:
-        folder: to look into; names that begin with a dot are left out.
-        suffixes: of images, in small letters.
+    Names that begin with a dot are left out.
     """
     for place, folders, files in os.walk(folder):
         folders.sort()
         for file in sorted(files):
-            if Path(file).suffix.lower() in suffixes and not file.startswith("."):
+            if Path(file).suffix.lower() in IMAGE_SUFFIXES and not file.startswith("."):
                 yield Path(place) / file

@@ -22,8 +22,8 @@ from spnas_detect.data.decoding import drop_unreadable
 from spnas_detect.data.faults import UNREADABLE_IMAGE, FaultCollector, refuse
 from spnas_detect.data.fitting import PlacedRecord, place_boxes, place_record, read_pixels
 from spnas_detect.data.images import ImageFile, image_size, read_header
-from spnas_detect.data.yolo.places import SUFFIXES
 
+_COPIED = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})  # every reader of the layouts knows
 _GENERATED = ".png"
 
 
@@ -137,7 +137,7 @@ def _sizes(spec: str, files: Iterable[Path | None]) -> dict[Path, tuple[int, int
 def _copied_file(record: ImageRecord) -> Path | None:
     """Return the file that is an image's pixels, if it is of a type that every reader of the layouts knows."""
     file = image_file(record)
-    return file if file is not None and file.suffix.lower() in SUFFIXES else None
+    return file if file is not None and file.suffix.lower() in _COPIED else None
 
 
 def image_file(record: ImageRecord) -> Path | None:

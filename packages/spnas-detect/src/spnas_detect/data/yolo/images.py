@@ -9,10 +9,11 @@ from spnas_core.errors import DataError
 from spnas_detect.data._base import CARVED, SPLITS, VALIDATION
 from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, FaultCollector
 from spnas_detect.data.image_folder import images_below
+from spnas_detect.data.images import IMAGE_SUFFIXES
 from spnas_detect.data.repairs import RepairCollector
 from spnas_detect.data.texts import read_lines
 from spnas_detect.data.yolo.naming import Description
-from spnas_detect.data.yolo.places import SUFFIXES, images_of_split, is_optional, label_places, locate
+from spnas_detect.data.yolo.places import images_of_split, is_optional, label_places, locate
 
 _NO_LABELS = ("classes.txt", "train.txt", "val.txt", "valid.txt", "test.txt", "notes.txt", "predefined_classes.txt")
 
@@ -107,9 +108,9 @@ def _other_places(folder: Path, split: str) -> set[Path]:
 def _images_in(place: Path, description: Description, listing: _Listing) -> Iterator[Path]:
     """Yield the images of a folder or of a list."""
     if place.is_dir():
-        yield from images_below(place, SUFFIXES)
+        yield from images_below(place)
         return
-    if place.suffix.lower() in SUFFIXES:
+    if place.suffix.lower() in IMAGE_SUFFIXES:
         raise DataError(f"{description.file} names the image {place}: a folder of images or a .txt list is expected")
     lines = listing.faults.attempt(BROKEN_ANNOTATION, place, lambda: read_lines(place)) or []
     bases = [place.parent, *description.bases]

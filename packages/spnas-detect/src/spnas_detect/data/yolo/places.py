@@ -10,8 +10,6 @@ from spnas_core.paths import as_written
 from spnas_detect.data.image_folder import images_below
 
 VALIDATION_NAMES = ("val", "valid", "validation")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-"""What counts as an image in a folder; a list may name other files."""
 
 _SPLIT_NAMES = {"train": ("train", "training"), "validation": VALIDATION_NAMES, "test": ("test",)}
 _ANY_SPLIT = frozenset(name for names in _SPLIT_NAMES.values() for name in names)
@@ -93,12 +91,12 @@ def images_of_split(folder: Path, split: str) -> Path | None:
 
 def holds_image(folder: Path) -> bool:
     """Tell whether an image lies below a folder."""
-    return next(images_below(folder, SUFFIXES), None) is not None
+    return next(images_below(folder), None) is not None
 
 
 def has_labels(folder: Path) -> bool:
     """Tell whether one of the first images below a folder has a label file."""
-    first = islice(images_below(folder, SUFFIXES), _LOOKED_AT)
+    first = islice(images_below(folder), _LOOKED_AT)
     return any(place.is_file() for image in first for place in label_places(image))
 
 
