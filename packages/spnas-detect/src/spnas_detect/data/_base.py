@@ -86,8 +86,8 @@ class DetectionData:
         dropped: of each degenerate box that the reader left out, the file or image that has it.
         faults: files, images and objects that cannot be read, and are left out: the data is not to be used, only
             looked at.
-        on_fault: ``drop`` where images that do not decode are left out and counted; ``refuse`` where the data is not to
-            be used then.
+        on_fault: ``drop`` where images that do not decode are left out and counted, as those with other faults of their
+            own already are; ``refuse`` where the data is not to be used then.
         layout: the arrangement of files that was recognised, such as ``split folders with XML beside images``.
         repairs: what was mended or left out, counted.
         tests_on_validation: whether the test images are the validation images.

@@ -131,13 +131,14 @@ def read_eurocity(path: str | None, *, seed: int, options: Mapping[str, object])
     chosen = image_options("ecp", options)
     root = _find_root(found_at(path))
     times, notes = _find_times(root, options.get("time", "both"))
-    faults, finder = FaultCollector(f"ecp:{path}"), ImageFinder()
+    faults, finder = FaultCollector(f"ecp:{path}", chosen.on_fault), ImageFinder()
     with faults.blamed():
         written = {
             split: [item for time in times for item in _read_folder(root / time, folder, notes, finder, faults)]
             for split, folder in _FOLDERS.items()
         }
-        faults.add_images(finder.contested, MISSING_IMAGE)
+        contested = faults.add_images(finder.contested, MISSING_IMAGE)
+        written = {split: [item for item in items if item.image not in contested] for split, items in written.items()}
         looked = look_at(((item.image, item.size) for items in written.values() for item in items), chosen)
         splits = {split: [_place(item, looked) for item in items] for split, items in written.items()}
         if not splits["train"]:
@@ -157,7 +158,14 @@ def read_eurocity(path: str | None, *, seed: int, options: Mapping[str, object])
         classes=CLASSES,
         splits={split: [_record(item, looked) for item in splits[split]] for split in SPLITS},
         fingerprint=fingerprint(["ecp", seed, times, counts, chosen], files),
-        notes=(*degenerate_note(dropped), *_unknown_note(everything), *notes, *finder.notes, *looked.notes),
+        notes=(
+            *degenerate_note(dropped),
+            *_unknown_note(everything),
+            *notes,
+            *finder.notes,
+            *looked.notes,
+            *faults.notes,
+        ),
         dropped=tuple(dropped),
         faults=faults.found,
         on_fault=chosen.on_fault,
@@ -196,10 +204,11 @@ def _read_folder(
     if unlabelled:
         notes.append(f"{len(unlabelled)} image(s) without a label file left out, first {unlabelled[0]}")
     for file in files:
-        annotated = images / file.parent.name / f"{file.stem}.png"
-        image = faults.attempt(MISSING_IMAGE, file, partial(_find_image, annotated, file, finder))
-        read = _read_labels(file, image or annotated, f"{folder.name}/{file.parent.name}/{file.stem}", faults)
-        if read is not None and image is not None:
+        annotated, own = images / file.parent.name / f"{file.stem}.png", faults.of_image()
+        name = f"{folder.name}/{file.parent.name}/{file.stem}"
+        image = own.attempt(MISSING_IMAGE, file, partial(_find_image, annotated, file, finder))
+        read = _read_labels(file, image or annotated, name, own)
+        if not faults.leaves_out(name, own) and read is not None and image is not None:
             yield read
 
 

@@ -158,6 +158,7 @@ class _FileReader:
         self._faults, self._repairs = faults, repairs
         self._file = source.file
         self._place = source.place(root)
+        self._left_out: set[Path] = set()  # images with a fault
 
     def read(self) -> Contents:
         file, faults = self._file, self._faults
@@ -174,10 +175,10 @@ class _FileReader:
             faults.add(BROKEN_ANNOTATION, file, f"{file} lists no image")
         # without one of the lists, every object would lack its image or its category
         entries = [] if None in lists.values() else lists["annotations"] or []
-        kept = [image for image in images.values() if image is not None]
-        objects: dict[Path, list[_Object]] = {image.file: [] for image in kept}
+        objects: dict[Path, list[_Object]] = {image.file: [] for image in images.values() if image is not None}
         for one in self._objects(entries, images, categories):
             objects[one.image.file].append(one)
+        kept = [image for image in images.values() if image is not None and image.file not in self._left_out]
         times = Counter(image.file for image in kept)
         return Contents(
             [
@@ -219,12 +220,15 @@ class _FileReader:
             identifier = self._attempt(partial(self._identifier, item, "id", f"{self._file}: image"))
             if identifier is None:
                 continue
-            where = f"{self._file}: image {identifier}"
+            where, own = f"{self._file}: image {identifier}", self._faults.of_image()
             is_new = identifier not in images
             images[identifier] = None
-            name = self._faults.attempt(BROKEN_ANNOTATION, where, partial(_file_name, item, where, is_new=is_new))
-            sides = self._faults.attempt(BROKEN_ANNOTATION, where, partial(_sides, item, where))
-            place = None if name is None else self._faults.attempt(MISSING_IMAGE, where, partial(self._find, name))
+            name = own.attempt(BROKEN_ANNOTATION, where, partial(_file_name, item, where, is_new=is_new))
+            sides = own.attempt(BROKEN_ANNOTATION, where, partial(_sides, item, where))
+            place = None if name is None else own.attempt(MISSING_IMAGE, where, partial(self._find, name))
+            is_left_out = self._faults.leaves_out(name or f"image {identifier}", own)
+            if is_left_out and place is not None:
+                self._left_out.add(place[1])
             if name is None or sides is None or place is None:
                 continue
             annotated, found = place
@@ -238,7 +242,9 @@ class _FileReader:
                 images[identifier] = before[1]
             elif found not in self._finder.contested:  # which is a fault already
                 text = f"{where} is {name}, and another one is {before[0]}: both lead to {found}"
-                self._faults.add(BROKEN_ANNOTATION, where, text)
+                own.add(BROKEN_ANNOTATION, where, text)
+                if self._faults.leaves_out(name, own):
+                    self._left_out.add(found)
         return images
 
     def _find(self, name: str) -> tuple[Path, Path]:
@@ -305,7 +311,12 @@ class _FileReader:
         if category not in categories:
             raise DataError(f"{where} has category {category}, which the file does not list")
         image, name = images[identifier], categories[category]
-        box = corners(item, where, place, self._repairs, None if image is None else image.size)
+        own = self._faults.of_image()
+        size = None if image is None else image.size
+        box = own.attempt(BROKEN_ANNOTATION, where, lambda: corners(item, where, place, self._repairs, size))
+        is_left_out = self._faults.leaves_out(f"image {identifier}" if image is None else image.name, own)
+        if is_left_out and image is not None:
+            self._left_out.add(image.file)
         if box is None or image is None or name is None:
             return None
         area = annotated_area(item, place, self._repairs)

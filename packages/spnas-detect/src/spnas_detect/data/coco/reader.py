@@ -29,7 +29,7 @@ from spnas_detect.data.class_names import class_notes
 from spnas_detect.data.coco.classes import merge_classes
 from spnas_detect.data.coco.files import AnnotatedImage, place_image, read_file
 from spnas_detect.data.coco.layouts import find_layout
-from spnas_detect.data.faults import MISSING_IMAGE, UNREADABLE_IMAGE, FaultCollector, left_out
+from spnas_detect.data.faults import MISSING_IMAGE, UNREADABLE_IMAGE, FaultCollector
 from spnas_detect.data.images import IMAGE_OPTIONS, ImageFinder, LookedAt, image_options, look_at
 from spnas_detect.data.overlaps import shared_files
 from spnas_detect.data.repairs import RepairCollector
@@ -84,23 +84,23 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
     chosen = image_options("coco", options)
     layout = find_layout(found_at(path), options)
     root = layout.root
-    faults, repairs, finder = FaultCollector(f"coco:{path}"), RepairCollector(), ImageFinder()
+    faults, repairs, finder = FaultCollector(f"coco:{path}", chosen.on_fault), RepairCollector(), ImageFinder()
     with faults.blamed():
         contents = {split: read_file(source, root, finder, faults, repairs) for split, source in layout.sources.items()}
-        faults.add_images(finder.contested, MISSING_IMAGE)
+        contested = faults.add_images(finder.contested, MISSING_IMAGE)
         every_image = chain.from_iterable(found.images for found in contents.values())
-        looked = look_at(((image.file, image.size) for image in every_image), chosen)
+        looked = look_at(((image.file, image.size) for image in every_image if image.file not in contested), chosen)
         unreadable: dict[Path, str] = {}
         splits = {
             split: [
                 placed
                 for image in found.images
-                if (placed := place_image(image, looked, unreadable, repairs)) is not None
+                if image.file not in contested
+                and (placed := place_image(image, looked, unreadable, repairs)) is not None
             ]
             for split, found in contents.items()
         }
-        if chosen.on_fault == "refuse":
-            faults.add_images(unreadable, UNREADABLE_IMAGE)
+        faults.add_images(unreadable, UNREADABLE_IMAGE)
         classes = merge_classes(
             {layout.sources[split].place(root): found.categories for split, found in contents.items()},
             {one.category for items in splits.values() for item in items for one in item.objects},
@@ -132,7 +132,7 @@ def read_coco(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
             *class_notes(classes, records),
             *finder.notes,
             *looked.notes,
-            *left_out([image.name for image in unreadable] if chosen.on_fault == "drop" else []),
+            *faults.notes,
         ),
         dropped=tuple(dropped),
         faults=faults.found,

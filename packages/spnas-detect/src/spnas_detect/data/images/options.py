@@ -20,7 +20,8 @@ class ImageOptions:
     Attributes:
         exif: whether an orientation in EXIF turns the pixels: ``apply`` does, ``ignore`` does not, ``auto`` follows the
             annotated sizes (see ``orientation.py``).
-        on_fault: what becomes of images that do not decode: ``refuse`` refuses the data set, ``drop`` leaves them out.
+        on_fault: what becomes of images that are missing, do not decode, or have broken annotations: ``refuse`` refuses
+            the data set, ``drop`` leaves them out.
         max_pixels: images with more are not decoded.
     """
 

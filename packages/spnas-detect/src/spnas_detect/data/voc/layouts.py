@@ -165,9 +165,9 @@ def _pairs(
     for stem, file in sorted(folder.files.items()):
         image = folder.pictures.get(stem) or folder.pictures.get(file.stem) or other_case.get(stem.casefold())
         if image is None:
-            known = len(faults.found)
-            image = faults.attempt(BROKEN_ANNOTATION, file, partial(named_image, file, folder))
-            if image is None and len(faults.found) == known:
+            own = faults.of_image()
+            image = own.attempt(BROKEN_ANNOTATION, file, partial(named_image, file, folder))
+            if image is None and not faults.leaves_out(stem, own) and not own.found:
                 repairs.add("annotation files without an image, left out", file.relative_to(root).as_posix())
         if image is not None:
             found.append(Listed(folder, stem, f"{prefix}{stem}"))

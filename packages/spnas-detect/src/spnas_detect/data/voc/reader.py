@@ -27,12 +27,13 @@ from spnas_detect.data._base import (
     no_box_error,
 )
 from spnas_detect.data.class_names import class_notes
-from spnas_detect.data.faults import MISSING_IMAGE, UNREADABLE_IMAGE, FaultCollector, left_out
+from spnas_detect.data.faults import MISSING_IMAGE, UNREADABLE_IMAGE, FaultCollector
 from spnas_detect.data.images import IMAGE_OPTIONS, ImageFinder, LookedAt, image_options, look_at
 from spnas_detect.data.overlaps import shared_files
 from spnas_detect.data.repairs import RepairCollector
-from spnas_detect.data.voc.annotations import AnnotatedFile, place_annotation, read_annotation
+from spnas_detect.data.voc.annotations import AnnotatedFile, WrittenFile, place_annotation, read_annotation
 from spnas_detect.data.voc.layouts import find_layout
+from spnas_detect.data.voc.lists import Listed
 
 
 def read_voc(path: str | None, *, seed: int, options: Mapping[str, object]) -> DetectionData:
@@ -89,19 +90,19 @@ def read_voc(path: str | None, *, seed: int, options: Mapping[str, object]) -> D
         raise DataError(f"voc difficult is {difficult!r}: it must be 'ignore' or 'train'")
     chosen = image_options("voc", options)
     root = found_at(path)
-    faults, repairs, finder = FaultCollector(f"voc:{path}"), RepairCollector(), ImageFinder()
+    faults, repairs, finder = FaultCollector(f"voc:{path}", chosen.on_fault), RepairCollector(), ImageFinder()
     with faults.blamed():
         layout = find_layout(root, options, seed, faults, repairs)
         # an image may be in two splits
-        read = cache(partial(read_annotation, finder=finder, faults=faults, repairs=repairs))
+        read = cache(partial(_read, finder=finder, faults=faults, repairs=repairs))
         written = {split: [item for one in layout.lists[split] if (item := read(one)) is not None] for split in SPLITS}
+        contested = faults.add_images(finder.contested, MISSING_IMAGE)
+        written = {split: [item for item in items if item.image not in contested] for split, items in written.items()}
         looked = look_at(((item.image, item.size) for items in written.values() for item in items), chosen)
         unreadable: dict[Path, str] = {}
         place = cache(partial(place_annotation, looked=looked, unreadable=unreadable, repairs=repairs))
         splits = {split: [one for item in written[split] if (one := place(item)) is not None] for split in SPLITS}
-        faults.add_images(finder.contested, MISSING_IMAGE)
-        if chosen.on_fault == "refuse":
-            faults.add_images(unreadable, UNREADABLE_IMAGE)
+        faults.add_images(unreadable, UNREADABLE_IMAGE)
         classes = _classes(options.get("classes"), splits, faults)
         everything = [item for items in splits.values() for item in items]
         dropped = [f"{item.name}.xml" for item in dict.fromkeys(everything) for _ in range(item.dropped)]
@@ -128,7 +129,7 @@ def read_voc(path: str | None, *, seed: int, options: Mapping[str, object]) -> D
             *class_notes(classes, records),
             *finder.notes,
             *looked.notes,
-            *left_out([image.name for image in unreadable] if chosen.on_fault == "drop" else []),
+            *faults.notes,
         ),
         dropped=tuple(dropped),
         faults=faults.found,
@@ -137,6 +138,13 @@ def read_voc(path: str | None, *, seed: int, options: Mapping[str, object]) -> D
         repairs=repairs.found,
         tests_on_validation=layout.tests_on_validation,
     )
+
+
+def _read(listed: Listed, finder: ImageFinder, faults: FaultCollector, repairs: RepairCollector) -> WrittenFile | None:
+    """Read an annotation file; None where it cannot be used, or is left out for its faults."""
+    own = faults.of_image()
+    read = read_annotation(listed, finder, own, repairs)
+    return None if faults.leaves_out(listed.name, own) else read
 
 
 def _classes(given: object, splits: Mapping[str, Sequence[AnnotatedFile]], faults: FaultCollector) -> tuple[str, ...]:

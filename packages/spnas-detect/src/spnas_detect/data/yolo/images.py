@@ -119,9 +119,10 @@ def _images_in(place: Path, description: Description, listing: _Listing) -> Iter
             continue
         found = locate(line, bases)
         if found is None or not found.path.is_file():
-            where = f"{place}: line {number}"
+            where, own = f"{place}: line {number}", listing.faults.of_image()
             looked = ", ".join(dict.fromkeys(map(str, bases)))
-            listing.faults.add(MISSING_IMAGE, place, f"{where} lists the image {line.strip()}, which {looked} lack")
+            own.add(MISSING_IMAGE, place, f"{where} lists the image {line.strip()}, which {looked} lack")
+            listing.faults.leaves_out(line.strip(), own)
             continue
         if found.is_moved:
             listing.repairs.add("listed images that lie elsewhere, found by the end of their path", found.path)

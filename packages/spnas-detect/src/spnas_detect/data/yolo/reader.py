@@ -29,7 +29,7 @@ from spnas_detect.data._base import (
     no_box_error,
 )
 from spnas_detect.data.class_names import class_notes
-from spnas_detect.data.faults import UNREADABLE_IMAGE, FaultCollector, left_out
+from spnas_detect.data.faults import UNREADABLE_IMAGE, FaultCollector
 from spnas_detect.data.images import IMAGE_OPTIONS, LookedAt, image_options, look_at
 from spnas_detect.data.overlaps import shared_files
 from spnas_detect.data.repairs import CLIPPED, RepairCollector
@@ -89,13 +89,12 @@ def read_yolo(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
     given = found_at(path)
     description = describe(given)
     naming = Naming(description.source, description.classes, description.keypoint_values, mixed == "boxes")
-    faults, repairs = FaultCollector(f"yolo:{path}"), RepairCollector()
+    faults, repairs = FaultCollector(f"yolo:{path}", chosen.on_fault), RepairCollector()
     with faults.blamed():
         pairs, notes = list_pairs(description, options, faults, repairs)
         place = _common_folder(description.root, pairs)
         looked = look_at(((pair.image, None) for pair in chain.from_iterable(pairs.values())), chosen)
-        if chosen.on_fault == "refuse":
-            faults.add_images(looked.reasons, UNREADABLE_IMAGE)
+        faults.add_images(looked.reasons, UNREADABLE_IMAGE)
         splits = {split: _read_pairs(pairs[split], place, looked, naming, faults) for split in SPLITS}
         test = options.get("test")
         tests_on_validation = test == VALIDATION or (test != CARVED and has_no_own_test(splits, _image))
@@ -123,7 +122,7 @@ def read_yolo(path: str | None, *, seed: int, options: Mapping[str, object]) -> 
             *shared_files(records, tests_on_validation=tests_on_validation),
             *class_notes(description.classes, records),
             *looked.notes,
-            *left_out([image.name for image in looked.reasons] if chosen.on_fault == "drop" else []),
+            *faults.notes,
         ),
         dropped=tuple(dropped),
         faults=faults.found,
@@ -153,10 +152,10 @@ def _read_pairs(
     found = []
     for pair in pairs:
         size = looked.size(pair.image, None)
+        name, own = pair.image.relative_to(place).as_posix(), faults.of_image()
         # where there is no size, the lines are looked at all the same
-        objects = [] if pair.labels is None else read_labels(pair.labels, size or (1, 1), naming, faults)
-        if size is not None:
-            name = pair.image.relative_to(place).as_posix()
+        objects = [] if pair.labels is None else read_labels(pair.labels, size or (1, 1), naming, own)
+        if not faults.leaves_out(name, own) and size is not None:
             found.append(_Annotated(name, pair, *size, tuple(objects)))
     return found
 
