@@ -17,4 +17,5 @@ def resize(image: Tensor, width: int, height: int) -> Tensor:
     # Only whoever resizes waits for it: importing it brings in torch's compiler, and takes almost as long as torch.
     from torchvision.transforms.v2 import functional
 
-    return functional.resize(image, [height, width], antialias=True)
+    resized: Tensor = functional.resize(image, [height, width], antialias=True)
+    return resized
