@@ -136,6 +136,7 @@ class TestMerges:
             ("m@1=in0+in1;out0@0=gp(in1,in0)+m;out1@1=in1+m", "adds m of level 1 to gp"),
             ("out0@0=spe3(in0)", "has the operation 'spe3'; did you mean 'sep3'?"),
             ("out0@0=sep3(in0)+in1;out1@1=in1+in0", "has operations on some features"),
+            ("out0@0=none(in0)+none(in1);out1@1=skip(in1)", "has no operation but none: one edge of each merge"),
             ("out0@0=gp(in0)", "has the operation 'gp'"),
         ],
     )

@@ -101,7 +101,27 @@ class TestChanges:
         found = [change.detail for change in changes(parse_cell("o0@0=sep3(in0)+skip(in1);o1@1=dil5(o0)+sep5(in1)"))]
         assert "out0 applies dil3 to in0, not sep3" in found
         assert "out1 reads in0, not out0" in found
-        assert len(found) == len(set(found)) == 4 * 4 + 2
+        assert "out0 applies none to in0, not sep3" in found
+        assert "out1 applies sep5 to in0, too" in found
+        assert len(found) == len(set(found)) == 4 * 5 + 2 + 5
+
+    def test_the_last_edge_of_a_merge_stays(self):
+        found = [change.detail for change in changes(parse_cell("o0@0=none(in0)+skip(in1);o1@1=sep3(in1)"))]
+        assert "out0 applies sep3 to in0, not none" in found
+        assert not [detail for detail in found if "applies none" in detail or "not in0" in detail]
+
+    def test_they_lead_to_every_set_of_edges(self):
+        """One level and a merge between: 5 operations on in0; then 5 or none on in0 and on m, not none on both."""
+        known = {parse_cell("m@0=sep3(in0);o0@0=skip(m)")}
+        front = known
+        while front:
+            front = {one.cell for cell in front for one in changes(cell)} - known
+            known = known | front
+
+        def edges(merge):
+            return frozenset(one for one in zip(merge.sources, merge.operations, strict=True) if one[1] != "none")
+
+        assert len({tuple(map(edges, cell)) for cell in known}) == 5 * (6 * 6 - 1)
 
     @pytest.mark.parametrize("levels", range(2, 7))
     def test_the_published_cells_are_complete(self, levels):
@@ -176,6 +196,33 @@ class TestRewire:
             before, after = (one.neck(one.backbone(images)) for one in (parent, child))
         assert any(not torch.equal(before[name], after[name]) for name in before)
         child.detect(images, sizes)
+
+    def test_edges_inherit_by_their_place_and_new_ones_start_as_their_kind_does(self):
+        code = Architecture.parse("b@8_1-2-2~merge:o0@0=sep3(in0)+sep3(in1);o1@1=sep3(in1);o2@2=sep3(in2)")
+        parent, _ = detector_of(identity(code))
+        before = parent.state_dict()
+        for tensor in before.values():
+            if tensor.is_floating_point():
+                tensor.normal_()
+        place = "neck.stack.0.out0"
+
+        def after(detail):
+            rewrite = next(one for one in Rewire().options(code) if one.steps[0].detail == detail)
+            child = detector_of(rewrite, before)[0].eval()
+            assert len(child.neck(child.backbone(torch.rand(1, 3, 64, 64)))) == 3
+            return rewrite.child, child.state_dict()
+
+        dropped, tensors = after("out0 applies none to in0, not sep3")
+        assert not [name for name in tensors if name.startswith(f"{place}.0.")]
+        assert all(torch.equal(tensor, before[name]) for name, tensor in tensors.items() if name.startswith(place))
+        code, before = dropped, tensors
+        back, tensors = after("out0 applies sep3 to in0, not none")
+        assert str(back) == "b@8_1-2-2~merge:o0@0=sep3(in0)+sep3(in1);o1@1=sep3(in1);o2@2=sep3(in2)"
+        assert torch.equal(tensors[f"{place}.1.depthwise.weight"], before[f"{place}.1.depthwise.weight"])
+        assert (tensors[f"{place}.0.pointwise.norm.weight"] == 1).all()
+        _, tensors = after("out0 applies sep5 to in2, too")
+        assert (tensors[f"{place}.2.pointwise.norm.weight"] == 1).all()
+        assert torch.equal(tensors[f"{place}.1.depthwise.weight"], before[f"{place}.1.depthwise.weight"])
 
     def test_features_tell_changes_apart(self):
         rewrites = list(Rewire().options(Architecture.parse(CODE)))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from spnas_core.errors import ConfigError, suggestion
-from spnas_detect.necks.merging import EDGE_OPERATIONS, Merge
+from spnas_detect.necks.merging import EDGE_OPERATIONS, NONE, Merge
 
 INTERMEDIATES = 2
 """Merges of the published space that are no level's output."""
@@ -25,7 +25,7 @@ def parse_cell(text: str) -> tuple[Merge, ...]:
     ``out0``, ``out1``, … (or ``o0``, …) for the levels' outputs, and anything else for a merge between; features are
     earlier merges and the inputs ``in0``, ``in1``, …. Terms are features with ``+`` between them; or ``gp(a,b)``, a +
     b · sigmoid(max of a), and features of the same level that are added to it; or each feature in one of Auto-FPN's
-    operations: ``sep3(in0)+skip(in1)``.
+    operations: ``sep3(in0)+skip(in1)``. ``none(in2)`` is an edge that is not there and may come back.
 
     Example: ``m@1=gp(in3,in1);o0@0=in0+m`` attends from the fourth level to the second one, and adds that to the first.
 
@@ -116,7 +116,7 @@ def completed(drawn: Sequence[Merge]) -> tuple[Merge, ...]:
     Args:
         drawn: see ``drawn_part``.
     """
-    read = {source for merge in drawn for source in merge.sources}
+    read = {source for merge in drawn for source in merge.read}
     unread = {f"in{level}": level for level in range(level_count(drawn)) if f"in{level}" not in read}
     found = []
     for merge in drawn:
@@ -153,6 +153,8 @@ def _read(name: str, level: int, terms: str, where: str) -> Merge:
         raise ConfigError(f"{where} has operations on some features: give each one of {', '.join(EDGE_OPERATIONS)}")
     if known:
         sources_, operations = zip(*((_renamed(one["source"]), one["operation"]) for one in known), strict=True)
+        if set(operations) == {NONE}:
+            raise ConfigError(f"{where} has no operation but {NONE}: one edge of each merge must be there")
         return Merge(name, level, sources_, operations=operations)
     for part in parts:
         if not part.isalnum():

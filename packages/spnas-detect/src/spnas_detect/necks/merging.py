@@ -13,8 +13,11 @@ from torch.nn import functional
 
 from spnas_detect.necks.layers import NormedConvolution, fitted
 
-EDGE_OPERATIONS = {"skip": (0, 1), "sep3": (3, 1), "sep5": (5, 1), "dil3": (3, 2), "dil5": (5, 2)}
-"""Kernel and dilation of Auto-FPN's operations; no kernel passes the feature on."""
+NONE = "none"
+"""Auto-FPN's operation of an edge that is not there; its place stays, so that the others keep their names."""
+
+EDGE_OPERATIONS = {"skip": (0, 1), "sep3": (3, 1), "sep5": (5, 1), "dil3": (3, 2), "dil5": (5, 2), NONE: (0, 1)}
+"""Kernel and dilation of Auto-FPN's operations; no kernel has no layers."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Merge:
         attends: whether the two sources are combined by global pooling, a + b · sigmoid(max over all pixels of a) for
             sources (a, b), and not by their sum.
         added: where it attends, features of the same level that no merge reads, added before the ReLU.
-        operations: of each source, one of ``EDGE_OPERATIONS``; empty where there are none.
+        operations: of each source, one of ``EDGE_OPERATIONS``, not ``none`` for all; empty where there are none.
     """
 
     name: str
@@ -44,6 +47,12 @@ class Merge:
     def is_output(self) -> bool:
         """Whether it is what the cell gives of its level."""
         return self.name.startswith("out")
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The sources that it computes from."""
+        named = zip(self.sources, self.operations or ("",) * len(self.sources), strict=True)
+        return tuple(source for source, operation in named if operation != NONE)
 
 
 class Cell(nn.ModuleDict):
@@ -66,10 +75,11 @@ class Cell(nn.ModuleDict):
         """Merge one Tensor[N, C, H_l, W_l] per level, finest first, into as many of the same sizes."""
         known = {f"in{level}": (level, x) for level, x in enumerate(inputs)}
         for merge in self.merges:
-            fitting = [self._at(merge.level, *known[name], inputs) for name in merge.sources]
+            fitting = [self._at(merge.level, *known[name], inputs) for name in merge.read]
             layers = self[merge.name]
             if isinstance(layers, nn.ModuleList):
-                first, *others = [edge(x) for edge, x in zip(layers, fitting, strict=True)]
+                edges = (edge for edge, operation in zip(layers, merge.operations, strict=True) if operation != NONE)
+                first, *others = [edge(x) for edge, x in zip(edges, fitting, strict=True)]
                 known[merge.name] = merge.level, sum(others, start=first)
                 continue
             first, *others = fitting

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Applications, Rewrite, Step
 from spnas_detect.necks.cell_text import completed, drawn_part, format_cell, level_count, parse_cell
-from spnas_detect.necks.merging import EDGE_OPERATIONS, Merge
+from spnas_detect.necks.merging import EDGE_OPERATIONS, NONE, Merge
 
 FAMILY = "merge:"
 EXAMPLES = (
@@ -41,11 +41,12 @@ class Rewire:
     """Changes one merge of the cell that a code names: ``CODE~merge:CELL``.
 
     One of its two features becomes another earlier one; sum becomes attention, or the reverse; a merge between moves to
-    another level; an operation on an edge becomes another; or two outputs in a row change places, where the later one
-    does not read the earlier. What nothing reads then is added to the output of its level, as the paper does, where
-    that comes later.
+    another level; an operation on an edge becomes another, of which ``none`` drops it where another stays, or a feature
+    that the merge does not read gets an edge; or two outputs in a row change places, where the later one does not read
+    the earlier. What nothing reads then is added to the output of its level, as NAS-FPN does, where that comes later.
 
-    Merges inherit by name what they have trained; outputs change, so nothing is promised.
+    Merges inherit by name what they have trained, edges by their place in a merge: an edge that is new, or that comes
+    back, starts as its operation does. Outputs change, so nothing is promised.
     """
 
     name: str = "rewire"
@@ -80,8 +81,8 @@ class Rewire:
     def features(self, rewrite: Rewrite) -> Sequence[float]:
         """Describe an option for a learned policy.
 
-        Which merge was changed; what it reads now, first and second; whether it attends. Merges and features are
-        told apart by their place in the child's cell, inputs first.
+        Which merge was changed; what it reads now, first and, by edges all others, second; whether it attends. Merges
+        and features are told apart by their place in the child's cell, inputs first.
         """
         before, after = (parse_cell(one.neck.removeprefix(FAMILY)) for one in (rewrite.parent, rewrite.child))
         names = [f"in{level}" for level in range(level_count(after))] + [merge.name for merge in after]
@@ -92,8 +93,8 @@ class Rewire:
             changed = next(new for old, new in zip(known, map(drawn_part, after), strict=True) if old != new)
         found = [0.0] * self.feature_count
         found[place_of[changed.name]] = 1.0
-        for number, source in enumerate(changed.sources[:2], 1):
-            found[number * PLACES + place_of[source]] = 1.0
+        for number, source in enumerate(changed.read, 1):
+            found[min(number, 2) * PLACES + place_of[source]] = 1.0
         found[-1] = float(changed.attends)
         return found
 
@@ -127,17 +128,30 @@ def _changed(merge: Merge, earlier: Mapping[str, int], levels: int) -> Iterator[
     yield from _moved(merge, levels)
     if len(merge.sources) == 2 and not merge.operations:
         yield f"{merge.name} {'adds' if merge.attends else 'attends'}", replace(merge, attends=not merge.attends)
+    unread = [feature for feature in earlier if feature not in merge.sources]
     for position, source in enumerate(merge.sources):
-        for feature in earlier:
-            if feature not in merge.sources:
-                sources = (*merge.sources[:position], feature, *merge.sources[position + 1 :])
-                yield f"{merge.name} reads {feature}, not {source}", replace(merge, sources=sources)
-    for position, operation in enumerate(merge.operations):
+        for feature in unread if source in merge.read else ():
+            sources = (*merge.sources[:position], feature, *merge.sources[position + 1 :])
+            yield f"{merge.name} reads {feature}, not {source}", replace(merge, sources=sources)
+    if merge.operations:
+        yield from _with_other_edges(merge, unread)
+
+
+def _with_other_edges(merge: Merge, unread: Sequence[str]) -> Iterator[tuple[str, Merge]]:
+    """Yield what comes of one other operation on an edge, and of one more edge."""
+    for position, (source, operation) in enumerate(zip(merge.sources, merge.operations, strict=True)):
         for other in EDGE_OPERATIONS:
-            if other != operation:
-                operations = (*merge.operations[:position], other, *merge.operations[position + 1 :])
-                detail = f"{merge.name} applies {other} to {merge.sources[position]}, not {operation}"
-                yield detail, replace(merge, operations=operations)
+            operations = (*merge.operations[:position], other, *merge.operations[position + 1 :])
+            if other != operation and set(operations) != {NONE}:
+                yield (
+                    f"{merge.name} applies {other} to {source}, not {operation}",
+                    replace(merge, operations=operations),
+                )
+    for feature in unread:
+        for operation in EDGE_OPERATIONS:
+            if operation != NONE:
+                more = replace(merge, sources=(*merge.sources, feature), operations=(*merge.operations, operation))
+                yield f"{merge.name} applies {operation} to {feature}, too", more
 
 
 def _moved(merge: Merge, levels: int) -> Iterator[tuple[str, Merge]]:
