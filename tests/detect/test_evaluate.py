@@ -19,9 +19,9 @@ from spnas_core.errors import ConfigError, DataError, PluginError
 from spnas_core.morphisms import identity
 from spnas_core.plugins import plugin_manager, registry
 from spnas_core.tasks import EvaluationRequest, Fidelity, ResolvedCandidate
-from spnas_detect.data import streaming
+from spnas_detect.data import open_data, streaming
+from spnas_detect.data.conversion import LAYOUTS, convert
 from spnas_detect.detectors import read_description
-from spnas_detect.inference.evaluation import check_classes
 from spnas_detect.inference.matching import match_images
 from spnas_detect.metrics import metric_factory
 from spnas_detect.settings import DetectionSettings
@@ -220,19 +220,71 @@ def test_worst_images_are_drawn_beside_their_ground_truth(run, tmp_path):
         spnas_detect.evaluate(run, device="cpu", out=out, worst=1)
 
 
-@pytest.mark.parametrize(
-    ("own", "others", "message"),
-    [
-        (("a", "b"), ("a",), "the data lacks 'b'"),
-        (("a",), ("a", "b", "c"), "the weights lack 'b', 'c'"),
-        (("a", "b"), ("a", "c"), "the data lacks 'b'; the weights lack 'c'"),
-        (("a", "b", "c"), ("a", "c", "b"), "class 2 is 'b' to the weights and 'c' to the data"),
-    ],
-)
-def test_other_classes_are_refused_with_the_difference(own, others, message):
-    check_classes(own, own, "w", "d")
-    with pytest.raises(DataError, match=rf"w was trained on other classes than d has: {message}; evaluate on"):
-        check_classes(own, others, "w", "d")
+def as_coco(folder, **options):
+    """The shapes that the detector was trained on, with boxes of chosen classes only."""
+    data = open_data("shapes", seed=5, **OPTIONS)
+    convert(data, LAYOUTS["coco"], folder)
+    file = folder / "annotations" / "instances_test.json"
+    content = json.loads(file.read_text())
+    change_classes(content, **options)
+    file.write_text(json.dumps(content))
+    return {"data": f"coco:{folder}", "device": "cpu", "metrics": ("coco",)}
+
+
+def change_classes(content, without=(), renamed=()):
+    ids = {category["id"] for category in content["categories"] if category["name"] in without}
+    content["annotations"] = [one for one in content["annotations"] if one["category_id"] not in ids]
+    for category in content["categories"]:
+        category["name"] = dict(renamed).get(category["name"], category["name"])
+
+
+def test_classes_in_another_order_are_matched_by_name(trained, tmp_path):
+    given_data = as_coco(tmp_path / "data")
+    expected = spnas_detect.evaluate(trained[0], **given_data)
+    names = ["triangle", "ring", "square", "disc"]
+    report = spnas_detect.evaluate(trained[0], **given_data, data_options={"classes": names})
+    assert same(report.metrics, expected.metrics)
+    assert report.classes == expected.classes
+    assert report.notes == expected.notes
+
+
+def test_a_class_that_the_data_lacks_has_no_score(trained, tmp_path):
+    given_data = as_coco(tmp_path / "data", without=("disc",))
+    for split in ("train", "val"):  # the class stands in no file at all
+        file = tmp_path / "data" / "annotations" / f"instances_{split}.json"
+        content = json.loads(file.read_text())
+        change_classes(content, without=("disc",))
+        file.write_text(json.dumps(content))
+    report = spnas_detect.evaluate(trained[0], **given_data)
+    assert [result.name for result in report.classes] == ["square", "disc", "triangle", "ring"]
+    assert [result.boxes for result in report.classes].index(0) == 1
+    assert math.isnan(report.metrics["AP/disc"])
+    assert not math.isnan(report.metrics["AP"])
+    assert "1 class(es) of the weights have no score, since the data lacks them: 'disc'" in report.notes
+
+
+def test_boxes_of_a_class_that_the_weights_lack_are_refused(trained, tmp_path):
+    given_data = as_coco(tmp_path / "data", renamed={"disc": "disk", "ring": "hoop"}.items())
+    message = (
+        r"classes that .* was not trained on: 'disk' \(\d+ box\(es\)\); did you mean 'disc'\?, 'hoop' \(\d+ box\(es\)\)"
+    )
+    with pytest.raises(DataError, match=message):
+        spnas_detect.evaluate(trained[0], **given_data)
+
+
+def test_classes_that_have_boxes_in_other_splits_alone_do_not_matter(trained, tmp_path):
+    given_data = as_coco(tmp_path / "data")
+    expected = spnas_detect.evaluate(trained[0], **given_data)
+    file = tmp_path / "data" / "annotations" / "instances_train.json"
+    content = json.loads(file.read_text())
+    content["categories"].append({"id": 9, "name": "owl"})
+    content["annotations"][0]["category_id"] = 9
+    file.write_text(json.dumps(content))
+    report = spnas_detect.evaluate(trained[0], **given_data)
+    assert same(report.metrics, expected.metrics)
+    assert "1 class(es) of the data that the weights lack have no box here: 'owl'" in report.notes
+    with pytest.raises(DataError, match=r"the train split of coco:.* 'owl' \(1 box\(es\)\)"):
+        spnas_detect.evaluate(trained[0], **given_data, split="train")
 
 
 def test_a_metric_that_the_data_does_not_suit_is_refused_before_any_image_is_detected(run, monkeypatch):

@@ -56,7 +56,7 @@ def test_repairs_are_counted_with_their_places(root):
         [[40, 24, 60, 56], [0, 24, 7, 56], [90, 24, 100, 56], [0, 0, 100, 80]],
         atol=1e-4,
     )
-    assert data.notes == ("1 degenerate box dropped: images/train/a.jpg",)
+    assert data.notes[0] == "1 degenerate box dropped: images/train/a.jpg"
     assert set(data.repairs) == {
         Repair("boxes that leave their image, clipped", 2, (f"{file}: line 2", f"{file}: line 5")),
         Repair("decimal commas, read as points", 1, (f"{file}: line 1",)),

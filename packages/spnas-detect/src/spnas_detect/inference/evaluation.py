@@ -19,6 +19,7 @@ from spnas_detect.detectors import DetectorDescription, read_description
 from spnas_detect.detectors.loading import load_detector
 from spnas_detect.devices import check_devices, choose_device
 from spnas_detect.folders import explained_writing, make_folder, writing_into
+from spnas_detect.inference.classes import labelled_as
 from spnas_detect.inference.confusion import confusion
 from spnas_detect.inference.matching import match_images
 from spnas_detect.inference.memory import explained_memory
@@ -58,6 +59,9 @@ def evaluate(
 ) -> EvaluationReport:
     """Score a detector on a split, as ``spnas evaluate`` does.
 
+    Classes of the data are the detector's where their names are, in whatever order; one that the data lacks has no
+    score.
+
     Args:
         weights: a weights file, the folder of a training, a run for its best candidate, or ``RUN:ID``.
         data: data set as ``KIND`` or ``KIND:PATH``; None takes the one that was trained on.
@@ -78,7 +82,7 @@ def evaluate(
 
     Raises:
         WeightsError: the weights are missing, damaged, or do not describe a detector.
-        DataError: the data cannot be used, or its classes are not the detector's.
+        DataError: the data cannot be used, or the split has boxes of classes that the detector does not know.
         ConfigError: a setting out of its range, or memory that does not suffice.
         PluginError: an unknown metric.
         EvaluationError: one of several processes has died.
@@ -147,8 +151,8 @@ def _evaluate(job: _Job, report: Report | None, processes: Processes) -> Evaluat
     names = tuple(job.metrics if job.metrics is not None else settings.get("metrics") or DEFAULT_METRICS)
     factories = [metric_factory(name) for name in names]
     opened = _open(job.data, job.data_seed, job.data_options, settings)
+    opened = labelled_as(description.classes, opened, split, str(source.path))
     check_metrics(names, opened)
-    check_classes(description.classes, opened.classes, str(source.path), opened.spec)
     opened = drop_unreadable(opened, [split])
     records = opened.splits[split]
     if not any((~record.ignore).any() for record in records):
@@ -213,28 +217,6 @@ def _prepare(folder: Path | None, plots: Path | None) -> None:
         make_folder(folder)
     if plots is not None:
         prepare_plots(plots)
-
-
-def check_classes(own: Sequence[str], others: Sequence[str], weights: str, data: str) -> None:
-    """See to it that labels mean the same to a detector and to a data set.
-
-    Raises:
-        DataError: names the classes that one of them lacks, or the first that stands in another place.
-    """
-    if tuple(own) == tuple(others):
-        return
-    parts = []
-    if missing := [name for name in own if name not in others]:
-        parts.append(f"the data lacks {', '.join(map(repr, missing))}")
-    if unknown := [name for name in others if name not in own]:
-        parts.append(f"the weights lack {', '.join(map(repr, unknown))}")
-    if not parts:
-        place = next(i for i, (one, other) in enumerate(zip(own, others, strict=True)) if one != other)
-        parts.append(f"class {place + 1} is {own[place]!r} to the weights and {others[place]!r} to the data")
-    raise DataError(
-        f"{weights} was trained on other classes than {data} has: {'; '.join(parts)}; "
-        "evaluate on data with the same classes in the same order"
-    )
 
 
 class _Recorder:
