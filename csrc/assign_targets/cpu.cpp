@@ -4,6 +4,7 @@
 
 #include "assign_targets/kernel.h"
 #include "assign_targets/plan.h"
+#include "common/allocation.h"
 #include "common/parallel.h"
 
 namespace spnas::assign_targets {
@@ -91,9 +92,9 @@ Tensor assign_targets_cpu(const Tensor& boxes, const Tensor& objects, const Tens
                           double background, bool keeps_best, double ignored_overlap) {
   const Shape shape = checked_shape(boxes, objects, labels);
   const Thresholds thresholds = checked_thresholds(foreground, background, keeps_best, ignored_overlap);
-  Tensor rows = torch::stable::new_empty(labels, {shape.images, shape.boxes});
-  const Tensor boxes_in_order = torch::stable::contiguous(boxes), objects_in_order = torch::stable::contiguous(objects);
-  const Tensor labels_in_order = torch::stable::contiguous(labels);
+  Tensor rows = new_tensor(labels, {shape.images, shape.boxes});
+  const Tensor boxes_in_order = in_order(boxes), objects_in_order = in_order(objects);
+  const Tensor labels_in_order = in_order(labels);
   Assignment assignment(boxes_in_order, objects_in_order, labels_in_order, shape);
   if (keeps_best) assignment.find_best_of_objects();
   assignment.write(thresholds, rows.mutable_data_ptr<int64_t>());

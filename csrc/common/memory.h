@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <memory>
 
+#include "common/allocation.h"
 #include "common/parallel.h"
 #include "common/stable.h"
 
@@ -13,8 +14,6 @@
 #endif
 
 namespace spnas {
-
-inline int64_t bytes_of(const Tensor& tensor) { return tensor.numel() * int64_t(tensor.element_size()); }
 
 // Asks for huge pages under a tensor that nothing was written to yet, and overwrites a byte of each: with small pages, the
 // faults of the first writes take longer than the kernel, and two threads that meet on an untouched page both clear one.
@@ -49,7 +48,7 @@ class Buffer {
       data_.reset();  // first, so that both are never there
       data_.reset(std::aligned_alloc(kLine, bytes));
       size_ = data_ ? bytes : 0;
-      require(data_ != nullptr, "out of memory: a work buffer of ", bytes, " bytes could not be allocated");
+      require(data_ != nullptr, "out of memory: you tried to allocate ", bytes, " bytes for a work buffer");
     }
     return static_cast<Value*>(data_.get());
   }

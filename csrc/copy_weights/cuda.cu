@@ -1,6 +1,7 @@
 #include <tuple>
 #include <vector>
 
+#include "common/allocation.h"
 #include "common/cuda.h"
 #include "copy_weights/device.cuh"
 #include "copy_weights/plan.h"
@@ -35,7 +36,7 @@ std::tuple<Tensor, std::vector<int64_t>> prepare(const Tensors& destinations, co
   Table table = make_table(make_jobs(destinations, sources, output_maps, input_maps, scales));
   const cudaStream_t stream = current_stream(destinations[0]);
   refuse_capture(stream, what);
-  Tensor memory = torch::stable::new_empty(destinations[0], {static_cast<int64_t>(table.bytes.size())}, ScalarType::Byte);
+  Tensor memory = new_tensor(destinations[0], {static_cast<int64_t>(table.bytes.size())}, ScalarType::Byte);
   char* device = static_cast<char*>(memory.mutable_data_ptr());
   if (!table.bytes.empty()) {
     STD_CUDA_CHECK(cudaMemcpyAsync(device, table.moved_to(device), table.bytes.size(), cudaMemcpyHostToDevice, stream));

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/allocation.h"
 #include "common/parallel.h"
 #include "nms_grouped/kernel.h"
 #include "nms_grouped/plan.h"
@@ -259,8 +260,8 @@ class Batch {
 // Calls work with a Batch of the tensors' types.
 template <typename Work>
 void with_batch(const Tensor& boxes, const Tensor& scores, const Tensor& groups, const Shape& shape, const Work& work) {
-  const Tensor boxes_in_order = torch::stable::contiguous(boxes), scores_in_order = torch::stable::contiguous(scores);
-  const Tensor groups_in_order = torch::stable::contiguous(groups);
+  const Tensor boxes_in_order = in_order(boxes), scores_in_order = in_order(scores);
+  const Tensor groups_in_order = in_order(groups);
   const auto run = [&](auto value, auto score) {
     Batch<decltype(value), decltype(score)> batch(boxes_in_order, scores_in_order, groups_in_order, shape);
     work(batch);
@@ -277,7 +278,7 @@ Tensor nms_grouped_cpu(const Tensor& boxes, const Tensor& scores, const Tensor& 
   Tensor keep;
   with_batch(boxes, scores, groups, shape, [&](auto& batch) {
     const int64_t total = batch.suppress(iou_threshold, shape.count, false);
-    keep = torch::stable::new_empty(groups, {total});
+    keep = new_tensor(groups, {total});
     batch.write(0, total, keep.mutable_data_ptr<int64_t>());
   });
   return keep;
@@ -287,8 +288,8 @@ std::tuple<Tensor, Tensor> nms_grouped_padded_cpu(const Tensor& boxes, const Ten
                                                   double iou_threshold, int64_t max_keep) {
   const Shape shape = checked_shape(boxes, scores, groups, iou_threshold, 2);
   require(max_keep >= 0, "max_keep must be at least 0, not ", max_keep);
-  Tensor keep = torch::stable::new_empty(groups, {shape.images, max_keep});
-  Tensor counts = torch::stable::new_empty(groups, {shape.images});
+  Tensor keep = new_tensor(groups, {shape.images, max_keep});
+  Tensor counts = new_tensor(groups, {shape.images});
   int64_t* indices = keep.mutable_data_ptr<int64_t>();
   int64_t* totals = counts.mutable_data_ptr<int64_t>();
   with_batch(boxes, scores, groups, shape, [&](auto& batch) {

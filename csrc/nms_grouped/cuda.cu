@@ -7,6 +7,7 @@
 
 #include <cub/device/device_radix_sort.cuh>
 
+#include "common/allocation.h"
 #include "common/cuda.h"
 #include "nms_grouped/device.cuh"
 #include "nms_grouped/plan.h"
@@ -33,7 +34,7 @@ class Arena {
   }
 
   void allocate(const Tensor& like) {
-    tensor_.emplace(torch::stable::new_empty(like, {bytes_}, ScalarType::Byte));
+    tensor_.emplace(new_tensor(like, {bytes_}, ScalarType::Byte));
     base_ = static_cast<char*>(tensor_->mutable_data_ptr());
   }
 
@@ -167,8 +168,8 @@ void suppress(const Tensor& boxes, const Tensor& scores, const Tensor& groups, c
     STD_CUDA_CHECK(cudaMemsetAsync(keep, 0xff, shape.images * max_keep * sizeof(int64_t), stream));
     return;
   }
-  const Tensor boxes_in_order = torch::stable::contiguous(boxes), scores_in_order = torch::stable::contiguous(scores);
-  const Tensor groups_in_order = torch::stable::contiguous(groups);
+  const Tensor boxes_in_order = in_order(boxes), scores_in_order = in_order(scores);
+  const Tensor groups_in_order = in_order(groups);
   const auto run = [&](auto value, auto score) {
     suppress_as<decltype(value), decltype(score)>(boxes_in_order, scores_in_order, groups_in_order.const_data_ptr<int64_t>(),
                                                   shape, threshold, max_keep, masks_infinity, keep, counts, stream);
@@ -183,16 +184,16 @@ void suppress(const Tensor& boxes, const Tensor& scores, const Tensor& groups, c
 // As one image without a limit; its result's size is known once the device has come so far.
 Tensor nms_grouped_cuda(const Tensor& boxes, const Tensor& scores, const Tensor& groups, double iou_threshold) {
   const Shape shape = checked_shape(boxes, scores, groups, iou_threshold, 1);
-  if (shape.count == 0) return torch::stable::new_empty(groups, {0});
+  if (shape.count == 0) return new_tensor(groups, {0});
   const torch::stable::accelerator::DeviceGuard guard(boxes.get_device_index());
   const cudaStream_t stream = current_stream(boxes);
-  Tensor all = torch::stable::new_empty(groups, {shape.count + 1});
+  Tensor all = new_tensor(groups, {shape.count + 1});
   int64_t* indices = all.mutable_data_ptr<int64_t>();
   suppress(boxes, scores, groups, shape, iou_threshold, shape.count, false, indices, indices + shape.count, stream);
   int64_t total = 0;
   STD_CUDA_CHECK(cudaMemcpyAsync(&total, indices + shape.count, sizeof total, cudaMemcpyDeviceToHost, stream));
   STD_CUDA_CHECK(cudaStreamSynchronize(stream));
-  Tensor keep = torch::stable::new_empty(groups, {total});
+  Tensor keep = new_tensor(groups, {total});
   STD_CUDA_CHECK(cudaMemcpyAsync(keep.mutable_data_ptr<int64_t>(), indices, total * sizeof(int64_t), cudaMemcpyDeviceToDevice,
                                  stream));
   return keep;
@@ -203,8 +204,8 @@ std::tuple<Tensor, Tensor> nms_grouped_padded_cuda(const Tensor& boxes, const Te
   const Shape shape = checked_shape(boxes, scores, groups, iou_threshold, 2);
   require(max_keep >= 0, "max_keep must be at least 0, not ", max_keep);
   const torch::stable::accelerator::DeviceGuard guard(boxes.get_device_index());
-  Tensor keep = torch::stable::new_empty(groups, {shape.images, max_keep});
-  Tensor counts = torch::stable::new_empty(groups, {shape.images});
+  Tensor keep = new_tensor(groups, {shape.images, max_keep});
+  Tensor counts = new_tensor(groups, {shape.images});
   if (shape.images > 0) {
     suppress(boxes, scores, groups, shape, iou_threshold, max_keep, true, keep.mutable_data_ptr<int64_t>(),
              counts.mutable_data_ptr<int64_t>(), current_stream(boxes));

@@ -1,5 +1,6 @@
 #include <cstring>
 
+#include "common/allocation.h"
 #include "common/memory.h"
 #include "common/parallel.h"
 #include "common/stream.h"
@@ -258,7 +259,7 @@ Tensor roi_align_fpn_cpu(Tensors features, Tensor rois, Floats spatial_scales, i
   }
   const Geometry geometry = make_geometry(features[0].size(0), heights, widths, spatial_scales, pooled_height, pooled_width,
                                           sampling_ratio, aligned, first_level, canonical_level, canonical_size);
-  Tensor output = torch::stable::new_empty(features[0], {rois.size(0), features[0].size(1), pooled_height, pooled_width});
+  Tensor output = new_tensor(features[0], {rois.size(0), features[0].size(1), pooled_height, pooled_width});
   if (output.numel() == 0) return output;
   switch (features[0].scalar_type()) {
     case ScalarType::Float: pool_features<float, float>(features, rois, geometry, output); break;
@@ -280,9 +281,8 @@ Tensors roi_align_fpn_backward_cpu(Tensor gradient, Tensor rois, int64_t images,
   Tensors results;
   bool is_empty = true;
   for (size_t level = 0; level < heights.size(); ++level) {
-    const auto format = channels_last[level] ? torch::headeronly::MemoryFormat::ChannelsLast : torch::headeronly::MemoryFormat::Contiguous;
-    results.push_back(torch::stable::empty({images, gradient.size(1), heights[level], widths[level]}, gradient.scalar_type(),
-                                           torch::headeronly::Layout::Strided, gradient.device(), false, format));
+    results.push_back(new_tensor(gradient, {images, gradient.size(1), heights[level], widths[level]}, gradient.scalar_type(),
+                                 channels_last[level] ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous));
     is_empty = is_empty && results.back().numel() == 0;
   }
   if (is_empty) return results;

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "common/allocation.h"
 #include "common/cuda.h"
 #include "roi_align_fpn/arguments.h"
 #include "roi_align_fpn/device.cuh"
@@ -161,7 +162,7 @@ Tensor roi_align_fpn_cuda(Tensors features, Tensor rois, Floats spatial_scales, 
   const Geometry geometry = make_geometry(features[0].size(0), heights, widths, spatial_scales, pooled_height, pooled_width,
                                           sampling_ratio, aligned, first_level, canonical_level, canonical_size);
   const torch::stable::accelerator::DeviceGuard guard(features[0].get_device_index());
-  Tensor output = torch::stable::new_empty(features[0], {rois.size(0), features[0].size(1), pooled_height, pooled_width});
+  Tensor output = new_tensor(features[0], {rois.size(0), features[0].size(1), pooled_height, pooled_width});
   if (output.numel() == 0) return output;
   switch (features[0].scalar_type()) {
     case ScalarType::Float: launch_forward<float>(features, rois, geometry, output); break;
@@ -183,9 +184,8 @@ Tensors roi_align_fpn_backward_cuda(Tensor gradient, Tensor rois, int64_t images
   Tensors sums;  // in single precision, whatever the gradient's type
   bool is_empty = true;
   for (size_t level = 0; level < heights.size(); ++level) {
-    const auto format = channels_last[level] ? torch::headeronly::MemoryFormat::ChannelsLast : torch::headeronly::MemoryFormat::Contiguous;
-    sums.push_back(torch::stable::empty({images, gradient.size(1), heights[level], widths[level]}, ScalarType::Float,
-                                        torch::headeronly::Layout::Strided, gradient.device(), false, format));
+    sums.push_back(new_tensor(gradient, {images, gradient.size(1), heights[level], widths[level]}, ScalarType::Float,
+                              channels_last[level] ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous));
     if (!deterministic || rois.size(0) == 0) torch::stable::zero_(sums.back());
     is_empty = is_empty && sums.back().numel() == 0;
   }
@@ -198,7 +198,7 @@ Tensors roi_align_fpn_backward_cuda(Tensor gradient, Tensor rois, int64_t images
     }
   }
   if (gradient.scalar_type() != ScalarType::Float) {
-    for (Tensor& sum : sums) sum = torch::stable::to(sum, gradient.scalar_type());
+    for (Tensor& sum : sums) sum = converted(sum, gradient.scalar_type());
   }
   return sums;
 }

@@ -131,6 +131,13 @@ CPU_MESSAGE = "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tr
     [
         (torch.OutOfMemoryError(CUDA_MESSAGE), "2.50 GiB"),
         (RuntimeError(CPU_MESSAGE), "3.00 GiB"),
+        (
+            RuntimeError("CUDA out of memory. Tried to allocate 2.50 GiB. The GPU has 1.20 of 79.11 GiB free"),
+            "2.50 GiB",
+        ),
+        (RuntimeError("out of memory: you tried to allocate 3221225472 bytes"), "3.00 GiB"),
+        (RuntimeError("CUDA error: out of memory"), "an unknown amount"),
+        (RuntimeError("std::bad_alloc"), "an unknown amount"),
         (MemoryError(), "an unknown amount"),
     ],
 )

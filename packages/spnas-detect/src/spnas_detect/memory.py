@@ -9,8 +9,9 @@ import torch
 
 from spnas_core.machine import peak_memory
 
-_CUDA_ASKED = re.compile(r"Tried to allocate ([\d.]+ \w+)")
+_CUDA_ASKED = re.compile(r"CUDA out of memory\. Tried to allocate ([\d.]+ \w+)")
 _CPU_ASKED = re.compile(r"you tried to allocate (\d+) bytes", re.IGNORECASE)
+_SIGNS = ("Storage size calculation overflowed", "CUDA error: out of memory", "std::bad_alloc")
 
 
 @contextmanager
@@ -42,13 +43,13 @@ def explained_allocation(
 
 def asked_memory(error: BaseException) -> str | None:
     """Return how much an allocation asked for when it failed; None where the error is about something else."""
-    if isinstance(error, torch.OutOfMemoryError):
-        found = _CUDA_ASKED.search(str(error))
-        return found[1] if found else "an unknown amount"
-    if isinstance(error, MemoryError) or "Storage size calculation overflowed" in str(error):
-        return "an unknown amount"
-    found = _CPU_ASKED.search(str(error))
-    return gibibytes(int(found[1])) if found else None
+    text = str(error)
+    if found := _CUDA_ASKED.search(text):
+        return found[1]
+    if found := _CPU_ASKED.search(text):
+        return gibibytes(int(found[1]))
+    is_about_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(sign in text for sign in _SIGNS)
+    return "an unknown amount" if is_about_memory else None
 
 
 def available_memory(device: torch.device) -> str:
