@@ -71,7 +71,8 @@ SPNAS_HD Span<T> span_of(T first, T last, T scale, bool aligned, int32_t pooled,
   return {start, size / T(pooled), samples};
 }
 
-// The two pixels that a sample lies between, and the share of the second one.
+// The two pixels that a sample lies between, and the share of the second one. On a pixel it touches that one alone: what a
+// neighbour of weight zero holds, infinity say, counts nothing.
 template <typename T>
 struct Sample {
   bool is_inside;
@@ -93,7 +94,8 @@ SPNAS_HD Sample<T> sample_at(const Span<T>& span, int32_t bin, int32_t number, i
   if (position <= T(0)) position = T(0);
   const int32_t low = int32_t(position);
   if (low >= size - 1) return {true, size - 1, size - 1, T(0)};
-  return {true, low, low + 1, position - T(low)};
+  const T share = position - T(low);
+  return {true, low, share > T(0) ? low + 1 : low, share};
 }
 
 // Which samples of a bin can touch a pixel: numbers [begin, end), more rather than fewer.

@@ -24,6 +24,8 @@ struct Geometry {
   int32_t bins() const { return pooled_height * pooled_width; }
 };
 
+constexpr int64_t kMostTaps = int64_t(1) << 31;  // of an axis, counted by int32_t
+constexpr int64_t kMostOfAll = int64_t(1) << 40;
 constexpr double kFarthest = 1 << 24;  // pixels; single precision tells no single pixels apart beyond
 
 template <typename Value>
@@ -103,10 +105,11 @@ void merge_samples(const Span<Value>& span, int32_t bins, int32_t size, AxisTaps
   }
   int32_t from = 0;
   for (int32_t bin = 0; bin < bins && axis.taps > 0; ++bin) {
+    const int64_t first = int64_t(bin) * axis.taps;
     for (int32_t tap = 0; tap < axis.taps; ++tap, ++from) {
       const bool exists = from < ends[bin];
-      axis.index[bin * axis.taps + tap] = exists ? index[from] : axis.low;
-      axis.weight[bin * axis.taps + tap] = exists ? weight[from] / Value(span.samples) : Value(0);
+      axis.index[first + tap] = exists ? index[from] : axis.low;
+      axis.weight[first + tap] = exists ? weight[from] / Value(span.samples) : Value(0);
     }
     from = ends[bin];
   }
@@ -148,7 +151,10 @@ Plan<Value> make_plan(const Value* rois, int64_t count, const Geometry& geometry
       const int64_t size = axis == 0 ? geometry.heights[level] : geometry.widths[level];
       const Span<Value> span = spans[2 * k + axis] =
           span_of(box[1 - axis], box[3 - axis], Value(geometry.scales[level]), geometry.aligned, bins, geometry.sampling_ratio);
-      offsets[2 * k + axis + 1] = offsets[2 * k + axis] + bins * std::min<int64_t>(2 * int64_t(span.samples), size);
+      const int64_t taps = bins * std::min<int64_t>(2 * int64_t(span.samples), size);
+      const int64_t end = offsets[2 * k + axis + 1] = offsets[2 * k + axis] + taps;
+      require(taps < kMostTaps && end < kMostOfAll, "rois[", k, "] reads up to ", taps, " pixels along one axis in ",
+              bins, " bins, and ", end, " with those before it: take fewer bins, samples or RoIs");
     }
   }
   plan.index.resize(offsets.back());

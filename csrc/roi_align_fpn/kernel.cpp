@@ -167,63 +167,77 @@ void write_bins_any(const Value* bins, int64_t bin_stride, int32_t channels, int
   stream_copy((char*)output, (const char*)staging, channels * (int64_t)count * sizeof(Stored));
 }
 
+// Pixels of a bin, without what fills it up: zero times infinity would count.
+template <typename Value>
+inline int32_t taps_of(const Axis<Value>& axis, int32_t bin) {
+  const Value* weight = axis.weight + bin * int64_t(axis.taps);
+  int32_t taps = axis.taps;
+  while (taps > 0 && weight[taps - 1] == 0) --taps;
+  return taps;
+}
+
 // The column's weights stay in registers while the rows pass; kTaps = 0 takes any number.
 template <typename Value, int kTaps>
-void pool_taps(Plane<const Value> plane, Axis<Value> y, Axis<Value> x, int32_t blocks, Value* bins) {
-  const int taps = kTaps > 0 ? kTaps : x.taps;
-  for (int32_t column = 0; column < x.bins; ++column) {
-    const int32_t* index = x.index + column * taps;
-    const Value* weight = x.weight + column * taps;
-    int64_t offset[kTaps > 0 ? kTaps : 1];
-    if constexpr (kTaps > 0) {
-      for (int t = 0; t < kTaps; ++t) offset[t] = index[t] * plane.column_stride;
-    }
-    for (int32_t row = 0; row < y.bins; ++row) {
-      for (int32_t block = 0; block < blocks; ++block) {
-        Block<Value> sum = Block<Value>::zero();
-        for (int32_t u = 0; u < y.taps; ++u) {
-          const Value* line = plane.data + y.index[row * y.taps + u] * plane.row_stride + block * kBlock;
-          Block<Value> part = Block<Value>::zero();
-          if constexpr (kTaps > 0) {
-            for (int t = 0; t < kTaps; ++t) part.add_product(weight[t], Block<Value>::load(line + offset[t]));
-          } else {
-            for (int t = 0; t < taps; ++t) {
-              part.add_product(weight[t], Block<Value>::load(line + index[t] * plane.column_stride));
-            }
+void pool_column(Plane<const Value> plane, Axis<Value> y, Axis<Value> x, int32_t column, int32_t taps, int32_t blocks, Value* bins) {
+  const int32_t* index = x.index + column * int64_t(x.taps);
+  const Value* weight = x.weight + column * int64_t(x.taps);
+  int64_t offset[kTaps > 0 ? kTaps : 1];
+  if constexpr (kTaps > 0) {
+    for (int t = 0; t < kTaps; ++t) offset[t] = index[t] * plane.column_stride;
+  }
+  for (int32_t row = 0; row < y.bins; ++row) {
+    const int32_t row_taps = taps_of(y, row);
+    const int32_t* row_index = y.index + row * int64_t(y.taps);
+    const Value* row_weight = y.weight + row * int64_t(y.taps);
+    for (int32_t block = 0; block < blocks; ++block) {
+      Block<Value> sum = Block<Value>::zero();
+      for (int32_t u = 0; u < row_taps; ++u) {
+        const Value* line = plane.data + row_index[u] * plane.row_stride + block * kBlock;
+        Block<Value> part = Block<Value>::zero();
+        if constexpr (kTaps > 0) {
+          for (int t = 0; t < kTaps; ++t) part.add_product(weight[t], Block<Value>::load(line + offset[t]));
+        } else {
+          for (int t = 0; t < taps; ++t) {
+            part.add_product(weight[t], Block<Value>::load(line + index[t] * plane.column_stride));
           }
-          sum.add_product(y.weight[row * y.taps + u], part);
         }
-        sum.store(bins + ((row * x.bins + column) * (int64_t)blocks + block) * kBlock);
+        sum.add_product(row_weight[u], part);
       }
+      sum.store(bins + ((row * int64_t(x.bins) + column) * blocks + block) * kBlock);
     }
   }
 }
 
 template <typename Value>
 void pool_any(Plane<const Value> plane, Axis<Value> y, Axis<Value> x, int32_t blocks, Value* bins) {
-  switch (x.taps) {
-    case 1: return pool_taps<Value, 1>(plane, y, x, blocks, bins);
-    case 2: return pool_taps<Value, 2>(plane, y, x, blocks, bins);
-    case 3: return pool_taps<Value, 3>(plane, y, x, blocks, bins);
-    case 4: return pool_taps<Value, 4>(plane, y, x, blocks, bins);
-    default: return pool_taps<Value, 0>(plane, y, x, blocks, bins);
+  for (int32_t column = 0; column < x.bins; ++column) {
+    const int32_t taps = taps_of(x, column);
+    switch (taps) {
+      case 1: pool_column<Value, 1>(plane, y, x, column, taps, blocks, bins); break;
+      case 2: pool_column<Value, 2>(plane, y, x, column, taps, blocks, bins); break;
+      case 3: pool_column<Value, 3>(plane, y, x, column, taps, blocks, bins); break;
+      case 4: pool_column<Value, 4>(plane, y, x, column, taps, blocks, bins); break;
+      default: pool_column<Value, 0>(plane, y, x, column, taps, blocks, bins);
+    }
   }
 }
 
 template <typename Value>
 void spread_any(Plane<Value> plane, Axis<Value> y, Axis<Value> x, const Value* bins) {
   for (int32_t row = 0; row < y.bins; ++row) {
-    for (int32_t u = 0; u < y.taps; ++u) {
-      const Value row_weight = y.weight[row * y.taps + u];
-      if (row_weight == 0) continue;
-      Value* line = plane.data + y.index[row * y.taps + u] * plane.row_stride;
+    const int32_t* row_index = y.index + row * int64_t(y.taps);
+    const Value* row_weight = y.weight + row * int64_t(y.taps);
+    for (int32_t u = 0, row_taps = taps_of(y, row); u < row_taps; ++u) {
+      Value* line = plane.data + row_index[u] * plane.row_stride;
       for (int32_t column = 0; column < x.bins; ++column) {
+        const int32_t* index = x.index + column * int64_t(x.taps);
+        const Value* weight = x.weight + column * int64_t(x.taps);
         Block<Value> part = Block<Value>::zero();
-        part.add_product(row_weight, Block<Value>::load(bins + (row * x.bins + column) * kBlock));
-        for (int32_t t = column * x.taps; t < (column + 1) * x.taps; ++t) {
-          Value* pixel = line + x.index[t] * plane.column_stride;
+        part.add_product(row_weight[u], Block<Value>::load(bins + (row * int64_t(x.bins) + column) * kBlock));
+        for (int32_t t = 0, taps = taps_of(x, column); t < taps; ++t) {
+          Value* pixel = line + index[t] * plane.column_stride;
           Block<Value> sum = Block<Value>::load(pixel);
-          sum.add_product(x.weight[t], part);
+          sum.add_product(weight[t], part);
           sum.store(pixel);
         }
       }

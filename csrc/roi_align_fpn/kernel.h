@@ -13,7 +13,8 @@ namespace spnas::roi_align_fpn {
 
 constexpr int32_t kBlock = 16;
 
-// Pooling weights along one axis, samples on the same pixel merged: bin b reads pixels index[b * taps ...].
+// Pooling weights along one axis, samples on the same pixel merged: bin b reads pixels index[b * taps ...], but for the last
+// ones where their weight is zero: they fill it up.
 template <typename Value>
 struct Axis {
   const int32_t* index;

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from spnas_kernels import roi_align_fpn
+from spnas_kernels import _library, roi_align_fpn
 from spnas_kernels.references import roi_align_fpn as reference
 
 FEATURE = torch.zeros(2, 3, 8, 8)
@@ -95,3 +95,10 @@ def test_the_backward_operator_checks_for_itself(change, message):
         arguments[place] = value
     with pytest.raises(RuntimeError, match=message):
         torch.ops.spnas.roi_align_fpn_backward(*arguments)
+
+
+@pytest.mark.skipif(not _library.is_loaded(), reason="the native library was not built")
+def test_more_pixels_of_an_axis_than_can_be_counted_are_refused():
+    tall, roi = torch.zeros(1, 1, 4096, 1), torch.tensor([[0.0, 0, 0, 1, 4095]])
+    with pytest.raises(RuntimeError, match=r"rois\[0\] reads up to 4294967296 pixels along one axis in 1048576 bins"):
+        roi_align_fpn([tall], roi, (2**20, 1), [1.0], sampling_ratio=2048)

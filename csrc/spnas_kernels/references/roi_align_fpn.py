@@ -1,4 +1,4 @@
-"""Multi-level RoIAlign as two small matrix products per RoI: bilinear sampling and averaging are separable."""
+"""Multi-level RoIAlign along one axis, then the other: bilinear sampling and averaging are separable."""
 
 from collections.abc import Sequence
 
@@ -32,14 +32,12 @@ def roi_align_fpn(
         for begin in range(0, max(len(chosen), 1), CHUNK):  # none is one empty part: every level gets a gradient
             part = chosen[begin : begin + CHUNK]
             boxes = rois[part, 1:]
-            rows = axis_weights(
-                boxes[:, 1], boxes[:, 3], scale, aligned, pooled_height, sampling_ratio, feature.shape[2]
-            )
-            columns = axis_weights(
+            rows = axis_taps(boxes[:, 1], boxes[:, 3], scale, aligned, pooled_height, sampling_ratio, feature.shape[2])
+            columns = axis_taps(
                 boxes[:, 0], boxes[:, 2], scale, aligned, pooled_width, sampling_ratio, feature.shape[3]
             )
             pixels = feature[images[part]].to(compute)  # [K, C, H, W]
-            pooled = rows[:, None] @ (pixels @ columns[:, None].transpose(2, 3))  # [K, C, pooled_h, pooled_w]
+            pooled = _pooled_rows(_pooled_rows(pixels.mT, *columns).mT, *rows)  # [K, C, pooled_h, pooled_w]
             output = output.index_copy(0, part, pooled)
     return output.to(features[0].dtype)
 
@@ -72,7 +70,18 @@ def levels(boxes: Tensor, count: int, first_level: int, canonical_level: int, ca
     return (level - first_level).clamp(0, count - 1).long()
 
 
-def axis_weights(
+def _pooled_rows(pixels: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """Tensor[K, C, pooled, W] of Tensor[K, C, H, W]; what a bin does not read has no part in it, not even as a NaN."""
+    count, channels, _, width = pixels.shape
+    pooled = pixels.new_zeros((count, channels, index.shape[1], width))
+    for tap in range(index.shape[2]):
+        factor = weight[:, None, :, tap, None]  # [K, 1, pooled, 1]
+        rows = index[:, None, :, tap, None].expand_as(pooled)
+        pooled = pooled + torch.where(factor > 0, pixels.gather(2, rows) * factor, 0)
+    return pooled
+
+
+def axis_taps(
     first: Tensor,
     last: Tensor,
     scale: float,
@@ -80,8 +89,8 @@ def axis_weights(
     pooled: int,
     sampling_ratio: int,
     size: int,
-) -> Tensor:
-    """Weight of every pixel of an axis in every bin: Tensor[K, pooled, size]."""
+) -> tuple[Tensor, Tensor]:
+    """Pixels that the bins of an axis read, and their weights, 0 where there is none: both Tensor[K, pooled, taps]."""
     offset = 0.5 if aligned else 0.0
     start = first * scale - offset
     extent = last * scale - offset - start
@@ -101,8 +110,5 @@ def axis_weights(
     low = position.long().clamp(max=size - 1)
     high = (low + 1).clamp(max=size - 1)
     share = torch.where(low >= size - 1, torch.zeros_like(position), position - low)
-    weights = first.new_zeros((len(first), pooled, size))
     factor = inside / samples.clamp(min=1)[:, None, None]
-    weights.scatter_add_(2, low, (1 - share) * factor)
-    weights.scatter_add_(2, high, share * factor)
-    return weights
+    return torch.cat([low, high], dim=2), torch.cat([(1 - share) * factor, share * factor], dim=2)
