@@ -91,11 +91,11 @@ def _miss_cuda() -> None:
 
 
 def is_certain(condition: bool | torch.SymBool) -> bool:
-    """Say whether a condition on sizes holds; while a graph is traced in which values decide sizes, whether it must.
+    """Say whether a condition on sizes holds; of sizes that values decide, while some graph is traced, whether it must.
 
     What is not certain then is left to the operator's own checks.
     """
-    if not torch.compiler.is_compiling():
+    if not torch.compiler.is_compiling() and not isinstance(condition, torch.SymBool):
         return bool(condition)
     from torch.fx.experimental.symbolic_shapes import guard_or_false
 

@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch._dynamo import config
 from torch._dynamo.testing import CompileCounterWithBackend
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import Dim, export
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from spnas_kernels import _library, assign_targets, copy_weights_, nms_grouped, nms_grouped_padded, roi_align_fpn
 
@@ -235,3 +238,27 @@ def test_vmap_is_refused_where_calls_are_not_alike():
         torch.vmap(lambda *arguments: nms_grouped(*arguments, 0.5))(boxes, scores, groups)
     with pytest.raises(RuntimeError, match=r"copy_weights_ can't be called under torch\.vmap: it writes into tensors"):
         torch.vmap(lambda tensor: copy_weights_([tensor], [tensor]))(boxes)
+
+
+@pytest.mark.parametrize("mode", ["fake", "symbolic"])
+def test_other_tracers_keep_a_number_of_boxes_open_that_only_values_tell(mode):
+    def detect(feature, boxes, scores, groups):
+        keep = nms_grouped(boxes, scores, groups, 0.5)
+        again = nms_grouped(boxes[keep], scores[keep], groups[keep], 0.4)
+        rows = assign_targets(boxes[keep], boxes[None, :2], torch.ones_like(groups[None, :2]), 0.7, 0.3)
+        rois = torch.cat([torch.zeros_like(scores[keep])[:, None], boxes[keep]], 1)
+        return roi_align_fpn([feature], rois, 2, [1 / 4]), again, rows
+
+    features, _, boxes, _, _, scores, groups = step_inputs(48, 32)
+    arguments = (features[0].detach()[:1], boxes, scores[0], groups[0])
+    graph = make_fx(detect, tracing_mode=mode)(*arguments)
+    other = torch.rand(len(boxes))  # of the same sizes, and so another number that is kept
+    for ours, plain in zip(
+        graph(*arguments[:2], other, groups[0]), detect(*arguments[:2], other, groups[0]), strict=True
+    ):
+        torch.testing.assert_close(ours, plain)
+    with FakeTensorMode(shape_env=ShapeEnv()) as fake:
+        pooled, _, rows = detect(*(fake.from_tensor(argument) for argument in arguments))
+    assert isinstance(pooled.shape[0], torch.SymInt)
+    assert pooled.shape[1:] == (4, 2, 2)
+    assert isinstance(rows.shape[1], torch.SymInt)
