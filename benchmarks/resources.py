@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent / "csrc"
 sys.path.insert(0, str(ROOT))
 
 import sectors  # noqa: E402 - it lies beside this file
-from native_build import NinjaFile, cuda_home  # noqa: E402 - it lies beside the sources that it builds
+from native_build import NinjaFile, cuda_home, torch_folder  # noqa: E402 - it lies beside the sources that it builds
 
 ARCHITECTURES = ("8.0", "9.0")
 _ACCESS = re.compile(r"\b(ld|st|red|atom)((?:\.[a-z0-9_:]+)*)\.[bsuf](\d+)\b")
@@ -43,7 +43,7 @@ class Kernel:
 
 def kernels(operator: str, architecture: str) -> Iterator[Kernel]:
     """Compile an operator's CUDA file, and read what the compiler says of its kernels."""
-    home = cuda_home()
+    home = cuda_home(torch_folder())
     if home is None:
         raise SystemExit("no CUDA toolkit found: install one, or set CUDA_HOME")
     number = architecture.replace(".", "")

@@ -1,20 +1,29 @@
 """The ninja file of the native libraries: which sources, which compiler, which flags."""
 
+import json
 import os
 import platform
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 import sysconfig
 import warnings
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+from cuda_toolkit import cuda_home, host_compiler
+
 WHEEL_ARCHITECTURES = ("8.0", "8.6", "8.9", "9.0+PTX")
 TORCH_TARGET = "0x020b000000000000"  # the stable ABI of torch 2.11
+
+FAILURES = "_failures.json"  # library → why it could not be built; spnas_kernels._library reads it
+NAMES = {"_cpu": "its library for the CPU", "_matching": "its matching module", "_cuda": "its library for CUDA"}
+REMEDIES = {"_cuda": "; SPNAS_KERNELS_CUDA=off builds none"}
+COMPLAINT = re.compile(r"\b(error|fatal)\b|not found")
 
 ISA_FLAGS = {
     "baseline": "",
@@ -32,7 +41,9 @@ class BuildError(RuntimeError):
 
 
 def build_libraries(root: Path, folder: Path, targets: Mapping[str, Path]) -> None:
-    """Build ``_cpu``, ``_matching`` and perhaps ``_cuda``.
+    """Build ``_cpu``, ``_matching`` and perhaps ``_cuda``: each that can be, whatever becomes of the others.
+
+    Why one is missing is told, and stays in ``FAILURES`` beside the libraries.
 
     Args:
         root: where the sources are.
@@ -40,27 +51,106 @@ def build_libraries(root: Path, folder: Path, targets: Mapping[str, Path]) -> No
         targets: where each library shall be written.
 
     Raises:
-        BuildError: the build failed and SPNAS_KERNELS_BUILD=require.
+        BuildError: a variable has a value that is not known; a build failed and SPNAS_KERNELS_BUILD=require.
     """
+    is_required = must_succeed()
+    failures: dict[str, str] = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         ninja_file = NinjaFile(root, folder)
-        ninja_file.cpu_library(targets["_cpu"])
-        ninja_file.matching_module(targets["_matching"])
+    except (BuildError, OSError) as error:
+        failures = dict.fromkeys(targets, str(error))
+    else:
+        wanted = add_libraries(ninja_file, targets, failures)
+        (folder / "build.ninja").write_text(ninja_file.text())
+        for name in wanted:
+            try:
+                run_ninja(folder, targets[name])
+            except (BuildError, OSError) as error:
+                failures[name] = f"{error}{REMEDIES.get(name, '')}"
+    keep_failures(failures, {target.parent for target in targets.values()})
+    told = [f"without {NAMES[name]}: {reason}" for name, reason in failures.items()]
+    if len(failures) == len(targets) and len(set(failures.values())) == 1:
+        told = [f"without its native libraries: {next(iter(failures.values()))}"]
+    if told and is_required:
+        raise BuildError(f"spnas-kernels could not be built, {'; '.join(told)}")
+    for reason in told:
+        warnings.warn(f"spnas-kernels is installed {reason}", stacklevel=1)
+
+
+def must_succeed() -> bool:
+    """Say whether SPNAS_KERNELS_BUILD makes a failing build an error.
+
+    Raises:
+        BuildError: it says something else.
+    """
+    wanted = os.environ.get("SPNAS_KERNELS_BUILD", "auto")
+    if wanted not in {"auto", "require"}:
+        raise BuildError(f"SPNAS_KERNELS_BUILD is {wanted!r}: choose from auto, require")
+    return wanted == "require"
+
+
+def add_libraries(ninja_file: "NinjaFile", targets: Mapping[str, Path], failures: dict[str, str]) -> list[str]:
+    """Collect the steps of every library that is wanted here, and in ``failures`` why there are none of another."""
+
+    def add_cuda() -> bool:
         architectures = cuda_architectures(os.environ.get("SPNAS_KERNELS_CUDA", "auto"))
         if architectures:
             ninja_file.cuda_library(targets["_cuda"], architectures)
-        (folder / "build.ninja").write_text(ninja_file.text())
-        subprocess.run([find_ninja(), "-C", str(folder)], check=True)
-    except (BuildError, OSError, subprocess.CalledProcessError) as error:
-        if os.environ.get("SPNAS_KERNELS_BUILD") == "require":
-            raise BuildError(f"spnas-kernels could not be built: {error}") from error
-        warnings.warn(f"spnas-kernels is installed without its native libraries: {error}", stacklevel=1)
+        return bool(architectures)
+
+    steps: dict[str, Callable[[], object]] = {
+        "_cpu": lambda: ninja_file.cpu_library(targets["_cpu"]),
+        "_matching": lambda: ninja_file.matching_module(targets["_matching"]),
+        "_cuda": add_cuda,
+    }
+    wanted = []
+    for name, add in steps.items():
+        try:
+            if add() is not False:
+                wanted.append(name)
+        except (BuildError, OSError) as error:
+            failures[name] = str(error)
+    return wanted
+
+
+def run_ninja(folder: Path, target: Path) -> None:
+    """Build one library; what the compilers say is printed.
+
+    Raises:
+        BuildError: it failed; with the compilers' first complaint.
+    """
+    command = [find_ninja(), "-C", str(folder), str(target)]
+    complaint = None
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as ninja:
+        for line in ninja.stdout or ():
+            sys.stdout.write(line)
+            if complaint is None and COMPLAINT.search(line):
+                complaint = line.strip()
+    if ninja.returncode:
+        raise BuildError(complaint or f"ninja ended with {ninja.returncode}")
+
+
+def keep_failures(failures: Mapping[str, str], folders: Iterable[Path]) -> None:
+    """Write why libraries are missing to where they are looked for; a build without failures leaves no file."""
+    for folder in folders:
+        path = folder / FAILURES
+        if failures:
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(dict(failures), indent=1))
+        else:
+            path.unlink(missing_ok=True)
 
 
 def editable_folder() -> str:
     """Name of the folder for the objects of an editable install: one for each environment."""
     return f"{sysconfig.get_config_var('SOABI')}-{zlib.crc32(sysconfig.get_path('purelib').encode()):08x}"
+
+
+def interface(root: Path) -> str:
+    """A name of what Python calls, by the text that declares it; ``spnas_kernels._library`` knows the one it fits."""
+    paths = [*sorted(root.glob("*/schema.cpp")), root / "match_detections" / "module.cpp"]
+    return f"i{zlib.crc32(b''.join(path.read_bytes() for path in paths)):08x}"
 
 
 def find_ninja() -> str:
@@ -91,32 +181,6 @@ def torch_folder() -> Path:
     return Path(spec.origin).parent
 
 
-def cuda_home() -> Path | None:
-    """The CUDA toolkit: CUDA_HOME, the toolkit wheels, or what belongs to the nvcc on the PATH."""
-    candidates = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH")]
-    candidates += [
-        str(path) for path in sorted(Path(sysconfig.get_path("purelib"), "nvidia").glob("cu[0-9]*"), reverse=True)
-    ]
-    nvcc = shutil.which("nvcc")
-    if nvcc is not None:
-        # An nvcc on the PATH may be a script in front of the real one, which alone knows where its toolkit is.
-        dry_run = subprocess.run(
-            [nvcc, "--dryrun", "-x", "cu", os.devnull], capture_output=True, text=True, check=False
-        )
-        found = re.search(r"^#\$ TOP=(.+)$", dry_run.stderr, re.MULTILINE)
-        if found:
-            candidates.append(str(Path(Path(nvcc).resolve().parent, found[1]).resolve()))
-        candidates += [str(Path(nvcc).resolve().parents[1]), str(Path(nvcc).parents[1] / "cuda")]
-    for candidate in candidates:
-        if (
-            candidate
-            and Path(candidate, "bin", "nvcc").exists()
-            and Path(candidate, "include", "cuda_runtime.h").exists()
-        ):
-            return Path(candidate)
-    return None
-
-
 def cuda_architectures(wanted: str) -> tuple[str, ...]:
     """Compute capabilities to build for; empty for none.
 
@@ -127,7 +191,7 @@ def cuda_architectures(wanted: str) -> tuple[str, ...]:
         return ()
     if wanted == "auto":
         visible = shutil.which("nvidia-smi")
-        if visible is None or cuda_home() is None:
+        if visible is None or cuda_home(torch_folder()) is None:
             return ()
         query = [visible, "--query-gpu=compute_cap", "--format=csv,noheader"]
         found = subprocess.run(query, capture_output=True, text=True, check=False)
@@ -138,7 +202,7 @@ def cuda_architectures(wanted: str) -> tuple[str, ...]:
     for architecture in architectures:
         if not re.fullmatch(r"\d+\.\d+[af]?(\+PTX)?", architecture):
             raise BuildError(f"SPNAS_KERNELS_CUDA names {architecture!r}: capabilities look like 9.0 or 9.0+PTX")
-    if cuda_home() is None:
+    if cuda_home(torch_folder()) is None:
         raise BuildError("no CUDA toolkit found: install one, set CUDA_HOME, or set SPNAS_KERNELS_CUDA=off")
     return architectures
 
@@ -217,6 +281,12 @@ class NinjaFile:
         self.lines += [f"build {output}: {rule} {in_build(self.root / source)}", f"  flags = {flags}"]
         return output
 
+    def _interface(self) -> str:
+        """The object that names the interface; compiled once for all libraries."""
+        output = "common_interface.o"
+        is_new = not any(line.startswith(f"build {output}:") for line in self.lines)
+        return self._object("common/interface.cpp", f"-DSPNAS_INTERFACE={interface(self.root)}") if is_new else output
+
     def _link(self, objects: Iterable[str], output: Path, libraries: str, rule: str = "link") -> None:
         self.lines += [f"build {in_build(output)}: {rule} {' '.join(objects)}", f"  libraries = {libraries}"]
 
@@ -225,7 +295,7 @@ class NinjaFile:
 
     def cpu_library(self, output: Path) -> None:
         """Schemas and CPU kernels of all operators."""
-        objects = [self._object("common/isa.cpp")]
+        objects = [self._interface(), self._object("common/isa.cpp")]
         for name in self.operators:
             objects += [self._object(f"{name}/{part}.cpp", self.stable_abi) for part in ("schema", "cpu")]
             if (self.root / name / "kernel.cpp").exists():
@@ -244,12 +314,12 @@ class NinjaFile:
 
         folders = (sysconfig.get_path("include"), pybind11.get_include())
         includes = " ".join(f"-isystem {in_command(folder)}" for folder in folders)
-        objects = [self._object("match_detections/module.cpp", includes)]
+        objects = [self._interface(), self._object("match_detections/module.cpp", includes)]
         self._link(objects, output, "" if self.is_mac else "-pthread")
 
     def cuda_library(self, output: Path, architectures: Iterable[str]) -> None:
         """CUDA kernels of all operators; linked with the static runtime, so that it loads where there is no GPU."""
-        home = cuda_home()
+        home = cuda_home(self.torch)
         if home is None:
             raise BuildError("no CUDA toolkit found")
         folders = (home / "lib", home / "lib64", self.torch / "lib")
@@ -260,6 +330,7 @@ class NinjaFile:
             if architecture.endswith("+PTX"):
                 codes.append(f"-gencode=arch=compute_{number},code=compute_{number}")
         nvcc = in_command(home / "bin" / "nvcc")
+        compiler = host_compiler(self.compiler)
         root = in_command(self.root)
         host_flags = f"-fPIC,-fvisibility=hidden,-ffp-contract=off,-ffile-prefix-map={root}=."
         flags = (
@@ -268,14 +339,15 @@ class NinjaFile:
         )
         self.lines += [
             "rule nvcc",
-            f"  command = {nvcc} -ccbin {self.compiler} {flags} -MD -MF $out.d -c $in -o $out",
+            f"  command = {nvcc} {compiler} {flags} -MD -MF $out.d -c $in -o $out",
             "  depfile = $out.d",
             "  deps = gcc",
             "  description = nvcc $in",
             "library_paths = " + " ".join(f"-L{in_command(folder)}" for folder in folders),
             "rule link_cuda",
-            f"  command = {nvcc} -ccbin {self.compiler} -shared -cudart static $library_paths $in -o $out $libraries",
+            f"  command = {nvcc} {compiler} -shared -cudart static $library_paths $in -o $out $libraries",
             "  description = link $out",
         ]
-        objects = [self._object(f"{name}/cuda.cu", suffix="_cuda", rule="nvcc") for name in self.operators]
+        objects = [self._interface()]
+        objects += [self._object(f"{name}/cuda.cu", suffix="_cuda", rule="nvcc") for name in self.operators]
         self._link(objects, output, "-ltorch_cpu -ltorch_cuda -lc10", rule="link_cuda")

@@ -3,7 +3,7 @@
 Environment:
     SPNAS_KERNELS_CUDA: ``auto`` (default: this machine's GPU, if it has one and a toolkit), ``off``, ``wheel`` (8.0,
         8.6, 8.9, 9.0 and PTX), or a list such as ``8.0;9.0+PTX``.
-    SPNAS_KERNELS_BUILD: ``require`` makes a failing build an error; otherwise it leaves a pure-Python package.
+    SPNAS_KERNELS_BUILD: ``auto`` (default) installs what could be built; ``require`` makes a failing build an error.
     SPNAS_KERNELS_CXXFLAGS, SPNAS_KERNELS_LDFLAGS: added to the compiler's and the linker's flags, for sanitizers say.
     CXX, CUDA_HOME: the compiler and the CUDA toolkit.
 """
@@ -17,11 +17,11 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
-from native_build import build_libraries, editable_folder  # noqa: E402 (the folder of this file is not on the path of an isolated build)
+from native_build import FAILURES, build_libraries, editable_folder  # noqa: E402 (the folder of this file is not on the path of an isolated build)
 
 
 class NativeBuild(build_ext):
-    """Hands all libraries to ninja at once; setuptools knows where they belong."""
+    """Hands all libraries to ninja; setuptools knows where they belong."""
 
     def build_extensions(self) -> None:
         """Build what this machine can build, and say what it can't."""
@@ -31,6 +31,14 @@ class NativeBuild(build_ext):
         # An editable install keeps its objects, so that the next one compiles only what has changed.
         folder = ROOT / "build" / editable_folder() if self.inplace or self.editable_mode else Path(self.build_temp)
         build_libraries(ROOT, folder.resolve(), targets)
+
+    def copy_extensions_to_source(self) -> None:
+        """Bring the libraries beside the sources, and why others are missing."""
+        super().copy_extensions_to_source()
+        found, kept = Path(self.build_lib, "spnas_kernels", FAILURES), ROOT / "spnas_kernels" / FAILURES
+        kept.unlink(missing_ok=True)
+        if found.exists():
+            self.copy_file(str(found), str(kept))
 
 
 setup(

@@ -1,6 +1,7 @@
 """Finding and loading the native libraries, and saying once what is missing."""
 
 import functools
+import json
 import os
 import warnings
 from collections.abc import Iterator
@@ -13,6 +14,15 @@ from torch import Tensor
 FOLDER = Path(__file__).parent
 BUILD_COMMAND = "pip install --no-build-isolation ./csrc"
 MODES = ("auto", "require", "reference")
+INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
+INTERFACE = "i9e711b5d"
+"""What the libraries must be built by: ``native_build.interface`` of the schemas that this code calls."""
+
+FAILURES = FOLDER / "_failures.json"
+"""Library → why it could not be built, as the last build found."""
+
+problems: dict[str, str] = {}
+"""Library → why it is not used, as a clause behind "spnas_kernels …: "."""
 
 _loaded: set[str] = set()
 
@@ -42,23 +52,55 @@ def load() -> None:
     """Load the libraries of this machine.
 
     Raises:
-        KernelsMissingError: SPNAS_KERNELS=require and there is no CPU library, or one does not load.
+        KernelsMissingError: a variable has a value that is not known; SPNAS_KERNELS=require and there is no CPU
+            library, or one does not load.
     """
     wanted = mode()
+    _check_instruction_set()
     if wanted == "reference":
         return
     for name in ("_cpu", "_cuda") if torch.version.cuda else ("_cpu",):
-        path = find(name)
-        if path is None:
-            continue
-        try:
-            torch.ops.load_library(path)  # type: ignore[no-untyped-call]
-        except OSError as error:
-            _complain(wanted, f"{path.name} does not load ({error})")
-            continue
-        _loaded.add(name)
-    if find("_cpu") is None:
-        _complain(wanted, "its native library was not built")
+        path = usable(name)
+        if path is not None:
+            try:
+                torch.ops.load_library(path)  # type: ignore[no-untyped-call]
+                _loaded.add(name)
+            except OSError as error:
+                problems[name] = f"{path.name} does not load ({error})"
+        if name in problems and (name == "_cpu" or find(name)):  # what CUDA lacks is told where CUDA is used
+            _complain(wanted, problems[name])
+
+
+def usable(name: str) -> Path | None:
+    """Path of a library that may be loaded; where there is none, ``problems`` says why."""
+    path = find(name)
+    if path is None:
+        problems[name] = f"{_MISSING[name]}{_failure(name)}"
+    elif f"spnas interface {INTERFACE}".encode() not in path.read_bytes():
+        problems[name] = f"{path.name} was built from other sources than this version's"
+    return None if name in problems else path
+
+
+_MISSING = {
+    "_cpu": "its native library was not built",
+    "_cuda": "it has no library for CUDA, which is built where a toolkit with nvcc is found",
+    "_matching": "it has no matching module",
+}
+
+
+def _failure(name: str) -> str:
+    """What the build said of a library, in brackets."""
+    try:
+        found = json.loads(FAILURES.read_text()).get(name)
+    except (OSError, ValueError, AttributeError):
+        return ""
+    return f" ({found})" if found else ""
+
+
+def _check_instruction_set() -> None:
+    wanted = os.environ.get("SPNAS_KERNELS_ISA")
+    if wanted is not None and wanted not in INSTRUCTION_SETS:
+        raise KernelsMissingError(f"SPNAS_KERNELS_ISA is {wanted!r}: choose from {', '.join(INSTRUCTION_SETS)}")
 
 
 def _complain(wanted: str, reason: str) -> None:
@@ -87,7 +129,7 @@ def is_native(tensor: Tensor) -> bool:
 @functools.cache  # once is enough
 def _miss_cuda() -> None:
     if mode() != "reference":
-        _complain(mode(), "it has no library for CUDA, which is built where a toolkit with nvcc is found")
+        _complain(mode(), problems.get("_cuda", _MISSING["_cuda"]))
 
 
 def is_certain(condition: bool | torch.SymBool) -> bool:

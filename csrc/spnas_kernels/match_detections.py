@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spnas_kernels._library import BUILD_COMMAND, KernelsMissingError, find, mode
+from spnas_kernels._checks import flag
+from spnas_kernels._library import BUILD_COMMAND, KernelsMissingError, find, mode, problems, usable
 from spnas_kernels.references import match_detections as reference
 
 MatchingPolicy: TypeAlias = Literal["best-unmatched", "best-then-flag"]
@@ -116,8 +117,7 @@ def match_detections(
         raise ValueError(f"iou_threshold must be in (0, 1], not {iou_threshold!r}")
     if not _is_number(pixel_offset, Real) or not 0 <= pixel_offset < math.inf:
         raise ValueError(f"pixel_offset must be a finite number from 0 on, not {pixel_offset!r}")
-    if inclusive not in (True, False):
-        raise ValueError(f"inclusive must be True or False, not {inclusive!r}")
+    inclusive = flag("inclusive", inclusive)
     if threads is None:
         threads = min(torch.get_num_threads(), 1 + len(boxes) // _DETECTIONS_PER_THREAD)
     elif not _is_number(threads, Integral) or threads < 1:
@@ -132,7 +132,7 @@ def match_detections(
         ignored_flags,
         region_flags,
         float(iou_threshold),
-        bool(inclusive),
+        inclusive,
         float(pixel_offset),
         policy == "best-then-flag",
         min(int(threads), 1024),
@@ -149,17 +149,22 @@ def _find_native() -> _Match | None:
     wanted = mode()
     if wanted == "reference":
         return None
-    try:
-        from spnas_kernels._matching import match
-    except ImportError as error:
-        if wanted == "require":
-            raise KernelsMissingError(
-                f"spnas_kernels is required and has no matching module: {BUILD_COMMAND}"
-            ) from error
-        if find("_matching") is not None:  # whether anything was built at all is _library's to tell
-            warnings.warn(f"match_detections runs in plain NumPy, many times slower: {error}", stacklevel=2)
-        return None
-    return match
+    if usable("_matching") is not None:
+        try:
+            from spnas_kernels._matching import match
+        except ImportError as error:
+            problems["_matching"] = f"its matching module does not load ({error})"
+        else:
+            return match
+    if wanted == "require":
+        raise KernelsMissingError(f"spnas_kernels is required and {problems['_matching']}: {BUILD_COMMAND}")
+    if find("_matching") is not None or find("_cpu") is not None:  # that nothing was built at all is _library's to tell
+        warnings.warn(
+            f"match_detections runs in plain NumPy, many times slower: {problems['_matching']}. Build it: "
+            f"{BUILD_COMMAND}",
+            stacklevel=2,
+        )
+    return None
 
 
 def _boxes(name: str, given: Any) -> NDArray[np.float64]:
@@ -200,7 +205,7 @@ def _array(name: str, given: Any, dtype: type[Any], shape: str) -> NDArray[Any]:
 
 
 def _is_number(given: object, kind: type) -> bool:
-    return isinstance(given, kind)
+    return isinstance(given, kind) and not isinstance(given, bool)
 
 
 def _check_policy(policy: object) -> None:

@@ -390,6 +390,20 @@ def test_the_doctor_names_every_part_and_what_to_do(monkeypatch, tmp_path, insta
     assert spnas("doctor", "--out", out).exit_code == 1
 
 
+def test_the_doctor_tells_of_each_native_library(monkeypatch):
+    from spnas_kernels import _library
+
+    problem = "it has no matching module (fatal error: Python.h: No such file or directory)"
+    monkeypatch.setattr(_library, "problems", {"_matching": problem})
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    told = {one["found"].partition(":")[0]: one for one in lines("doctor") if one["part"] == "kernels"}
+    assert {name: one["state"] for name, one in told.items()} == {
+        "operators on the CPU": "ok", "matching for metrics": "warning", "operators on CUDA": "ok",
+    }  # fmt: skip
+    assert problem in told["matching for metrics"]["found"]
+    assert told["matching for metrics"]["remedy"] == _library.BUILD_COMMAND
+
+
 def test_a_part_that_breaks_hides_no_other(monkeypatch):
     def broken():
         raise RuntimeError("no licence")

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import subprocess
@@ -29,14 +30,14 @@ with warnings.catch_warnings(record=True) as caught:
 print("loaded", _library.is_loaded())
 print("values", pooled.sum().item(), feature.grad.sum().item(), keep.tolist(), copied.tolist())
 for warning in caught:
-    if "spnas_kernels" in str(warning.message):
+    if "Build it" in str(warning.message):
         print("warning", warning.message)
 """
 
 
-def run(mode, folder):
+def run(mode, folder, **variables):
     """Use the package in a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": str(folder), "SPNAS_KERNELS": mode}
+    environment = {**os.environ, "PYTHONPATH": str(folder), "SPNAS_KERNELS": mode, **variables}
     return subprocess.run([sys.executable, "-c", USE], env=environment, capture_output=True, text=True, check=False)
 
 
@@ -73,10 +74,57 @@ def test_required_libraries_that_are_missing_are_an_error(without_libraries):
 
 def test_a_library_that_does_not_load_is_told(without_libraries):
     name = next(PACKAGE.glob("_cpu*.so")).name
-    (without_libraries / "spnas_kernels" / name).write_bytes(b"no library")
+    broken = f"no library, for all that it says: spnas interface {_library.INTERFACE}"
+    (without_libraries / "spnas_kernels" / name).write_text(broken)
     done = run("auto", without_libraries)
     assert done.stdout.splitlines()[0] == "loaded False"
     assert f"{name} does not load" in done.stdout
+
+
+@pytest.fixture
+def with_libraries(tmp_path):
+    """A copy of the package, libraries included."""
+    shutil.copytree(PACKAGE, tmp_path / "spnas_kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["_cpu", "_matching"])
+def test_a_library_of_other_schemas_is_not_loaded(with_libraries, name):
+    path = next((with_libraries / "spnas_kernels").glob(f"{name}*.so"))
+    path.write_bytes(path.read_bytes().replace(_library.INTERFACE.encode(), b"i01234567"))
+    done = run("auto", with_libraries)
+    assert done.stdout.splitlines()[0] == f"loaded {name != '_cpu'}"
+    (warning,) = (line for line in done.stdout.splitlines() if line.startswith("warning"))
+    assert f"{path.name} was built from other sources than this version's. Build it: pip install" in warning
+    required = run("require", with_libraries)
+    assert f"spnas_kernels is required and {path.name} was built from other sources" in required.stderr
+
+
+def test_a_missing_matching_module_is_told_where_the_operators_are_there(with_libraries):
+    next((with_libraries / "spnas_kernels").glob("_matching*.so")).unlink()
+    reason = {"_matching": "fatal error: Python.h: No such file or directory"}
+    (with_libraries / "spnas_kernels" / _library.FAILURES.name).write_text(json.dumps(reason))
+    done = run("auto", with_libraries)
+    assert done.stdout.splitlines()[0] == "loaded True"
+    (warning,) = (line for line in done.stdout.splitlines() if line.startswith("warning"))
+    assert "match_detections runs in plain NumPy, many times slower: it has no matching module" in warning
+    assert "(fatal error: Python.h: No such file or directory). Build it: pip install" in warning
+
+
+def test_what_the_build_said_is_told_where_a_library_is_missing(without_libraries):
+    failures = without_libraries / "spnas_kernels" / _library.FAILURES.name
+    failures.write_text(json.dumps({"_cpu": "no C++ compiler found"}))
+    assert (
+        "its native library was not built (no C++ compiler found). Build it:" in run("auto", without_libraries).stdout
+    )
+    failures.write_text("no JSON")
+    assert "its native library was not built. Build it:" in run("auto", without_libraries).stdout
+
+
+@pytest.mark.parametrize("wanted", ["AVX2", "sse", ""])
+def test_an_instruction_set_that_is_not_known_is_refused(wanted):
+    done = run("auto", PACKAGE.parent, SPNAS_KERNELS_ISA=wanted)
+    assert f"SPNAS_KERNELS_ISA is '{wanted}': choose from baseline, avx2, avx512" in done.stderr
 
 
 def test_an_unknown_mode_is_refused():

@@ -120,17 +120,25 @@ def _kernels() -> Iterator[Symptom]:
         warnings.simplefilter("always")
         import spnas_kernels
         from spnas_kernels import _library
-    where = Path(spnas_kernels.__file__).parent
     if _library.mode() == "reference":
         yield Symptom("kernels", "warning", "turned off by SPNAS_KERNELS=reference", "unset SPNAS_KERNELS")
-    elif not _library.is_loaded():
-        found = f"no native library loads from {where}: plain PyTorch computes, many times slower"
-        yield Symptom("kernels", "warning", found, _library.BUILD_COMMAND)
-    else:
-        yield Symptom("kernels", "ok", f"native, from {where}")
-        if torch.cuda.is_available() and not _library.is_native(torch.empty(0, device="cuda")):
-            found = "the CUDA library does not load: plain PyTorch computes on the GPU"
-            yield Symptom("kernels", "warning", found, "build it where nvcc is: " + _library.BUILD_COMMAND)
+        return
+    where = Path(spnas_kernels.__file__).parent
+    for name, (library, without) in _LIBRARIES.items():
+        problem = _library.problems.get(name)
+        if name == "_cuda" and not torch.cuda.is_available():
+            continue
+        if problem is None:
+            yield Symptom("kernels", "ok", f"{library}: native, from {where}")
+        else:
+            yield Symptom("kernels", "warning", f"{library}: {problem}; {without}", _library.BUILD_COMMAND)
+
+
+_LIBRARIES = {
+    "_cpu": ("operators on the CPU", "plain PyTorch computes, many times slower"),
+    "_matching": ("matching for metrics", "plain NumPy computes, many times slower"),
+    "_cuda": ("operators on CUDA", "plain PyTorch computes on the GPU; it is built where nvcc is"),
+}
 
 
 def _devices() -> Iterator[Symptom]:
