@@ -17,9 +17,14 @@ def folded(tensor: Tensor, dim: int | None, size: int) -> Tensor:
     return in_front(tensor, dim, size).flatten(0, 1)
 
 
-def unfolded(tensor: Tensor, size: int) -> Tensor:
-    """The way back: Tensor[size, N, …] of Tensor[size · N, …]."""
-    return tensor.reshape(size, tensor.shape[0] // size, *tensor.shape[1:])
+def unfolded(tensor: Tensor, size: int, count: int) -> Tensor:
+    """The way back: Tensor[size, count, …] of Tensor[size · count, …]; a batch may be empty."""
+    return tensor.reshape(size, count, *tensor.shape[1:])
+
+
+def images_of(tensor: Tensor, dim: int | None) -> int:
+    """How many images one call of the batch has."""
+    return tensor.shape[0 if dim is None else int(dim == 0)]
 
 
 def refuse_vmap(operator: str, reason: str) -> None:

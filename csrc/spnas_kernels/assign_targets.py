@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spnas_kernels._batching import folded, in_front, register_vmap, unfolded
+from spnas_kernels._batching import folded, images_of, in_front, register_vmap, unfolded
+from spnas_kernels._checks import dense, flag, number
 from spnas_kernels._library import check_devices, is_certain, is_loaded, is_native
 from spnas_kernels.references import assign_targets as reference
 
@@ -52,16 +53,17 @@ def assign_targets(
     Example: objects of IoU 0.8 and 0.4 with a box, thresholds 0.7 and 0.3: row 0. Of IoU 0.4 and 0.2: neither (-2), but
     row 0 if no other box overlaps that object more and ``keeps_best`` is set.
     """
-    _check(boxes, objects, labels, foreground, background, ignored_overlap)
+    foreground, background = number("foreground", foreground), number("background", background)
+    keeps_best, ignored_overlap = flag("keeps_best", keeps_best), number("ignored_overlap", ignored_overlap)
+    _check(dense("boxes", boxes), dense("objects", objects), dense("labels", labels))
+    _check_thresholds(foreground, background, ignored_overlap)
     boxes, objects, labels = boxes.detach().contiguous(), objects.detach().contiguous(), labels.contiguous()
     run = torch.ops.spnas.assign_targets if is_native(boxes) else reference.assign_targets
-    rows: Tensor = run(boxes, objects, labels, float(foreground), float(background), keeps_best, float(ignored_overlap))
+    rows: Tensor = run(boxes, objects, labels, foreground, background, keeps_best, ignored_overlap)
     return rows
 
 
-def _check(
-    boxes: Tensor, objects: Tensor, labels: Tensor, foreground: float, background: float, ignored_overlap: float
-) -> None:
+def _check(boxes: Tensor, objects: Tensor, labels: Tensor) -> None:
     if objects.dim() != 3 or objects.shape[-1] != 4:
         raise ValueError(f"objects must be Tensor[N, G, 4], not of shape {tuple(objects.shape)}")
     if labels.shape != objects.shape[:2]:
@@ -84,6 +86,11 @@ def _check(
             raise ValueError(f"{name} must be {str(dtype).removeprefix('torch.')}, not {tensor.dtype}")
         if tensor.device != boxes.device:
             raise ValueError(f"{name} must be on the boxes' device {boxes.device}, not on {tensor.device}")
+    if is_certain(objects.shape[0] * boxes.shape[-2] >= MOST_BOXES):
+        raise ValueError(f"{objects.shape[0]} images of {boxes.shape[-2]} boxes are 2**31 or more: split the call")
+
+
+def _check_thresholds(foreground: float, background: float, ignored_overlap: float) -> None:
     if not 0 <= background <= foreground <= 1 or foreground == 0:
         raise ValueError(
             f"foreground is {foreground} and background {background}: 0 <= background <= foreground <= 1 and "
@@ -91,8 +98,6 @@ def _check(
         )
     if not 0 < ignored_overlap <= 1:
         raise ValueError(f"ignored_overlap must be in (0, 1], not {ignored_overlap}")
-    if is_certain(objects.shape[0] * boxes.shape[-2] >= MOST_BOXES):
-        raise ValueError(f"{objects.shape[0]} images of {boxes.shape[-2]} boxes are 2**31 or more: split the call")
 
 
 if is_loaded():
@@ -113,14 +118,14 @@ if is_loaded():
         info: Any, in_dims: Sequence[int | None], boxes: Tensor, objects: Tensor, labels: Tensor, *numbers: object
     ) -> tuple[Tensor, int]:
         size = info.batch_size
-        images = objects.shape[0 if in_dims[1] is None else int(in_dims[1] == 0)]
+        images = images_of(objects, in_dims[1])
         if in_dims[0] is not None or boxes.dim() == 3:  # else all calls and images share the boxes
             boxes = in_front(boxes, in_dims[0], size)
             boxes = (boxes if boxes.dim() == 4 else boxes[:, None].expand(-1, images, -1, -1)).flatten(0, 1)
         rows = torch.ops.spnas.assign_targets(
             boxes, folded(objects, in_dims[1], size), folded(labels, in_dims[2], size), *numbers
         )
-        return unfolded(rows, size), 0
+        return unfolded(rows, size, images), 0
 
     torch.library.register_fake("spnas::assign_targets", _fake)
     register_vmap("assign_targets", _vmap)

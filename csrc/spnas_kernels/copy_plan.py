@@ -1,6 +1,6 @@
 """Weight copies that are prepared once and run many times."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -16,6 +16,9 @@ class CopyPlan:
     On CUDA the table of copies is made and sent to the device once; ``run`` is a launch or two, waits for nothing, and
     can be captured in a CUDA graph. Maps and scales are read when the plan is made.
 
+    The table is made on the stream that is current then, and ``run`` reads it on the one that is current when it runs:
+    where these differ, let the second wait for the first, and don't drop the plan before its last run is over.
+
     A plan keeps memory alive and knows it by its address: where a tensor's memory is exchanged afterwards
     (``tensor.data = …``, ``module.to(…)``), make a new plan.
 
@@ -27,19 +30,20 @@ class CopyPlan:
         scales: likewise.
 
     Raises:
-        ValueError: as ``copy_weights_``.
+        ValueError: as ``copy_weights_``; or a tensor is a conjugated or negated view, whose memory holds other values.
         RuntimeError: as ``copy_weights_``, on CUDA; elsewhere ``run`` raises it.
     """
 
     def __init__(
         self,
-        destinations: Sequence[Tensor],
-        sources: Sequence[Tensor],
-        output_maps: Sequence[Tensor | None] | None = None,
-        input_maps: Sequence[Tensor | None] | None = None,
-        scales: Sequence[Tensor | float | None] | None = None,
+        destinations: Iterable[Tensor],
+        sources: Iterable[Tensor],
+        output_maps: Iterable[Tensor | None] | None = None,
+        input_maps: Iterable[Tensor | None] | None = None,
+        scales: Iterable[Tensor | float | None] | None = None,
     ) -> None:
         arguments = checked_arguments(destinations, sources, output_maps, input_maps, scales)
+        _refuse_views_of_other_values(destinations=arguments[0], sources=arguments[1])
         # Other names for the same memory, which what happens to the caller's tensors does not touch.
         self._destinations, self._sources = ([tensor.detach() for tensor in tensors] for tensors in arguments[:2])
         self._others = [[None if tensor is None else tensor.clone() for tensor in part] for part in arguments[2:]]
@@ -66,3 +70,15 @@ class CopyPlan:
             run = torch.ops.spnas.copy_weights_ if native else reference.copy_weights_
             run(self._destinations, self._sources, *self._others)
         torch.autograd.graph.increment_version(self._destinations)
+
+
+def _refuse_views_of_other_values(**tensors: list[Tensor]) -> None:
+    """Refuse what torch resolves into a copy, call by call: a plan knows memory."""
+    for name, entries in tensors.items():
+        for index, tensor in enumerate(entries):
+            if tensor.is_conj() or tensor.is_neg():
+                kind = "conjugated" if tensor.is_conj() else "negated"
+                raise ValueError(
+                    f"{name}[{index}] is a {kind} view, and a plan copies memory: make it a tensor of its own with "
+                    f"resolve_{'conj' if tensor.is_conj() else 'neg'}()"
+                )

@@ -1,28 +1,31 @@
 """Many weight copies in one call, with channel maps and scales."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from spnas_kernels._batching import refuse_vmap
+from spnas_kernels._checks import dense, dense_list, listed
 from spnas_kernels._library import check_devices, is_loaded, is_native
 from spnas_kernels.references import copy_weights as reference
 
 
 @torch.no_grad()
 def copy_weights_(
-    destinations: Sequence[Tensor],
-    sources: Sequence[Tensor],
-    output_maps: Sequence[Tensor | None] | None = None,
-    input_maps: Sequence[Tensor | None] | None = None,
-    scales: Sequence[Tensor | float | None] | None = None,
+    destinations: Iterable[Tensor],
+    sources: Iterable[Tensor],
+    output_maps: Iterable[Tensor | None] | None = None,
+    input_maps: Iterable[Tensor | None] | None = None,
+    scales: Iterable[Tensor | float | None] | None = None,
 ) -> None:
     """Write ``destination[o, i, …] = source[output_map[o], input_map[i], …] · scale[i]`` for many tensors at once.
 
     Values are converted to the destination's dtype; a scaled one is computed in float32 (float64 if either side is) and
-    rounded once. Between equal layouts, copies without map, scale and conversion are copied as memory. On CUDA
-    there is one launch for these and one for the others; for copies that happen again and again, make a ``CopyPlan``.
+    then rounded: once, but from float64 to float16 or bfloat16 by way of float32, as torch does it, and so twice.
+    Between equal layouts, copies without map, scale and conversion are copied as memory. On CUDA there is one launch
+    for these and one for the others; for copies that happen again and again, make a ``CopyPlan``.
 
     Args:
         destinations: tensors of up to six dimensions on one device, written in place; no two of them overlap, and none
@@ -33,56 +36,62 @@ def copy_weights_(
         scales: per copy, a factor, or Tensor[I] on the CPU, one per input channel of the destination; None for none.
 
     Raises:
-        ValueError: counts, devices or shapes differ, or a dtype can't be converted.
+        ValueError: counts, devices or shapes differ, a dtype can't be converted, or an argument is of the wrong kind.
         RuntimeError: a map points outside its source, or memory overlaps; on CUDA, a graph is being captured.
     """
     arguments = checked_arguments(destinations, sources, output_maps, input_maps, scales)
-    if not arguments[0]:
+    written = arguments[0]
+    if not written:
         return
-    run = torch.ops.spnas.copy_weights_ if is_native(destinations[0]) else reference.copy_weights_
+    run = torch.ops.spnas.copy_weights_ if is_native(written[0]) else reference.copy_weights_
     run(*arguments)
     # Otherwise a backward that has saved a destination would go on with the new values.
-    torch.autograd.graph.increment_version(destinations)
+    torch.autograd.graph.increment_version(written)
 
 
 def checked_arguments(
-    destinations: Sequence[Tensor],
-    sources: Sequence[Tensor],
-    output_maps: Sequence[Tensor | None] | None,
-    input_maps: Sequence[Tensor | None] | None,
-    scales: Sequence[Tensor | float | None] | None,
+    destinations: Iterable[Tensor],
+    sources: Iterable[Tensor],
+    output_maps: Iterable[Tensor | None] | None,
+    input_maps: Iterable[Tensor | None] | None,
+    scales: Iterable[Tensor | float | None] | None,
 ) -> tuple[list[Tensor], list[Tensor], list[Tensor | None], list[Tensor | None], list[Tensor | None]]:
     """Arguments of ``copy_weights_`` as the operators take them.
 
     Raises:
         ValueError: as there.
     """
-    count = len(destinations)
-    maps_out: Sequence[Tensor | None] = [None] * count if output_maps is None else list(output_maps)
-    maps_in: Sequence[Tensor | None] = [None] * count if input_maps is None else list(input_maps)
-    factors: Sequence[Tensor | float | None] = [None] * count if scales is None else list(scales)
-    lists: dict[str, Sequence[object]] = {
-        "sources": sources,
-        "output_maps": maps_out,
-        "input_maps": maps_in,
-        "scales": factors,
-    }
+    written, read = dense_list("destinations", destinations), dense_list("sources", sources)
+    count = len(written)
+    maps_out = [None] * count if output_maps is None else listed("output_maps", output_maps)
+    maps_in = [None] * count if input_maps is None else listed("input_maps", input_maps)
+    factors = [None] * count if scales is None else listed("scales", scales)
+    lists = {"sources": read, "output_maps": maps_out, "input_maps": maps_in, "scales": factors}
     for name, entries in lists.items():
         if len(entries) != count:
             raise ValueError(f"{count} destinations for {len(entries)} {name}: one each is needed")
     if not count:
         return [], [], [], [], []
-    plain_scales = [None if factor is None else torch.as_tensor(factor, dtype=torch.float64) for factor in factors]
-    _check(destinations, sources, maps_out, maps_in, plain_scales)
-    return list(destinations), list(sources), list(maps_out), list(maps_in), plain_scales
+    plain_scales = [_plain_scale(index, factor) for index, factor in enumerate(factors)]
+    _check(written, read, maps_out, maps_in, plain_scales)
+    return written, read, maps_out, maps_in, plain_scales
+
+
+def _plain_scale(index: int, factor: Any) -> Tensor | None:
+    if factor is None:
+        return None
+    try:
+        return torch.as_tensor(factor, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"scale {index} is {factor!r}: scales are numbers or tensors on the CPU") from error
 
 
 def _check(
-    destinations: Sequence[Tensor],
-    sources: Sequence[Tensor],
-    output_maps: Sequence[Tensor | None],
-    input_maps: Sequence[Tensor | None],
-    scales: Sequence[Tensor | None],
+    destinations: list[Tensor],
+    sources: list[Tensor],
+    output_maps: list[Tensor | None],
+    input_maps: list[Tensor | None],
+    scales: list[Tensor | None],
 ) -> None:
     device = destinations[0].device
     rows = zip(destinations, sources, output_maps, input_maps, scales, strict=True)
@@ -127,6 +136,7 @@ def _check_maps(
     for dim, (name, mapping) in enumerate([("output", output_map), ("input", input_map)]):
         if mapping is None:
             continue
+        dense(f"{name} map {index}", mapping)
         if mapping.dtype != torch.int64 or mapping.dim() != 1 or mapping.device.type != "cpu":
             raise ValueError(
                 f"{name} map {index} is a {mapping.dim()}-dimensional {mapping.dtype} tensor on {mapping.device}: "

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spnas_kernels._batching import folded, refuse_vmap, register_vmap, unfolded
+from spnas_kernels._batching import folded, images_of, refuse_vmap, register_vmap, unfolded
+from spnas_kernels._checks import dense, number, whole_number
 from spnas_kernels._library import check_devices, is_certain, is_loaded, is_native
 from spnas_kernels.references import nms_grouped as reference
 
@@ -23,6 +24,9 @@ def nms_grouped(
     its IoU with a kept box of its group and of higher score is above the threshold (at the threshold it stays). IoU is
     intersection / (area + area - intersection) in the boxes' dtype, each operation rounded; 0 / 0 overlaps nothing.
     Of equal scores the lower index comes first. float16 and bfloat16 are computed in float32. Nothing flows backwards.
+
+    On the CPU groups are shared among threads, and one group is one thread's work, however large it is. On CUDA the
+    walk through a group is parallel inside.
 
     On CUDA the call waits for the device once, for the size of the result; boxes with a NaN in them or in their score
     are never kept there.
@@ -41,9 +45,11 @@ def nms_grouped(
         ValueError: a shape, dtype, device or number is not as above, or there are more than 2**31 coordinates.
         RuntimeError: a NaN in boxes or scores on the CPU.
     """
+    max_keep = None if max_keep is None else whole_number("max_keep", max_keep)
+    iou_threshold = number("iou_threshold", iou_threshold)
     boxes, scores, groups = _checked(boxes, scores, groups, iou_threshold, max_keep, leading="K")
     run = torch.ops.spnas.nms_grouped if is_native(boxes) else reference.nms_grouped
-    keep: Tensor = run(boxes, scores, groups, float(iou_threshold))
+    keep: Tensor = run(boxes, scores, groups, iou_threshold)
     return keep if max_keep is None else keep[:max_keep]
 
 
@@ -69,9 +75,11 @@ def nms_grouped_padded(
         ValueError: a shape, dtype, device or number is not as above, or there are more than 2**31 coordinates.
         RuntimeError: a NaN in boxes or scores on the CPU, padding included; on CUDA such a box is taken for padding.
     """
+    max_keep = whole_number("max_keep", max_keep)
+    iou_threshold = number("iou_threshold", iou_threshold)
     boxes, scores, groups = _checked(boxes, scores, groups, iou_threshold, max_keep, leading="N, B")
     run = torch.ops.spnas.nms_grouped_padded if is_native(boxes) else reference.nms_grouped_padded
-    keep, counts = run(boxes, scores, groups, float(iou_threshold), max_keep)
+    keep, counts = run(boxes, scores, groups, iou_threshold, max_keep)
     return keep, counts
 
 
@@ -79,6 +87,8 @@ def _checked(
     boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float, max_keep: int | None, leading: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Refuse bad input, and bring the tensors to what the operators take."""
+    for name, given in (("boxes", boxes), ("scores", scores), ("groups", groups)):
+        dense(name, given)
     dims = leading.count(",") + 1
     if boxes.dim() != dims + 1 or boxes.shape[-1] != 4:
         raise ValueError(f"boxes must be Tensor[{leading}, 4], not of shape {tuple(boxes.shape)}")
@@ -136,9 +146,10 @@ if is_loaded():
         info: Any, in_dims: Sequence[int | None], boxes: Tensor, scores: Tensor, groups: Tensor, *numbers: object
     ) -> tuple[tuple[Tensor, ...], tuple[int, int]]:
         tensors = zip((boxes, scores, groups), in_dims[:3], strict=True)
-        images = (folded(tensor, dim, info.batch_size) for tensor, dim in tensors)
-        results = torch.ops.spnas.nms_grouped_padded(*images, *numbers)
-        return tuple(unfolded(result, info.batch_size) for result in results), (0, 0)
+        inputs = [folded(tensor, dim, info.batch_size) for tensor, dim in tensors]
+        images = images_of(boxes, in_dims[0])
+        results = torch.ops.spnas.nms_grouped_padded(*inputs, *numbers)
+        return tuple(unfolded(result, info.batch_size, images) for result in results), (0, 0)
 
     register_vmap("nms_grouped_padded", _vmap_padded)
     refuse_vmap("nms_grouped", "each call keeps another number of boxes. Use nms_grouped_padded")

@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
-from spnas_kernels._batching import folded, in_front, register_vmap, unfolded
+from spnas_kernels._batching import folded, images_of, in_front, register_vmap, unfolded
+from spnas_kernels._checks import dense, dense_list, flag, listed, number, whole_number
 from spnas_kernels._library import check_devices, is_certain, is_loaded, is_native
 from spnas_kernels.references import roi_align_fpn as reference
 
@@ -29,7 +31,9 @@ def roi_align_fpn(
     """Pool every RoI from the pyramid level that fits its size, all levels in one launch.
 
     Level k = ⌊canonical_level + log2(√area / canonical_size)⌋, clamped to the levels that exist. Equal to torchvision's
-    ``MultiScaleRoIAlign``; with one level, to its ``roi_align``. Differentiable once, for the features.
+    ``MultiScaleRoIAlign``; with one level, to its ``roi_align``. Differentiable once, for the features, also under
+    ``torch.func`` and in forward mode. What a bin does not read has no part in it, be it infinite or no number; a pixel
+    of weight zero is not read.
 
     Args:
         features: one Tensor[N, C, H_l, W_l] per level, finest first; float32, float16 or bfloat16, on the CPU also
@@ -48,53 +52,62 @@ def roi_align_fpn(
         Tensor[K, C, pooled_h, pooled_w] in the features' dtype, contiguous.
 
     Raises:
-        ValueError: no level; ranks, channels, dtypes or devices that don't fit; sizes out of range.
+        ValueError: no level; ranks, channels, dtypes or devices that don't fit; sizes out of range; an argument
+            of the wrong kind.
         RuntimeError: on the CPU, an RoI that is not finite, has a negative size, or belongs to no image. On CUDA, where
             looking would mean waiting, such an RoI gives zeros.
 
     Level rule: Lin et al., "Feature Pyramid Networks", eq. 1; pooling: He et al., "Mask R-CNN", section 3.
     """
-    features, rois = _cast_for_autocast(list(features), rois)
-    height, width = (output_size, output_size) if isinstance(output_size, int) else output_size
-    _check(features, rois, height, width, spatial_scales, sampling_ratio, canonical_size)
-    if first_level is None:
-        first_level = round(-math.log2(spatial_scales[0]))
-    geometry = (
-        [float(scale) for scale in spatial_scales],
-        height,
-        width,
-        sampling_ratio,
-        aligned,
-        first_level,
-        canonical_level,
-        float(canonical_size),
-    )
+    features, rois = _cast_for_autocast(dense_list("features", features), dense("rois", rois))
+    height, width = _pooled_size(output_size)
+    scales = [number(f"spatial_scales[{k}]", scale) for k, scale in enumerate(listed("spatial_scales", spatial_scales))]
+    sampling_ratio, aligned = whole_number("sampling_ratio", sampling_ratio), flag("aligned", aligned)
+    canonical_size = number("canonical_size", canonical_size)
+    canonical_level = whole_number("canonical_level", canonical_level)
+    _check(features, rois, height, width, scales, sampling_ratio, canonical_size)
+    first_level = round(-math.log2(scales[0])) if first_level is None else whole_number("first_level", first_level)
+    geometry = (scales, height, width, sampling_ratio, aligned, first_level, canonical_level, canonical_size)
     rois = rois.detach().contiguous()
     if not is_native(features[0]):
         return reference.roi_align_fpn(features, rois, *geometry)
     levels = [_dense(feature) for feature in features]
-    if _records_plainly(levels):
-        pooled: Tensor = _Pool.apply(rois, geometry, *levels)  # type: ignore[no-untyped-call]
+    return _pooled(rois, geometry, levels)
+
+
+def _pooled_size(output_size: Any) -> tuple[int, int]:
+    sizes = [output_size] * 2 if not isinstance(output_size, Sequence) or isinstance(output_size, str) else output_size
+    if len(sizes) != 2:
+        raise ValueError(f"output_size is {output_size!r}: height and width, or one number for both, are needed")
+    return whole_number("output_size", sizes[0]), whole_number("output_size", sizes[1])
+
+
+def _pooled(rois: Tensor, geometry: tuple[Any, ...], levels: Sequence[Tensor]) -> Tensor:
+    """Call the operator so that whoever looks on learns of its derivatives; a compiler asks the operator itself."""
+    pooled: Tensor
+    if torch.compiler.is_compiling():
+        pooled = torch.ops.spnas.roi_align_fpn(levels, rois, *geometry)
+    elif _is_transformed():
+        pooled = _TransformedPool.apply(rois, geometry, *levels)  # type: ignore[no-untyped-call]
+    elif torch.is_grad_enabled() and any(level.requires_grad for level in levels):
+        pooled = _Pool.apply(rois, geometry, *levels)  # type: ignore[no-untyped-call]
     else:
         pooled = torch.ops.spnas.roi_align_fpn(levels, rois, *geometry)
     return pooled
 
 
-def _records_plainly(levels: Sequence[Tensor]) -> bool:
-    """Say whether a gradient is recorded by eager autograd alone, and no transform or compiler looks on."""
-    return (
-        torch.is_grad_enabled()
-        and any(level.requires_grad for level in levels)
-        and not torch.compiler.is_compiling()
-        and not getattr(torch._C, "_are_functorch_transforms_active", lambda: True)()  # noqa: SLF001
-    )
+def _is_transformed() -> bool:
+    """Say whether torch.func or forward mode looks on: they know Functions, and not what an operator registers."""
+    transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)  # noqa: SLF001
+    return forward_ad._current_level >= 0 or transforms_active()  # noqa: SLF001
 
 
 def _cast_for_autocast(features: list[Tensor], rois: Tensor) -> tuple[list[Tensor], Tensor]:
     """Under autocast: features of one dtype, coordinates never in less than float32."""
     kind = features[0].device.type if features else "meta"
     if kind != "meta" and torch.is_autocast_enabled(kind):  # torch has no autocast to ask for on meta
-        if len({feature.dtype for feature in features}) > 1:
+        is_mixed = len({feature.dtype for feature in features}) > 1
+        if is_mixed and all(feature.is_floating_point() for feature in features):
             dtype = torch.get_autocast_dtype(kind)
             features = [feature.to(dtype) for feature in features]
         if rois.dtype in {torch.float16, torch.bfloat16}:
@@ -226,17 +239,16 @@ if is_loaded():
 
     def _backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
         (rois,) = ctx.saved_tensors
-        gradients = torch.ops.spnas.roi_align_fpn_backward(
-            gradient.contiguous(),
-            rois,
-            ctx.images,
-            ctx.heights,
-            ctx.widths,
-            ctx.channels_last,
-            torch.are_deterministic_algorithms_enabled(),
-            *ctx.geometry,
-        )
+        sizes = (ctx.images, ctx.heights, ctx.widths, ctx.channels_last, torch.are_deterministic_algorithms_enabled())
+        gradients = _spread(gradient.contiguous(), rois, (*sizes, *ctx.geometry))
         return gradients, None, *[None] * len(ctx.geometry)
+
+    def _spread(gradient: Tensor, rois: Tensor, arguments: tuple[Any, ...]) -> list[Tensor]:
+        """As ``_pooled``, backwards."""
+        if not torch.compiler.is_compiling() and _is_transformed():
+            return list(_TransformedSpread.apply(gradient, rois, arguments))  # type: ignore[no-untyped-call]
+        gradients: list[Tensor] = torch.ops.spnas.roi_align_fpn_backward(gradient, rois, *arguments)
+        return gradients
 
     # The operator's gradient without the operator's wrapping, which takes longer than small pyramids do.
     class _Pool(torch.autograd.Function):
@@ -250,6 +262,60 @@ if is_loaded():
         def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
             return None, None, *_backward(ctx, gradients[0])[0]
 
+    # What torch.func and forward mode take: apart from the one above, for its calls cost more.
+    class _TransformedPool(torch.autograd.Function):
+        @staticmethod
+        def forward(rois: Tensor, geometry: tuple[Any, ...], *levels: Tensor) -> Tensor:
+            pooled: Tensor = torch.ops.spnas.roi_align_fpn(list(levels), rois, *geometry)
+            return pooled
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+            rois, geometry, *levels = inputs
+            _setup_context(ctx, (levels, rois, *geometry), output)
+            ctx.save_for_forward(rois)
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+            return None, None, *_backward(ctx, gradients[0])[0]
+
+        @staticmethod
+        def jvp(ctx: Any, _rois: Any, _geometry: Any, *tangents: Tensor) -> Tensor:
+            (rois,) = ctx.saved_tensors
+            return _pooled(rois, tuple(ctx.geometry), [_dense(tangent) for tangent in tangents])
+
+        @staticmethod
+        def vmap(
+            info: Any, in_dims: Sequence[Any], rois: Tensor, geometry: tuple[Any, ...], *levels: Tensor
+        ) -> tuple[Tensor, int]:
+            return _vmap(info, (in_dims[2:], in_dims[0]), list(levels), rois, *geometry)
+
+    class _TransformedSpread(torch.autograd.Function):
+        @staticmethod
+        def forward(gradient: Tensor, rois: Tensor, arguments: tuple[Any, ...]) -> tuple[Tensor, ...]:
+            return tuple(torch.ops.spnas.roi_align_fpn_backward(gradient, rois, *arguments))
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: tuple[Tensor, ...]) -> None:
+            _, rois, ctx.arguments = inputs
+            ctx.save_for_forward(rois)
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+            return _refuse_double_backward(ctx, *gradients)
+
+        @staticmethod
+        def jvp(ctx: Any, tangent: Tensor, *_: Any) -> tuple[Tensor, ...]:
+            (rois,) = ctx.saved_tensors
+            return tuple(_spread(tangent.contiguous(), rois, ctx.arguments))
+
+        @staticmethod
+        def vmap(
+            info: Any, in_dims: Sequence[Any], gradient: Tensor, rois: Tensor, arguments: tuple[Any, ...]
+        ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+            gradients, dims = _vmap_backward(info, in_dims, gradient, rois, *arguments)
+            return tuple(gradients), tuple(dims)
+
     # A batch of calls is one call with more images: RoIs of call b belong to images b · N to (b + 1) · N - 1.
     def _rois_of_all(rois: Tensor, dim: int | None, size: int, images: int) -> Tensor:
         rois = in_front(rois, dim, size)
@@ -262,27 +328,23 @@ if is_loaded():
     def _vmap(
         info: Any, in_dims: Sequence[Any], features: list[Tensor], rois: Tensor, *geometry: object
     ) -> tuple[Tensor, int]:
-        size = info.batch_size
+        size, count = info.batch_size, images_of(rois, in_dims[1])
         feature_dims = in_dims[0] if in_dims[0] is not None else [None] * len(features)
         if all(dim is None for dim in feature_dims):  # so only RoIs are batched
-            pooled = torch.ops.spnas.roi_align_fpn(features, rois.movedim(in_dims[1], 0).flatten(0, 1), *geometry)
-            return unfolded(pooled, size), 0
-        images = features[0].shape[0] if feature_dims[0] is None else features[0].movedim(feature_dims[0], 0).shape[1]
+            pooled = _pooled(rois.movedim(in_dims[1], 0).flatten(0, 1), geometry, features)
+            return unfolded(pooled, size, count), 0
+        images = images_of(features[0], feature_dims[0])
         levels = [_dense(folded(feature, dim, size)) for feature, dim in zip(features, feature_dims, strict=True)]
-        pooled = torch.ops.spnas.roi_align_fpn(levels, _rois_of_all(rois, in_dims[1], size, images), *geometry)
-        return unfolded(pooled, size), 0
+        pooled = _pooled(_rois_of_all(rois, in_dims[1], size, images), geometry, levels)
+        return unfolded(pooled, size, count), 0
 
     def _vmap_backward(
         info: Any, in_dims: Sequence[Any], gradient: Tensor, rois: Tensor, images: int, *rest: object
     ) -> tuple[list[Tensor], list[int]]:
         size = info.batch_size
-        gradients = torch.ops.spnas.roi_align_fpn_backward(
-            folded(gradient, in_dims[0], size).contiguous(),
-            _rois_of_all(rois, in_dims[1], size, images),
-            images * size,
-            *rest,
-        )
-        return [unfolded(level, size) for level in gradients], [0] * len(gradients)
+        folded_gradient = folded(gradient, in_dims[0], size).contiguous()
+        gradients = _spread(folded_gradient, _rois_of_all(rois, in_dims[1], size, images), (images * size, *rest))
+        return [unfolded(level, size, images) for level in gradients], [0] * len(gradients)
 
     def _refuse_double_backward(ctx: Any, *_: object) -> tuple[Any, ...]:
         raise RuntimeError("roi_align_fpn can be differentiated once only: its backward has no gradient of its own")

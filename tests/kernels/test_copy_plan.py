@@ -49,6 +49,19 @@ def test_plans_do_what_the_reference_does_every_time(device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
+def test_views_whose_memory_holds_other_values_are_refused(device):
+    complex_values = torch.tensor([1 + 2j], device=device)
+    with pytest.raises(ValueError, match=r"sources\[0\] is a conjugated view, .* with resolve_conj\(\)"):
+        CopyPlan([torch.zeros_like(complex_values)], [complex_values.conj()])
+    negated = complex_values.conj().imag
+    with pytest.raises(ValueError, match=r"destinations\[0\] is a negated view, .* with resolve_neg\(\)"):
+        CopyPlan([negated], [torch.ones(1, device=device)])
+    result = torch.zeros(1, device=device)
+    CopyPlan([result], [negated.resolve_neg()]).run()
+    assert result.item() == -2
+
+
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.float32, torch.float64])
 def test_runs_of_any_length_between_any_addresses(device, dtype):
     source = torch.arange(70_000, device=device).to(dtype)
