@@ -204,9 +204,10 @@ def test_a_run_that_was_moved_goes_on(half, tmp_path):
 def test_evaluations_that_fail_alike_stop_the_run_and_stay_proposed(tmp_path):
     undisturbed, out = tmp_path / "undisturbed", tmp_path / "run"
     done("run", *NULL, *budget(8), "--out", undisturbed)
-    behaviour = ", ".join(f"{number} = 'diverge'" for number in range(7, 40))
-    message = refused("run", *NULL, "--set", f"task.behaviour={{{behaviour}}}", *budget(8), "--out", out)
-    assert "3 evaluations in a row failed alike: the loss is NaN after epoch 1" in message
+    behaviour = ", ".join(f"{number} = 'raise'" for number in range(7, 40))
+    result = invoke("run", *NULL, "--set", f"task.behaviour={{{behaviour}}}", *budget(8), "--out", out)
+    assert result.exit_code == 2
+    assert "3 evaluations in a row failed alike: RuntimeError: the null task was told to raise" in result.output
     assert "failed" not in {row["status"] for row in rows(out)}
     # The fault is mended: in a run of its own, as far as the settings say.
     mended = _mended(out)
@@ -217,7 +218,7 @@ def test_evaluations_that_fail_alike_stop_the_run_and_stay_proposed(tmp_path):
 def _mended(out):
     """The run as it would be had its task never been told to misbehave."""
     text = (out / "run.toml").read_text()
-    lines = [line for line in text.splitlines() if not line.endswith('"diverge"') and line != "[task.behaviour]"]
+    lines = [line for line in text.splitlines() if not line.endswith('"raise"') and line != "[task.behaviour]"]
     (out / "run.toml").write_text("\n".join([*lines, "[task.behaviour]", ""]))
     with Archive.open(out / "archive.db") as archive:
         settings = json.loads(archive.recall("settings"))

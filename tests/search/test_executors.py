@@ -202,6 +202,7 @@ def test_a_killed_worker_and_a_late_one_fail_only_their_candidates(processes):
     )
     assert outcomes[HANG].reason == "no result within 3 s"
     assert outcomes[HANG].seconds >= TIMEOUT
+    assert [outcomes[number].is_own for number in (KILL, HANG)] == [False, True]
     assert outcomes[KILL].evaluation is outcomes[HANG].evaluation is None
     assert all(outcomes[number].evaluation for number in range(4))
 

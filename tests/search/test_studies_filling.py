@@ -211,6 +211,12 @@ class TestFilling:
         assert "Traceback" in stop.value.trace
         assert "--retry-failed" in str(stop.value)
 
+    def test_codes_may_fail_by_what_they_are_once_one_has_a_result(self, tmp_path):
+        jobs = [scratch(repetition=number) for number in range(9)]
+        with started(tmp_path / "s", task={"behaviour": dict.fromkeys(range(1, 8), "diverge")}) as study:
+            fill(study, jobs, Heard())
+            assert [one.has_failed for one in study.results.trainings.values()] == [False, *[True] * 7, False]
+
     def test_failures_that_differ_in_numbers_are_alike(self, tmp_path, monkeypatch):
         def evaluate(self, request, report):
             raise EvaluationError(f"out of memory: {request.seed} bytes are free")

@@ -210,7 +210,13 @@ def _with_latency(run: Run, number: int, evaluation: Evaluation) -> Evaluation:
 
 
 def _stop_if_all_fail_alike(run: Run, outcome: Outcome) -> None:
-    """Stop before a full disk or a set-up mistake eats the budget; what failed is proposed again."""
+    """Stop before a full disk or a set-up mistake eats the budget; what failed is proposed again.
+
+    Once a child has a result, the set-up is no mistake: what fails by what its candidate is, such as one that does not
+    fit in memory, is a result as good as a score.
+    """
+    if outcome.is_own and any(child.status == "done" for child in run.archive.of_kind("child")):
+        return
     streak = failing_alike(run.archive)
     if len(streak) < run.settings.run.alike_failures:
         return

@@ -21,6 +21,8 @@ class Outcome:
         reason: why there is none, in one line; empty otherwise.
         trace: traceback of the failure, for the log; empty where there is none to show.
         seconds: from handing out the request to its end, on the executor's clock.
+        is_own: whether it failed by what its candidate is, as far as one can tell: it took too long, or the task says
+            by an ``EvaluationError`` that it has no score.
     """
 
     request: EvaluationRequest
@@ -28,6 +30,7 @@ class Outcome:
     reason: str = ""
     trace: str = ""
     seconds: float = 0.0
+    is_own: bool = False
 
     @property
     def was_cancelled(self) -> bool:

@@ -36,7 +36,7 @@ def evaluate(task: Task, request: EvaluationRequest, report: Report) -> Outcome:
     except SpnasError:
         raise
     except EvaluationError as error:
-        return Outcome(request, None, reason_of(error), "", time.monotonic() - began)
+        return Outcome(request, None, reason_of(error), "", time.monotonic() - began, is_own=True)
     except (Exception, SystemExit) as error:  # wanting to end the process is no more than a failure, either
         if (lacking := _lacks(error)) is not None:
             raise MachineError(f"candidate {request.candidate} could not be evaluated: {lacking}") from error

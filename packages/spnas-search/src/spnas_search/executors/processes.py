@@ -168,7 +168,9 @@ class ProcessExecutor:
         if worker in self._staff and worker.request is not None and self._is_late(worker):
             request, seconds = worker.request, worker.seconds
             self._dismiss(worker)
-            self._answers.append(Outcome(request, None, f"no result within {self._timeout:g} s", "", seconds))
+            self._answers.append(
+                Outcome(request, None, f"no result within {self._timeout:g} s", "", seconds, is_own=True)
+            )
 
     def _patience(self) -> float:
         if self._timeout is None:

@@ -176,7 +176,8 @@ class RunSettings(Table):
         noise_seeds: trainings of the start, alike but for their seed, that measure the noise of a score; two may be off
             by a factor of ten, four by two.
         alike_failures: the run stops after this many evaluations in a row that fail for the same reason; they stay
-            proposed, so that a resumed run tries them again.
+            proposed, so that a resumed run tries them again. Once a child has a result, those do not count that fail by
+            what their candidate is: out of memory, out of time, or without a finite loss.
         objective: metric to rank by; None for the task's first.
         pareto: what is weighed against it, one or more: ``parameters``, ``multiply_adds``, ``activation_bytes``,
             ``latency`` (measured on ``space.latency_device``), or further metrics of the task. The Pareto front of all

@@ -125,7 +125,7 @@ class _Filling:
             if job.key not in batch.again:
                 self._study.results.append(training)
                 self._listener.finished(training)
-                self._stop_if_all_fail_alike(training, outcome.trace)
+                self._stop_if_all_fail_alike(training, outcome)
             elif training.has_failed:
                 raise StudyStoppedError(
                     f"the weights of {job.key} are lost, and making them again failed: {training.reason}", outcome.trace
@@ -170,15 +170,17 @@ class _Filling:
             self._study.weights.discard(request.weights)
         return Training(*known, reason=plain_reason(reason) or "failed without a reason")
 
-    def _stop_if_all_fail_alike(self, training: Training, trace: str) -> None:
-        """Stop before a set-up mistake fails them all."""
+    def _stop_if_all_fail_alike(self, training: Training, outcome: Outcome) -> None:
+        """Stop before a set-up mistake fails them all; once one has a result, a code may fail by what it is."""
         self._streak = [*self._streak, training.reason] if training.has_failed else []
         most = self._study.settings.run.alike_failures
+        if outcome.is_own and any(not one.has_failed for one in self._study.results.trainings.values()):
+            return
         if len(self._streak) >= most and len(set(map(without_numbers, self._streak[-most:]))) == 1:
             raise StudyStoppedError(
                 f"{most} trainings in a row failed alike: {training.reason}; mend that and go on with --resume "
                 "--retry-failed, or, where it is their own fault, raise alike_failures",
-                trace,
+                outcome.trace,
             )
 
 

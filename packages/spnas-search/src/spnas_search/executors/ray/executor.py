@@ -216,7 +216,7 @@ class RayExecutor:
         for attempt in [attempt for attempt in self._running if self._is_late(attempt)]:
             self._drop(connection, attempt)
             reason = f"no result within {self._settings.timeout:g} s"
-            self._answers.append(Outcome(attempt.request, None, reason, "", attempt.seconds))
+            self._answers.append(Outcome(attempt.request, None, reason, "", attempt.seconds, is_own=True))
         self._check_places(connection)
 
     def _read(self, connection: Connection, *, everything: bool) -> None:

@@ -1,0 +1,31 @@
+"""Which failures in a row end a search, and which are results."""
+
+import pytest
+
+import spnas_search
+from spnas_search.driver import SearchStoppedError
+
+CHILDREN = 12
+BASE = {"executor": {"name": "inline"}, "final": {"seeds": 0, "finalists": 0}, "noise_seeds": 2}
+
+
+def searched(folder, behaviour, **values):
+    task = {"name": "null", "behaviour": behaviour}
+    return spnas_search.search(**{**BASE, "task": task, "budget": CHILDREN, "out": folder / "run", **values})
+
+
+def test_once_a_child_has_a_result_a_candidates_own_failures_are_results(tmp_path):
+    with searched(tmp_path, dict.fromkeys(range(7, 14), "diverge")) as run:
+        failed = [one for one in run.archive.of_kind("child") if one.status == "failed"]
+        assert run.archive.children == CHILDREN
+        assert len(failed) >= 5
+
+
+def test_a_mistake_in_the_code_ends_a_search_however_late_it_comes(tmp_path):
+    with pytest.raises(SearchStoppedError, match="3 evaluations in a row failed alike: RuntimeError: the null task"):
+        searched(tmp_path, dict.fromkeys(range(7, 14), "raise"))
+
+
+def test_what_no_child_has_got_through_yet_may_be_the_set_up(tmp_path):
+    with pytest.raises(SearchStoppedError, match="3 evaluations in a row failed alike: the loss is NaN after epoch 1"):
+        searched(tmp_path, dict.fromkeys(range(3, 14), "diverge"))
