@@ -13,9 +13,10 @@ import spnas_search
 from spnas_core import Architecture, SearchSpace
 from spnas_core.cost import Latency, measure_latency
 from spnas_core.errors import ArchiveError, ConfigError, SpaceError, SpnasError
+from spnas_core.relaxation import Decisions, Logits, best_codes
 from spnas_core.tasks import MetricSpec
 from spnas_search.archive import Archive
-from spnas_search.run import latency, read_archive
+from spnas_search.run import latency, read_archive, resume_run, start_run
 from spnas_search.run.latency import LatencyBound, LatencyMeter
 from spnas_search.settings import resolve
 from spnas_search.studies.signal import SignalSettings
@@ -88,6 +89,32 @@ def test_a_device_that_is_not_there_is_refused_before_anything_begins(tmp_path, 
     assert not (tmp_path / "run" / "archive.db").exists()
 
 
+@pytest.mark.parametrize(
+    ("device", "message"), [("gpu0", "'gpu0' is none"), ("cuda:97", "'cuda:97' is not there"), ("meta", "measured")]
+)
+def test_a_device_on_which_nothing_would_be_measured_is_refused_alike(tmp_path, device, message):
+    with pytest.raises(ConfigError, match=message):
+        spnas_search.search(**NULL, space={"latency_device": device}, out=tmp_path / "run")
+    assert not (tmp_path / "run" / "archive.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "warned"),
+    [
+        ({"space": {"latency_device": "cpu:0"}}, True),
+        ({"space": {"latency_device": "cpu:0", "max_latency": "9x"}}, False),
+        ({"space": {"latency_device": "cpu:0"}, "pareto": ["latency"]}, False),
+        ({"space": {"latency_device": "cpu"}}, False),
+    ],
+)
+def test_a_device_on_which_nothing_is_measured_is_warned_of(tmp_path, values, warned):
+    with start_run(tmp_path / "run", {**NULL, "noise_seeds": 4, **values}, lambda *_: None) as run:
+        said = [remark for remark in run.remarks if "this search measures no latency: bound it by" in remark]
+        assert len(said) == warned
+    with resume_run(run.folder, lambda *_: None) as again:
+        assert "measures no latency" not in "".join(again.remarks)
+
+
 @pytest.mark.parametrize("limit", [1.0, "1.2x"])
 def test_a_search_returns_only_what_keeps_the_bound(tmp_path, measured, limit):
     space = {"max_latency": limit, "max_multiply_adds": "none"}
@@ -116,6 +143,34 @@ def test_a_screen_has_only_what_it_prefers_measured(tmp_path, measured):
     assert too_slow  # more blocks are better here, so these were preferred
     assert len(measured) == 1 + len(children) + len(too_slow)
     assert len(measured) < 8 * 10  # what was drawn
+
+
+@pytest.mark.parametrize("most_rows", [1, 2])
+def test_a_search_for_rows_has_only_whole_children_measured(tmp_path, measured, most_rows):
+    """Not each row that might have been added on the way to one."""
+    settings = {**NULL, "space": {"max_latency": 9.0}, "strategy": {"name": "parallel", "most_rows": most_rows}}
+    with spnas_search.search(**settings, budget=4, out=tmp_path / "run") as run:
+        children = [str(child.architecture) for child in run.archive.of_kind("child")]
+    assert len(children) == 4
+    assert sorted(measured) == sorted([str(START), *children])
+
+
+def test_a_search_by_gradient_has_only_what_it_wants_measured():
+    asked = []
+
+    class Asks:
+        is_measured = True
+
+        def violation(self, architecture):
+            asked.append(architecture)
+
+    start = Architecture.parse("b@8_111-211-211-21")
+    space = SearchSpace(1, 40, 1, 9, bounds=(Asks(),))
+    decisions = Decisions(start)
+    found = best_codes(decisions, Logits.drawn(decisions, np.random.default_rng(0)), space, 6)
+    assert len(found) == 6
+    assert asked == found
+    assert space.quick.bounds == ()
 
 
 def test_where_nothing_that_was_drawn_keeps_the_bound_others_are_drawn(tmp_path, measured):

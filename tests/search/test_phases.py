@@ -21,7 +21,15 @@ from spnas_search.reports import candidate_json, summary, verdict_tables
 from spnas_search.reports.verdicts import verdict_rows
 from spnas_search.run import read_archive, resume_run
 from spnas_search.starting_points import resolve_candidate
-from spnas_search.strategies import CheckedStrategy, Phases, phase_names, strategy_plugin
+from spnas_search.strategies import (
+    CheckedStrategy,
+    Parallel,
+    Phases,
+    Reignition,
+    ReignitionSettings,
+    phase_names,
+    strategy_plugin,
+)
 from spnas_search.strategies.phases import Phase
 from spnas_search.testing import NullTask
 
@@ -165,6 +173,43 @@ def test_a_first_phase_that_was_never_stuck_is_reignited_once_before_rows_are_ad
         assert archive[reignition.parent].strategy == 0
         found = outcome(archive, run.settings.run)
         assert any(side.candidate.kind == "reignition" for side in found.columns[0].between)
+
+
+@pytest.mark.parametrize("inherit", ["parent", "warm-start"])
+@pytest.mark.parametrize("n_after", [3, 5])
+def test_the_first_rows_are_added_to_what_was_reignited(tmp_path, n_after, inherit):
+    """A round has two, so that the first heirs have results before the last ones are proposed."""
+    reignition = {"most": 1, "pretrain_epochs": 1, "n_after": n_after}
+    table = FULL | {"serial": {"n_stuck": 99, "reignition": reignition}, "serial_candidates": 6}
+    with searched(tmp_path, strategy=table, inherit=inherit) as run:
+        (reignition,) = run.archive.of_kind("reignition")
+        parents = [child.parent for child in run.archive.children_of(2)]
+        assert len(parents) == 5
+        assert parents[:n_after] == [reignition.id] * n_after
+
+
+def test_a_reignition_just_before_the_first_phase_ends_has_its_children_among_the_rows(tmp_path):
+    """Stuck after three children, reignited, and over one child later: of the four heirs three are rows."""
+    flat = {"name": "null", "differences": 0.0, "noise": 0.02}
+    serial = {"n_stuck": 3, "round": 1, "reignition": {"most": 1, "pretrain_epochs": 1, "n_after": 4}}
+    table = FULL | {"serial": serial, "serial_candidates": 4, "parallel": {"n_stuck": 99}}
+    with searched(tmp_path, strategy=table, task=flat) as run:
+        (reignition,) = run.archive.of_kind("reignition")
+        assert [child.id > reignition.id for child in run.archive.children_of(0)] == [False] * 3 + [True]
+        assert run.archive.children_of(0)[-1].parent == reignition.id
+        assert [child.parent for child in run.archive.children_of(2)][:3] == [reignition.id] * 3
+
+
+def test_rows_are_added_to_others_where_none_fits_beside_what_was_reignited(tmp_path):
+    table = FULL | {"serial": {"n_stuck": 99, "reignition": {"most": 1, "n_after": 4}}, "serial_candidates": 6}
+    with searched(tmp_path, strategy=table) as run:
+        (reignition,) = run.archive.of_kind("reignition")
+        strategy, archive = run.strategy.wrapped.phases[-1].strategy, run.archive
+        space = replace(run.space, max_blocks=len(reignition.architecture.digits) - 1)
+        narrow = Parallel(strategy.settings, space, Reignition(ReignitionSettings(n_after=99), 4, of_earlier=True))
+        proposed = narrow.propose(archive, np.random.default_rng(0))
+        assert all(one.parent != reignition.id for one in proposed)
+        assert reignition.id in narrow.may_use(archive)
 
 
 def test_any_strategies_may_follow_one_another(tmp_path):

@@ -58,3 +58,51 @@ def test_a_strategy_that_would_find_nothing_is_refused(tmp_path, strategy, value
 def test_what_goes_together_is_taken(tmp_path, strategy, values):
     begun(tmp_path, strategy=strategy, **values)
     assert (tmp_path / "run" / "archive.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "outside"),
+    [
+        (
+            {"space": {"max_multiply_adds": "1x"}},
+            "beside stage 2, makes 3,899,392 multiply_adds where max_multiply_adds = 3,366,912",
+        ),
+        ({"space": {"max_parameters": "1x"}}, "beside stage 1, makes 179,"),
+        ({"space": {"max_activation_bytes": "1x"}}, "beside stage 4, makes "),
+        (
+            {"start": "b@8_11-21-21-21_2-2-2-2", "space": {"max_rows": 2}},
+            "makes 3 rows beside stage 2 where max_rows = 2",
+        ),
+    ],
+)
+def test_rows_that_fit_nowhere_are_refused_before_the_start_is_trained(tmp_path, values, outside):
+    for table in ({"name": "parallel"}, {"name": "phases", "phases": [{"name": "parallel"}]}):
+        with pytest.raises(
+            ConfigError, match=r"^the strategy 'parallel' adds rows, and none fits beside b@8_"
+        ) as caught:
+            begun(tmp_path, strategy=table, **values)
+        assert outside in str(caught.value)
+        assert not (tmp_path / "run").exists()
+
+
+def remarks(folder, **values) -> list[str]:
+    with start_run(folder / "run", {**BASE, "noise_seeds": 4, **values}, lambda *_: None) as run:
+        return run.remarks
+
+
+def test_a_later_phase_of_rows_that_fit_nowhere_yet_is_warned_of(tmp_path):
+    first = {"name": "random", "candidates": 1}
+    table = {"name": "phases", "phases": [first, {"name": "parallel"}]}
+    (said,) = remarks(tmp_path, strategy=table, space={"max_multiply_adds": "1x"})
+    assert said.startswith("warning: none fits beside b@8_11-21-21-21: what comes nearest, beside stage 2, makes 3,89")
+    assert said.endswith("the parallel phase finds something only where those before it find what leaves room")
+
+
+def test_a_serial_search_without_a_neighbour_inside_the_space_is_warned_of(tmp_path):
+    table, space = {"name": "serial", "odds": {"expand": 1.0}}, {"max_multiply_adds": "1x"}
+    (said,) = remarks(tmp_path, strategy=table, space=space)
+    assert said.startswith(
+        "warning: none of 500 children of b@8_11-21-21-21 that the strategy 'serial' has drawn lies "
+    )
+    assert remarks(tmp_path / "wider", strategy=table, space={"max_multiply_adds": "2x"}) == []
+    assert remarks(tmp_path / "explores", strategy=table | {"explore": 0.5}, space=space) == []

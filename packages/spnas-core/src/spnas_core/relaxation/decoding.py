@@ -4,6 +4,8 @@ Viterbi's algorithm finds the way of the largest product of probabilities, which
 "Auto-DeepLab", CVPR 2019, section 4.2); with lists of the best at every node, the next best ones too.
 """
 
+from itertools import islice
+
 from spnas_core.encoding import Architecture
 from spnas_core.relaxation.decisions import DOWN, STAY, Choice, Decisions
 from spnas_core.relaxation.mixtures import Logits, probabilities
@@ -53,7 +55,7 @@ def best_codes(decisions: Decisions, logits: Logits, space: SearchSpace, count: 
     while True:
         choices = best_choices(decisions, logits, wanted)
         codes = dict.fromkeys(decisions.code(choice) for _, choice in choices)
-        found = [code for code in codes if code in space][:count]
+        found = list(islice((code for code in codes if code in space), count))  # no more are measured than wanted
         if len(found) >= count or len(choices) < wanted or wanted >= MOST:
             return found
         wanted = min(MOST, 2 * wanted)

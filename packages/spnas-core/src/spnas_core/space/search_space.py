@@ -1,7 +1,7 @@
 """Bounds on architectures, each violation explained."""
 
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol, Self
 
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
@@ -14,7 +14,10 @@ Sampling = Literal["grown", "any"]
 
 
 class Bound(Protocol):
-    """A further bound, of whatever is not counted from the code alone, such as measured latency."""
+    """A further bound, of whatever is not counted from the code alone, such as measured latency.
+
+    One that takes time to ask says so by a true attribute ``is_measured``.
+    """
 
     def violation(self, architecture: Architecture) -> str | None:
         """Explain how the architecture breaks the bound; None where it keeps it."""
@@ -69,6 +72,11 @@ class SearchSpace:
                 f"min_stages {self.min_stages} is above max_blocks {self.max_blocks}, and every stage has a block: the "
                 "space would be empty"
             )
+
+    @property
+    def quick(self) -> Self:
+        """The same without what takes time to ask: for codes that lead to others, and are not to be proposed."""
+        return replace(self, bounds=tuple(bound for bound in self.bounds if not getattr(bound, "is_measured", False)))
 
     def limits(self) -> dict[str, int | None]:
         """The bounds on cost, by the cost's name; None for no bound."""

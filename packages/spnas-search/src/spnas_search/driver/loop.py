@@ -18,6 +18,7 @@ from spnas_search.executors import Executor, Outcome, evaluate_all, places
 from spnas_search.monitors import Monitor
 from spnas_search.run import ENDED, Run
 from spnas_search.run.latency import LATENCY
+from spnas_search.strategies import Phases
 
 _WITHOUT_WEIGHTS = frozenset({"final", "replicate"})
 """Kinds whose weights nobody inherits."""
@@ -70,7 +71,9 @@ def run_search(run: Run, monitor: Monitor) -> None:
 
 
 def _why_ended(run: Run) -> str:
-    return why_ended(run.archive, run.settings.run, run.strategy, out_of_time=run.out_of_time())
+    said, strategy = why_ended(run.archive, run.settings.run, run.strategy, out_of_time=run.out_of_time()), run.strategy
+    idle = strategy.wrapped.idle(run.archive) if isinstance(strategy.wrapped, Phases) and run.archive.children else ()
+    return "; ".join((said, *(f"the {name} phase has no candidate" for name in idle)))
 
 
 class _Listeners:

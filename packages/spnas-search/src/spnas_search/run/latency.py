@@ -1,8 +1,9 @@
 """A bound on measured latency: each architecture is measured once, and the measurement is stored."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from spnas_core.cost.latency import Latency, latency_device, measure_latency
 from spnas_core.encoding import Architecture
@@ -34,6 +35,21 @@ def latency_meter(settings: RunSettings, image_size: tuple[int, int]) -> "Latenc
     if limits.max_latency == "none" and LATENCY not in settings.pareto:
         return None
     return LatencyMeter(limits.latency_device, image_size, Architecture.parse(settings.start))
+
+
+def idle_device(settings: RunSettings) -> Iterator[str]:
+    """Warn of a device on which nothing is measured.
+
+    Raises:
+        ConfigError: the device is not there.
+    """
+    device = settings.space.latency_device
+    latency_device(device)
+    if device != type(settings.space)().latency_device and latency_meter(settings, (1, 1)) is None:
+        yield (
+            f"warning: space.latency_device (--latency-device) is {device!r}, and this search measures no latency: "
+            f"bound it by space.max_latency, or name {LATENCY!r} in pareto"
+        )
 
 
 def latency_bound(settings: RunSettings, meter: "LatencyMeter | None") -> "LatencyBound | None":
@@ -109,6 +125,7 @@ class LatencyBound:
 
     limit: float | str
     meter: LatencyMeter
+    is_measured: ClassVar[bool] = True
 
     def milliseconds(self) -> float:
         """The limit, in milliseconds."""

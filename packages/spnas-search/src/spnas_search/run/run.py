@@ -37,8 +37,8 @@ from spnas_search.run.folder import Prepare, RunFolder
 from spnas_search.run.identity import Identity, check_init
 from spnas_search.run.initial_weights import import_weights, initial_rewrite
 from spnas_search.run.known_trainings import check_trainings
-from spnas_search.run.latency import LATENCY, latency_bound, latency_meter
-from spnas_search.run.strategy_settings import check_strategy
+from spnas_search.run.latency import LATENCY, idle_device, latency_bound, latency_meter
+from spnas_search.run.strategy_settings import check_phases, check_strategy
 from spnas_search.screens import ScreenedStrategy
 from spnas_search.settings import ResolvedSettings
 from spnas_search.strategies import CheckedStrategy
@@ -240,7 +240,7 @@ class Run:
                 "auto-deeplab do"
             )
         self._check_budget()
-        check_strategy(self.strategy, settings, measures_latency=self.meter is not None)
+        self.remarks += check_strategy(self.strategy, settings, self.space, measures_latency=self.meter is not None)
         wanted = settings.training_epochs(wanted=self.strategy.trains_winner)
         check_trainings(self.task, settings, self.control_epochs, wanted)
         self._check_final(wanted)
@@ -255,6 +255,7 @@ class Run:
             start = Architecture.parse(settings.start)
             weights = None if settings.init is None else read_initial_weights(settings.init, start)
             self.remarks += check_start(self.task, start, weights)
+            self.remarks += idle_device(settings)
         return self._check_reignition() if self.strategy.reignites else ()
 
     def _check_final(self, wanted: int) -> None:
@@ -303,6 +304,7 @@ class Run:
                 f"warning: the budget has {children} candidates, and with these settings the strategy {name!r} is more "
                 f"than a random search from {enough} on: raise budget.candidates, or settle for less by its settings"
             )
+        yield from check_phases(self.strategy, settings)
         if settings.noise_seeds < ENOUGH_REPLICATES:
             yield (
                 f"warning: noise_seeds = {settings.noise_seeds} tells the noise of a score vaguely: set it to "

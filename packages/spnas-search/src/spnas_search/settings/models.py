@@ -249,3 +249,18 @@ class RunSettings(Table):
             epochs: of a child.
         """
         return self.start_epochs(epochs) + (self.noise_seeds + 1) * epochs + self.reserved_epochs(epochs)
+
+    def expected_children(self, epochs: int) -> int | None:
+        """About how many children the budget has room for; None where hours alone bound it.
+
+        Of the epochs beyond those of a first child, two thirds are the children's: the others go to what they are
+        compared with.
+
+        Args:
+            epochs: of a child.
+        """
+        budget = self.budget
+        if budget.epochs is None or not epochs:
+            return budget.children
+        more = max(0, budget.epochs - self.least_epochs(epochs)) * 2 // (3 * epochs)
+        return 1 + more if budget.children is None else min(budget.children, 1 + more)

@@ -13,7 +13,7 @@ from spnas_core.plugins import owner, registry, settings_model
 from spnas_core.presets import laid_over
 from spnas_search.executors import ExecutorSettings
 from spnas_search.settings.models import RunSettings
-from spnas_search.strategies import StrategyPlugin, strategy_plugin
+from spnas_search.strategies import FullSettings, StrategyPlugin, strategy_plugin
 
 __all__ = [
     "ResolvedSettings",
@@ -56,9 +56,15 @@ class ResolvedSettings:
         return cast("dict[str, Any]", without_none(values))
 
     def settled(self) -> Self:
-        """Return the same with the table of the screen that is meant by ``own``, as a run is stored."""
+        """Return the same as a run is stored: with the table of the screen that is meant by ``own``, and with phases.
+
+        How many candidates the first phase of a whole search has follows from the budget that it begins with.
+        """
         screen = "none" if self.screen is None else self.screen.model_dump(mode="json")
-        return replace(self, run=self.run.model_copy(update={"screen": screen}))
+        strategy = self.strategy
+        if isinstance(strategy, FullSettings):
+            strategy = strategy.within(self.run.expected_children(strategy.serial.epochs))
+        return replace(self, run=self.run.model_copy(update={"screen": screen}), strategy=strategy)
 
 
 def resolve(values: Mapping[str, Any]) -> ResolvedSettings:

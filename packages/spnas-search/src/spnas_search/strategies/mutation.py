@@ -179,9 +179,13 @@ class Mutator:
         taken: Collection[Architecture] = (),
     ) -> list[tuple[Candidate, Rewrite]]:
         """Draw up to ``count`` children that are new and inside the space; see ``draw_round``."""
-        settings = self._settings
 
         def mutate(architecture: Architecture) -> Rewrite:
-            return draw_rewrite(architecture, self._odds, settings.max_mutations, rng, settings.min_mutations)
+            return self.draw(architecture, rng)
 
-        return draw_round(count, draw_parent, mutate, archive, self._space, settings.max_redraws, taken)
+        return draw_round(count, draw_parent, mutate, archive, self._space, self._settings.max_redraws, taken)
+
+    def draw(self, architecture: Architecture, rng: np.random.Generator) -> Rewrite:
+        """Draw one child, whatever the bounds; see ``draw_rewrite``."""
+        settings = self._settings
+        return draw_rewrite(architecture, self._odds, settings.max_mutations, rng, settings.min_mutations)

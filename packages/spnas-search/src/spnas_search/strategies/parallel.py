@@ -3,6 +3,7 @@
 Jiang et al., "SP-NAS: Serial-to-Parallel Backbone Search for Object Detection", CVPR 2020.
 """
 
+from collections.abc import Callable, Collection
 from typing import Literal
 
 import numpy as np
@@ -14,9 +15,10 @@ from spnas_core.encoding import Architecture
 from spnas_core.morphisms import AddRow, Rewrite, identity
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
-from spnas_search.archive import Archive, Proposal
+from spnas_search.archive import Archive, Candidate, Proposal
 from spnas_search.strategies.mutation import draw_round
 from spnas_search.strategies.pool import Pool, PoolSettings
+from spnas_search.strategies.reignition import Reignition
 
 
 class ParallelSettings(PoolSettings):
@@ -64,41 +66,60 @@ class Parallel:
     """Adds rows to the best candidates so far, cheap ones more often.
 
     A child has m ~ U{1 … most_rows} more rows than its parent, each drawn by ``row_odds`` of what the earlier ones have
-    made; fewer where no further row is inside the space. Parents are the start (or the serial winner) and whatever
+    made; fewer where no further row is inside the space. Bounds that are measured are asked of the whole child alone.
+    Parents are the start (or the serial winner) and whatever
     parallel candidates are among the best.
 
     Args:
         settings: the ``[strategy]`` table.
         space: bounds of the search.
+        reignition: whose candidate is the parent of the first children, as long as rows can be added to it; None for
+            none.
     """
 
-    def __init__(self, settings: ParallelSettings, space: SearchSpace) -> None:
+    def __init__(self, settings: ParallelSettings, space: SearchSpace, reignition: Reignition | None = None) -> None:
         self.settings = settings
         self.space = space
+        self._quick = space.quick
         self._pool = Pool(settings)
+        self._reignition = reignition
 
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
-        """Draw parents from the best ``pool`` candidates and add rows to them."""
-        rounds = (
-            draw_round(
-                self.settings.round,
-                drawing,
-                lambda architecture: self.add_rows(architecture, rng),
-                archive,
-                self.space,
-                self.settings.max_redraws,
-            )
-            for drawing in self._pool.drawings(archive, rng)
-        )
-        drawn = next(filter(None, rounds), [])
+        """Draw parents from the best ``pool`` candidates and add rows to them; first of all to what was reignited."""
+        drawn = self._heirs(archive, rng)
+        if wanted := self.settings.round - len(drawn):
+            taken = [rewrite.child for _, rewrite in drawn]
+            drawings = self._pool.drawings(archive, rng)
+            rounds = (self._children(wanted, drawing, archive, rng, taken) for drawing in drawings)
+            drawn += next(filter(None, rounds), [])
         return [Proposal("child", parent.id, rewrite, Fidelity(self.settings.epochs)) for parent, rewrite in drawn]
+
+    def _heirs(self, archive: Archive, rng: np.random.Generator) -> list[tuple[Candidate, Rewrite]]:
+        """Draw children of what was reignited last, while the next ones are to be its own."""
+        if self._reignition is None or (reignited := self._reignition.parent(archive)) is None:
+            return []
+        heirs = min(self.settings.round, self._reignition.heirs_left(archive))
+        return self._children(heirs, lambda: reignited, archive, rng)
+
+    def _children(
+        self,
+        count: int,
+        draw_parent: Callable[[], Candidate],
+        archive: Archive,
+        rng: np.random.Generator,
+        taken: Collection[Architecture] = (),
+    ) -> list[tuple[Candidate, Rewrite]]:
+        def mutate(architecture: Architecture) -> Rewrite:
+            return self.add_rows(architecture, rng)
+
+        return draw_round(count, draw_parent, mutate, archive, self.space, self.settings.max_redraws, taken)
 
     def add_rows(self, architecture: Architecture, rng: np.random.Generator) -> Rewrite:
         """Draw a child; the identity where no row can be added."""
         rewrite = identity(architecture)
         morphism = AddRow(self.settings.shares)
         for _ in range(int(rng.integers(1, self.settings.most_rows + 1))):
-            odds = row_odds(rewrite.child, self.space, shares=self.settings.shares)
+            odds = row_odds(rewrite.child, self._quick, shares=self.settings.shares)
             if not odds.any():
                 break
             rewrite = rewrite.then(morphism.options(rewrite.child)[int(rng.choice(len(odds), p=odds))])
@@ -109,5 +130,6 @@ class Parallel:
         return self._pool.stuck(archive)
 
     def may_use(self, archive: Archive) -> frozenset[int]:
-        """The pool: only its members become parents."""
-        return self._pool.may_use(archive)
+        """The pool, and what was reignited last where children descend from that: only these become parents."""
+        reignited = frozenset() if self._reignition is None else self._reignition.may_use(archive)
+        return self._pool.may_use(archive) | reignited

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, Field
@@ -15,9 +15,12 @@ from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive, Proposal
 from spnas_search.strategies._base import Strategy, claims, strategy_plugin, why_stuck
 from spnas_search.strategies.mutation import Mutations
-from spnas_search.strategies.parallel import ParallelSettings
+from spnas_search.strategies.parallel import Parallel, ParallelSettings
 from spnas_search.strategies.reignition import Reignition, ReignitionSettings
-from spnas_search.strategies.serial import SerialSettings
+from spnas_search.strategies.serial import Serial, SerialSettings
+
+FIRST_PHASE = (10, 16)
+"""Children of the first phase of a whole search, of so many."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,11 @@ class Phase:
     name: str
     strategy: Strategy
     candidates: int | None
+
+    @property
+    def has_children(self) -> bool:
+        """Whether it is there for children, and not for a reignition alone."""
+        return not isinstance(self.strategy, ReigniteOnce)
 
 
 class Phases:
@@ -110,6 +118,11 @@ class Phases:
         last = len(self.phases) - 1
         return self._why_over(archive, last) if self.current(archive) == last else None
 
+    def idle(self, archive: Archive) -> tuple[str, ...]:
+        """Names of the strategies that are there for children, and have proposed none."""
+        numbered = enumerate(self.phases)
+        return tuple(phase.name for number, phase in numbered if phase.has_children and not archive.children_of(number))
+
     def may_use(self, archive: Archive) -> frozenset[int]:
         """What the present and the later strategies may use."""
         present = self.current(archive)
@@ -133,7 +146,7 @@ class ReigniteOnce:
     """Reignites the best candidate, where none was reignited before, and that is all.
 
     Args:
-        settings: of that reignition; ``most`` and ``n_after`` are not heeded.
+        settings: of that reignition; ``most`` is not heeded.
         epochs: that a child is trained.
     """
 
@@ -188,30 +201,47 @@ class FirstPhaseSettings(SerialSettings):
 class FullSettings(Table):
     """The ``[strategy]`` table of the whole search: the serial phase with reignition, then the parallel one.
 
-    By default the two have as many children together as a search whose budget has no bound.
-
     Attributes:
         name: the strategy's name.
         serial: table of the first phase.
-        serial_candidates: children after which it ends, where it is not stuck before.
+        serial_candidates: children after which it ends, where it is not stuck before; None for 10 of each 16 of the
+            budget.
         parallel: table of the second phase.
-        parallel_candidates: children after which it ends, where it is not stuck before.
+        parallel_candidates: children after which it ends, where it is not stuck before; None for what the
+            budget leaves.
     """
 
     name: Literal["full"] = "full"
     serial: FirstPhaseSettings = FirstPhaseSettings()
-    serial_candidates: Count = Field(10, ge=1)
+    serial_candidates: Count | None = Field(None, ge=1)
     parallel: ParallelSettings = ParallelSettings()
-    parallel_candidates: Count = Field(6, ge=1)
+    parallel_candidates: Count | None = Field(None, ge=1)
+
+    def within(self, children: int | None) -> Self:
+        """Return the same with as many candidates of the first phase as a budget has for it, unless they are said.
+
+        Args:
+            children: that the budget has room for; None where it does not say.
+        """
+        if self.serial_candidates is not None:
+            return self
+        serial, whole = FIRST_PHASE
+        share = serial if children is None else max(1, min(children - 1, round(children * serial / whole)))
+        return self.model_copy(update={"serial_candidates": share})
 
 
 def full(settings: FullSettings, space: SearchSpace) -> Phases:
-    """Build the whole search: serial, the reignition of its best where there was none, parallel."""
-    serial, parallel = (strategy_plugin(name).build for name in ("serial", "parallel"))
-    phases = [Phase("serial", serial(settings.serial, space), settings.serial_candidates)]
-    if settings.serial.reignition.most:
-        phases.append(Phase("reignite", ReigniteOnce(settings.serial.reignition, settings.serial.epochs), None))
-    phases.append(Phase("parallel", parallel(settings.parallel, space), settings.parallel_candidates))
+    """Build the whole search: serial, the reignition of its best where there was none, parallel.
+
+    The first rows are added to what was reignited last, as many as ``serial.reignition.n_after`` says.
+    """
+    settings = settings.within(None)
+    serial, reignition = settings.serial, settings.serial.reignition
+    phases = [Phase("serial", Serial(serial, space), settings.serial_candidates)]
+    if reignition.most:
+        phases.append(Phase("reignite", ReigniteOnce(reignition, serial.epochs), None))
+    handed = Reignition(reignition, serial.epochs, of_earlier=True)
+    phases.append(Phase("parallel", Parallel(settings.parallel, space, handed), settings.parallel_candidates))
     return Phases(phases, settings, trains_winner=True)
 
 

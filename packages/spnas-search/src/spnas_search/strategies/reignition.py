@@ -37,10 +37,12 @@ class Reignition:
     Args:
         settings: how many, and what they are.
         epochs: that a child is trained.
+        of_earlier: whether the children of a strategy descend from what an earlier one has reignited, too.
     """
 
-    def __init__(self, settings: ReignitionSettings, epochs: int) -> None:
+    def __init__(self, settings: ReignitionSettings, epochs: int, *, of_earlier: bool = False) -> None:
         self._settings = settings
+        self._of_earlier = of_earlier
         self._epochs = settings.epochs or epochs
 
     def is_left(self, archive: Archive) -> bool:
@@ -63,7 +65,9 @@ class Reignition:
 
     def heirs_left(self, archive: Archive) -> int:
         """How many of the next children are to be the reignited candidate's own."""
-        return max(0, self._settings.n_after - len(archive.recent_children))
+        last = self._last(archive)
+        since = 0 if last is None else sum(child.id > last.id for child in archive.of_kind("child"))
+        return max(0, self._settings.n_after - since)
 
     def may_use(self, archive: Archive) -> frozenset[int]:
         """The last one."""
@@ -71,6 +75,6 @@ class Reignition:
         return frozenset() if last is None else frozenset({last.id})
 
     def _last(self, archive: Archive) -> Candidate | None:
-        """The last reignition of the strategy that has proposed last; none where it has failed."""
-        found = [one for one in archive.of_kind("reignition") if one.strategy == archive.strategy][-1:]
-        return next((one for one in found if one.status == "done"), None)
+        """The last reignition, of the strategy that has proposed last or of any; none where it has failed."""
+        found = [one for one in archive.of_kind("reignition") if self._of_earlier or one.strategy == archive.strategy]
+        return next((one for one in found[-1:] if one.status == "done"), None)

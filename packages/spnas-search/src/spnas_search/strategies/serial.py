@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from spnas_core.configuration import Count
+from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
@@ -94,6 +95,15 @@ class Serial:
             # No neighbour of the best is new, and by chance nothing was sampled: nothing proposed means nothing left.
             drawn = self._samples(archive, 1, rng)
         return [Proposal("child", parent.id, rewrite, Fidelity(self._epochs(rewrite))) for parent, rewrite in drawn]
+
+    def reaches(self, architecture: Architecture) -> bool:
+        """Whether as many draws as a child may take find one of an architecture inside the space.
+
+        Bounds that are measured are not asked; the draws are the same each time.
+        """
+        rng, space = np.random.default_rng(0), self.space.quick
+        drawn = (self._mutator.draw(architecture, rng).child for _ in range(self.settings.max_redraws))
+        return any(child != architecture and child in space for child in drawn)
 
     def _pool_stuck(self, archive: Archive) -> str | None:
         return self._pool.stuck(archive, as_members=self._explores(archive))
