@@ -104,6 +104,78 @@ def test_levels_without_a_pyramid_are_refused(name, have):
         blank_network(read_network(f"own:{name}"))
 
 
+class Altered(Rounding):
+    """Levels at 4 and 8 pixels, of which the last is as a test has it."""
+
+    def __init__(self, change, *, takes=lambda height, width: True):
+        super().__init__("plain")
+        self.change, self.takes = change, takes
+
+    def forward(self, images):
+        if not self.takes(*images.shape[-2:]):
+            raise ValueError("no such canvas")
+        first, second = super().forward(images)
+        return [first, self.change(second)]
+
+
+def altered(monkeypatch, change=lambda level: level, **options):
+    source = BackboneProvider("of a test", lambda: ("one",), lambda _: Altered(change, **options))
+    monkeypatch.setitem(registry("backbones").items, "own", source)
+    return read_network("own:one")
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda level: level.movedim(1, -1), "1, 2, 3, 16"),
+        (lambda level: level.mT, "1, 16, 3, 2"),
+        (lambda level: level[:, :8], "1, 8, 2, 3"),
+        (lambda level: level[..., 1:], "1, 16, 2, 2"),
+        (lambda level: level.repeat(1, 1, 2, 2), "1, 16, 4, 6"),
+    ],
+)
+def test_levels_that_are_not_as_announced_are_refused(change, found, monkeypatch):
+    network = altered(monkeypatch, change)
+    expected = (
+        rf"own:one cannot be .*: of one of 24x16 pixels it gives features \[{found}\] where it says \[1, 16, 2, 3\]"
+    )
+    for build in (blank_network, lambda one: fresh_network(one, seed=0)):
+        with pytest.raises(CodeError, match=expected):
+            build(network)
+
+
+def test_a_level_that_is_missing_is_refused(monkeypatch):
+    network = altered(monkeypatch)
+    monkeypatch.setattr(Altered, "forward", lambda self, images: Rounding.forward(self, images)[:1])
+    with pytest.raises(CodeError, match="of one of 24x16 pixels it gives 1 levels where it says 2"):
+        blank_network(network)
+
+
+def test_a_network_that_takes_one_canvas_alone_is_refused(monkeypatch):
+    network = altered(monkeypatch, takes=lambda height, width: (height, width) == (56, 56))
+    with pytest.raises(CodeError, match=r"of one of 24x16 pixels it gives no features \(ValueError: no such canvas\)"):
+        blank_network(network)
+
+
+def test_images_are_padded_to_whole_windows(monkeypatch):
+    network = altered(monkeypatch, takes=lambda height, width: height % 56 == width % 56 == 0)
+    backbone = fresh_network(network, seed=0).eval()
+    images = torch.randn(1, 3, 50, 60, generator=torch.Generator().manual_seed(2))
+    whole = torch.zeros(1, 3, 56, 112)
+    whole[..., :50, :60] = images
+    found = backbone(images)
+    assert torch.equal(found["s1"], backbone.trunk(whole)[0][..., :13, :15])
+    assert torch.equal(found["s2"], backbone.trunk(whole)[1][..., :7, :8])
+    assert backbone_cost(network, 60, 50).activation_bytes == 4 * (8 * 14 * 28 + 16 * 7 * 14)
+
+
+def test_what_is_built_to_be_looked_at_leaves_torchs_generator_alone(monkeypatch):
+    network = altered(monkeypatch)
+    before = torch.random.get_rng_state()
+    assert network.feature_info.channels() == [8, 16]
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
 def test_no_search_begins_with_a_name():
     with pytest.raises(CodeError, match="'own:plain' is no architecture code: networks by name can be trained"):
         Architecture.parse("own:plain")

@@ -5,25 +5,23 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from spnas_core.backbones._base import LevelInfo
 from spnas_core.backbones.network import FixedNetwork
-from spnas_core.errors import CodeError, SpnasError
+from spnas_core.backbones.probing import FINEST, build_trunk, canvas_unit
+from spnas_core.errors import CodeError
 from spnas_core.networks.features import FeatureInfo, StageInfo
-
-FINEST = 4
-"""Input pixels per feature pixel of ``s1``."""
 
 
 class FixedBackbone(nn.Module):
     """A network by name, as a backbone.
 
     Many networks round sizes their own way where an image is no multiple of their coarsest reduction; some cannot take
-    it at all. So images are padded by zeros, right and below, to such a multiple, and every level is cut to
-    ceil(H / r) × ceil(W / r), as those of a code are.
+    it at all. So images are padded by zeros, right and below, to such a multiple (for some with attention in windows to
+    one of as many pixels as the coarsest windows have), and every level is cut to ceil(H / r) × ceil(W / r), as those
+    of a code are.
 
     Args:
         network: which one.
@@ -35,16 +33,17 @@ class FixedBackbone(nn.Module):
         trunk: the provider's module.
 
     Raises:
-        CodeError: it has no such stage, its levels make no pyramid, or its library cannot build it.
+        CodeError: it has no such stage, its levels make no pyramid or are not as it says, it takes images of one size
+            alone, or its library cannot build it.
     """
 
     def __init__(self, network: FixedNetwork, out_stages: Sequence[str] | None = None) -> None:
         super().__init__()
         self.architecture = network
-        self.trunk = _trunk(network)
+        self.trunk = build_trunk(network)
         info = cast("LevelInfo", self.trunk.feature_info)
         self._places = _places(network, info.reduction())
-        self._coarsest = max(info.reduction())
+        self._unit = canvas_unit(network)
         stages = [
             StageInfo(f"s{number}", info.channels()[place], info.reduction()[place])
             for number, place in enumerate(self._places, 1)
@@ -54,7 +53,7 @@ class FixedBackbone(nn.Module):
     def forward(self, images: Tensor) -> "OrderedDict[str, Tensor]":
         """Map Tensor[N, 3, H, W] to ``{"s1": Tensor[N, C1, ceil(H/4), ceil(W/4)], …}``, finest first."""
         height, width = images.shape[-2:]
-        padded = pad(images, (0, -width % self._coarsest, 0, -height % self._coarsest))
+        padded = pad(images, (0, -width % self._unit, 0, -height % self._unit))
         levels = self.trunk(padded)
         features: OrderedDict[str, Tensor] = OrderedDict()
         for stage in self.feature_info.stages:
@@ -63,19 +62,6 @@ class FixedBackbone(nn.Module):
                 ..., : math.ceil(height / stage.reduction), : math.ceil(width / stage.reduction)
             ]
         return features
-
-
-def _trunk(network: FixedNetwork) -> nn.Module:
-    """Have the provider build it; a RuntimeError on the meta device is left to whoever can try it with memory."""
-    try:
-        return network.source.build(network.name)
-    except SpnasError:
-        raise
-    except Exception as error:  # whatever the library says
-        if isinstance(error, RuntimeError) and torch.get_default_device().type == "meta":
-            raise
-        reason = " ".join(str(error).split())
-        raise CodeError(f"{network} gives no features: {type(error).__name__}: {reason}") from error
 
 
 def _places(network: FixedNetwork, reductions: Sequence[int]) -> tuple[int, ...]:

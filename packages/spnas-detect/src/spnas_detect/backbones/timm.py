@@ -19,6 +19,12 @@ RAW = ("hrnet",)
 """Families whose detectors read the raw branches, and not what the classifier makes of them (Sun et al. 2019,
 HRNetV2p)."""
 
+ANY_CANVAS = ("swin",)
+"""Families that take images of one size alone, unless they are told otherwise."""
+
+CHANNELS_LAST = "NHWC"
+"""The layout of what some families give."""
+
 
 class Trunk(nn.Module):
     """A feature extractor of timm.
@@ -31,10 +37,13 @@ class Trunk(nn.Module):
         super().__init__()
         self.body = body
         self.feature_info = body.feature_info
+        self._is_channels_last = getattr(body, "output_fmt", None) == CHANNELS_LAST
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Map Tensor[N, 3, H, W] to a list of features, finest first."""
         features: list[Tensor] = self.body(images)
+        if self._is_channels_last:
+            return [level.movedim(-1, 1) for level in features]
         return features
 
 
@@ -54,8 +63,10 @@ def build(name: str) -> nn.Module:
 def _created(name: str) -> nn.Module:
     import timm
 
-    raw: dict[str, Any] = {"feature_location": ""} if name.startswith(RAW) else {}
-    body: nn.Module = timm.create_model(name, features_only=True, **raw)
+    options: dict[str, Any] = {"feature_location": ""} if name.startswith(RAW) else {}
+    if name.startswith(ANY_CANVAS):
+        options["strict_img_size"] = False
+    body: nn.Module = timm.create_model(name, features_only=True, **options)
     return body
 
 

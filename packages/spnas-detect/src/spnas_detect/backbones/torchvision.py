@@ -53,8 +53,12 @@ CHAINS: Mapping[type[nn.Module], Chain] = {
     models.EfficientNet: _but_last(1, _parts("features")),
     models.MNASNet: _but_last(3, _parts("layers")),
     models.ShuffleNetV2: _parts("conv1", "maxpool", "stage2", "stage3", "stage4"),
+    models.SwinTransformer: _parts("features"),
 }
 """How the families are computed; only these give features. MobileNetV3's last convolution is a part of its trunk."""
+
+CHANNELS_LAST = frozenset({models.SwinTransformer})
+"""Families whose parts hand on Tensor[N, H, W, C]."""
 
 
 class Trunk(nn.Module):
@@ -70,7 +74,8 @@ class Trunk(nn.Module):
         parts = list(chain(model))
         names = {part: name for name, part in model.named_modules()}
         self._parts = [names[part] for part in parts]
-        found = _found_levels([part.eval() for part in parts])
+        self._is_channels_last = type(model) in CHANNELS_LAST
+        found = _found_levels([part.eval() for part in parts], self._channels_first)
         model.train()
         self._taken = frozenset(place for place, _, _ in found)
         self.feature_info = FeatureInfo([StageInfo(names[parts[place]], *sizes) for place, *sizes in found])
@@ -82,8 +87,11 @@ class Trunk(nn.Module):
         for place, name in enumerate(self._parts):
             x = self.body.get_submodule(name)(x)
             if place in self._taken:
-                levels.append(x)
+                levels.append(self._channels_first(x))
         return levels
+
+    def _channels_first(self, features: Tensor) -> Tensor:
+        return features.movedim(-1, 1) if self._is_channels_last else features
 
 
 def _pruned(module: nn.Module, kept: Collection[nn.Module]) -> nn.Module:
@@ -97,7 +105,7 @@ def _pruned(module: nn.Module, kept: Collection[nn.Module]) -> nn.Module:
     return found
 
 
-def _found_levels(parts: Iterable[nn.Module]) -> list[tuple[int, int, int]]:
+def _found_levels(parts: Iterable[nn.Module], channels_first: Callable[[Tensor], Tensor]) -> list[tuple[int, int, int]]:
     """Return (place in the chain, channels, reduction) of the last features of each size; nothing is computed."""
     last: dict[int, tuple[int, int, int]] = {}
     x = torch.empty(1, 3, PROBE, PROBE, device="meta")
@@ -105,8 +113,9 @@ def _found_levels(parts: Iterable[nn.Module]) -> list[tuple[int, int, int]]:
         for place, part in enumerate(parts):
             tensors = {name: torch.empty_like(one, device="meta") for name, one in part.state_dict().items()}
             x = functional_call(part, tensors, (x,))
-            reduction = PROBE // x.shape[-1]
-            last[reduction] = place, x.shape[1], reduction
+            _, channels, _, width = channels_first(x).shape
+            reduction = PROBE // width
+            last[reduction] = place, channels, reduction
     return [last[reduction] for reduction in sorted(last)]
 
 
