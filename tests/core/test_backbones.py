@@ -16,6 +16,7 @@ from spnas_core.backbones import (
     fresh_network,
     read_network,
     unchanged,
+    without_neck,
 )
 from spnas_core.backbones.building import fresh_values
 from spnas_core.cost import backbone_cost, measure_latency
@@ -91,11 +92,21 @@ def test_a_text_is_a_code_or_a_name():
         ("owm:plain", "owm:plain: nobody provides backbones as 'owm'; did you mean 'own'"),
         ("away:one", "away:one needs a library that is not installed: pip install it"),
         ("plain", "'plain' is no architecture code"),
+        ("own:plain~", "at character 10, no neck is named behind the ~"),
+        ("own:plain~a b", "the neck 'a b' holds blanks or a ~"),
     ],
 )
 def test_what_nobody_provides_is_refused(text, message):
     with pytest.raises(CodeError, match=message):
         read_network(text)
+
+
+def test_a_name_may_say_its_neck():
+    network = read_network("own:plain~merge:o0@0=in0+in1;o1@1=in1+o0")
+    assert network == FixedNetwork("own", "plain", "merge:o0@0=in0+in1;o1@1=in1+o0")
+    assert read_network(str(network)) == network
+    assert without_neck(network) == read_network("own:plain")
+    assert network.feature_info.channels() == [8, 16]
 
 
 @pytest.mark.parametrize(("name", "have"), [("gap", "4, 16"), ("coarse", "16"), ("fine", "2")])
@@ -177,7 +188,7 @@ def test_what_is_built_to_be_looked_at_leaves_torchs_generator_alone(monkeypatch
 
 
 def test_no_search_begins_with_a_name():
-    with pytest.raises(CodeError, match="'own:plain' is no architecture code: networks by name can be trained"):
+    with pytest.raises(CodeError, match="'own:plain' is no architecture code: networks by name and compositions can"):
         Architecture.parse("own:plain")
 
 

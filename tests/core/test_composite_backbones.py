@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from spnas_core import Architecture
-from spnas_core.backbones import CompositeNetwork, blank_network, fresh_network, read_network
+from spnas_core.backbones import CompositeNetwork, blank_network, fresh_network, read_network, without_neck
 from spnas_core.backbones.composite import in_every_copy
 from spnas_core.cost import backbone_cost
 from spnas_core.errors import CodeError
@@ -49,15 +49,62 @@ def test_a_text_names_copies_of_a_code():
     ("text", "message"),
     [
         (f"cb0({CODE})", "has 0 copies: it must have 1 or more"),
-        (f"cb2({CODE}", "is no backbone: copies that help one another are written cb2"),
-        (f"cb({CODE})", "is no backbone: copies that help one another are written cb2"),
-        ("cb2(b_11--1)", "stage 2 of '11--1' is empty"),
-        (f"cb2(cb2({CODE}))", "only codes can be composed"),
+        ("cb2(b_11--1)", "at character 5, what is composed is no code: stage 2 of '11--1' is empty"),
+        ("cb2(x)", "at character 5, what is composed is no code: 'x' is no architecture code"),
+        (f"cb2(cb2({CODE}))", "at character 5, it composes cb2.*, and only codes can be composed"),
+        ("cb2(timm:resnet18)", "at character 5, it composes timm:resnet18, and only codes can be composed"),
+        ("cb2(b_11-21", r"at character 4, the \( is not closed"),
+        ("cb2(b_1-2))", r"at character 11, '\)' follows the closing \)"),
+        ("cb2(b_1-2)x", r"at character 11, 'x' follows the closing \)"),
+        ("cb2 (b_1-2)", "at character 4, a blank stands between cb2 and what it composes"),
+        ("cb(b_1-2)", "at character 3, cb composes copies, and it names none"),
+        ("cb02(b_1-2)", "at character 3, cb composes copies, and '02' is no number of them"),
+        (f"cb{'9' * 5000}(b_1-2)", "at character 3, cb composes copies, and '999999999999999999' is no number of them"),
+        ("CB2(b_1-2)", "at character 1, CB2 is written cb2"),
+        ("Trident(b_1-2)", "at character 1, Trident is written trident"),
+        ("foo(b_1-2)", "at character 1, no composition is called 'foo'; copies that help one another are written"),
+        ("foo(timm:resnet18)", "at character 1, no composition is called 'foo'"),
+        ("(b_1-2)", "at character 1, no composition is called ''"),
+        ("cb2[b_1-2]", r"at character 4, '\[' stands where \( must"),
+        ("cb2()", "at character 5, nothing is composed"),
+        ("cb2( )", "at character 5, nothing is composed"),
+        ("cb2(b_1-2~fpn)", r"at character 10, a neck is named inside of cb2\(\): write it behind the \)"),
+        ("cb2(b_1-2~merge:m@1=gp(in3,in1);o0@0=in0+m)", "at character 10, a neck is named inside of cb2"),
+        ("cb2(b_1-2)~", "at character 11, no neck is named"),
+        ("cb2(b_1-2)~a~b", "the neck 'a~b' holds blanks or a ~"),
+        ("trident(b_1-2,x)", "at character 15, the stage 'x' is no whole number: write 1 to 2"),
+        ("trident(b_1-2, 02)", "at character 16, the stage '02' is no whole number: write 1 to 2"),
+        ("trident(b_1-2,)", "at character 15, the stage '' is no whole number: write 1 to 2"),
+        ("trident(b_1-2,1,2)", "at character 15, the stage '1,2' is no whole number"),
+        ("trident2(b_1-2)", "at character 1, no composition is called 'trident2'"),
+        ("cb101(b_1-2)", "has 101 copies and 202 blocks: at most 100 and 10000 are possible"),
+        ("cb999999999(b_1-2)", "has 999999999 copies"),
+        (f"cb100(b_1-{'1' * 100})", "has 100 copies and 10100 blocks: at most 100 and 10000 are possible"),
+        (f"cb2(b_{'-'.join('1' * 61)})", "what is composed is no code: a backbone of 61 stages"),
     ],
 )
 def test_what_names_none_is_refused(text, message):
     with pytest.raises(CodeError, match=message):
         read_network(text)
+
+
+@pytest.mark.parametrize("text", [f"cb2({CODE})~hrfpn", f"trident({CODE},1)~merge:m@1=gp(in2,in1);o0@0=in0+m"])
+def test_a_neck_stands_behind_the_parenthesis(text):
+    network = read_network(text)
+    assert str(network) == text
+    assert network.neck == text.partition("~")[2]
+    assert read_network(str(network)) == network
+    assert without_neck(network) == read_network(text.partition("~")[0])
+
+
+def test_as_many_copies_as_could_be_built_are_read():
+    assert read_network("cb100(b_1-2)").copies == 100
+
+
+@pytest.mark.parametrize("text", ["cb2(b_1-2)", "trident(b_1-2)", "cb2(timm:resnet18)", "foo(b_1-2)", "cb2[b_1-2]"])
+def test_no_search_begins_with_a_composition(text):
+    with pytest.raises(CodeError, match=r"networks by name and compositions can be trained .* begin it with one"):
+        Architecture.parse(text)
 
 
 def test_a_block_with_parentheses_is_a_code():

@@ -43,9 +43,9 @@ def test_a_text_names_a_code_and_a_stage():
     ("text", "message"),
     [
         (f"trident({CODE},5)", "branches stage 5, and b@8_11-21-21-1 has 4"),
-        (f"trident({CODE}", "is no backbone: copies that help one another"),
-        (f"trident(cb2({CODE}))", "only codes can be composed, such as trident"),
-        (f"cb2({CODE},2)", "names a stage, and copies that help one another have none"),
+        (f"trident({CODE}", "at character 8, the \\( is not closed"),
+        (f"trident(cb2({CODE}))", "at character 9, it composes cb2.*, and only codes can be composed, as in trident"),
+        (f"cb2({CODE},2)", "at character 19, copies that help one another have no stage to name: write cb2"),
         ("trident(b@8_11-21_1-0)", "composes a code with rows"),
     ],
 )

@@ -11,6 +11,8 @@ from safetensors.torch import load_file
 from spnas_core.backbones import read_network, unchanged
 from spnas_core.backbones.composite import in_every_copy
 from spnas_core.cost import backbone_cost
+from spnas_core.errors import PluginError
+from spnas_core.interchange.initial_weights import InitialWeights, read_initial_weights
 from spnas_detect.detectors import DetectorSettings, build_detector, read_description
 from spnas_detect.detectors.loading import load_detector
 from spnas_detect.training import freeze_inherited
@@ -103,6 +105,29 @@ def test_necks_inherit_by_level_where_the_network_stays():
     assert receipt.new == 0
 
 
+@pytest.mark.parametrize("text", [SHUFFLE, "cb2(b@8_1-21)", "trident(b@8_1-21)"])
+def test_a_neck_behind_it_goes_before_the_settings_and_leaves_the_backbone_as_it_is(text):
+    plain, named = built(text, neck="bifpn")[0], built(f"{text}~pafpn", neck="bifpn")[0]
+    assert type(named.neck) is type(built(text, neck="pafpn")[0].neck) is not type(plain.neck)
+    assert all(
+        torch.equal(one, other)
+        for one, other in zip(plain.backbone.state_dict().values(), named.backbone.state_dict().values(), strict=True)
+    )
+    with pytest.raises(PluginError, match="nothing"):
+        built(f"{text}~nothing")
+
+
+def test_a_trained_composition_with_a_neck_is_loaded_and_continued(tmp_path):
+    text = "cb2(b@8_1-21)~pafpn"
+    done("train", text, *SETTINGS, "--out", tmp_path / "one")
+    weights = tmp_path / "one" / "weights.safetensors"
+    assert read_description(weights).architecture == text
+    assert type(load_detector(weights, "cpu")[0].neck).__name__ == "PAFPN"
+    assert read_initial_weights(str(weights), read_network("cb2(b@8_1-21)")).architecture.copies == 2
+    one = InitialWeights(read_network(f"{SHUFFLE}~pafpn"), {})
+    assert one.rewrite(read_network(SHUFFLE)) == unchanged(read_network(SHUFFLE))
+
+
 def test_norms_with_an_activation_stay_as_they_are():
     before = dict(built(NAME)[0].state_dict())
     detector, plan, _ = built(NAME, before)
@@ -160,7 +185,10 @@ def test_show_counts_a_name_and_draws_none(tmp_path):
 
 
 def test_no_search_begins_with_a_name(tmp_path):
-    assert "a search rewrites codes alone" in refused("run", "serial", "--start", NAME, "--out", tmp_path / "run")
+    for start in (NAME, "cb2(b_1-2)", "fishnet:99~hrfpn"):
+        said = refused("run", "serial", "--start", start, "--out", tmp_path / "run")
+        assert "can be trained and compared (spnas train, spnas compare), and a search rewrites codes alone" in said
+        assert len(said.splitlines()) == 1
 
 
 def test_copies_of_a_trained_backbone_begin_as_what_it_was(tmp_path):

@@ -10,10 +10,10 @@ from spnas_core.backbones.network import (
     FixedNetwork,
     TridentNetwork,
     Unchanged,
-    read_network,
-    read_reference,
     unchanged,
+    without_neck,
 )
+from spnas_core.backbones.reading import read_network, read_reference
 from spnas_core.backbones.trident import TridentBackbone
 
 __all__ = [
@@ -32,4 +32,5 @@ __all__ = [
     "read_network",
     "read_reference",
     "unchanged",
+    "without_neck",
 ]

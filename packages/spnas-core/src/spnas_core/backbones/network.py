@@ -1,18 +1,16 @@
 """The value that a backbone's text stands for: a code, a network by name, or a composition of one."""
 
-import re
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import cast
 
 from spnas_core.backbones._base import BackboneProvider
 from spnas_core.encoding import Architecture
 from spnas_core.encoding.grammar import NECK
-from spnas_core.encoding.validation import oversize
+from spnas_core.encoding.validation import MOST_BLOCKS, MOST_COPIES, check_neck
 from spnas_core.errors import CodeError, PluginError, suggestion
 from spnas_core.morphisms import Rewrite, Step, identity
 from spnas_core.networks.features import FeatureInfo
-from spnas_core.paths import is_there
 from spnas_core.plugins import registry
 
 
@@ -23,6 +21,7 @@ class FixedNetwork:
     Attributes:
         provider: that it comes from, as the plugins register it.
         name: by which the provider knows it.
+        neck: what a task puts behind it, as ``Architecture`` has it.
 
     Raises:
         CodeError: nobody provides it; the nearest name that is known.
@@ -30,8 +29,10 @@ class FixedNetwork:
 
     provider: str
     name: str
+    neck: str = ""
 
     def __post_init__(self) -> None:
+        check_neck(self.neck)
         source = self.source
         if hint := source.missing():
             raise CodeError(f"{self} needs a library that is not installed: {hint}")
@@ -42,7 +43,7 @@ class FixedNetwork:
             raise CodeError(f"{self.provider} has no network {self.name!r}{near}")
 
     def __str__(self) -> str:
-        return f"{self.provider}:{self.name}"
+        return _with_neck(f"{self.provider}:{self.name}", self.neck)
 
     @property
     def source(self) -> BackboneProvider:
@@ -79,10 +80,12 @@ class Composition:
     """What is made of a code, and is none; its stages are the code's.
 
     Attributes:
-        inner: the code.
+        inner: the code, which names no neck.
+        neck: what a task puts behind it, as ``Architecture`` has it.
     """
 
     inner: Architecture
+    neck: str = field(default="", kw_only=True)
 
     @property
     def stage_count(self) -> int:
@@ -108,7 +111,7 @@ class CompositeNetwork(Composition):
         copies: of the code's network, 1 or more.
 
     Raises:
-        CodeError: no copy.
+        CodeError: no copy, or more than could ever be built.
     """
 
     copies: int
@@ -116,9 +119,16 @@ class CompositeNetwork(Composition):
     def __post_init__(self) -> None:
         if self.copies < 1:
             raise CodeError(f"{self} has {self.copies} copies: it must have 1 or more")
+        blocks = self.copies * len(self.inner.digits)
+        if self.copies > MOST_COPIES or blocks > MOST_BLOCKS:
+            raise CodeError(
+                f"{self} has {self.copies} copies and {blocks} blocks: at most {MOST_COPIES} and {MOST_BLOCKS} are "
+                "possible"
+            )
+        check_neck(self.neck)
 
     def __str__(self) -> str:
-        return f"cb{self.copies}({self.inner})"
+        return _with_neck(f"cb{self.copies}({self.inner})", self.neck)
 
 
 @dataclass(frozen=True)
@@ -141,9 +151,15 @@ class TridentNetwork(Composition):
             raise CodeError(f"{self} branches stage {self.stage}, and {self.inner} has {self.inner.stage_count}")
         if self.inner.rows:
             raise CodeError(f"{self} composes a code with rows: leave out what stands behind the last _")
+        check_neck(self.neck)
 
     def __str__(self) -> str:
-        return f"trident({self.inner}{'' if self.stage == last_but_one(self.inner) else f',{self.stage}'})"
+        stage = "" if self.stage == last_but_one(self.inner) else f",{self.stage}"
+        return _with_neck(f"trident({self.inner}{stage})", self.neck)
+
+
+def _with_neck(text: str, neck: str) -> str:
+    return f"{text}{NECK}{neck}" if neck else text
 
 
 def last_but_one(code: Architecture) -> int:
@@ -154,64 +170,10 @@ def last_but_one(code: Architecture) -> int:
 AnyNetwork = Architecture | FixedNetwork | Composition
 """What the text of a backbone stands for."""
 
-_NUMBERED = re.compile(r"(?P<folder>.+):[+-]?\d*")
-"""What looks like the candidate of a run."""
 
-_COMPOSITION = re.compile(r"(?P<name>cb\d+|trident)\((?P<inner>.*?)(?:,\s*(?P<stage>\d+))?\)")
-
-
-@lru_cache(maxsize=256)
-def read_network(text: str) -> AnyNetwork:
-    """Read the text of a backbone: ``timm:hrnet_w18``, ``cb2(CODE)``, ``trident(CODE)``, or an architecture's code.
-
-    Raises:
-        CodeError: it is none of these, nobody provides it, something else than a code is to be composed, or it is
-            larger than could ever be built.
-    """
-    text = text.strip()
-    if match := _COMPOSITION.fullmatch(text):
-        inner, name = read_network(match["inner"]), match["name"]
-        if not isinstance(inner, Architecture):
-            raise CodeError(f"{text!r} composes {inner}: only codes can be composed, such as {name}(b_11-21-21-21)")
-        if inner.neck:
-            raise CodeError(f"{text!r} names a neck inside of {name}(): leave it out, and name it in detector.neck")
-        if name == "trident":
-            return TridentNetwork(inner, int(match["stage"] or last_but_one(inner)))
-        if match["stage"] is not None:
-            raise CodeError(f"{text!r} names a stage, and copies that help one another have none: {name}({inner})")
-        return CompositeNetwork(inner, int(name.removeprefix("cb")))
-    if text.startswith(("cb", "trident")) and "(" in text:
-        raise CodeError(
-            f"{text!r} is no backbone: copies that help one another are written cb2(b_11-21-21-21), branches that "
-            "share their weights trident(b_11-21-21-21)"
-        )
-    provider, colon, name = text.partition(":")
-    is_code = not colon or NECK in provider
-    if not is_code:
-        return FixedNetwork(provider, name)
-    architecture = Architecture.parse(text)
-    if (larger := oversize(architecture)) is not None:
-        raise CodeError(f"a backbone of {larger}")
-    return architecture
-
-
-def read_reference(text: str) -> AnyNetwork:
-    """Read what may name a run in the place of a backbone, and names none.
-
-    Raises:
-        CodeError: it is no backbone; where it looks like a run or its candidate, the message says that there is none.
-    """
-    try:
-        return read_network(text)
-    except CodeError as error:
-        numbered = _NUMBERED.fullmatch(text)
-        folder = numbered["folder"] if numbered else text.partition(":")[0]
-        neither = f"{text!r} is neither the folder of a run, as RUN or RUN:ID, nor the code of an architecture"
-        if ":" in text and folder not in registry("backbones").items and (numbered or "/" in folder):
-            raise CodeError(f"{neither}: there is no run in {folder}") from None
-        if "/" in text or is_there(text):
-            raise CodeError(f"{neither}: {error}") from None
-        raise
+def without_neck(network: AnyNetwork) -> AnyNetwork:
+    """Return a network that names no neck, and is the same otherwise: whose weights are of one are of the other."""
+    return replace(network, neck="") if network.neck else network
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ SYNTAX = "<block>[@<base>][+<stem>]_<serial>[_<parallel>[s]][~<neck>]"
 NECK = "~"
 """Stands between the backbone and the neck."""
 _HEAD = re.compile(r"(?P<block>[^@+_]+)(?:@(?P<base>[^@+_]*))?(?:\+(?P<stem>[^@+_]*))?")
-
+_UNCLOSED = re.compile(r"[(\[{][^)\]}]*$")
+"""Before the first _ stands the block alone, whose parentheses are closed, and not a composition's beginning."""
 
 MOST_DIGITS = 18
 """Of a number in a code."""
@@ -26,10 +27,10 @@ def parse_architecture(text: str) -> Architecture:
     backbone, tilde, neck = text.strip().partition(NECK)
     head, *codes = backbone.split("_")
     match = _HEAD.fullmatch(head)
-    if ":" in backbone:
+    if ":" in backbone or _UNCLOSED.search(head):
         raise CodeError(
-            f"{text!r} is no architecture code: networks by name can be trained and compared (spnas train, spnas "
-            "compare), and a search rewrites codes alone"
+            f"{text!r} is no architecture code: networks by name and compositions can be trained and compared (spnas "
+            "train, spnas compare), and a search rewrites codes alone: begin it with one, such as b_11-21-21-21"
         )
     if match is None or not 1 <= len(codes) <= 2:
         raise CodeError(f"{text!r} is no architecture code: write {SYNTAX}, for example b_11-21-21-21")

@@ -9,6 +9,8 @@ MOST_STAGES = 60
 MOST_BLOCKS, MOST_ROWS = 10_000, 1000
 """Of all stages together, and beside one stage: more would never be built."""
 MOST_CHANNELS = 2**24
+MOST_COPIES = 100
+"""Of one network in a composition."""
 
 
 def check_architecture(architecture: Architecture) -> None:
@@ -42,10 +44,19 @@ def check_architecture(architecture: Architecture) -> None:
         )
     if any(count < 0 for count in architecture.rows):
         raise CodeError(f"the parallel code {architecture.rows} holds a negative number of rows")
-    if NECK in architecture.neck or any(letter.isspace() or not letter.isprintable() for letter in architecture.neck):
-        raise CodeError(f"the neck {architecture.neck!r} holds blanks or a {NECK}: write it without")
+    check_neck(architecture.neck)
     block_spec(architecture.block).check(architecture.base)
     stem_spec(architecture.stem).check(architecture.base)
+
+
+def check_neck(neck: str) -> None:
+    """Refuse the name of a neck that could not be read again.
+
+    Raises:
+        CodeError: it holds blanks or what begins a neck.
+    """
+    if NECK in neck or any(letter.isspace() or not letter.isprintable() for letter in neck):
+        raise CodeError(f"the neck {neck!r} holds blanks or a {NECK}: write it without")
 
 
 def oversize(architecture: Architecture) -> str | None:

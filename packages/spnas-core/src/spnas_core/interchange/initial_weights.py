@@ -19,6 +19,7 @@ from spnas_core.backbones import (
     blank_network,
     read_network,
     unchanged,
+    without_neck,
 )
 from spnas_core.backbones.composite import in_every_copy
 from spnas_core.backbones.network import Composition
@@ -77,7 +78,7 @@ class InitialWeights:
             WeightsError: its block type or stem differs, or one of the two is no code.
         """
         if not isinstance(self.architecture, Architecture) or not isinstance(child, Architecture):
-            if self.architecture != child:
+            if without_neck(self.architecture) != without_neck(child):
                 raise WeightsError(f"the weights to start from are of {self.architecture}: {child} cannot continue it")
             return unchanged(child)
         try:
@@ -129,13 +130,13 @@ def _for_composition(source: str, network: Composition) -> InitialWeights:
     """
     if source.endswith(".safetensors") and source.partition(":")[0] not in {TORCHVISION, TORCHVISION_BACKBONE}:
         tensors, own, said = _read_safetensors(Path(source))
-        if own == network:
+        if own is not None and without_neck(own) == without_neck(network):
             _check_fits(source, network, tensors)
             return InitialWeights(network, tensors, said)
         if isinstance(own, Composition):
             raise WeightsError(f"{source} is of {own}: {network} continues {network.inner}, or itself")
     inner = read_initial_weights(source, network.inner)
-    if inner.architecture != network.inner:
+    if without_neck(inner.architecture) != network.inner:
         raise WeightsError(f"{source} is of {inner.architecture}: {network} continues {network.inner}, or itself")
     if isinstance(network, CompositeNetwork):
         return InitialWeights(network, in_every_copy(network, inner.tensors, BACKBONE), inner.said)

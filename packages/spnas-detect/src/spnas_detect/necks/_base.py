@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from spnas_core.backbones import AnyNetwork
-from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.inheritance import Init
 from spnas_core.networks import FeatureInfo
@@ -87,7 +86,7 @@ def neck_factory(name: str) -> NeckFactory:
 
 
 def neck_of(network: AnyNetwork, otherwise: str) -> NeckFactory:
-    """Look up the neck that a code names, or the one that settings name for codes which do not.
+    """Look up the neck that a network names, or the one that settings name for those which do not.
 
     Raises:
         PluginError: no plugin registers the name.
@@ -97,8 +96,8 @@ def neck_of(network: AnyNetwork, otherwise: str) -> NeckFactory:
 
 
 def neck_name(network: AnyNetwork, otherwise: str) -> str:
-    """Return the name of the neck of a network: its code's own, or that of the settings."""
-    return (network.neck if isinstance(network, Architecture) else "") or otherwise
+    """Return the name of the neck of a network: its own, or that of the settings."""
+    return network.neck or otherwise
 
 
 def refuse_repeats(name: str, repeats: int | None) -> None:
