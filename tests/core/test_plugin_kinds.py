@@ -1,12 +1,18 @@
 """What a plugin registers must be of its hook's kind: anything else is left out in one line, and the rest works."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
+from spnas_core.backbones import BackboneProvider
+from spnas_core.blocks import BlockFamily, ResidualSpec
+from spnas_core.morphisms import Swap
 from spnas_core.plugins import broken_plugins, registry
 from spnas_core.plugins.kinds import KINDS, item_mistake
 from spnas_core.plugins.registries import nouns
+from spnas_core.presets import Preset
+from spnas_core.stems import ConvolutionalStem
 
 REGISTERS = """
     from spnas_core import hookimpl
@@ -20,9 +26,9 @@ REGISTERS = """
 
     @hookimpl
     def spnas_register_stems(register):
-        from spnas_core.stems.convolutional import CONV7
+        from spnas_core.stems import ConvolutionalStem
 
-        register("mine", CONV7)
+        register("mine", ConvolutionalStem("mine", "as wide as it gets", (5, 3), pools=False))
 """
 
 
@@ -103,3 +109,83 @@ def test_a_plugin_that_ends_the_process_is_reported_and_ends_nothing(install, wh
     install("rude", f"\n    from spnas_core import hookimpl\n\n{where or '    '}raise SystemExit(3)\n")
     assert "b" in registry("blocks").items
     assert [(plugin.name, plugin.reason) for plugin in broken_plugins()] == [("rude", "SystemExit: 3")]
+
+
+def block(name, aliases=()):
+    return ResidualSpec(name, "", 2, bottleneck=True, aliases=aliases)
+
+
+def stem(name):
+    return ConvolutionalStem(name, "", (5, 3), pools=False)
+
+
+def provider(_):
+    return BackboneProvider("", tuple, Slots)
+
+
+@pytest.mark.parametrize(
+    ("noun", "make", "letters"),
+    [
+        ("blocks", block, "_@+~: \t\x1b"),
+        ("stems", stem, "_@+~: \u200b"),
+        ("backbones", provider, "~: \n"),
+        ("necks", lambda _: Slots, "~: \n"),
+        ("datasets", lambda _: Slots, ":"),
+    ],
+)
+def test_a_name_holds_nothing_that_ends_it_where_it_is_written(noun, make, letters):
+    for letter in letters:
+        for name in (f"my{letter}own", f"{letter}my", f"my{letter}"):
+            said = f"registers {name!r} among the {noun}, and a name ends there at {letter!r}: write {name!r} without"
+            assert item_mistake(noun, name, make(name)) == said
+    for name in ("my-own", "my(2x2)", "7", "größer"):
+        assert item_mistake(noun, name, make(name)) is None
+
+
+def test_aliases_and_examples_of_families_can_be_written_too():
+    assert item_mistake("blocks", "mine", block("mine", ("my_own",))).endswith("at '_': write 'my_own' without")
+    for aliases in ("own", 3, (3,), {}):
+        mistake = item_mistake("blocks", "mine", block("mine", aliases))
+        assert mistake.endswith(f"and its other names are {aliases!r}: they must be a tuple of texts")
+    family = BlockFamily("q <width> @ any", "", ("q4", "q 8"), lambda _: None)
+    assert item_mistake("blocks", family.name, family).endswith("at ' ': write 'q 8' without")
+    assert item_mistake("blocks", family.name, replace(family, examples=("q4",))) is None
+
+
+@pytest.mark.parametrize(
+    ("noun", "item"), [("blocks", block("other")), ("stems", stem("other")), ("morphisms", Swap())]
+)
+def test_an_item_has_the_name_that_it_is_registered_under(noun, item):
+    mistake = item_mistake(noun, "na", item)
+    assert mistake == f"registers 'na' among the {noun}, and its own name is {item.name!r}: both must be the same"
+
+
+def test_names_that_are_read_otherwise_are_mistakes(tmp_path):
+    preset = Preset("lab.toml", tmp_path)
+    assert item_mistake("presets", "lab.toml", preset).endswith("which names a file: leave out .toml")
+    assert item_mistake("presets", "lab", replace(preset, name="lab")) is None
+    assert item_mistake("contracts", "stem", Slots).endswith("registered among these; did you mean 'stems'?")
+    assert item_mistake("contracts", "stems", Slots) is None
+
+
+def test_names_that_raise_are_a_mistake():
+    class Raising(ResidualSpec):
+        @property
+        def aliases(self):
+            raise OSError("no licence")
+
+        @aliases.setter
+        def aliases(self, _):
+            pass
+
+    mistake = item_mistake("blocks", "mine", Raising("mine", "", 2, bottleneck=True))
+    assert mistake.endswith("and asked for its names it raises OSError: no licence")
+
+
+@pytest.mark.parametrize("name", ["my_block", "x:y", "with~tilde"])
+def test_a_name_that_no_code_can_hold_is_reported(install, name):
+    install("odd", REGISTERS.format(noun="blocks", name=name, item=f"ResidualSpec({name!r}, '', 2, bottleneck=True)"))
+    assert name not in registry("blocks").items
+    assert broken_plugins()[0].reason.startswith(
+        f"PluginError: plugin 'odd' registers {name!r} among the blocks, and a"
+    )

@@ -141,10 +141,7 @@ def test_two_plugins_that_register_one_name_are_both_named(install):
 
 
 def test_a_plugin_that_takes_a_built_in_name_is_named_beside_the_built_in_and_the_rest_of_it_works(install):
-    greedy = (
-        WIDE_BLOCK.replace('register("wide"', 'register("r"')
-        + '        register("w", ResidualSpec("w", "", 2, bottleneck=True))\n'
-    )
+    greedy = WIDE_BLOCK.replace('"wide"', '"r"') + '        register("w", ResidualSpec("w", "", 2, bottleneck=True))\n'
     install("greedy", greedy)
     assert str(Architecture.parse("w@8_1-1")) == "w@8_1-1"
     assert registry("blocks").plugins["r"] == "core"

@@ -26,7 +26,7 @@ def canonical_block_name(name: str) -> str:
 
 
 def block_spec(name: str) -> BlockSpec:
-    """Look up a block type; a name of its own goes before those of families.
+    """Look up a block type: one that is registered by that name, or whose family reads it.
 
     Raises:
         CodeError: no plugin registers the name, or a number in it cannot be.

@@ -6,6 +6,7 @@ from typing import Any
 
 from spnas_core import hookspecs
 from spnas_core.errors import PluginError, suggestion
+from spnas_core.plugins.claims import clash
 from spnas_core.plugins.kinds import item_mistake
 from spnas_core.plugins.manager import BUILT_IN, forget_plugins, plugin_manager, plugin_origins, report_broken
 
@@ -28,14 +29,17 @@ class Registry:
         """Register one item.
 
         Raises:
-            PluginError: the name is taken, and both plugins are named; or the item is not of the noun's kind.
+            PluginError: the name is taken, and both plugins are named; or the item is not of the noun's kind, or has a
+                name that nobody could ask for.
         """
         if (mistake := item_mistake(self.noun, name, item)) is not None:
             raise PluginError(f"plugin {plugin!r} {mistake}")
-        if name in self.items:
+        if (found := clash(self.noun, name, item, self.items)) is not None:
+            shared, other = found
+            names = "" if other == name else f", as {other!r} and as {name!r}"
             raise PluginError(
-                f"plugins {self.plugins[name]!r} and {plugin!r} both register {name!r} among the {self.noun}: "
-                "uninstall one, or rename"
+                f"plugins {self.plugins[other]!r} and {plugin!r} both register {shared!r} among the {self.noun}"
+                f"{names}: uninstall one, or rename"
             )
         self.items[name] = item
         self.plugins[name] = plugin
