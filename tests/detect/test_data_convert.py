@@ -345,3 +345,13 @@ def test_only_untouched_pixels_have_a_file(tmp_path):
 
 def test_each_layout_has_a_reader_of_its_name():
     assert set(LAYOUTS) <= set(READERS)
+
+
+def test_what_was_written_is_json_where_that_is_asked_for(tmp_path):
+    write_voc(tmp_path / "voc")
+    printed = json.loads(run(f"voc:{tmp_path / 'voc'}", tmp_path / "new", "--to", "coco", "--json")[1])
+    assert printed["spec"] == f"coco:{tmp_path / 'new'}"
+    assert printed["images"] == {"train": 24, "validation": 12, "test": 12}
+    written = open_data(printed["spec"], seed=0)
+    boxes = {split: sum(int((~one.ignore).sum()) for one in written.splits[split]) for split in written.splits}
+    assert printed["boxes"] == boxes

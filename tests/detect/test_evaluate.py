@@ -328,7 +328,10 @@ def test_the_command_prints_tables_or_json(run, trained, tmp_path):
         assert text in result.output
     options = [part for key, value in OPTIONS.items() for part in ("--data-option", f"{key}={value}")]
     given_data = trained[0], "--data", "shapes", "--data-seed", 5, *options, "--metrics", "voc,coco", "--json"
-    document = json.loads(invoke(*given_data).stdout)
+    document = json.loads(invoke(*given_data, "--log-json", tmp_path / "log").stdout)
+    *progressed, last = map(json.loads, (tmp_path / "log").read_text().splitlines())
+    assert (progressed[-1]["done"], last["event"]) == (progressed[-1]["total"], "evaluated")
+    assert document.items() <= last.items()
     assert document["metrics"]["VOC50"] == trained[1]["VOC50"]
     assert document["info"]["split"] == "test"
     assert [row["name"] for row in document["classes"]] == ["square", "disc", "triangle", "ring"]

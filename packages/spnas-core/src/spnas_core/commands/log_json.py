@@ -88,4 +88,4 @@ log_json_option = click.option(
     type=_Target(),
     help="Append each event to FILE as a line of JSON; -: to standard output, alone there.",
 )
-"""Of every command that takes long."""
+"""Of every command that trains, or scores what was trained."""

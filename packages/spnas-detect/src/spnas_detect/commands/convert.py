@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from spnas_core.commands.json_text import to_json
 from spnas_core.commands.parameters import PATH
 from spnas_detect.commands.options import read_options
 
@@ -17,7 +18,10 @@ from spnas_detect.commands.options import read_options
 @click.option(
     "--copy/--link", "copies", default=True, show_default=True, help="Copy image files, or make hard links to them."
 )
-def convert(spec: str, folder: Path, *, kind: str, data_seed: int, options: tuple[str, ...], copies: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON, and nothing else.")
+def convert(
+    spec: str, folder: Path, *, kind: str, data_seed: int, options: tuple[str, ...], copies: bool, as_json: bool
+) -> None:
     """Write the data set SPEC into the new folder DIR, as a training reads it.
 
     Boxes are written as they are after all repairs, in the three splits that a training would use, carved ones
@@ -36,8 +40,12 @@ def convert(spec: str, folder: Path, *, kind: str, data_seed: int, options: tupl
     extra = read_options(options)
     data = read_known(spec, data_seed, extra)
     done = convert(data, LAYOUTS[kind], folder, links=not copies, report=Counting("writing"))
+    notes, spec = (*data.remarks, *done.notes), f"{kind}:{done.folder}"
+    if as_json:
+        click.echo(to_json({"spec": spec, "images": done.images, "boxes": done.boxes, "notes": notes}))
+        return
     console = make_console()
-    for note in (*data.remarks, *done.notes):
+    for note in notes:
         console.show(f"data: {note}")
     counts = ", ".join(f"{split} {done.images[split]} images with {done.boxes[split]} boxes" for split in done.images)
-    console.show(f"{done.folder}: {counts}. Read it as {kind}:{done.folder}")
+    console.show(f"{done.folder}: {counts}. Read it as {spec}")

@@ -8,6 +8,7 @@ import click
 
 from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.json_text import to_json
+from spnas_core.commands.log_json import JsonLog, log_json_option
 from spnas_core.commands.parameters import PATH, REFERENCE, WRITTEN
 from spnas_core.commands.wording import number
 from spnas_core.errors import EvaluationError, SpnasError
@@ -52,6 +53,7 @@ _FEW_CLASSES = 8
 @click.option("--device", default="auto", show_default=True, help="Such as cpu or cuda:1; auto is CUDA where there is.")
 @click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="Processes, one per GPU.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, and nothing else.")
+@log_json_option
 def evaluate(
     weights: str,
     data: str | None,
@@ -68,6 +70,7 @@ def evaluate(
     device: str,
     devices: int,
     as_json: bool,
+    log_json: JsonLog | None,
 ) -> None:
     """Score a detector on a split of a data set.
 
@@ -100,14 +103,16 @@ def evaluate(
             device=device,
             batch_size=batch_size,
             devices=devices,
-            report=Counting("detecting"),
+            report=Counting("detecting", log_json),
         )
     except EvaluationError as error:  # one of several processes has died
         raise SpnasError(str(error)) from error
+    if log_json is not None:
+        log_json.event("evaluated", **report.as_dict())
     if as_json:
         click.echo(to_json(report.as_dict()))
         return
-    console = make_console()
+    console = make_console(stderr=log_json is not None and log_json.is_standard_output)
     for note in report.notes:
         console.show(f"data: {note}")
     for warning in report.warnings:

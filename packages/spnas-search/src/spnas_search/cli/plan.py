@@ -11,6 +11,7 @@ from rich.console import RenderableType
 from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.console import make_console
 from spnas_core.commands.json_text import to_json
+from spnas_core.commands.log_json import JsonLog, log_json_option
 from spnas_core.commands.parameters import WRITTEN, cache_option
 from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import amount, duration
@@ -27,7 +28,16 @@ from spnas_search.planning_file import write_plan
 @cache_option
 @click.option("--out", type=WRITTEN, help="Folder of the run to be: its report compares the plan.")
 @click.option("--json", "as_json", is_flag=True, help="Exact numbers, as JSON.")
-def plan(strategy: str | None, *, cache: Path | None, out: Path | None, as_json: bool, **given: Any) -> None:
+@log_json_option
+def plan(
+    strategy: str | None,
+    *,
+    cache: Path | None,
+    out: Path | None,
+    as_json: bool,
+    log_json: JsonLog | None,
+    **given: Any,
+) -> None:
     """Say what a search will take: time, disk and memory, measured on a short probe.
 
     It takes the options of 'spnas run'. What the search will evaluate is counted with made-up scores. With the folder
@@ -37,14 +47,16 @@ def plan(strategy: str | None, *, cache: Path | None, out: Path | None, as_json:
     Example: spnas plan serial
     Example: spnas plan serial --preset small --data voc:VOCdevkit/VOC2007
     """
-    console = make_console(stderr=as_json)
+    console = make_console(stderr=as_json or (log_json is not None and log_json.is_standard_output))
     values = assembled(strategy, **given)
     try:
-        found = plan_search(values, Reading(console), cache=cache)
+        found = plan_search(values, Reading(console, log_json), cache=cache)
     except EvaluationError as error:
         raise SpnasError(str(error)) from error
     if out is not None:
         write_plan(found, out)
+    if log_json is not None:
+        log_json.event("planned", **asdict(found))
     if as_json:
         click.echo(to_json(asdict(found), indent=2))
         return

@@ -1,12 +1,14 @@
 """``spnas plugins``: what is registered, whether it keeps the contracts, and how one's own begins."""
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from spnas_core.commands.columns import Column
-from spnas_core.commands.console import make_console
+from spnas_core.commands.console import PlainConsole, make_console
 from spnas_core.commands.json_text import to_json
 from spnas_core.commands.parameters import WRITTEN
 from spnas_core.commands.tables import make_table
@@ -14,6 +16,9 @@ from spnas_core.commands.wording import quoted
 from spnas_core.errors import SpnasError
 from spnas_core.plugins import plugin_origins, registry
 from spnas_core.plugins.registries import nouns
+
+if TYPE_CHECKING:
+    from spnas_core.testing.checking import Checked
 
 
 @click.group(invoke_without_command=True)
@@ -49,7 +54,8 @@ def _list(*, as_json: bool) -> None:
 
 @plugins.command()
 @click.argument("name")
-def check(name: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per item.")
+def check(name: str, *, as_json: bool) -> None:
     """Run the contract suites over all that the plugin NAME has registered.
 
     Ends with exit code 1 where something does not keep its contract.
@@ -59,21 +65,28 @@ def check(name: str) -> None:
     """
     from spnas_core.testing import check_plugin
 
-    console, is_broken, count = make_console(), False, 0
+    console, is_broken, count = make_console(stderr=as_json), False, 0
     for item in check_plugin(name):
         count += 1
-        if item.untested:
-            console.show(f"{item.noun} {item.name}: not tested: {item.untested}")
-            continue
-        tests = item.kept + len(item.broken)
-        console.show(f"{item.noun} {item.name}: {item.kept} of {tests} tests passed")
-        for broken in item.broken:
-            is_broken = True
-            console.show(f"  {broken.test}: {broken.reason} (what is expected: {broken.expected})")
+        is_broken |= bool(item.broken)
+        if as_json:
+            values = asdict(item)
+            click.echo(to_json({"kind": values.pop("noun"), **values}))
+        else:
+            _show_checked(item, console)
     if not count:
         console.show(f"{name} registers nothing")
     if is_broken:
         sys.exit(1)
+
+
+def _show_checked(item: "Checked", console: PlainConsole) -> None:
+    if item.untested:
+        console.show(f"{item.noun} {item.name}: not tested: {item.untested}")
+        return
+    console.show(f"{item.noun} {item.name}: {item.kept} of {item.kept + len(item.broken)} tests passed")
+    for broken in item.broken:
+        console.show(f"  {broken.test}: {broken.reason} (what is expected: {broken.expected})")
 
 
 @plugins.command()

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +64,13 @@ class ArmResult:
         known = [[score for score in code if math.isfinite(score)] for code in self.scores]
         return [math.fsum(code) / len(code) if code else math.nan for code in known]
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        values = {**asdict(self), "mean": self.mean, "count": self.count}
+        if self.heritability is not None:
+            values["heritability"]["share"] = self.heritability.share
+        return values
+
 
 @dataclass(frozen=True)
 class SignalResults:
@@ -101,6 +109,19 @@ class SignalResults:
     def of(self, arm: Arm) -> ArmResult | None:
         """Return the result of a way; None where the study leaves it out."""
         return next((result for result in self.arms if result.arm == arm), None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything but the jobs as plain values; an arm's scores are in the order of the codes."""
+        alike = ("doubling_by_luck", "ceiling", "seen_by_luck", "done", "left_out")
+        return {
+            "objective": asdict(self.objective),
+            "codes": self.plan.codes,
+            "multiply_adds": dict(self.costs),
+            "arms": [one.as_dict() for one in self.arms],
+            "doubling": None if self.doubling is None else asdict(self.doubling),
+            **{name: getattr(self, name) for name in alike},
+            "failed": [one.as_dict() for one in self.failed],
+        }
 
 
 def measure(plan: SignalPlan, trainings: Mapping[TrainingKey, Training], objective: MetricSpec) -> SignalResults:

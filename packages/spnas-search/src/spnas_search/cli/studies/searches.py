@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
 
 from spnas_core.commands.console import PlainConsole
+from spnas_core.commands.log_json import JsonLog
 from spnas_core.commands.wording import duration
 from spnas_search.cli.studies.shared import (
     Asked,
@@ -21,6 +22,7 @@ from spnas_search.cli.studies.shared import (
     study_command,
 )
 from spnas_search.monitors import Monitor, Silent
+from spnas_search.reports.json_lines import JsonLines
 from spnas_search.run import Run
 from spnas_search.studies.searches.found import Found
 from spnas_search.studies.searches.report import searches_parts
@@ -55,43 +57,42 @@ def searches(asked: Asked, *, strategies: Sequence[str], **given: Any) -> None:
     Example: spnas study searches serial regularized-evolution --set budget.epochs=100 --out studies/searches
     Example: spnas study searches hill-climb --out studies/searches --resume
     """
-    out, told, chosen = asked.out, reading(asked.console), given_values(given)
+    out, told, chosen = asked.out, reading(asked), given_values(given)
     if asked.report:
-        _show(read_searches_results(out), out, asked.console)
+        _show(read_searches_results(out), asked)
         return
     if asked.resume:
         opened = resume_searches_study(out, strategies, told, chosen=chosen, **asked.going_on)
     else:
         names = strategies or ("serial",)
         opened = start_searches_study(out, asked.changes, names, told, chosen=chosen, cache=asked.cache)
-    _run(opened, asked.console, retry_failed=asked.retry_failed)
+    _run(opened, asked)
 
 
-def _show(results: SearchesResults, folder: Path, console: PlainConsole) -> None:
-    show_found(searches_parts(results), partial(write_searches_report, results), folder, console)
+def _show(results: SearchesResults, asked: Asked) -> None:
+    show_found(asked, results, searches_parts(results), partial(write_searches_report, results))
 
 
-def _run(opened: SearchesStudy, console: PlainConsole, *, retry_failed: bool) -> None:
+def _run(opened: SearchesStudy, asked: Asked) -> None:
     """Search and train what is missing, and show what came out."""
     with opened:
         study, settings = opened.study, opened.settings
         names = ", ".join(arm.name for arm in opened.arms)
         start, objective = study.settings.run.start, study.description.objective.name
-        console.show(f"Study of searches from {start} by {names}, objective {objective}, in {study.folder}")
+        asked.console.show(f"Study of searches from {start} by {names}, objective {objective}, in {study.folder}")
         total = settings.searches * len(opened.arms)
         each = settings.trainings + settings.sampled_trainings + max(0, settings.ranked - 1)
         most = total * each + settings.searches * settings.trainings
-        console.show(
+        asked.console.show(
             f"{total} searches, {len(opened.missing())} of them to be done; behind them at most {most} trainings from "
             f"scratch with {settings.epochs} epochs each"
         )
-        for line in (*study.remarks, *(f"data: {note}" for note in study.notes)):
-            console.show(line)
-        with stopping("searches", study.folder, console):
-            opened.search(lambda *_: None, _Lines(opened, console))
-            console.show(f"Trainings from scratch that judge what was found: {len(opened.plan.jobs)}")
-            opened.fill(_Lines(opened, console), retry_failed=retry_failed)
-        _show(opened.results, study.folder, console)
+        asked.begun(study)
+        with stopping("searches", asked):
+            opened.search(lambda *_: None, _Lines(opened, asked.console, asked.log))
+            asked.console.show(f"Trainings from scratch that judge what was found: {len(opened.plan.jobs)}")
+            opened.fill(_Lines(opened, asked.console, asked.log), retry_failed=asked.retry_failed)
+        _show(opened.results, asked)
 
 
 class _Lines(TrainingLines):
@@ -100,10 +101,11 @@ class _Lines(TrainingLines):
     Args:
         opened: the study.
         console: to print on.
+        log: takes the same, and every event of the searches, for machines.
     """
 
-    def __init__(self, opened: SearchesStudy, console: PlainConsole) -> None:
-        super().__init__(opened, console)
+    def __init__(self, opened: SearchesStudy, console: PlainConsole, log: JsonLog | None = None) -> None:
+        super().__init__(opened, console, log)
         self._show = console.show
         self._ended = 0
         self._missing = len(opened.missing())
@@ -116,7 +118,10 @@ class _Lines(TrainingLines):
             if remark not in self._remarks:
                 self._remarks.add(remark)
                 self._show(f"{arm}: {remark}")
-        return Silent()
+        if self._log is None:
+            return Silent()
+        self._log.event("search_started", arm=arm, number=number, folder=run.folder, remarks=run.remarks)
+        return JsonLines(self._log, run.archive)
 
     def search_ended(self, found: Found | None, arm: str, number: int) -> None:
         """Print what a search has found, and how long the others will take."""
@@ -128,3 +133,4 @@ class _Lines(TrainingLines):
             else f"{found.winner} after {found.evaluations} evaluations with {found.epochs} epochs"
         )
         self._show(f"{self._ended}/{self._missing}  {arm} {number}: {ended}, {duration(left)} left")
+        self._event("search_ended", arm=arm, number=number, found=None if found is None else asdict(found))

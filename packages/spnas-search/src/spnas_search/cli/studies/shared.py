@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import click
 from rich.console import RenderableType
 
 from spnas_core.commands.console import PlainConsole, make_console
+from spnas_core.commands.json_text import to_json
+from spnas_core.commands.log_json import JsonLog, log_json_option
 from spnas_core.commands.parameters import PATH, WRITTEN, cache_option
 from spnas_core.commands.stopping import ending_with
 from spnas_core.commands.wording import duration, number, quoted
@@ -20,6 +22,7 @@ from spnas_search.run.folder import Prepare
 from spnas_search.settings import over_preset, read_toml, set_key, set_value
 from spnas_search.studies import Training
 from spnas_search.studies.opened import OpenedStudy
+from spnas_search.studies.study import Study
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -40,6 +43,8 @@ _GOING_ON = (
     click.option("--retry-failed", is_flag=True, help="With --resume: try again what has failed."),
     click.option("--accept-versions", is_flag=True, help="With --resume: other versions of the packages are fine."),
     click.option("--report", is_flag=True, help="Show what is there; train nothing."),
+    click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON, and nothing else."),
+    log_json_option,
 )
 
 
@@ -62,7 +67,9 @@ class Asked:
         retry_failed: whether what has failed is tried again.
         accept_versions: whether other versions of the packages are fine.
         cache: folder of cached data; None for that of the study.
-        console: to show it on.
+        as_json: whether what was found is printed as JSON.
+        log: takes every event for machines; None where that is not asked for.
+        console: for people.
     """
 
     out: Path
@@ -72,7 +79,21 @@ class Asked:
     retry_failed: bool
     accept_versions: bool
     cache: Path | None
+    as_json: bool
+    log: JsonLog | None
     console: PlainConsole
+
+    def event(self, name: str, **values: object) -> None:
+        """Log it, where that is asked for."""
+        if self.log is not None:
+            self.log.event(name, **values)
+
+    def begun(self, study: Study, *lines: str) -> None:
+        """Show what a study has to say before anything is trained, and log it."""
+        for line in (*study.remarks, *(f"data: {note}" for note in study.notes), *lines):
+            self.console.show(line)
+        objective = study.description.objective.name
+        self.event("study_started", folder=study.folder, objective=objective, remarks=study.remarks, notes=study.notes)
 
     @property
     def going_on(self) -> dict[str, Any]:
@@ -95,7 +116,10 @@ def study_command(what_extends: str) -> Callable[[Callable[..., None]], Callable
             settings = {name: given.pop(name) for name in ("data", "preset", "config", "assignments")}
             flags = {name: given.pop(name) for name in ("resume", "report", "retry_failed", "accept_versions")}
             changes = _settings_from(**settings, is_new=not (flags["resume"] or flags["report"]))
-            asked = Asked(given.pop("out"), changes, cache=given.pop("cache"), console=make_console(), **flags)
+            as_json, log = given.pop("as_json"), given.pop("log_json")
+            console = make_console(stderr=as_json or (log is not None and log.is_standard_output))
+            places = {"cache": given.pop("cache"), "as_json": as_json, "log": log, "console": console}
+            asked = Asked(given.pop("out"), changes, **places, **flags)
             _check(asked, given_values(given))
             command(asked, **given)
 
@@ -140,32 +164,49 @@ def _check(asked: Asked, own: Mapping[str, Any]) -> None:
             raise click.UsageError(f"{name} goes with --resume")
 
 
+class Results(Protocol):
+    """What a study has found."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        ...
+
+
 def show_found(
-    parts: Iterable[RenderableType], write: Callable[[Path], tuple[Path, Path]], folder: Path, console: PlainConsole
+    asked: Asked, results: Results, parts: Iterable[RenderableType], write: Callable[[Path], tuple[Path, Path]]
 ) -> None:
     """Show what a study has found, and where page and plot are; or why they are not, on a folder that is only read.
 
     Args:
-        parts: of what it has found.
+        asked: whether it is printed or logged as JSON, too.
+        results: what it has found.
+        parts: of that, for people.
         write: writes page and plot into a folder, and returns them.
-        folder: of the study.
-        console: to show it on.
     """
-    for part in parts:
-        console.show(part)
-    try:
-        page, plot = write(folder)
-    except OSError as error:
-        console.show(f"The page and the plot in {folder} could not be written: {error.strerror or error}")
+    if asked.as_json:
+        click.echo(to_json(results.as_dict()))
     else:
-        console.show(f"The same as a page, and as a plot: {page}, {plot}")
+        for part in parts:
+            asked.console.show(part)
+    try:
+        page, plot = write(asked.out)
+    except OSError as error:
+        asked.console.show(f"The page and the plot in {asked.out} could not be written: {error.strerror or error}")
+    else:
+        asked.console.show(f"The same as a page, and as a plot: {page}, {plot}")
+    asked.event("study_shown" if asked.report else "study_finished", folder=asked.out, **results.as_dict())
 
 
 @contextmanager
-def stopping(command: str, folder: Path, console: PlainConsole) -> Iterator[None]:
+def stopping(command: str, asked: Asked) -> Iterator[None]:
     """Let Ctrl-C end what is inside with a line that says how to go on."""
-    go_on = f"spnas study {command} --out {quoted(folder)} --resume"
-    with ending_with(lambda: console.show(f"Stopped. Nothing finished is lost; go on with: {go_on}")):
+
+    def say_stopped() -> None:
+        go_on = f"spnas study {command} --out {quoted(asked.out)} --resume"
+        asked.console.show(f"Stopped. Nothing finished is lost; go on with: {go_on}")
+        asked.event("study_stopped", folder=asked.out)
+
+    with ending_with(say_stopped):
         yield
 
 
@@ -175,17 +216,20 @@ class TrainingLines:
     Args:
         opened: what is trained; its jobs are asked for once.
         console: to print on.
+        log: takes the same for machines.
     """
 
-    def __init__(self, opened: OpenedStudy, console: PlainConsole) -> None:
+    def __init__(self, opened: OpenedStudy, console: PlainConsole, log: JsonLog | None = None) -> None:
         self._opened = opened
         self._jobs = opened.jobs
         self._wanted = {job.key for job in self._jobs}
         self._console = console
+        self._log = log
 
     def message(self, text: str) -> None:
         """Print it."""
         self._console.show(text)
+        self._event("message", text=text)
 
     def progress(self, progress: Progress) -> None:
         """Print nothing: a log does not want every step."""
@@ -204,14 +248,20 @@ class TrainingLines:
             f"{done}/{len(self._wanted)}  {training.key}: {ended}  {duration(training.seconds)}, "
             f"{duration(self._opened.seconds_left(self._jobs))} left"
         )
+        self._event("training_finished", done=done, wanted=len(self._wanted), **training.as_dict())
+
+    def _event(self, name: str, **values: object) -> None:
+        if self._log is not None:
+            self._log.event(name, **values)
 
 
-def reading(console: PlainConsole) -> Prepare:
+def reading(asked: Asked) -> Prepare:
     """Say when reading the data is done."""
 
     def show(what: str, done: int, total: int) -> None:
         if done == total:
-            console.show(f"{what}: {total} done")
+            asked.console.show(f"{what}: {total} done")
+            asked.event("read", what=what, total=total)
 
     return show
 

@@ -1,12 +1,10 @@
 """``spnas study signal``: what a score is worth."""
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
 
-from spnas_core.commands.console import PlainConsole
 from spnas_core.errors import ConfigError
 from spnas_search.cli.studies.shared import (
     Asked,
@@ -59,19 +57,19 @@ def signal(asked: Asked, **given: Any) -> None:
     Example: spnas study signal --out studies/shapes
     Example: spnas study signal --out studies/shapes --resume --trainings 5
     """
-    out, told, chosen = asked.out, reading(asked.console), _chosen(given)
+    out, told, chosen = asked.out, reading(asked), _chosen(given)
     if asked.report:
-        _show(read_signal_results(out), out, asked.console)
+        _show(read_signal_results(out), asked)
         return
     if asked.resume:
         opened = resume_signal_study(out, told, chosen=chosen, **asked.going_on)
     else:
         opened = start_signal_study(out, asked.changes, told, chosen=chosen, cache=asked.cache)
-    _run(opened, asked.console, retry_failed=asked.retry_failed)
+    _run(opened, asked)
 
 
-def _show(results: SignalResults, folder: Path, console: PlainConsole) -> None:
-    show_found(signal_parts(results), partial(write_signal_report, results), folder, console)
+def _show(results: SignalResults, asked: Asked) -> None:
+    show_found(asked, results, signal_parts(results), partial(write_signal_report, results))
 
 
 def _chosen(given: dict[str, Any]) -> dict[str, Any]:
@@ -89,14 +87,13 @@ def _chosen(given: dict[str, Any]) -> dict[str, Any]:
     return chosen
 
 
-def _run(opened: SignalStudy, console: PlainConsole, *, retry_failed: bool) -> None:
+def _run(opened: SignalStudy, asked: Asked) -> None:
     """Train what is missing, and show what came out."""
     with opened:
         study = opened.study
         start, objective = study.settings.run.start, study.description.objective.name
-        console.show(f"Signal study of {start} and other codes, objective {objective}, in {study.folder}")
-        for line in (*study.remarks, *(f"data: {note}" for note in study.notes), opened.compute):
-            console.show(line)
-        with stopping("signal", study.folder, console):
-            opened.fill(TrainingLines(opened, console), retry_failed=retry_failed)
-        _show(opened.results, study.folder, console)
+        asked.console.show(f"Signal study of {start} and other codes, objective {objective}, in {study.folder}")
+        asked.begun(study, opened.compute)
+        with stopping("signal", asked):
+            opened.fill(TrainingLines(opened, asked.console, asked.log), retry_failed=asked.retry_failed)
+        _show(opened.results, asked)

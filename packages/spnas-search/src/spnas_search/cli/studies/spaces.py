@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
 
-from spnas_core.commands.console import PlainConsole
 from spnas_search.cli.studies.shared import (
     Asked,
     TrainingLines,
@@ -47,9 +45,9 @@ def spaces(asked: Asked, *, names: Sequence[str], **given: Any) -> None:
     Example: spnas study spaces b@8_1-2-2-2 x32x4d@8_1-2-2-2 --codes 50 --out studies/spaces
     Example: spnas study spaces --out studies/spaces --resume --codes 100
     """
-    out, told, chosen = asked.out, reading(asked.console), given_values(given)
+    out, told, chosen = asked.out, reading(asked), given_values(given)
     if asked.report:
-        _show(read_spaces_results(out), out, asked.console)
+        _show(read_spaces_results(out), asked)
         return
     if asked.resume:
         if names:
@@ -57,25 +55,26 @@ def spaces(asked: Asked, *, names: Sequence[str], **given: Any) -> None:
         opened = resume_spaces_study(out, told, chosen=chosen, **asked.going_on)
     else:
         opened = start_spaces_study(out, asked.changes, names, told, chosen=chosen, cache=asked.cache)
-    _run(opened, asked.console, retry_failed=asked.retry_failed)
+    _run(opened, asked)
 
 
-def _show(results: SpacesResults, folder: Path, console: PlainConsole) -> None:
-    show_found(spaces_parts(results), partial(write_spaces_report, results), folder, console)
+def _show(results: SpacesResults, asked: Asked) -> None:
+    show_found(asked, results, spaces_parts(results), partial(write_spaces_report, results))
 
 
-def _run(opened: SpacesStudy, console: PlainConsole, *, retry_failed: bool) -> None:
+def _run(opened: SpacesStudy, asked: Asked) -> None:
     """Train what is missing, and show what came out."""
     with opened:
         study, plan = opened.study, opened.plan
         names = ", ".join(space.name for space in plan.spaces)
-        console.show(f"Study of the spaces {names}, objective {study.description.objective.name}, in {study.folder}")
-        console.show(
+        asked.console.show(
+            f"Study of the spaces {names}, objective {study.description.objective.name}, in {study.folder}"
+        )
+        asked.console.show(
             f"{plan.settings.codes} codes of each: {len(plan.jobs):,} trainings with {plan.settings.epochs} epochs "
             f"each, {len(opened.missing_jobs):,} of them to be done"
         )
-        for line in (*study.remarks, *(f"data: {note}" for note in study.notes)):
-            console.show(line)
-        with stopping("spaces", study.folder, console):
-            opened.fill(TrainingLines(opened, console), retry_failed=retry_failed)
-        _show(opened.results, study.folder, console)
+        asked.begun(study)
+        with stopping("spaces", asked):
+            opened.fill(TrainingLines(opened, asked.console, asked.log), retry_failed=asked.retry_failed)
+        _show(opened.results, asked)

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import fmean
+from typing import Any
 
 from scipy import stats
 
@@ -90,6 +91,17 @@ class SearchesResults:
     sampled: tuple[float, ...]
     done: int
     failed: tuple[Training, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything but the jobs as plain values."""
+        return {
+            "objective": asdict(self.objective),
+            "arms": [asdict(one) for one in self.arms],
+            "start": self.start,
+            "sampled": self.sampled,
+            "done": self.done,
+            "failed": [one.as_dict() for one in self.failed],
+        }
 
 
 def measure_searches(

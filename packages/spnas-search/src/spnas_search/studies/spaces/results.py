@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import fmean, median
+from typing import Any
 
 from spnas_core.tasks import MetricSpec
 from spnas_search.statistics import Gap, gap
@@ -70,6 +71,18 @@ class SpacesResults:
     def knows_costs(self) -> bool:
         """Whether the task says what the codes cost."""
         return all(math.isfinite(cost) for space in self.spaces for cost in space.costs)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything but the jobs as plain values."""
+        return {
+            "objective": asdict(self.objective),
+            "spaces": [
+                {**asdict(one), "best": one.best(self.objective), "median": one.median, "mean": one.mean}
+                for one in self.spaces
+            ],
+            "done": self.done,
+            "failed": [one.as_dict() for one in self.failed],
+        }
 
 
 def measure_spaces(plan: SpacesPlan, trainings: Mapping[TrainingKey, Training], objective: MetricSpec) -> SpacesResults:
