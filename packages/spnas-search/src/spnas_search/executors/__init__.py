@@ -4,6 +4,7 @@ from typing import cast
 
 from spnas_core.plugins import registry
 from spnas_search.executors._base import Executor, ExecutorPlugin, Outcome, evaluate_all, places
+from spnas_search.executors.checked import CheckedExecutor, make_executor
 from spnas_search.executors.settings import ExecutorSettings
 
 
@@ -16,4 +17,14 @@ def executor_plugin(name: str) -> ExecutorPlugin:
     return cast("ExecutorPlugin", registry("executors").get(name))
 
 
-__all__ = ["Executor", "ExecutorPlugin", "ExecutorSettings", "Outcome", "evaluate_all", "executor_plugin", "places"]
+__all__ = [
+    "CheckedExecutor",
+    "Executor",
+    "ExecutorPlugin",
+    "ExecutorSettings",
+    "Outcome",
+    "evaluate_all",
+    "executor_plugin",
+    "make_executor",
+    "places",
+]

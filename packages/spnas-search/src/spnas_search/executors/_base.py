@@ -51,6 +51,7 @@ class Executor(Protocol):
 
     One whose ``workers`` are no more than a bound has an attribute ``places``, too: how many can run as things are now.
     Where its plugin has ``slots``, ``spnas plan`` enters one to ask for it.
+    What an executor answers is checked, see ``CheckedExecutor``.
     """
 
     @property

@@ -30,7 +30,7 @@ from spnas_core.tasks import (
 )
 from spnas_core.tasks import test_images as images_of_tests
 from spnas_search.archive import HEIRLESS, TEST_IMAGES, Archive, RunLock, Tradeoff, WeightStore
-from spnas_search.executors import Executor
+from spnas_search.executors import Executor, make_executor
 from spnas_search.executors.resources import share_cores
 from spnas_search.installed import installed_code, installed_versions
 from spnas_search.run.folder import Prepare, RunFolder
@@ -150,10 +150,8 @@ class Run:
             raise
 
     def make_executor(self, report: Report) -> Executor:
-        """Make the executor that the settings ask for."""
-        settings = self.settings.executor
-        executor: Executor = built("executors", settings.name, settings, self.task, self._resources.workers, report)
-        return executor
+        """Make the executor that the settings ask for; it is held to its contract, see ``CheckedExecutor``."""
+        return make_executor(self.settings.executor, self.task, self._resources.workers, report)
 
     def threads(self, executor: Executor) -> int:
         """CPU threads of each evaluation: the cores, shared evenly among those that run side by side."""

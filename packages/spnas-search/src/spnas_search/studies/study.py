@@ -11,7 +11,6 @@ from spnas_core.encoding import Architecture
 from spnas_core.errors import ArchiveError, ConfigError, DataError
 from spnas_core.lock import FolderLock, is_held
 from spnas_core.occupied import STUDY, check_not_taken
-from spnas_core.plugins import built
 from spnas_core.presets import laid_over
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import (
@@ -25,7 +24,7 @@ from spnas_core.tasks import (
     prepare_task,
 )
 from spnas_search.archive import WeightStore
-from spnas_search.executors import Executor
+from spnas_search.executors import Executor, make_executor
 from spnas_search.executors.resources import Resources, share_cores
 from spnas_search.installed import installed_versions
 from spnas_search.run import RunFolder
@@ -83,10 +82,8 @@ class Study:
         return self.settings.run.seed
 
     def make_executor(self, report: Report) -> Executor:
-        """Make the executor that the settings ask for."""
-        settings = self.settings.executor
-        executor: Executor = built("executors", settings.name, settings, self.task, self.resources.workers, report)
-        return executor
+        """Make the executor that the settings ask for; it is held to its contract, see ``CheckedExecutor``."""
+        return make_executor(self.settings.executor, self.task, self.resources.workers, report)
 
     def close(self) -> None:
         """Close the results and let others in."""
