@@ -1,13 +1,24 @@
 """A plugin that is put together wrongly is named in one line, whatever kind it is of."""
 
-import sys
+import asyncio
 from types import SimpleNamespace
 
 import pytest
 from pydantic import BaseModel
 
+from spnas_core import hookimpl
 from spnas_core.errors import ConfigError, PluginError
-from spnas_core.plugins import asked, built, owner, registry
+from spnas_core.plugins import (
+    answers,
+    asked,
+    broken_plugins,
+    built,
+    notify,
+    owner,
+    plugin_manager,
+    registry,
+    reset_plugins,
+)
 from spnas_core.tasks import MetricSpec, TaskPlugin
 from spnas_search.executors.evaluation import evaluate
 from spnas_search.run import start_run
@@ -84,11 +95,59 @@ def test_what_is_no_task_is_named(tmp_path, monkeypatch, made):
         begun(tmp_path, "tasks", monkeypatch, plugin)
 
 
-def test_an_evaluation_that_wants_to_end_the_process_has_failed():
+def raises(error):
+    def raising(*_, **__):
+        raise error
+
+    return raising
+
+
+class Unheard(BaseException):
+    """What no library knows."""
+
+
+ENDINGS = [SystemExit(0), asyncio.CancelledError("no"), GeneratorExit(), Unheard("at all")]
+
+
+@pytest.mark.parametrize("error", ENDINGS, ids=lambda error: type(error).__name__)
+def test_an_evaluation_that_wants_to_end_more_than_itself_has_failed(error):
     request = SimpleNamespace(candidate=3, threads=1)
-    outcome = evaluate(SimpleNamespace(evaluate=lambda *_: sys.exit(0)), request, lambda *_: None)
+    outcome = evaluate(SimpleNamespace(evaluate=raises(error)), request, lambda *_: None)
     assert outcome.evaluation is None
-    assert outcome.reason.startswith("SystemExit: 0")
+    assert outcome.reason.startswith(type(error).__name__)
+
+
+def test_an_evaluation_that_the_user_interrupts_is_none():
+    request = SimpleNamespace(candidate=3, threads=1)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(SimpleNamespace(evaluate=stopped), request, lambda *_: None)
+
+
+@pytest.mark.parametrize("error", ENDINGS, ids=lambda error: type(error).__name__)
+def test_a_plugin_that_is_told_or_asked_something_ends_nothing_but_its_part(error):
+    hooks = ("spnas_run_finished", "spnas_resolve_candidate")
+    listener = type("Listener", (), {hook: hookimpl(raises(error)) for hook in hooks})()
+    plugin_manager().register(listener, name="odd-listener")
+    try:
+        (failed,) = notify("spnas_run_finished", run=None)
+        assert (failed.name, failed.reason.split(":")[1].strip()) == ("odd-listener", type(error).__name__)
+        assert next(answers("spnas_resolve_candidate", reference="none such"), None) is None
+        assert f"odd-listener: {type(error).__name__}" in [
+            f"{broken.name}: {broken.reason.partition(':')[0]}" for broken in broken_plugins()
+        ]
+    finally:
+        plugin_manager().unregister(listener)
+        reset_plugins()
+
+
+def test_a_plugin_may_not_swallow_the_users_interruption():
+    listener = type("Listener", (), {"spnas_run_finished": hookimpl(raises(KeyboardInterrupt()))})()
+    plugin_manager().register(listener, name="odd-listener")
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            notify("spnas_run_finished", run=None)
+    finally:
+        plugin_manager().unregister(listener)
 
 
 def begun(tmp_path, noun, monkeypatch, item, **table):
@@ -133,20 +192,18 @@ def test_what_cannot_be_built_inside_of_phases_is_named_itself(tmp_path, monkeyp
         start_run(tmp_path / "run", {**NULL, "strategy": phases}, lambda *_: None)
 
 
-def ending(*_):
-    raise SystemExit(0)
-
-
 def stopped(*_):
     raise KeyboardInterrupt
 
 
-def test_what_wants_to_end_the_process_has_failed(monkeypatch):
-    monkeypatch.setitem(registry("screens").items, "odd", ScreenPlugin("odd", Named, ending))
-    with pytest.raises(PluginError, match=r"^screen 'odd' of plugin .* raised SystemExit: 0 in build \("):
+@pytest.mark.parametrize("error", ENDINGS, ids=lambda error: type(error).__name__)
+def test_what_wants_to_end_more_than_itself_has_failed(monkeypatch, error):
+    said = type(error).__name__
+    monkeypatch.setitem(registry("screens").items, "odd", ScreenPlugin("odd", Named, raises(error)))
+    with pytest.raises(PluginError, match=rf"^screen 'odd' of plugin .* raised {said}.* in build \("):
         built("screens", "odd", None, None)
-    with pytest.raises(PluginError, match=r"^it raised SystemExit: 0 in propose \(.*, line \d+\)$"):
-        asked("it", "propose", ending)
+    with pytest.raises(PluginError, match=rf"^it raised {said}.* in propose \(.*, line \d+\)$"):
+        asked("it", "propose", raises(error))
 
 
 def test_an_interruption_passes_through_a_plugin(monkeypatch):

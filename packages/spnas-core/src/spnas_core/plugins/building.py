@@ -48,9 +48,9 @@ def built(noun: str, name: str, *arguments: Any) -> Any:
     item = registry(noun).get(name)
     try:
         return item.build(*arguments)
-    except SpnasError:
+    except (SpnasError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise raised(owner(noun, name), "build", error) from error
 
 
@@ -65,18 +65,19 @@ def asked(who: str, method: str, ask: Callable[[], _T], *, passes: tuple[type[Ex
 
     Raises:
         PluginError: it raised, whatever that was; wanting to end the process is that too.
+        KeyboardInterrupt: the user wants to end it.
     """
     try:
         return ask()
-    except passes:
+    except (KeyboardInterrupt, *passes):
         raise
     except SpnasError as error:
         raise PluginError(f"{who}: {error}") from error
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise raised(who, method, error) from error
 
 
-def raised(who: str, method: str, error: Exception | SystemExit) -> PluginError:
+def raised(who: str, method: str, error: BaseException) -> PluginError:
     """Return the error, in one line, that says what a plugin raised and where."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return PluginError(f"{who} raised {said(error)} in {method} ({frame.filename}, line {frame.lineno})")

@@ -24,7 +24,9 @@ def notify(event: str, **facts: Any) -> list[BrokenPlugin]:
         alone = manager.subset_hook_caller(event, [other for other in plugins if other is not plugin])
         try:
             alone(**facts)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a listener raises is its own matter
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a listener raises is its own matter
             name = manager.get_name(plugin) or type(plugin).__name__
             reason = " ".join(f"{event}: {type(error).__name__}: {error}".split())
             failed.append(BrokenPlugin(name, plugin_origins().get(name, "?"), reason))
@@ -53,7 +55,9 @@ def answers(question: str, *kinds: type, may_refuse: bool = False, **facts: Any)
         try:
             answer = implementation.function(**{key: facts[key] for key in implementation.argnames})
             _check_kind(question, answer, kinds)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             if plugin_origins().get(name) in BUILT_IN or (may_refuse and isinstance(error, SpnasError)):
                 raise
             report_broken(name, error)

@@ -43,8 +43,8 @@ def _load() -> _Loaded:
             continue
         try:
             _register(loaded, distribution, entry_point)
-        except (Exception, SystemExit) as error:
-            if built_in:
+        except BaseException as error:
+            if built_in or isinstance(error, KeyboardInterrupt):
                 raise
             if entry_point.name not in loaded.origins and loaded.manager.has_plugin(entry_point.name):
                 loaded.manager.unregister(name=entry_point.name)
@@ -92,7 +92,7 @@ def broken_plugins() -> list[BrokenPlugin]:
     return list(_load().broken)
 
 
-def report_broken(plugin: str, error: Exception | SystemExit) -> None:
+def report_broken(plugin: str, error: BaseException) -> None:
     """Note that a plugin failed while it registered its items, or when it was asked something."""
     loaded = _load()
     broken = BrokenPlugin(plugin, loaded.origins.get(plugin, "?"), _reason(error))

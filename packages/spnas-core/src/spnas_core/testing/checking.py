@@ -91,7 +91,9 @@ def check_item(noun: str, name: str, item: object, suite_of: Callable[[str, Any]
         suite = suite_of(name, item)
     except NoSuiteError as why:
         return Checked(noun, name, untested=str(why))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - as below
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - as below
         return Checked(
             noun, name, broken=(Broken("suite", f"a suite for it can be made of the {noun}'s", _line(error)),)
         )
@@ -100,7 +102,9 @@ def check_item(noun: str, name: str, item: object, suite_of: Callable[[str, Any]
         method = getattr(suite, test)
         try:
             method()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises, the others are checked
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a plugin raises, the others are checked
             expected = " ".join((method.__doc__ or test).split())
             broken.append(Broken(test, expected, _line(error)))
         else:

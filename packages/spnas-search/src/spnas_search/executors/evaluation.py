@@ -33,11 +33,11 @@ def evaluate(task: Task, request: EvaluationRequest, report: Report) -> Outcome:
             given = f"{type(task).__name__}.evaluate returned a {type(found).__name__}"
             return Outcome(request, None, f"TypeError: {given}, not an Evaluation", "", time.monotonic() - began)
         return Outcome(request, plain_evaluation(found), seconds=time.monotonic() - began)
-    except SpnasError:
+    except (SpnasError, KeyboardInterrupt):
         raise
     except EvaluationError as error:
         return Outcome(request, None, reason_of(error), "", time.monotonic() - began, is_own=True)
-    except (Exception, SystemExit) as error:  # wanting to end the process is no more than a failure, either
+    except BaseException as error:  # wanting to end the process, or a coroutine, is no more than a failure
         if (lacking := _lacks(error)) is not None:
             raise MachineError(f"candidate {request.candidate} could not be evaluated: {lacking}") from error
         return Outcome(request, None, reason_of(error), traceback.format_exc(), time.monotonic() - began)
