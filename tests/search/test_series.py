@@ -4,7 +4,12 @@ import pytest
 from commands import NULL, budget, done, refused, rows
 
 from spnas_core.configuration import read_toml, write_toml
+from spnas_core.errors import ConfigError, DataError, HeldError
+from spnas_core.lock import FolderLock
+from spnas_search import series as series_module
+from spnas_search.series import resume_series, start_series
 
+VALUES = {"task": {"name": "null"}, "executor": {"name": "inline"}, "budget": {"candidates": 2}}
 SMALL = (*NULL, *budget(2), "--set", "final.rescores=0", "--set", "task.noise=0.02")
 
 
@@ -65,3 +70,56 @@ def test_every_seed_is_one_before_the_first_search_begins(tmp_path):
 def test_a_file_that_was_altered_is_one_line(series, change, told, options):
     alter(series / "series.toml", change)
     assert told in refused("run", "random", "--resume", "--out", series, *options)
+
+
+def test_two_starters_do_not_take_a_folder_from_each_other(tmp_path, monkeypatch):
+    """The second one comes while the first one reads the data that its settings are suited to."""
+    folder, refusals, suited = tmp_path / "series", [], series_module.suit
+
+    def suit(values):
+        if not refusals:
+            with pytest.raises(HeldError, match=rf"the series in {folder} is held by process \d+") as caught:
+                start_series(folder, {**VALUES, "seed": 7}, 2)
+            refusals.append(caught.value)
+        return suited(values)
+
+    monkeypatch.setattr(series_module, "suit", suit)
+    made = start_series(folder, VALUES, 3)
+    assert len(refusals) == 1
+    assert [path.name for path in folder.iterdir()] == ["series.toml"]
+    again = resume_series(folder)
+    assert (again.seeds, again.values) == (made.seeds, made.values)
+    assert again.seeds == range(3)
+
+
+def test_a_folder_that_was_taken_before_the_lock_was_is_refused(tmp_path, monkeypatch):
+    folder, acquire = tmp_path / "series", FolderLock.acquire
+
+    def late(lock):
+        monkeypatch.setattr(FolderLock, "acquire", acquire)
+        start_series(folder, {**VALUES, "seed": 7}, 2)
+        acquire(lock)
+
+    monkeypatch.setattr(FolderLock, "acquire", late)
+    with pytest.raises(ConfigError, match="holds a series of searches already"):
+        start_series(folder, VALUES, 3)
+    assert resume_series(folder).seeds == range(7, 9)
+
+
+def test_a_series_that_cannot_be_suited_leaves_nothing(tmp_path, monkeypatch):
+    def suit(values):
+        raise DataError("there is no data")
+
+    monkeypatch.setattr(series_module, "suit", suit)
+    with pytest.raises(DataError):
+        start_series(tmp_path / "a" / "series", VALUES, 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nobody_resumes_a_series_whose_settings_are_being_written(tmp_path):
+    folder = tmp_path / "series"
+    start_series(folder, VALUES, 2)
+    with FolderLock(folder, "the series"), pytest.raises(HeldError, match=f"the series in {folder} is held"):
+        resume_series(folder, 3)
+    assert resume_series(folder, 3).count == 3
+    assert resume_series(folder).count == 3

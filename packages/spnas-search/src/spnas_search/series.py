@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from spnas_core.errors import ArchiveError, ConfigError, SpnasError
+from spnas_core.lock import FolderLock
 from spnas_search.run import Run, RunFolder, read_values, resume_run, start_run
-from spnas_search.run.folder import Prepare
+from spnas_search.run.folder import Prepare, begun
 from spnas_search.run.identity import differences, may_change
 from spnas_search.settings import moved, of_begun, read_toml, resolve, suit, write_toml
 
@@ -58,7 +59,8 @@ class Series:
                 self._check_alike(values)
                 run = self._started(folder, {**values, "seed": seed}, prepare, cache)
             if not is_known:  # only now is it sure to be the same data
-                write_toml({"seeds": self.count, **values}, RunFolder(self.folder).series)
+                with _held(self.folder):
+                    write_toml({"seeds": self.count, **values}, RunFolder(self.folder).series)
                 is_known = True
             yield seed, run
 
@@ -94,24 +96,21 @@ class Series:
 
 
 def start_series(folder: Path, values: Mapping[str, Any], count: int) -> Series:
-    """Make a new series.
+    """Make a new series; what cannot start leaves nothing behind.
 
     Raises:
         SpnasError: the configuration is wrong, or the folder holds a run or a series.
     """
     _check_seeds(resolve(values).run.seed, count, values)  # before the data is read for what they leave open
-    files = RunFolder(folder)
-    files.check_new()
-    begun = sorted(path.name for path in folder.glob("seed-*")) if folder.is_dir() else []
-    if begun:
-        raise ConfigError(f"{folder} holds {begun[0]} already: choose another --out")
-    values, remarks = suit(values)
-    settings = resolve(values).settled().as_dict()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_toml({"seeds": count, **settings}, files.series)
-    except OSError as error:
-        raise ConfigError(f"{files.series} cannot be written: {error.strerror}; choose another --out") from error
+    files, lock = RunFolder(folder), _lock(folder)
+    with begun(files, lock, lambda: _check_new(files), files.series):
+        values, remarks = suit(values)
+        settings = resolve(values).settled().as_dict()
+        try:
+            write_toml({"seeds": count, **settings}, files.series)
+        except OSError as error:
+            raise ConfigError(f"{files.series} cannot be written: {error.strerror}; choose another --out") from error
+    lock.release(remove=True)
     return Series(folder, settings, count, remarks, is_new=True)
 
 
@@ -121,10 +120,18 @@ def resume_series(folder: Path, count: int | None = None) -> Series:
     Raises:
         ArchiveError: there is no series in the folder.
         ConfigError: its settings were made unreadable, or fewer searches are asked for than there are.
+        HeldError: another process is writing its settings.
     """
     files = RunFolder(folder)
     if not files.series.exists():
         raise ArchiveError(f"{folder} holds no series of searches: there is no {files.series.name} in it")
+    with _held(folder):
+        return _resumed(files, count)
+
+
+def _resumed(files: RunFolder, count: int | None) -> Series:
+    """Read a series, and add searches to it; its folder is held."""
+    folder = files.path
     values = read_toml(files.series)
     known = values.pop("seeds", None)
     if not isinstance(known, int) or known < 1 or not isinstance(values.get("seed"), int):
@@ -140,6 +147,32 @@ def resume_series(folder: Path, count: int | None = None) -> Series:
     if wanted > known:
         write_toml({"seeds": wanted, **values}, files.series)
     return Series(folder, of_begun(values), wanted)
+
+
+def _lock(folder: Path) -> FolderLock:
+    return FolderLock(folder, f"the series in {folder}")
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold the settings of a series while they are read and written; each search has a lock of its own."""
+    lock = _lock(folder)
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release(remove=True)
+
+
+def _check_new(files: RunFolder) -> None:
+    """Refuse a folder that holds a run, or any search of a series.
+
+    Raises:
+        ConfigError: naming what is there.
+    """
+    files.check_new()
+    if searches := sorted(path.name for path in files.path.glob("seed-*")):
+        raise ConfigError(f"{files.path} holds {searches[0]} already: choose another --out")
 
 
 def _check_seeds(first: int, count: int, values: Mapping[str, Any]) -> None:
