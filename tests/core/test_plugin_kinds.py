@@ -168,6 +168,11 @@ def test_names_that_are_read_otherwise_are_mistakes(tmp_path):
     assert item_mistake("contracts", "stems", Slots) is None
 
 
+def test_a_preset_has_all_that_commands_ask_it_for():
+    preset = SimpleNamespace(name="lab", file="lab", summary="", machine="", table=dict)
+    assert item_mistake("presets", "lab", preset).endswith("is SimpleNamespace without text, explained")
+
+
 def test_names_that_raise_are_a_mistake():
     class Raising(ResidualSpec):
         @property

@@ -4,10 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from spnas_core.blocks import block_spec
+from spnas_core import Architecture, backbone_cost
+from spnas_core.blocks import ResidualSpec, block_spec
+from spnas_core.errors import PluginError
 from spnas_core.networks import build_backbone, prototypes
 from spnas_core.networks.prototypes import copy_on_meta, instance
-from spnas_core.stems import stem_spec
+from spnas_core.plugins import registry
+from spnas_core.stems import ConvolutionalStem, stem_spec
 
 
 class Counting:
@@ -107,3 +110,41 @@ def test_a_copy_keeps_what_is_shared_within_it(tangled):
     assert copied.state_dict().keys() == reference.state_dict().keys()
     assert len(copied.one._forward_hooks) == 1
     assert isinstance(copied.one.weight, nn.Parameter)
+
+
+class OddStem(ConvolutionalStem):
+    """Describes or builds what it is told to."""
+
+    def layers(self, base):
+        return self.summary if self.name == "described" else super().layers(base)
+
+    def build(self, base):
+        return self.summary if self.name == "built" else super().build(base)
+
+
+@pytest.mark.parametrize("answer", [None, "abc", (3,), 7])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("described", "'described' describes itself by .* at sizes 8: it must be a tuple of ConvLayer"),
+        ("built", "no module"),
+    ],
+)
+def test_a_stem_of_a_plugin_is_held_to_its_contract(monkeypatch, name, answer, message):
+    monkeypatch.setitem(registry("stems").items, name, OddStem(name, answer, (5, 3), pools=False))
+    architecture = Architecture.parse(f"b@8+{name}_1-1")
+    with pytest.raises(PluginError, match=message):
+        build_backbone(architecture)
+    if name == "described":
+        with pytest.raises(PluginError, match=message):
+            backbone_cost(architecture, 64, 64)
+
+
+def test_a_block_of_a_plugin_that_describes_nothing_is_named(monkeypatch):
+    class Nothing(ResidualSpec):
+        def layers(self, in_channels, planes, stride):
+            return None
+
+    monkeypatch.setitem(registry("blocks").items, "nothing", Nothing("nothing", "", 2, bottleneck=True))
+    with pytest.raises(PluginError, match="'nothing' describes itself by None at sizes 8, 8, 1"):
+        backbone_cost(Architecture.parse("nothing@8_1-1"), 64, 64)

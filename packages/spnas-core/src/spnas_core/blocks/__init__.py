@@ -1,6 +1,6 @@
 """Residual block types: what a block consists of, and the module built from that."""
 
-from spnas_core.blocks._base import PROJECTION, BlockSpec, ConvLayer
+from spnas_core.blocks._base import PROJECTION, BlockSpec, ConvLayer, described_layers
 from spnas_core.blocks.families import BlockFamily
 from spnas_core.blocks.inverted import InvertedBottleneckSpec
 from spnas_core.blocks.module import ResidualBlock
@@ -24,5 +24,6 @@ __all__ = [
     "block_spec",
     "block_specs",
     "canonical_block_name",
+    "described_layers",
     "resnext",
 ]

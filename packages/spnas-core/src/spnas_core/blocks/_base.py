@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from math import prod
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import nn
+
+from spnas_core.errors import PluginError
 
 PROJECTION = "projection"
 
@@ -125,3 +127,22 @@ class BlockSpec(Protocol):
     @property
     def silent_norm(self) -> str:
         """Name, inside the block, of the norm layer whose zero γ and β silence the residual branch."""
+
+
+def described_layers(spec: Any, *sizes: int) -> tuple[ConvLayer, ...]:
+    """Return the layers by which a block type or a stem describes itself.
+
+    Args:
+        spec: a ``BlockSpec`` or ``StemSpec``.
+        sizes: as its ``layers`` takes them.
+
+    Raises:
+        PluginError: it answers something else.
+    """
+    layers = spec.layers(*sizes)
+    if not isinstance(layers, tuple | list) or not all(isinstance(one, ConvLayer) for one in layers):
+        raise PluginError(
+            f"{spec.name!r} describes itself by {layers!r:.80} at sizes {', '.join(map(str, sizes))}: it must be a "
+            "tuple of ConvLayer"
+        )
+    return tuple(layers)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from spnas_core.blocks import PROJECTION, ConvLayer
+from spnas_core.blocks import PROJECTION, ConvLayer, described_layers
 from spnas_core.encoding import Architecture
 from spnas_core.networks.layout import stage_placements
 from spnas_core.stems import stem_spec
@@ -154,7 +154,7 @@ def backbone_cost(architecture: "AnyNetwork", width: int, height: int) -> Cost:
         return _counted(architecture, width, height)
     counter = _Counter(width, height)
     stem = stem_spec(architecture.stem)
-    counter.add(stem.layers(architecture.base))
+    counter.add(described_layers(stem, architecture.base))
     if stem.pools:
         counter.width, counter.height = (counter.width - 1) // 2 + 1, (counter.height - 1) // 2 + 1
     stages = [counter.stage("stem", architecture.base)]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from spnas_core.blocks import PROJECTION, ConvLayer, block_spec
+from spnas_core.blocks import PROJECTION, ConvLayer, block_spec, described_layers
 from spnas_core.encoding import Architecture
 
 STEM_STREAM = -1
@@ -83,7 +83,7 @@ def block_placements(architecture: Architecture) -> tuple[BlockPlacement, ...]:
                     out_channels=out_channels,
                     in_stream=stream,
                     out_stream=doublings,
-                    layers=spec.layers(channels, planes, stride),
+                    layers=described_layers(spec, channels, planes, stride),
                 )
             )
             channels, stream = out_channels, doublings

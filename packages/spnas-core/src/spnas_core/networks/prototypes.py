@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spnas_core.blocks import BlockSpec
+from spnas_core.blocks import BlockSpec, ConvLayer, described_layers
 from spnas_core.errors import PluginError
 from spnas_core.stems import StemSpec
 
@@ -23,23 +23,28 @@ def instance(spec: BlockSpec | StemSpec, *sizes: int) -> nn.Module:
     """Return a new module of a spec on the meta device; ``spec.build(*sizes)`` runs once for each combination."""
     key = (id(spec), *sizes)
     if key not in _prototypes:
+        layers = described_layers(spec, *sizes)
         # Whoever is first may be measuring: a prototype made in inference mode could never be trained by anybody.
         with torch.inference_mode(mode=False), torch.device("meta"):
             module = spec.build(*sizes)
-        check_parts(spec, module, sizes)
+        check_parts(spec, layers, module, sizes)
         _prototypes[key] = spec, module
     return copy_on_meta(_prototypes[key][1])
 
 
-def check_parts(spec: BlockSpec | StemSpec, module: nn.Module, sizes: Sequence[int]) -> None:
+def check_parts(
+    spec: BlockSpec | StemSpec, layers: Sequence[ConvLayer], module: nn.Module, sizes: Sequence[int]
+) -> None:
     """Refuse a module whose tensors are not those of its description: no child could inherit from it.
 
     Raises:
-        PluginError: naming the type and the first part that is missing or of another shape.
+        PluginError: naming the type and the first part that is missing or of another shape; or it is no module.
     """
+    if not isinstance(module, nn.Module):
+        raise PluginError(f"{spec.name!r} builds {module!r:.80} at sizes {', '.join(map(str, sizes))}, and no module")
     parameters = dict(module.named_parameters())
     wanted: dict[str, tuple[int, ...]] = {}
-    for layer in spec.layers(*sizes):
+    for layer in layers:
         wanted[f"{layer.module}.weight"] = layer.shape
         if layer.has_bias:
             wanted[f"{layer.module}.bias"] = (layer.out_channels,)

@@ -28,7 +28,7 @@ KINDS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "necks": {"NeckFactory": (_CALLED,)},
     "detectors": {"DetectorFactory": (_CALLED,)},
     "metrics": {"MetricFactory": ("summary", "specs", "build", "check")},
-    "presets": {"Preset": ("name", "file", "summary", "machine", "table")},
+    "presets": {"Preset": ("name", "file", "summary", "machine", "table", "text", "explained")},
     "exporters": {"ExporterPlugin": ("summary", "export")},
     "contracts": {"function that makes a suite": (_CALLED,)},
     "commands": {"click.Command": ("name", "make_context", "get_short_help_str", "main")},
@@ -36,7 +36,7 @@ KINDS: Mapping[str, Mapping[str, Sequence[str]]] = {
 """By noun: the kinds that are taken, with the attributes of each that must be there and not None."""
 
 _SEPARATORS = {"blocks": "_@+~: ", "stems": "_@+~: ", "backbones": "~: ", "necks": "~: ", "datasets": ":"}
-"""By noun: what a name ends at where it is written, in a code or before a path; a blank is any blank, or unseen."""
+"""By noun: what a name ends at where it is written, in a code or before a path; a blank is any, or invisible."""
 
 _SAY_THEIR_NAMES = frozenset({"blocks", "stems", "morphisms", "presets"})
 """Nouns whose items have the name, too, that they are registered under."""

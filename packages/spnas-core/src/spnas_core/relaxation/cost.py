@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spnas_core.blocks import block_spec
+from spnas_core.blocks import block_spec, described_layers
 from spnas_core.cost import chain_multiply_adds
 from spnas_core.relaxation.decisions import DOWN, STAY, Decisions
 from spnas_core.relaxation.mixtures import Odds
@@ -43,7 +43,7 @@ class ExpectedCost:
         decisions = self._decisions
         start = decisions.start
         stem, spec = stem_spec(start.stem), block_spec(start.block)
-        fixed, size = chain_multiply_adds(stem.layers(start.base), *self._size)
+        fixed, size = chain_multiply_adds(described_layers(stem, start.base), *self._size)
         if stem.pools:
             size = (size[0] - 1) // 2 + 1, (size[1] - 1) // 2 + 1
         fixed += chain_multiply_adds(decisions.blocks[0].layers, *size)[0]
@@ -52,7 +52,7 @@ class ExpectedCost:
             halved = size
             for place, block in enumerate(decisions.blocks[1:]):
                 sizes = block.in_channels, block.planes
-                stays[place, stage] = chain_multiply_adds(spec.layers(*sizes, 1), *size)[0]
-                downs[place, stage], halved = chain_multiply_adds(spec.layers(*sizes, 2), *size)
+                stays[place, stage] = chain_multiply_adds(described_layers(spec, *sizes, 1), *size)[0]
+                downs[place, stage], halved = chain_multiply_adds(described_layers(spec, *sizes, 2), *size)
             size = halved
         return float(fixed), (stays, downs)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from spnas_core.blocks import PROJECTION, ConvLayer
+from spnas_core.blocks import PROJECTION, ConvLayer, described_layers
 from spnas_core.configuration import Few, Table
 from spnas_core.encoding import Architecture
 from spnas_core.networks import stage_placements
@@ -69,7 +69,7 @@ def entropy_score(architecture: Architecture) -> float:
 
 def stage_entropies(architecture: Architecture) -> list[float]:
     """Return H of each stage; see ``entropy_score``."""
-    deviation = sum(map(_growth, stem_spec(architecture.stem).layers(architecture.base)))
+    deviation = sum(map(_growth, described_layers(stem_spec(architecture.stem), architecture.base)))
     found = []
     for stage in stage_placements(architecture):
         deviation += sum(
