@@ -19,6 +19,7 @@ from spnas_core.relaxation import (
     best_codes,
     binary_gates,
     draw_choice,
+    draw_other,
     gumbel_odds,
     gumbel_weights,
     log_odds,
@@ -201,6 +202,32 @@ def test_choices_are_drawn_by_their_probability():
     drawn = [draw_choice(odds, decisions, rng) for _ in range(8000)]
     for choice in everything(decisions):
         assert drawn.count(choice) / 8000 == pytest.approx(chance(decisions, logits, choice), abs=0.02)
+
+
+def test_another_choice_is_drawn_by_the_rescaled_chances_of_all_others():
+    decisions = Decisions(Architecture.parse("b@4_11-21"))
+    logits, rng = random_logits(decisions, 1), np.random.default_rng(0)
+    odds = probabilities(decisions, logits)
+    for given in everything(decisions):
+        others = 1 - chance(decisions, logits, given)
+        drawn = [draw_other(odds, decisions, given, rng) for _ in range(4000)]
+        assert given not in drawn
+        for choice in everything(decisions):
+            if choice != given:
+                expected = chance(decisions, logits, choice) / others
+                assert drawn.count(choice) / 4000 == pytest.approx(expected, abs=0.03)
+
+
+def test_another_choice_is_drawn_however_likely_the_given_one_is():
+    decisions = Decisions(Architecture.parse("b@4_111-211-21"))
+    whole, rng = decisions.whole(), np.random.default_rng(0)
+    keep, move = (torch.tensor(one, dtype=torch.float32) for one in decisions.one_hot(whole))
+    nearly = Logits(30 * keep, 30 * move)  # all others together: 1e-12
+    odds = probabilities(decisions, Logits(nearly.keep.double(), nearly.move.double()))
+    assert whole not in [draw_other(odds, decisions, whole, rng) for _ in range(100)]
+    assert draw_other(odds_of(keep, move), decisions, whole, rng) is None  # there is no other
+    alone = Decisions(Architecture.parse("b@4_1"))
+    assert draw_other(probabilities(alone, random_logits(alone, 0)), alone, alone.whole(), rng) is None
 
 
 # 4: decoding

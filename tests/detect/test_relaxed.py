@@ -108,6 +108,24 @@ def test_the_same_seed_learns_the_same(task, kind):
     assert not torch.equal(first[0], first[2])
 
 
+def test_two_different_parts_are_compared_in_each_step_however_sure_the_choice_is(task, monkeypatch):
+    made, compared = Made(task, relaxation("binary", cost=0.0), epochs=3), []
+    decisions = Decisions(START, mixes=False)
+    with torch.no_grad():  # the whole start, with all but one hundredth of the probability
+        for one, sure in zip(made.shared.logits.tensors(), decisions.one_hot(decisions.whole()), strict=True):
+            one.copy_(7 * torch.tensor(sure))
+    shared, choose = made.shared, made.shared._paths.choose
+    monkeypatch.setattr(shared._paths, "choose", lambda code: (compared.append(code), choose(code)))
+    gradients = []
+    monkeypatch.setattr(shared, "_apply", gradients.append)
+    made.run(6)
+    assert len(gradients) == 6
+    for step, gradient in enumerate(gradients):
+        first, second, _ = compared[3 * step : 3 * step + 3]  # and what computes while the weights are trained
+        assert first != second
+        assert max(float(one.abs().max()) for one in gradient) > 1e-6
+
+
 @pytest.mark.parametrize("kind", ["softmax", "binary"])
 def test_the_choice_learns_of_the_half_that_the_weights_do_not_see(task, kind):
     made = Made(task, relaxation(kind))

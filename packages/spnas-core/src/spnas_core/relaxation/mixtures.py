@@ -3,11 +3,13 @@
 Liu et al., "DARTS", ICLR 2019; Xie et al., "SNAS", ICLR 2019; Cai et al., "ProxylessNAS", ICLR 2019.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from spnas_core.relaxation.decisions import DOWN, STAY, Choice, Decisions
@@ -133,14 +135,66 @@ def log_odds(odds: Odds, choice: Choice, decisions: Decisions) -> Tensor:
 
 def draw_choice(odds: Odds, decisions: Decisions, rng: np.random.Generator) -> Choice:
     """Draw a choice."""
+    return _decided(odds, decisions, lambda chance: bool(rng.random() < chance))
+
+
+def draw_other(odds: Odds, decisions: Decisions, choice: Choice, rng: np.random.Generator) -> Choice | None:
+    """Draw a choice that is not the given one, by their chances, rescaled to a sum of one.
+
+    The first decision that differs is drawn by how likely it is the first; those before it are as given, those behind
+    it are drawn freely. Cai et al., "ProxylessNAS", section 3.2.1: of two sampled paths.
+
+    Returns:
+        None where the given choice is the only one of any chance.
+    """
+    given, chances = _answers(odds, decisions, choice)
+    differs = np.where(given, 1 - chances, chances)
+    first = differs * np.cumprod([1.0, *(1 - differs)])[:-1]
+    if not first.sum() > 0:
+        return None
+    place = int(rng.choice(len(first), p=first / first.sum()))
+    forced = iter([*given[:place], not given[place]])
+
+    def decide(chance: float) -> bool:
+        told = next(forced, None)
+        return bool(rng.random() < chance) if told is None else bool(told)
+
+    return _decided(odds, decisions, decide)
+
+
+def _answers(odds: Odds, decisions: Decisions, choice: Choice) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return how a choice answers the questions of ``_decided``, and the chances of a yes."""
+    begins, answers, chances = set(choice.begins), list[bool](), list[float]()
+    for place in range(1, len(decisions.blocks)):
+        answers.append(place in begins)
+        if decisions.is_optional[place] and place not in begins:
+            answers.append(choice.kept[place])
+    told = iter(answers)
+
+    def decide(chance: float) -> bool:
+        chances.append(float(chance))
+        return next(told)
+
+    _decided(odds, decisions, decide)
+    return np.array(answers, bool), np.array(chances)
+
+
+def _decided(odds: Odds, decisions: Decisions, decide: Callable[[float], bool]) -> Choice:
+    """Make a choice by questions: whether a stage begins, and else whether an optional block stays.
+
+    Args:
+        odds: of the answers.
+        decisions: that are asked for.
+        decide: answers, from the chance of a yes.
+    """
     keep, move = odds.keep.detach().cpu().numpy(), odds.move.detach().cpu().numpy()
     kept, begins, stage = [True], [], 0
     for place in range(1, len(decisions.blocks)):
-        goes_down = bool(rng.random() < move[place - 1, stage, DOWN] / move[place - 1, stage].sum())
+        goes_down = decide(move[place - 1, stage, DOWN] / move[place - 1, stage].sum())
         if goes_down:
             begins.append(place)
             stage += 1
-        kept.append(goes_down or not decisions.is_optional[place] or bool(rng.random() < keep[place, 0]))
+        kept.append(goes_down or not decisions.is_optional[place] or decide(keep[place, 0]))
     return Choice(tuple(kept), tuple(begins))
 
 

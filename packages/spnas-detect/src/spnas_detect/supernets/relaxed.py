@@ -18,6 +18,7 @@ from spnas_core.relaxation import (
     Relaxation,
     anneal,
     draw_choice,
+    draw_other,
     gumbel_odds,
     log_odds,
     odds_of,
@@ -35,6 +36,8 @@ _FIRST, _NOISE, _DRAWS, _SAMPLING = range(8, 12)
 """Streams of a seed: first values, Gumbel noise, sampled parts, and what heads sample for α."""
 LOG_SCALE = 0.2
 """ProxylessNAS's factor of a loss with the logarithm of the cost."""
+TRIES = 32
+"""Draws at most until a second choice gives another part: leaving out one block or its like gives the same."""
 
 
 class RelaxedWeights:
@@ -134,6 +137,16 @@ class RelaxedWeights:
         rng = np.random.default_rng([self._trainer.seed, _DRAWS, self._step, number])
         return draw_choice(odds, self._decisions, rng)
 
+    def _other(self, choice: Choice, odds: Odds) -> Choice:
+        """Draw another part than a choice's, by the chances of all others; the same where no other has any."""
+        rng = np.random.default_rng([self._trainer.seed, _DRAWS, self._step, 2])
+        code, found = self._decisions.code(choice), None
+        for _ in range(TRIES):
+            found = draw_other(odds, self._decisions, choice, rng)
+            if found is None or self._decisions.code(found) != code:
+                break
+        return found or choice
+
     def _train_alpha(self) -> None:
         """Make one step of α on the next images of its half."""
         batch = next(cast("Iterator[Batch]", self._batches))
@@ -148,12 +161,13 @@ class RelaxedWeights:
         self._apply(gradients)
 
     def _of_two_paths(self, batch: Batch) -> list[Tensor]:
-        """Compare two sampled parts by their losses: ∂L/∂g of each is its loss.
+        """Compare two different sampled parts by their losses: ∂L/∂g of each is its loss.
 
         Cai et al., "ProxylessNAS", section 3.2.1: of two sampled paths the probabilities are rescaled to a sum of one.
         """
         odds = probabilities(self._decisions, self.logits)
-        choices = [self._drawn(number, odds) for number in (1, 2)]
+        first = self._drawn(1, odds)
+        choices = [first, self._other(first, odds)]
         losses = []
         for choice in choices:
             self._paths.choose(self._decisions.code(choice))
