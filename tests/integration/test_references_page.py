@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from commands import NULL, budget, done
+from commands import NULL, budget, done, rows
 from PIL import Image
 from workshop import Begun, fill_stock, stop_at_work
 
@@ -77,6 +77,27 @@ def test_searches_run(words, tmp_path):
     few += [part for name, value in FEW.items() if name in words for part in ("--set", f"strategy.{value}")]
     small = [*NULL, *few, *budget(4, 0), "--set", "final.rescores=0"]
     assert "4/4 children" in done(*words, *small, "--out", tmp_path / "run")
+
+
+LITTLE = (
+    *("--set", "task.image_size=[64, 64]", "--set", f"task.{GENERATED[1]}", "--set", "task.training.batch_size=4"),
+    *("--set", "task.detector.neck_channels=8", "--set", "task.detector.head_channels=16"),
+    *("--set", "executor.name=inline", "--set", "warm_start_epochs=1", "--set", "noise_seeds=2"),
+    *("--set", "final.rescores=0"),
+)
+"""A search of detectors that takes seconds."""
+
+
+@pytest.mark.parametrize(
+    ("preset", "less"),
+    [
+        ("proxyless-gradient", ["--set", "task.recalibration_batches=1", "--start", "b@8_11-21-21-2"]),
+        ("nas-fpn", ["--set", "strategy.epochs=1", "--set", "strategy.round=2"]),
+    ],
+)
+def test_searches_of_detectors_run(preset, less, tmp_path):
+    done("run", "--preset", preset, *LITTLE, *less, *budget(2, 0), "--out", tmp_path / "run")
+    assert [row["status"] for row in rows(tmp_path / "run") if row["kind"] == "child"] == ["done"] * 2
 
 
 @of("study")
