@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from coco_folder import BOX, CORNERS, box, boxes, load, records, repairs, simple
+from coco_folder import BOX, CORNERS, box, boxes, image, load, records, repairs, simple
 from pycocotools import mask
 
 from spnas_core.errors import DataError
@@ -119,3 +119,60 @@ def test_boxes_beyond_their_image_are_clipped_and_rounding_is_not_counted(tmp_pa
     assert boxes(data) == [("cat", 0, 0, 100, 80)]
     assert boxes(data, "1.jpg") == [("cat", 60, 70, 100, 80)]
     assert repairs(data)["boxes that leave their image, clipped"] == (1, ("0.jpg",))
+
+
+AS_NUMBERS = "polygons written as texts or as pairs, read as numbers"
+SQUARE = [10 * 80 + 20, *([40, 40] * 29), 40, 80 * 100 - (39 * 80 + 60)]  # run lengths of the usual box
+
+
+@pytest.mark.parametrize(
+    ("changes", "repaired"),
+    [
+        ({"bbox": [10, 20, "30", "40.0"]}, "boxes written as texts, read as numbers"),
+        ({"bbox": ["10", 20.0, " 30", 40]}, "boxes written as texts, read as numbers"),
+        ({"segmentation": [["10", "20", "40", "20", "40", "60"]]}, AS_NUMBERS),
+        ({"segmentation": [[[10, 20], [40, 20], [40, 60]]]}, AS_NUMBERS),
+        ({"segmentation": [[10, 20], [40, 20], [40, 60]]}, AS_NUMBERS),
+        ({"segmentation": [["10", "20"], [40, 20], [40, 60.0]]}, AS_NUMBERS),
+        ({"bbox": [None] * 4, "segmentation": [[10, 20, 40, 20, 40, 60]]}, FROM_OUTLINE),
+        ({"bbox": ["", "", "", ""], "segmentation": {"size": ["80", 100.0], "counts": SQUARE}}, FROM_OUTLINE),
+    ],
+)
+def test_numbers_are_read_however_they_are_written(tmp_path, changes, repaired):
+    extra = {**without_box(bbox="gone"), **changes}
+    data = load(simple(tmp_path, annotations=[*(box(k, k) for k in range(6)), extra]))
+    assert boxes(data)[1][1:] == (10, 20, 40, 60)
+    assert repaired in repairs(data)
+
+
+@pytest.mark.parametrize("empty", [[], [None] * 4, "", None])
+def test_a_box_of_nothing_is_no_box(tmp_path, empty):
+    extra = without_box(bbox=empty, segmentation=[])
+    data = load(simple(tmp_path, annotations=[*(box(k, k) for k in range(6)), extra]))
+    assert repairs(data)["annotations without a box, left out"][0] == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "is_ignored"),
+    [
+        *((value, True) for value in (1, 1.0, "1.0", " 1", True, "true", "TRUE")),
+        *((value, False) for value in (0, "0.0", False, "False", "", None)),
+    ],
+)
+def test_crowds_are_told_however_that_is_written(tmp_path, value, is_ignored):
+    data = load(simple(tmp_path, annotations=[box(k, k, iscrowd=value if k == 0 else 0) for k in range(6)]))
+    assert records(data)["0.jpg"].ignore.tolist() == [is_ignored]
+
+
+@pytest.mark.parametrize("size", [("", 80), (100, 64.5), (None, None), ("100.5", "80"), (-1, 80), ([], 80)])
+def test_sizes_without_a_usable_number_come_from_the_image(tmp_path, size):
+    images = [image(k, f"{k}.jpg") for k in range(6)]
+    images[0].update(zip(("width", "height"), size, strict=True))
+    data = load(simple(tmp_path, images))
+    assert (records(data)["0.jpg"].width, records(data)["0.jpg"].height) == (100, 80)
+    assert repairs(data)["image sizes that were missing or unusable, taken from the image file"] == (1, ("0.jpg",))
+
+
+def test_digits_are_names_of_classes(tmp_path):
+    root = simple(tmp_path, categories=[{"id": 1, "name": 7}, {"id": 2, "name": "dog"}])
+    assert load(root).classes == ("7", "dog")

@@ -231,7 +231,7 @@ def test_sizes_that_are_missing_come_from_the_image(tmp_path, changes):
     data = load(simple(tmp_path, [first, *(image(k, f"{k}.jpg", width="100") for k in range(1, 6))], annotations))
     assert boxes(data) == [("cat", *CORNERS), ("cat", 50, 60, 100, 80)]
     assert repairs(data) == {
-        "image sizes that were missing or 0, taken from the image file": (1, ("0.jpg",)),
+        "image sizes that were missing or unusable, taken from the image file": (1, ("0.jpg",)),
         "boxes that leave their image, clipped": (1, ("0.jpg",)),
     }
 

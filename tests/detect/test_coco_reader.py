@@ -185,7 +185,14 @@ def test_deeply_nested_json_is_refused(root):
         ({"annotations": [annotation(5, 999, [1, 1, 2, 2])]}, r"annotation 5 belongs to image 999"),
         ({"annotations": [annotation(5, 1, [1, 1, 2, 2], 4)]}, r"annotation 5 has category 4"),
         ({"annotations": [annotation(5, 1, [1, 1, 2])]}, r"annotation 5 has bbox \[1, 1, 2\]"),
-        ({"annotations": [annotation(5, 1, [1, 1, 2, "3"])]}, r"annotation 5 has bbox"),
+        ({"annotations": [annotation(5, 1, [1, 1, 2, "3x"])]}, r"annotation 5 has bbox"),
+        ({"annotations": [annotation(5, 1, [1, 1, 2, None])]}, r"annotation 5 has bbox \[1, 1, 2, None\]"),
+        ({"annotations": [annotation(5, 1, [1, 1, 2, True])]}, r"annotation 5 has bbox"),
+        (
+            {"annotations": [annotation(5, 1, [1, 1, 2, 3], iscrowd=2)]},
+            r"annotation 5 has iscrowd 2: 0 or 1 is expected",
+        ),
+        ({"annotations": [annotation(5, 1, [1, 1, 2, 3], iscrowd="yes")]}, r"annotation 5 has iscrowd 'yes': 0 or 1"),
         ({"annotations": [annotation(5, 1, [1, 1, float("nan"), 3])]}, r"annotation 5 has bbox"),
         ({"annotations": [{"image_id": 1, "category_id": 3, "bbox": 4}]}, r"annotation number 1 has bbox 4"),
         (
@@ -193,10 +200,21 @@ def test_deeply_nested_json_is_refused(root):
             r"annotation 5 has image_id None",
         ),
         ({"images": [{"id": 1, "file_name": "x.jpg", "width": "wide", "height": 3}]}, r"image 1 has width 'wide'"),
-        ({"images": [{"id": 1, "width": 3, "height": 3}]}, r"image 1 has no file_name"),
+        ({"images": [{"id": 1, "width": 3, "height": 3}]}, r"image 1 has no file_name: give it one"),
         (
             {"categories": [{"id": 3, "name": "a"}, {"id": 3, "name": "b"}]},
-            r"category 3 has no name, or occurs twice",
+            r"category 3 occurs twice, its id written as 3: give each an id of its own",
+        ),
+        ({"categories": [{"id": 3, "name": " "}]}, r"category 3 has no name: give it one"),
+        ({"categories": [{"id": 3, "name": ["a"]}]}, r"category 3 has name \['a'\]: a text is expected"),
+        (
+            {
+                "images": [
+                    {"id": 1, "file_name": "001.jpg", "width": 100, "height": 80},
+                    {"id": "1", "file_name": "002.jpg", "width": 100, "height": 80},
+                ]
+            },
+            r"image 1 occurs twice, its id written as 1 and '1': give each an id of its own",
         ),
         (
             {

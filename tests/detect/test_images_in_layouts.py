@@ -89,7 +89,7 @@ def test_a_missing_size_of_coco_is_that_of_the_turned_image(tmp_path):
     data = load(root)
     first = records(data)["0.jpg"]
     assert (first.width, first.height) == first.read().shape[1::-1] == (80, 100)
-    assert repairs(data) == {"image sizes that were missing or 0, taken from the image file": (1, ("0.jpg",))}
+    assert repairs(data) == {"image sizes that were missing or unusable, taken from the image file": (1, ("0.jpg",))}
 
 
 def test_boxes_of_coco_are_cut_at_the_turned_image(tmp_path):

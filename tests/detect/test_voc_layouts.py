@@ -303,7 +303,7 @@ def test_sizes_that_are_missing_come_from_the_image(tmp_path, size):
     data = load(root)
     assert boxes(data) == [("cat", 10, 20, 100, 80)]
     assert repairs(data) == {
-        "image sizes that were missing or 0, taken from the image file": (1, ("a.xml",)),
+        "image sizes that were missing or unusable, taken from the image file": (1, ("a.xml",)),
         "boxes that leave their image, clipped": (1, ("a.xml",)),
     }
 
@@ -383,7 +383,7 @@ def test_a_look_at_the_data_names_the_layout_and_every_repair(tmp_path):
     assert lines[0] == "layout: Pascal VOC, a folder per split: train, valid, test"
     flat = " ".join(shown.output.split())
     alone = "annotation files without an image, left out: 1, first test/img1_jpg.rf.0a1b1.xml"
-    size = "image sizes that were missing or 0, taken from the image file: 1, first train/img0_jpg.rf.0a1b0.xml"
+    size = "image sizes that were missing or unusable, taken from the image file: 1, first train/img0_jpg.rf.0a1b0.xml"
     assert f"repaired: {alone} repaired: {size}" in flat
     report = json.loads(CliRunner().invoke(data_group, ["check", f"voc:{root}", "--json"]).stdout)
     assert [repair["count"] for repair in report["repairs"]] == [1, 1]

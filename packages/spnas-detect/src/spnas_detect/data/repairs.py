@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 CLIPPED = "boxes that leave their image, clipped"
-SIZE_FROM_FILE = "image sizes that were missing or 0, taken from the image file"
+SIZE_FROM_FILE = "image sizes that were missing or unusable, taken from the image file"
 
 _SHOWN = 3
 

@@ -4,13 +4,14 @@ A ``bbox`` is (x, y, width, height) from 0, so x1 = x and x2 = x + width. Polygo
 written in run lengths, column by column, background first: ``counts`` as numbers or as COCO's text.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import chain
 
 import numpy as np
 
 from spnas_core.errors import DataError
 from spnas_detect.data._base import MOST_SIDE
+from spnas_detect.data.coco.values import is_missing, number, numbers, whole
 from spnas_detect.data.repairs import RepairCollector
 
 Box = tuple[float, float, float, float]
@@ -42,13 +43,15 @@ def corners(
         DataError: a ``bbox`` that is not four numbers, or a segmentation that is not as described.
     """
     found, outline = item.get("bbox"), item.get("segmentation")
-    if found not in (None, []):
+    if not is_missing(found):
         return _bbox(found, where, place, repairs)
     if outline in (None, [], {}):
         repairs.add("annotations without a box, left out", place)
         return None
     repairs.add("boxes taken from their segmentation", place)
-    return _mask_box(outline, where, size) if isinstance(outline, dict) else _polygon_box(outline, where)
+    if isinstance(outline, dict):
+        return _mask_box(outline, where, size)
+    return _polygon_box(outline, where, place, repairs)
 
 
 def annotated_area(item: Mapping[str, object], place: str, repairs: RepairCollector) -> float | None:
@@ -62,10 +65,9 @@ def annotated_area(item: Mapping[str, object], place: str, repairs: RepairCollec
     value = item.get("area")
     if isinstance(value, str):
         repairs.add("areas written as texts, read as numbers", place)
-        value = _number(value)
-    numbers = _numbers([value])
-    if numbers and numbers[0] > 0:
-        return numbers[0]
+    area = number(value)
+    if area is not None and area > 0:
+        return area
     repairs.add("areas that are missing or no area, taken from the box", place)
     return None
 
@@ -81,43 +83,49 @@ def clip(box: Box, width: int, height: int) -> tuple[Box | None, bool]:
 
 def _bbox(found: object, where: str, place: str, repairs: RepairCollector) -> Box:
     values = found if isinstance(found, list) and len(found) == 4 else []
-    if values and all(isinstance(value, str) for value in values):
-        repairs.add("boxes written as texts, read as numbers", place)
-        values = [_number(value) for value in values]
-    numbers = _numbers(values)
-    if not numbers:
+    read = numbers(values)
+    if not read:
         raise DataError(f"{where} has bbox {found!r}: four numbers x, y, width, height are expected")
-    x, y, width, height = numbers
+    if any(isinstance(value, str) for value in values):
+        repairs.add("boxes written as texts, read as numbers", place)
+    x, y, width, height = read
     return x, y, x + width, y + height
 
 
-def _polygon_box(found: object, where: str) -> Box:
+def _polygon_box(found: object, where: str, place: str, repairs: RepairCollector) -> Box:
     """Return the box around the polygons that have a surface, in pixels; one without area where none has."""
     if not isinstance(found, list):
         raise DataError(f"{where} has segmentation {found!r}: polygons or run lengths are expected")
     polygons = [polygon for polygon in found if polygon != []] if isinstance(found[0], list) else [found]
+    polygons = [polygons] if len(polygons) >= _FEWEST_POINTS and all(map(_is_pair, polygons)) else polygons
     points: list[list[float]] = []
     for polygon in polygons:
-        numbers = _numbers(polygon) if isinstance(polygon, list) else []
-        if not numbers or len(numbers) % 2:
+        written = polygon if isinstance(polygon, list) else []
+        flat = list(chain.from_iterable(written)) if all(map(_is_pair, written)) else written
+        read = numbers(flat)
+        if not read or len(read) % 2:
             raise DataError(f"{where} has a polygon {str(polygon)[:60]}: numbers x, y, x, y, … are expected")
-        if len(numbers) >= 2 * _FEWEST_POINTS:
-            points.append(numbers)
+        if flat is not written or any(isinstance(value, str) for value in flat):
+            repairs.add("polygons written as texts or as pairs, read as numbers", place)
+        if len(read) >= 2 * _FEWEST_POINTS:
+            points.append(read)
     if not points:
         return 0.0, 0.0, 0.0, 0.0
     xs, ys = ([value for polygon in points for value in polygon[start::2]] for start in (0, 1))
     return min(xs), min(ys), max(xs), max(ys)
 
 
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and not any(isinstance(one, list) for one in value)
+
+
 def _mask_box(found: Mapping[str, object], where: str, image: tuple[int, int] | None) -> Box:
     """Return the box around a mask in run lengths, in whole pixels; one without area for an empty mask."""
-    size, counts = found.get("size"), found.get("counts")
-    if isinstance(counts, str):
-        counts = _decoded(counts)
-    is_size = isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
-    is_counts = isinstance(counts, list) and all(type(count) is int and count >= 0 for count in counts)
-    if not isinstance(size, list) or not is_size or not isinstance(counts, list) or not is_counts:
-        raise DataError(f"{where} has a mask with size {size!r} and counts that are no run lengths")
+    written = found.get("counts")
+    size = _wholes(found.get("size"))
+    counts = _wholes(_decoded(written) if isinstance(written, str) else written)
+    if size is None or len(size) != 2 or min(size) < 1 or counts is None:
+        raise DataError(f"{where} has a mask with size {found.get('size')!r} and counts that are no run lengths")
     if image is not None and (size[1], size[0]) != image:
         raise DataError(
             f"{where} has a mask of {size[1]}x{size[0]} pixels, and its image has {image[0]}x{image[1]}: size is "
@@ -136,6 +144,14 @@ def _mask_box(found: Mapping[str, object], where: str, image: tuple[int, int] | 
     return float(starts.min() // height), float(top), float(last.max() // height + 1), float(bottom)
 
 
+def _wholes(values: object) -> list[int] | None:
+    """Read whole numbers from 0 on; None where it is no list of these."""
+    if not isinstance(values, list):
+        return None
+    found = [one for value in values if (one := whole(value)) is not None and one >= 0]
+    return found if len(found) == len(values) else None
+
+
 def _decoded(text: str) -> list[int] | None:
     """Return the run lengths of COCO's text: five bits a letter, from the fourth on differences to the last but one."""
     counts: list[int] = []
@@ -151,19 +167,3 @@ def _decoded(text: str) -> list[int] | None:
             counts.append(value + (counts[-2] if len(counts) > 2 else 0))
             value = shift = 0
     return counts if shift == 0 else None
-
-
-def _numbers(values: Sequence[object]) -> list[float]:
-    """Return finite numbers as such; nothing where one of them is something else."""
-    try:
-        found = [float(value) for value in values if isinstance(value, int | float)]
-    except OverflowError:
-        return []
-    return found if len(found) == len(values) and all(map(math.isfinite, found)) else []
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

@@ -1,6 +1,5 @@
 """One JSON file of a COCO data set: its categories, images and annotations."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +8,11 @@ from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
 from spnas_core.errors import DataError
-from spnas_detect.data._base import MOST_SIDE, read_json
+from spnas_detect.data._base import read_json
 from spnas_detect.data.coco.boxes import Box, annotated_area, clip, corners
 from spnas_detect.data.coco.classes import Identifier
 from spnas_detect.data.coco.layouts import Source
+from spnas_detect.data.coco.values import is_crowd, name_once, sides, whole
 from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, FaultCollector
 from spnas_detect.data.file_names import find_image, find_image_by_stem
 from spnas_detect.data.images import ImageFinder, LookedAt
@@ -197,16 +197,15 @@ class _FileReader:
     def _categories(self, entries: Sequence[Mapping[str, object]]) -> dict[Identifier, str | None]:
         """Return names by id; None for a category that is among the faults."""
         categories: dict[Identifier, str | None] = {}
+        written: dict[Identifier, object] = {}
         for item in entries:
             identifier = self._attempt(partial(self._identifier, item, "id", f"{self._file}: category"))
             if identifier is None:
                 continue
-            name = item.get("name")
-            if not isinstance(name, str) or not name.strip() or identifier in categories:
-                where = f"{self._file}: category {identifier}"
-                self._faults.add(BROKEN_ANNOTATION, where, f"{where} has no name, or occurs twice")
-                name = None
-            categories[identifier] = name
+            where = f"{self._file}: category {identifier}"
+            categories[identifier] = self._faults.attempt(
+                BROKEN_ANNOTATION, where, partial(name_once, item, "name", where, written, identifier)
+            )
         return categories
 
     def _images(self, entries: Sequence[Mapping[str, object]]) -> dict[Identifier, _Image | None]:
@@ -215,28 +214,30 @@ class _FileReader:
         Entries of one file name are one image.
         """
         images: dict[Identifier, _Image | None] = {}
-        written: dict[Path, tuple[str, _Image]] = {}
+        known: dict[Path, tuple[str, _Image]] = {}
+        written: dict[Identifier, object] = {}
         for item in entries:
             identifier = self._attempt(partial(self._identifier, item, "id", f"{self._file}: image"))
             if identifier is None:
                 continue
             where, own = f"{self._file}: image {identifier}", self._faults.of_image()
-            is_new = identifier not in images
             images[identifier] = None
-            name = own.attempt(BROKEN_ANNOTATION, where, partial(_file_name, item, where, is_new=is_new))
-            sides = own.attempt(BROKEN_ANNOTATION, where, partial(_sides, item, where))
+            name = own.attempt(
+                BROKEN_ANNOTATION, where, partial(name_once, item, "file_name", where, written, identifier)
+            )
+            size = own.attempt(BROKEN_ANNOTATION, where, partial(sides, item, where))
             place = None if name is None else own.attempt(MISSING_IMAGE, where, partial(self._find, name))
             is_left_out = self._faults.leaves_out(name or f"image {identifier}", own)
             if is_left_out and place is not None:
                 self._left_out.add(place[1])
-            if name is None or sides is None or place is None:
+            if name is None or place is None or any(fault.kind == BROKEN_ANNOTATION for fault in own.found):
                 continue
             annotated, found = place
             called = self._called(name, annotated)
-            before = written.get(found)
+            before = known.get(found)
             if before is None:
-                images[identifier] = image = _Image(called, found, sides if min(sides) > 0 else None)
-                written[found] = (name, image)
+                images[identifier] = image = _Image(called, found, size)
+                known[found] = (name, image)
             elif _plain(before[0]) == _plain(name):
                 self._repairs.add("image entries of one file name, joined", called)
                 images[identifier] = before[1]
@@ -314,13 +315,14 @@ class _FileReader:
         own = self._faults.of_image()
         size = None if image is None else image.size
         box = own.attempt(BROKEN_ANNOTATION, where, lambda: corners(item, where, place, self._repairs, size))
+        crowd = own.attempt(BROKEN_ANNOTATION, where, partial(is_crowd, item, where))
         is_left_out = self._faults.leaves_out(f"image {identifier}" if image is None else image.name, own)
         if is_left_out and image is not None:
             self._left_out.add(image.file)
-        if box is None or image is None or name is None:
+        if box is None or crowd is None or image is None or name is None:
             return None
         area = annotated_area(item, place, self._repairs)
-        return _Object(image, CocoObject(box, name, item.get("iscrowd", 0) in (1, "1"), area))
+        return _Object(image, CocoObject(box, name, crowd, area))
 
     def _attempt(self, read: "partial[Identifier]") -> Identifier | None:
         return self._faults.attempt(BROKEN_ANNOTATION, self._file, read)
@@ -329,7 +331,7 @@ class _FileReader:
         value = item.get(key)
         if type(value) is int:
             return value
-        number = _whole(value)
+        number = whole(value)
         if number is not None:
             self._repairs.add(
                 "ids written as texts or decimals, read as whole numbers", f"{self._place}: {key} {value!r}"
@@ -338,35 +340,6 @@ class _FileReader:
         if isinstance(value, str) and value.strip():
             return value.strip()
         raise DataError(f"{where} has {key} {value!r}: a whole number or a text is expected")
-
-
-def _file_name(item: Mapping[str, object], where: str, *, is_new: bool) -> str:
-    name = item.get("file_name")
-    if not isinstance(name, str) or not is_new:
-        raise DataError(f"{where} has no file_name, or occurs twice")
-    return name
-
-
-def _sides(item: Mapping[str, object], where: str) -> tuple[int, int]:
-    """Return width and height as annotated; 0 for one that is missing."""
-    sides = []
-    for key in ("width", "height"):
-        value = item.get(key)
-        number = 0 if value is None else _whole(value)
-        if number is None or number > MOST_SIDE:
-            raise DataError(f"{where} has {key} {value!r}: a whole number is expected")
-        sides.append(number)
-    return sides[0], sides[1]
-
-
-def _whole(value: object) -> int | None:
-    """Read a whole number that may be written as 3, 3.0, "3" or "3.0"."""
-    if type(value) is int:
-        return value
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    is_text = isinstance(value, str) and re.fullmatch(r"-?\d{1,18}(\.0*)?", value.strip(), re.ASCII)
-    return int(str(value).strip().partition(".")[0]) if is_text else None
 
 
 def _plain(name: str) -> str:
