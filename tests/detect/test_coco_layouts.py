@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 from click.testing import CliRunner
-from coco_folder import CORNERS, box, boxes, image, load, named, picture, records, repairs, simple, write
+from coco_folder import CATS, CORNERS, box, boxes, image, load, named, picture, records, repairs, simple, write
+from commands import refused
 
 from spnas_core.errors import DataError
 from spnas_detect.commands.data import data_group
@@ -298,7 +299,7 @@ def test_a_class_of_the_validation_split_only_is_kept_and_told(tmp_path):
 
 
 def test_classes_can_be_given(tmp_path):
-    root = simple(tmp_path)
+    root = simple(tmp_path, categories=[*CATS, {"id": 3, "name": "owl"}])
     data = load(root, classes=["owl", "dog", "cat"])
     assert data.classes == ("owl", "dog", "cat")
     assert boxes(data, "1.jpg") == [("dog", *CORNERS)]
@@ -307,6 +308,15 @@ def test_classes_can_be_given(tmp_path):
         load(root, classes=["cat", "dogs"])
     with pytest.raises(DataError, match=r"coco classes is \['cat', 'cat'\]: it must be a list of different names"):
         load(root, classes=["cat", "cat"])
+
+
+def test_a_given_class_that_no_file_has_is_refused(tmp_path):
+    root = simple(tmp_path)
+    with pytest.raises(DataError, match=r"coco classes has 'unicorn', which is a category of no file; known: cat, dog"):
+        load(root, classes=["cat", "dog", "unicorn"])
+    message = refused("data", "convert", f"coco:{root}", tmp_path / "x", "--to", "yolo",
+                      "--data-option", 'classes=["cat", "dog", "dogg"]')  # fmt: skip
+    assert "coco classes has 'dogg', which is a category of no file; did you mean 'dog'?" in message
 
 
 def test_a_look_at_the_data_names_the_layout_and_every_repair(tmp_path):

@@ -94,6 +94,8 @@ def test_classes_are_sorted_over_all_splits_unless_given(root):
     given = load(root, classes=["cat", "dog", "ant"])
     assert given.classes == ("cat", "dog", "ant")
     assert given.splits["test"][0].labels.tolist() == [3]
+    assert "1 class(es) have no box in any split: 'dog'" in given.notes
+    assert not any("no box in any split" in note for note in load(root).notes)
 
 
 def test_class_outside_the_given_ones_names_file_and_class(root):

@@ -1,6 +1,6 @@
 """The classes of a COCO data set, merged over its files by their names."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from spnas_core.errors import DataError, suggestion
 from spnas_detect.data.faults import FaultCollector
@@ -28,7 +28,7 @@ def merge_classes(
         used: names of classes that have a box, in any file.
         given: the option ``classes``; None takes the classes that have a box.
         repairs: takes classes that were merged or left out.
-        faults: takes classes with a box that the option leaves out.
+        faults: takes classes with a box that the option leaves out, and names of it that no file has.
 
     Raises:
         DataError: an option that is no list of different names.
@@ -40,7 +40,7 @@ def merge_classes(
     _report_ids(files, found, repairs)
     present = set(used)
     if given is not None:
-        return _given_classes(given, sorted(present), faults)
+        return _given_classes(given, sorted(present), found, faults)
     names = sorted(found, key=lambda name: (found[name][0], found[name][1], found[name][2]))
     for name in names:
         if name not in present:
@@ -64,12 +64,18 @@ def _report_ids(files: Mapping[str, Mapping[Identifier, str]], names: Iterable[s
             repairs.add("classes with other category ids in other files, merged by name", f"{name!r} ({listed})")
 
 
-def _given_classes(given: object, used: Sequence[str], faults: FaultCollector) -> tuple[str, ...]:
+def _given_classes(
+    given: object, used: Sequence[str], known: Collection[str], faults: FaultCollector
+) -> tuple[str, ...]:
     classes = tuple(name for name in given if isinstance(name, str)) if isinstance(given, list | tuple) else ()
     if not isinstance(given, list | tuple) or not classes or len(set(classes)) != len(given):
         raise DataError(f"coco classes is {given!r}: it must be a list of different names")
     for name in used:
         if name not in classes:
             text = f"the annotations have boxes of the class {name!r}{suggestion(name, classes)}"
+            faults.add("unknown class", name, text)
+    for name in classes:
+        if name not in known:
+            text = f"coco classes has {name!r}, which is a category of no file{suggestion(name, known)}"
             faults.add("unknown class", name, text)
     return classes

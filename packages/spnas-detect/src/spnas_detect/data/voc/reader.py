@@ -127,6 +127,7 @@ def read_voc(path: str | None, *, seed: int, options: Mapping[str, object]) -> D
             *layout.notes,
             *shared_files(records, tests_on_validation=layout.tests_on_validation),
             *class_notes(classes, records),
+            *_unannotated(classes, everything),
             *finder.notes,
             *looked.notes,
             *faults.notes,
@@ -163,6 +164,13 @@ def _classes(given: object, splits: Mapping[str, Sequence[AnnotatedFile]], fault
             text = f"annotation {file} has the class {label!r}{suggestion(label, classes)}"
             faults.add("unknown class", file, text)
     return classes
+
+
+def _unannotated(classes: Sequence[str], items: Sequence[AnnotatedFile]) -> list[str]:
+    """Say which of the given classes no annotation has: there is no list to look them up in."""
+    found = {label for item in items for label, _, _ in item.objects}
+    missing = [repr(name) for name in classes if name not in found]
+    return [f"{len(missing)} class(es) have no box in any split: {', '.join(missing)}"] if missing else []
 
 
 def _record(item: AnnotatedFile, classes: Sequence[str], looked: LookedAt, *, learns_all: bool) -> ImageRecord:
