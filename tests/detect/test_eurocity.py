@@ -137,6 +137,34 @@ def test_unknown_identities_are_ignored_and_noted(tmp_path):
     )
 
 
+def test_boxes_that_leave_their_image_are_counted(tmp_path):
+    record, data = only(
+        tmp_path,
+        thing("pedestrian", (-30, 20, 40, 80)),
+        thing("rider", (10, 20, 40, 80), children=[thing("bicycle", (10, 20, 40, 800))]),
+        thing("pedestrian", (-0.01, 20, 192.01, 80)),
+    )
+    assert len(record.boxes) == 3
+    (repair,) = data.repairs
+    assert str(repair) == "boxes that leave their image, clipped: 2, first day/ulm/ulm_00009"
+
+
+@pytest.mark.parametrize("size", [(0, 0), (None, 128), (192, 0)])
+def test_sizes_that_are_missing_come_from_the_image(tmp_path, size):
+    record, data = only(tmp_path, thing("pedestrian"), size=size)
+    assert (record.width, record.height) == (192, 128)
+    (repair,) = data.repairs
+    assert str(repair).endswith("taken from the image file: 1, first day/ulm/ulm_00009")
+
+
+def test_an_image_of_no_known_size_is_a_fault_or_left_out(root):
+    write(root, "day", "val", "lyon", 77, frame(thing("pedestrian"), size=(0, 0)))
+    (root / "day/img/val/lyon/lyon_00077.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"lyon_00077\.png does not decode"):
+        load(root)
+    assert "1 image(s) that do not decode left out: lyon_00077.png" in load(root, on_fault="drop").notes
+
+
 def test_far_away_depictions_are_dropped(tmp_path):
     record, data = only(
         tmp_path,
@@ -146,6 +174,8 @@ def test_far_away_depictions_are_dropped(tmp_path):
         thing("pedestrian", tags=["depiction"]),
     )
     assert record.tags == (("bicycle-group", "depiction"), ("depiction",))
+    (repair,) = data.repairs
+    assert str(repair) == "depictions of groups far away, left out: 2, first day/ulm/ulm_00009"
     assert not any("degenerate" in note for note in data.notes)
 
 
@@ -239,8 +269,8 @@ def test_search_task_scores_miss_rates_on_this_data(root, tmp_path):
     [
         ('{\n"children": [],\n oops}', r"malformed JSON in line 3, column 2"),
         ("[]", r"holds a list: an object with imagewidth, imageheight and children is expected"),
-        ({"children": []}, r"has imagewidth None: a whole number of pixels is expected"),
-        ({"imagewidth": 5, "imageheight": 0, "children": []}, r"has imageheight 0"),
+        ({"imagewidth": "wide", "children": []}, r"has imagewidth 'wide': a whole number of pixels is expected"),
+        ({"imagewidth": 5, "imageheight": -1, "children": []}, r"has imageheight -1"),
         ({"imagewidth": 5, "imageheight": 2.5, "children": []}, r"has imageheight 2\.5"),
         ({"imagewidth": 5, "imageheight": 5}, r"has no list of objects under the key 'children'"),
         (frame("x"), r"has no list of objects under the key 'children'"),

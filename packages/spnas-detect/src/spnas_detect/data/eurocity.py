@@ -3,7 +3,7 @@
 The official layout of Braun et al., "EuroCity Persons: A Novel Benchmark for Person Detection in Traffic Scenes",
 IEEE TPAMI 2019. A label file is an object with ``imagewidth``, ``imageheight`` and ``children``; a child has an
 ``identity``, corners ``x0``, ``y0``, ``x1``, ``y1`` in pixels from 0, x1 and y1 outside the box, ``tags`` and
-``children`` of its own. What leaves the image is clipped; a box without area is dropped and counted in the notes.
+``children`` of its own. What leaves the image is clipped and counted; a box without area is dropped and counted, too.
 
 ============================ =========== ==============================================================
 identity                     class       box
@@ -41,9 +41,11 @@ from spnas_detect.data._base import (
     fingerprint,
     read_json,
 )
-from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, FaultCollector
+from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, UNREADABLE_IMAGE, FaultCollector
 from spnas_detect.data.image_folder import images_below
 from spnas_detect.data.images import IMAGE_OPTIONS, ImageFinder, LookedAt, image_options, look_at
+from spnas_detect.data.overlaps import shared_files
+from spnas_detect.data.repairs import CLIPPED, SIZE_FROM_FILE, RepairCollector
 
 CLASSES = ("pedestrian", "rider")
 """The names of the labels 1 and 2."""
@@ -56,6 +58,8 @@ _IGNORED = {*_FAR_AWAY, *_VEHICLES, *(f"{name}-group" for name in _VEHICLES)}
 _DEPICTION = "depiction"
 _CORNERS = ("x0", "y0", "x1", "y1")
 _LAYOUT = "expected day/labels/train/CITY/*.json and day/img/train/CITY/*.png, or night in the place of day"
+
+_ROUNDING = 0.05  # pixels outside that come of written decimals
 
 _Box = tuple[float, float, float, float]
 
@@ -88,7 +92,7 @@ class _Written:
     name: str
     labels: Path
     image: Path
-    size: tuple[int, int]
+    size: tuple[int, int] | None
     children: tuple[_Child, ...]
 
 
@@ -119,8 +123,9 @@ def read_eurocity(path: str | None, *, seed: int, options: Mapping[str, object])
             ``exif``, ``on_fault`` and ``max_pixels``: those of ``ImageOptions``.
 
     Returns:
-        The data set with the classes pedestrian and rider. Among its faults are missing images, malformed JSON, and
-        boxes or tags that are not as described; all name the file.
+        The data set with the classes pedestrian and rider. What is mended is counted among the repairs: sizes that are
+        missing or 0, boxes that leave their image, and depictions of groups, which are left out. Among its faults are
+        missing images, malformed JSON, and boxes or tags that are not as described; all name the file.
 
     Raises:
         DataError: a missing folder, or no box that is not ignored.
@@ -132,15 +137,24 @@ def read_eurocity(path: str | None, *, seed: int, options: Mapping[str, object])
     root = _find_root(found_at(path))
     times, notes = _find_times(root, options.get("time", "both"))
     faults, finder = FaultCollector(f"ecp:{path}", chosen.on_fault), ImageFinder()
+    repairs = RepairCollector()
     with faults.blamed():
         written = {
-            split: [item for time in times for item in _read_folder(root / time, folder, notes, finder, faults)]
+            split: [
+                item for time in times for item in _read_folder(root / time, folder, notes, finder, faults, repairs)
+            ]
             for split, folder in _FOLDERS.items()
         }
         contested = faults.add_images(finder.contested, MISSING_IMAGE)
         written = {split: [item for item in items if item.image not in contested] for split, items in written.items()}
         looked = look_at(((item.image, item.size) for items in written.values() for item in items), chosen)
-        splits = {split: [_place(item, looked) for item in items] for split, items in written.items()}
+        faults.add_images(
+            {item.image: looked.reasons[item.image] for item in _unsized(written, looked)}, UNREADABLE_IMAGE
+        )
+        splits = {
+            split: [placed for item in items if (placed := _place(item, looked, repairs)) is not None]
+            for split, items in written.items()
+        }
         if not splits["train"]:
             folders = " or ".join(f"{time}/labels/train" for time in times)
             raise DataError(f"{root} has no label file under {folders}: {_LAYOUT}")
@@ -153,15 +167,17 @@ def read_eurocity(path: str | None, *, seed: int, options: Mapping[str, object])
     dropped = [item.name for item in everything for _ in range(item.dropped)]
     files = [file for item in everything for file in (item.labels, item.image)]
     counts = [(split, len(splits[split])) for split in SPLITS]
+    records = {split: [_record(item, looked) for item in splits[split]] for split in SPLITS}
     return DetectionData(
         spec=f"ecp:{path}",
         classes=CLASSES,
-        splits={split: [_record(item, looked) for item in splits[split]] for split in SPLITS},
+        splits=records,
         fingerprint=fingerprint(["ecp", seed, times, counts, chosen], files),
         notes=(
             *degenerate_note(dropped),
             *_unknown_note(everything),
             *notes,
+            *shared_files(records),
             *finder.notes,
             *looked.notes,
             *faults.notes,
@@ -170,6 +186,7 @@ def read_eurocity(path: str | None, *, seed: int, options: Mapping[str, object])
         faults=faults.found,
         on_fault=chosen.on_fault,
         layout=f"EuroCity Persons, {' and '.join(times)}",
+        repairs=repairs.found,
     )
 
 
@@ -194,7 +211,7 @@ def _find_times(root: Path, wanted: object) -> tuple[tuple[str, ...], list[str]]
 
 
 def _read_folder(
-    folder: Path, split: str, notes: list[str], finder: ImageFinder, faults: FaultCollector
+    folder: Path, split: str, notes: list[str], finder: ImageFinder, faults: FaultCollector, repairs: RepairCollector
 ) -> Iterator[_Written]:
     """Read the label files of one time and split in the order of their names; notes images without one."""
     labels, images = folder / "labels" / split, folder / "img" / split
@@ -207,7 +224,7 @@ def _read_folder(
         annotated, own = images / file.parent.name / f"{file.stem}.png", faults.of_image()
         name = f"{folder.name}/{file.parent.name}/{file.stem}"
         image = own.attempt(MISSING_IMAGE, file, partial(_find_image, annotated, file, finder))
-        read = _read_labels(file, image or annotated, name, own)
+        read = _read_labels(file, image or annotated, name, own, repairs)
         if not faults.leaves_out(name, own) and read is not None and image is not None:
             yield read
 
@@ -219,24 +236,40 @@ def _find_image(annotated: Path, file: Path, finder: ImageFinder) -> Path:
     return finder.take(annotated, found)
 
 
-def _read_labels(file: Path, image: Path, name: str, faults: FaultCollector) -> _Written | None:
+def _read_labels(
+    file: Path, image: Path, name: str, faults: FaultCollector, repairs: RepairCollector
+) -> _Written | None:
     """Read a label file, and note whatever is wrong with it; None where that is all of it."""
     frame = faults.attempt(BROKEN_ANNOTATION, file, lambda: _frame(file))
     if frame is None:
         return None
-    width, height, children = frame
+    size, children = frame
     read = [
-        faults.attempt(BROKEN_ANNOTATION, file, partial(_child, child, f"{file}: object {position}"))
+        faults.attempt(BROKEN_ANNOTATION, file, partial(_child, child, f"{file}: object {position}", name, repairs))
         for position, child in enumerate(children, start=1)
     ]
-    return _Written(name, file, image, (width, height), tuple(child for child in read if child is not None))
+    return _Written(name, file, image, size, tuple(child for child in read if child is not None))
 
 
-def _place(item: _Written, looked: LookedAt) -> _Annotated:
-    """Cut the boxes at their image, as large as that is when it is read."""
-    width, height = looked.size(item.image, item.size) or item.size
+def _unsized(written: Mapping[str, Sequence[_Written]], looked: LookedAt) -> list[_Written]:
+    """List what nothing says the size of."""
+    return [item for items in written.values() for item in items if looked.size(item.image, item.size) is None]
+
+
+def _place(item: _Written, looked: LookedAt, repairs: RepairCollector) -> _Annotated | None:
+    """Cut the boxes at their image, as large as that is when it is read; None where nothing says how large."""
+    size = looked.size(item.image, item.size)
+    if size is None:
+        return None
+    if item.size is None:
+        repairs.add(SIZE_FROM_FILE, item.name)
+    width, height = size
     clipped = [(child, _clip(child.outline, width, height)) for child in item.children]
     placed = [(child, box) for child, box in clipped if box is not None]
+    for child, _ in placed:
+        x1, y1, x2, y2 = child.outline
+        if min(x1, y1, width - x2, height - y2) < -_ROUNDING:
+            repairs.add(CLIPPED, item.name)
     return _Annotated(
         item.name,
         item.labels,
@@ -249,20 +282,21 @@ def _place(item: _Written, looked: LookedAt) -> _Annotated:
     )
 
 
-def _frame(file: Path) -> tuple[int, int, list[dict[str, object]]]:
-    """Return width, height and children of a label file."""
+def _frame(file: Path) -> tuple[tuple[int, int] | None, list[dict[str, object]]]:
+    """Return size and children of a label file; no size where a side is missing or 0."""
     content = read_json(file, "imagewidth, imageheight and children")
     width, height = (_side(content, key, file) for key in ("imagewidth", "imageheight"))
-    return width, height, _children(content, str(file))
+    return (width, height) if width and height else None, _children(content, str(file))
 
 
-def _child(child: Mapping[str, object], where: str) -> _Child | None:
-    """Return an object as written; None for a depiction, which is dropped."""
+def _child(child: Mapping[str, object], where: str, place: str, repairs: RepairCollector) -> _Child | None:
+    """Return an object as written; None for a depiction, which is dropped and counted."""
     identity = child.get("identity")
     if not isinstance(identity, str):
         raise DataError(f"{where} has identity {identity!r}: a text is expected")
     tags = _tags(child, where)
     if identity in _FAR_AWAY and _DEPICTION in tags:
+        repairs.add("depictions of groups far away, left out", place)
         return None
     return _Child(identity, tags, _outline(child, identity, where), _corners(child, where))
 
@@ -275,8 +309,8 @@ def _object(child: _Child, box: _Box, own: _Box) -> _Object:
 
 
 def _side(content: Mapping[str, object], key: str, file: Path) -> int:
-    value = content.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_SIDE:
+    value = content.get(key) or 0
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_SIDE:
         raise DataError(f"{file} has {key} {value!r}: a whole number of pixels is expected")
     return value
 
