@@ -23,7 +23,7 @@ TORCH_TARGET = "0x020b000000000000"  # the stable ABI of torch 2.11
 FAILURES = "_failures.json"  # library → why it could not be built; spnas_kernels._library reads it
 NAMES = {"_cpu": "its library for the CPU", "_matching": "its matching module", "_cuda": "its library for CUDA"}
 REMEDIES = {"_cuda": "; SPNAS_KERNELS_CUDA=off builds none"}
-COMPLAINT = re.compile(r"\b(error|fatal)\b|not found")
+COMPLAINT = re.compile(r"\b(error|fatal)\b|not found|cannot find")
 
 ISA_FLAGS = {
     "baseline": "",

@@ -99,7 +99,7 @@ def axis_taps(
     # By a tensor: torch multiplies CUDA tensors by a number's reciprocal, which rounds otherwise.
     bin_size = extent / torch.full_like(extent, pooled)
     samples = torch.full_like(extent, sampling_ratio) if sampling_ratio > 0 else bin_size.ceil()
-    most = int(samples.max()) if len(samples) else 0
+    most = max(int(samples.max()), 1) if len(samples) else 1  # some tap always, for a gradient of zeros
     number = torch.arange(most, device=first.device, dtype=first.dtype)  # [S]
     bins = torch.arange(pooled, device=first.device, dtype=first.dtype)[None, :, None]
     width = bin_size[:, None, None]
