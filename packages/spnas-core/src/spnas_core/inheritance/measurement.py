@@ -1,6 +1,7 @@
 """How much a child's outputs differ from its parent's before any training."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -14,7 +15,10 @@ Features = Callable[[Tensor], Mapping[str, Tensor]]
 def output_change(
     parent: Features, child: Features, images: Tensor, maps: ChannelMaps | None = None
 ) -> dict[str, float]:
-    """Measure ‖child − parent‖ / ‖parent‖ per feature level.
+    """Measure ‖child − parent‖ / ‖parent‖ per feature level, in whole float32.
+
+    With TF32, of which a product keeps ten bits, outputs would change by more than any promise as soon as a layer is
+    computed in another shape.
 
     Args:
         parent: the parent backbone, in evaluation mode.
@@ -25,7 +29,8 @@ def output_change(
     Returns:
         One number per level that both have in the same size, and whose channels are equally many or have a map.
     """
-    before, after = parent(images), child(images)
+    with _whole_float32():
+        before, after = parent(images), child(images)
     found: dict[str, float] = {}
     for number, (level, features) in enumerate(before.items()):
         if level in after and after[level].shape[-2:] == features.shape[-2:]:
@@ -33,6 +38,20 @@ def output_change(
             if expected is not None:
                 found[level] = float((after[level] - expected).norm() / expected.norm().clamp_min(1e-12))
     return found
+
+
+@contextmanager
+def _whole_float32() -> Iterator[None]:
+    """Let no GPU shorten the factors of products."""
+    cudnn = torch.backends.cudnn
+    convolutions, products = cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = convolutions
+        torch.set_float32_matmul_precision(products)
 
 
 def _expected(level: int, features: Tensor, channels: int, maps: ChannelMaps | None) -> Tensor | None:
