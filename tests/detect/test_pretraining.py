@@ -1,6 +1,7 @@
 """Classification before detection: the images, the training, and what a reignited detector keeps."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 import spnas_search
 from spnas_core import Architecture
 from spnas_core.errors import DataError, EvaluationError
-from spnas_core.morphisms import identity
+from spnas_core.morphisms import Step, identity
 from spnas_core.networks import build_backbone
 from spnas_core.tasks import EvaluationRequest, Fidelity, Pretraining, check_pretraining, pretrains
 from spnas_detect.data import cache_thumbnails, open_image_folder
@@ -164,6 +165,67 @@ def test_a_folder_of_one_class_is_refused_before_anything_is_trained(tmp_path, f
     made.prepare(tmp_path / "cache", lambda *_: None)
     evaluation, _ = evaluated(made, tmp_path, pretraining=Pretraining(1))
     assert evaluation.receipt["pretraining"]["classes"] == 3
+
+
+@pytest.fixture
+def faulty(folder, tmp_path):
+    """One image is none, and one of another class is cut off in its header."""
+    root = tmp_path / "faulty"
+    shutil.copytree(folder, root)
+    (root / "red" / "3.png").write_bytes(b"no image")
+    (root / "blue" / "4.png").write_bytes((folder / "blue" / "4.png").read_bytes()[:20])
+    return root
+
+
+def test_images_that_cannot_be_read_are_refused_before_anything_is_trained(faulty, tmp_path):
+    with pytest.raises(DataError, match=r"4\.png|3\.png"):
+        check_pretraining(task(data=str(faulty)))
+    settings = {"name": "detection", "pretraining": {"data": str(faulty)}}
+    with pytest.raises(DataError, match=r"4\.png|3\.png"):
+        spnas_search.search(task=settings, strategy="full", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_images_that_cannot_be_read_are_left_out_where_the_data_drops_such(faulty):
+    notes = open_image_folder(faulty, seed=0, on_fault="drop").notes
+    assert notes[0].startswith("2 training image(s) that do not decode left out: ")
+    data = open_image_folder(faulty, seed=0, on_fault="drop")
+    assert len(data.files) == sum(map(len, data.splits.values())) == 70
+    for image in (image for split in data.splits.values() for image in split):
+        assert image.read().shape[2] == 3
+
+
+def test_a_folder_is_known_by_its_images_whatever_their_times_are(folder, tmp_path):
+    def known(root):
+        made = task(data=str(root))
+        assert made.pretraining_fingerprint == ""
+        check_pretraining(made)
+        return made.pretraining_fingerprint
+
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy, copy_function=shutil.copyfile)  # with other times
+    assert known(folder) == known(copy) != ""
+    (copy / "red" / "0.png").write_bytes((copy / "red" / "1.png").read_bytes())
+    altered = known(copy)
+    assert altered != known(folder)
+    (copy / "red" / "2.png").rename(copy / "blue" / "99.png")
+    assert known(copy) not in {altered, known(folder)}
+    crops = task()
+    check_pretraining(crops)
+    assert crops.pretraining_fingerprint == ""  # they are as the data that they are cut from
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_reignition_measures_no_change_of_what_pretraining_changes_at_once(tmp_path, fresh):
+    made = task()
+    made.prepare(tmp_path / "cache", lambda *_: None)
+    evaluated(made, tmp_path, name="parent")
+    rewrite = replace(identity(CODE), steps=(Step("reignite", "pretrained", None),))
+    for pretraining, measures in ((Pretraining(1, fresh), False), (None, True)):
+        request = EvaluationRequest(0, rewrite, tmp_path / "parent", None, Fidelity(0), seed=5, pretraining=pretraining)
+        receipt = made.evaluate(request, lambda _: None).receipt
+        assert bool(receipt["output_change"]) == measures
+        assert receipt["broken_promise"] == ""
 
 
 def test_a_data_set_that_gives_no_crop_is_refused_before_anything_is_trained(tmp_path):

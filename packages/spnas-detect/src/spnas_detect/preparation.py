@@ -102,7 +102,8 @@ def classification_data(settings: DetectionSettings) -> ClassificationData:
     """
     pretraining = settings.pretraining
     if pretraining.data is not None:
-        return open_image_folder(pretraining.data, seed=settings.data_seed)
+        on_fault = str(settings.data_options.get("on_fault", "refuse"))
+        return open_image_folder(pretraining.data, seed=settings.data_seed, on_fault=on_fault)
     return crops_from(
         drop_unreadable(opened(settings), CLASSIFICATION_SPLITS),
         seed=settings.data_seed,

@@ -14,20 +14,20 @@ from torch import Tensor, nn
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, DataError, EvaluationError
-from spnas_core.inheritance import Receipt, calibrate_pass_through, materialise, output_change
+from spnas_core.inheritance import Receipt, calibrate_pass_through
 from spnas_core.interchange.initial_weights import InitialWeights
-from spnas_core.morphisms import Rewrite, identity
 from spnas_core.networks import Backbone
 from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity, MetricSpec, Pretraining, Progress, Report
-from spnas_detect.data import CachedData, cache_thumbnails, find_cache, open_cache
+from spnas_detect.data import CachedData, find_cache, open_cache
 from spnas_detect.detectors import Detector, build_detector
-from spnas_detect.detectors.building import BACKBONE, check_neck, detector_maps
+from spnas_detect.detectors.building import BACKBONE, check_neck
 from spnas_detect.detectors.levels import check_levels
 from spnas_detect.detectors.origin import Origin, origin_of, read_origin
 from spnas_detect.devices import choose_device
+from spnas_detect.measuring import backbone_change
 from spnas_detect.metrics import metric_factory
+from spnas_detect.portions import smaller
 from spnas_detect.preparation import (
-    classification_data,
     data_notes,
     describe_detector,
     make_repeatable,
@@ -35,6 +35,7 @@ from spnas_detect.preparation import (
     train_loader,
     uses_channels_last,
 )
+from spnas_detect.reigniting import checked_images, reignite
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.supernets import SharedWeights, check_paths, halves_images, recalibrate, shared_weights
 from spnas_detect.training import (
@@ -42,11 +43,10 @@ from spnas_detect.training import (
     StepRecord,
     Trainer,
     check_freeze_at,
-    convert_norms,
+    explained_memory,
     freeze_inherited,
     is_affine,
     load_weights,
-    pretrain,
     save_weights,
     score,
 )
@@ -64,6 +64,8 @@ class DetectionTask:
 
     Attributes:
         pretrains: reignitions can be asked for.
+        pretraining_fingerprint: digest of the folder of images that backbones are reignited on; empty where there is
+            none, and before ``check_pretraining``.
     """
 
     pretrains = True
@@ -73,7 +75,7 @@ class DetectionTask:
         self._cache: Path | None = None
         self._root: Path | None = None
         self._other_caches: dict[tuple[int, int], Path] = {}
-        self._content = ""
+        self._content = self.pretraining_fingerprint = ""
         self._tests_on_validation = False
 
     @property
@@ -123,10 +125,10 @@ class DetectionTask:
         """Find what a backbone would be reignited on; no image is decoded.
 
         Raises:
-            DataError: fewer than two classes, or classes or splits without an image.
+            DataError: fewer than two classes, classes or splits without an image, or images that cannot be read.
         """
-        data = classification_data(self.settings)
-        return tuple(f"{data.spec}: {note}" for note in data.notes)
+        notes, self.pretraining_fingerprint = checked_images(self.settings)
+        return notes
 
     def check_start(self, start: Architecture, weights: InitialWeights | None) -> tuple[str, ...]:
         """Refuse a start that has not the levels, stages and neck that are named, or whose weights do not fit.
@@ -160,29 +162,35 @@ class DetectionTask:
     def evaluate(self, request: EvaluationRequest, report: Report) -> Evaluation:
         """Inherit, train, score, and write the weights.
 
-        Where a step does not fit in memory, everything is done once more with steps in twice as many parts, each of
-        half the size (``training.accumulate``); the receipt says so.
+        Where something does not fit in memory, everything is done once more with less at a time: steps in more parts,
+        of half the size at most (``training.accumulate``), and accordingly fewer images that are scored, calibrated on,
+        or classified; the receipt says so.
 
         Raises:
-            EvaluationError: the loss diverged, a step does not fit in memory in parts either, or the candidate lacks a
-                stage that the settings name or its neck wants.
+            EvaluationError: the loss diverged, something does not fit in memory in parts either, or the candidate lacks
+                a stage that the settings name or its neck wants.
             DataError: the cache is gone.
             WeightsError: the parent's weights cannot be read.
         """
         settings = self._at(request.fidelity)
         try:
-            return self._evaluate(request, settings, report)
+            return self._within_memory(request, settings, report)
         except OutOfMemoryError:
-            parts = 2 * settings.training.accumulate
-            if settings.training.batch_size % parts:
+            less = smaller(settings, pretrains=request.pretraining is not None)
+            if less == settings:
                 raise
         # Outside of the handler, where nothing holds the tensors of the first try any more.
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        parts = less.training.accumulate
         report(Progress(request.candidate, 0, 1, f"out of memory: once more, steps in {parts} parts"))
-        training = settings.training.model_copy(update={"accumulate": parts})
-        evaluation = self._evaluate(request, settings.model_copy(update={"training": training}), report)
+        evaluation = self._within_memory(request, less, report)
         return replace(evaluation, receipt={**evaluation.receipt, "accumulate": parts})
+
+    def _within_memory(self, request: EvaluationRequest, settings: DetectionSettings, report: Report) -> Evaluation:
+        """Evaluate; whatever does not fit in memory, and does not say so itself, is told by the images of a step."""
+        with explained_memory(choose_device(self.settings.device), (), settings.training):
+            return self._evaluate(request, settings, report)
 
     def _evaluate(self, request: EvaluationRequest, settings: DetectionSettings, report: Report) -> Evaluation:
         begin = time.perf_counter()
@@ -204,7 +212,7 @@ class DetectionTask:
         if request.pretraining is not None and request.pretraining.fresh:
             parent = {name: tensor for name, tensor in parent.items() if not name.startswith(BACKBONE)}
         detector, receipt = self._materialise(request, settings, parent, origin, data, device)
-        pretrained = {} if request.pretraining is None else self._pretrain(request, detector, report)
+        pretrained = {} if request.pretraining is None else self._pretrain(request, settings, detector, report)
         trainer = Trainer(
             detector,
             loader,
@@ -286,7 +294,7 @@ class DetectionTask:
             detector,  # type: ignore[arg-type]
             data.split(split),
             [metric_factory(name).build(data.classes) for name in settings.metrics],
-            batch_size=settings.training.batch_size,
+            batch_size=self._at_a_time(settings, settings.training.batch_size),
             device=device,
             precision=settings.training.precision,
         )
@@ -324,41 +332,39 @@ class DetectionTask:
             backbone = cast("nn.Module", detector.backbone)
             train = data.split("train")
             norms = [name.removeprefix(BACKBONE) for name in plan.pass_through_norms]
-            images = first_images(train, CALIBRATION_IMAGES, device)
+            images = first_images(train, self._at_a_time(settings, CALIBRATION_IMAGES), device)
             if self.settings.calibrate and is_affine(norm):  # others have no statistics to pass through
                 calibrate_pass_through(backbone, norms, images)
-            before = _backbone_before(request.rewrite, parent, device)
-            convert_norms(before, norm)
-            if channels_last:  # the same kernels on both sides, or the last bits differ
-                before.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            maps = detector_maps(request.rewrite, request.seed, parent)
-            change = output_change(before.eval(), backbone.eval(), images[:CHANGE_IMAGES], maps)
-            receipt = receipt.measured(change, request.rewrite.promise_with(affine_norms=is_affine(norm)))
+            # What is pretrained changes right away, and fresh weights change nothing that there was.
+            if request.pretraining is None and any(name.startswith(BACKBONE) for name in parent):
+                change = backbone_change(
+                    request.rewrite,
+                    parent,
+                    backbone,
+                    images[:CHANGE_IMAGES],
+                    norm=norm,
+                    seed=request.seed,
+                    channels_last=channels_last,
+                )
+                receipt = receipt.measured(change, request.rewrite.promise_with(affine_norms=is_affine(norm)))
         return detector, receipt
 
-    def _pretrain(self, request: EvaluationRequest, detector: nn.Module, report: Report) -> dict[str, object]:
+    def _at_a_time(self, settings: DetectionSettings, images: int) -> int:
+        """How many of so many images are computed at a time: fewer where an evaluation is tried once more."""
+        return max(1, images * self.settings.training.accumulate // settings.training.accumulate)
+
+    def _pretrain(
+        self, request: EvaluationRequest, settings: DetectionSettings, detector: nn.Module, report: Report
+    ) -> dict[str, object]:
         """Reignite the backbone."""
-        pretraining, settings = cast("Pretraining", request.pretraining), self.settings
-
-        def tell(done: int, total: int, note: str) -> None:
-            report(Progress(request.candidate, done, total, note))
-
-        images = cache_thumbnails(
-            classification_data(settings),
-            cast("Path", self._cache).parent,
-            settings.pretraining.image_side,
-            lambda done, total: tell(done, total, "reading images to classify"),
-        )
-        result = pretrain(
+        return reignite(
             cast("Backbone", detector.backbone),
-            images,
-            settings.pretraining,
-            settings.training,
-            pretraining.epochs,
+            settings,
+            cast("Path", self._cache).parent,
+            cast("Pretraining", request.pretraining).epochs,
             seed=request.seed,
-            report=tell,
+            report=lambda done, total, note: report(Progress(request.candidate, done, total, note)),
         )
-        return {"pretraining": result.as_dict()}
 
     def _at(self, fidelity: Fidelity) -> DetectionSettings:
         """Return the settings of an evaluation that spends less."""
@@ -384,9 +390,3 @@ def _of_rows(detector: nn.Module) -> dict[str, object]:
     """What training has made of the fusions, which begin by adding nothing."""
     scales = cast("Backbone", detector.backbone).fusion_scales()
     return {"fusion_scales": scales} if scales else {}
-
-
-def _backbone_before(rewrite: Rewrite, parent: Mapping[str, Tensor], device: torch.device) -> nn.Module:
-    """Build the parent's backbone from the parent detector's tensors."""
-    own = {name.removeprefix(BACKBONE): tensor for name, tensor in parent.items() if name.startswith(BACKBONE)}
-    return materialise(identity(rewrite.parent), own, device=device)[0]

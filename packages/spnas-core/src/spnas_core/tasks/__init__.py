@@ -20,6 +20,7 @@ from spnas_core.tasks.protocols import (
     data_fingerprint,
     is_prepared_here,
     known_epochs,
+    pretraining_fingerprint,
     pretrains,
     test_images,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "make_task",
     "objective_of",
     "prepare_task",
+    "pretraining_fingerprint",
     "pretrains",
     "resolve_candidate",
     "test_images",

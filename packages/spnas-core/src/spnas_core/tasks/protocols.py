@@ -259,6 +259,18 @@ def data_fingerprint(task: Task) -> str:
     return str(getattr(task, "fingerprint", ""))
 
 
+def pretraining_fingerprint(task: Task) -> str:
+    """Return what a task says of the images that backbones are pretrained on, where these are none of its data.
+
+    A task that has such gives it an attribute ``pretraining_fingerprint``, known after ``check_pretraining``: a text
+    that changes whenever they do.
+
+    Returns:
+        Empty where the task has no such attribute.
+    """
+    return str(getattr(task, "pretraining_fingerprint", ""))
+
+
 def is_prepared_here(task: Task) -> bool:
     """Whether a prepared task finds what ``prepare`` has made, on whichever machine this process runs.
 

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from spnas_core.errors import DataError, suggestion
 from spnas_core.paths import found_at
 from spnas_detect.data._base import carve, fingerprint
-from spnas_detect.data.faults import Fault, FaultyDataError
+from spnas_detect.data.faults import Fault, FaultyDataError, left_out
 from spnas_detect.data.images import IMAGE_SUFFIXES, read_image
+from spnas_detect.data.images.looking import look_at
+from spnas_detect.data.images.options import ImageOptions
 
 CLASSIFICATION_SPLITS = ("train", "validation")
 
@@ -47,6 +49,7 @@ class ClassificationData:
         splits: images under the keys ``train`` and ``validation``; sequences may be lazy.
         fingerprint: changes whenever the content would.
         notes: what a reader of results should know, such as a carved split.
+        files: of the images, those of one split after the other, where each has a file of its own; else empty.
     """
 
     spec: str
@@ -54,9 +57,10 @@ class ClassificationData:
     splits: Mapping[str, Sequence[LabelledImage]]
     fingerprint: str
     notes: tuple[str, ...] = ()
+    files: Sequence[str] = ()
 
 
-def open_image_folder(path: str | Path, *, seed: int) -> ClassificationData:
+def open_image_folder(path: str | Path, *, seed: int, on_fault: str = "refuse") -> ClassificationData:
     """Read a folder of images by class, in the layout of ImageNet and of torchvision's ``ImageFolder``.
 
     Either ``PATH/train/CLASS/…`` and ``PATH/val/CLASS/…`` (or ``validation``), or ``PATH/CLASS/…``. The former is
@@ -68,6 +72,8 @@ def open_image_folder(path: str | Path, *, seed: int) -> ClassificationData:
     Args:
         path: the folder.
         seed: decides the carved split.
+        on_fault: ``drop`` leaves out images whose headers cannot be read, and counts them; ``refuse`` looks at none:
+            see ``header_faults``.
 
     Returns:
         The data; pixels are read later.
@@ -85,10 +91,10 @@ def open_image_folder(path: str | Path, *, seed: int) -> ClassificationData:
     classes = tuple(_folders(train_folder))
     if len(classes) < 2:
         raise DataError(f"{train_folder} holds {len(classes)} class folder(s), at least 2 are needed: {_LAYOUT}")
-    train = [list(images_below(train_folder / name)) for name in classes]
+    train, dropped = _images([train_folder / name for name in classes], on_fault)
     empty = [train_folder / name for name, files in zip(classes, train, strict=True) if not files]
     _refuse_folders(dict.fromkeys(empty, "holds no image: add some, or remove it"))
-    validation, notes = _validation(root, train_folder, classes, train, seed)
+    validation, notes = _validation(root, train_folder, classes, train, seed, on_fault)
     chosen = {"train": train, "validation": validation}
     splits = {split: _Files(root, by_class) for split, by_class in chosen.items()}
     parts = ["image folder", classes, [len(files) for files in validation]]
@@ -97,8 +103,25 @@ def open_image_folder(path: str | Path, *, seed: int) -> ClassificationData:
         classes=classes,
         splits=splits,
         fingerprint=fingerprint(parts, [file for split in chosen.values() for files in split for file in files]),
-        notes=tuple(notes),
+        notes=(*left_out(dropped, "training"), *notes),
+        files=[file for split in splits.values() for file in split.paths],
     )
+
+
+def header_faults(data: ClassificationData) -> list[Fault]:
+    """Find images whose headers cannot be read: they cannot be decoded, either."""
+    looked = look_at(((Path(file), None) for file in data.files), ImageOptions())
+    return [Fault("unreadable image", str(file), reason) for file, reason in looked.reasons.items()]
+
+
+def _images(folders: Sequence[Path], on_fault: str) -> tuple[list[list[Path]], list[str]]:
+    """Return the images below each folder, and the names of those that are left out."""
+    found = [list(images_below(folder)) for folder in folders]
+    if on_fault != "drop":
+        return found, []
+    reasons = look_at(((file, None) for files in found for file in files), ImageOptions()).reasons
+    kept = [[file for file in files if file not in reasons] for files in found]
+    return kept, [file.name for file in reasons]
 
 
 class _Files(Sequence[LabelledImage]):
@@ -108,6 +131,11 @@ class _Files(Sequence[LabelledImage]):
         self._root = root
         self._files = [str(file) for files in by_class for file in files]
         self._labels = np.repeat(np.arange(len(by_class)), [len(files) for files in by_class])
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """Of all images."""
+        return self._files
 
     def __len__(self) -> int:
         return len(self._files)
@@ -125,7 +153,7 @@ class _Files(Sequence[LabelledImage]):
 
 
 def _validation(
-    root: Path, train_folder: Path, classes: Sequence[str], train: list[list[Path]], seed: int
+    root: Path, train_folder: Path, classes: Sequence[str], train: list[list[Path]], seed: int, on_fault: str
 ) -> tuple[list[list[Path]], list[str]]:
     """Find the validation images by class, or take them out of the training images, in place."""
     found = [root / name for name in _VALIDATION_FOLDERS if (root / name).is_dir()]
@@ -147,11 +175,12 @@ def _validation(
             if name not in classes
         }
     )
-    validation = [list(images_below(folder / name)) for name in classes]
+    validation, dropped = _images([folder / name for name in classes], on_fault)
     if not any(validation):
         raise DataError(f"{folder} holds no image: {_LAYOUT}")
     missing = [name for name, files in zip(classes, validation, strict=True) if not files]
-    notes = [f"{len(missing)} class(es) have no validation image, first {missing[0]}"] if missing else []
+    notes = [*left_out(dropped, "validation")]
+    notes += [f"{len(missing)} class(es) have no validation image, first {missing[0]}"] if missing else []
     return validation, notes
 
 

@@ -5,7 +5,7 @@ from spnas_detect.training.checkpoint import load_checkpoint, read_state, save_c
 from spnas_detect.training.checkpoint_writing import CheckpointWriter
 from spnas_detect.training.freezing import Frozen, check_freeze_at, freeze, freeze_inherited
 from spnas_detect.training.loop import score
-from spnas_detect.training.memory import OutOfMemoryError
+from spnas_detect.training.memory import OutOfMemoryError, explained_memory, smaller_parts
 from spnas_detect.training.norms import convert_norms, is_affine
 from spnas_detect.training.plateau import Scored, Standing, plateau, standing
 from spnas_detect.training.pretraining import Classifier, PretrainingResult, pretrain
@@ -31,6 +31,7 @@ __all__ = [
     "check_drops",
     "check_freeze_at",
     "convert_norms",
+    "explained_memory",
     "freeze",
     "freeze_inherited",
     "is_affine",
@@ -44,6 +45,7 @@ __all__ = [
     "save_checkpoint",
     "save_weights",
     "score",
+    "smaller_parts",
     "snapshot",
     "standing",
 ]

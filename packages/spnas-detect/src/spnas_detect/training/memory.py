@@ -15,6 +15,16 @@ class OutOfMemoryError(EvaluationError):
     """A batch does not fit; the message has what was asked for, what there is, and what to lower."""
 
 
+def smaller_parts(settings: TrainingSettings) -> int:
+    """Return in how many parts a step is computed where its present ones do not fit: of half their size at most.
+
+    Parts are equal, so that a batch of 15 images in one part becomes three parts of 5. What cannot be parted any more
+    stays.
+    """
+    batch, parts = settings.batch_size, settings.accumulate
+    return next((more for more in range(2 * parts, batch + 1) if batch % more == 0), parts)
+
+
 def explained_memory(
     device: torch.device, batches: Sequence[Batch], settings: TrainingSettings
 ) -> AbstractContextManager[None]:

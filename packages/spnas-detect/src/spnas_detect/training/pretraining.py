@@ -12,6 +12,8 @@ from spnas_core.errors import EvaluationError
 from spnas_core.networks import Backbone
 from spnas_detect.data.finishing import finish
 from spnas_detect.data.thumbnails import BORDER, ThumbnailData, Thumbnails
+from spnas_detect.memory import explained_allocation
+from spnas_detect.training.memory import OutOfMemoryError
 from spnas_detect.training.optimizer import make_optimizer
 from spnas_detect.training.precision import uses_bfloat16
 from spnas_detect.training.schedule import learning_rate_factor
@@ -91,7 +93,24 @@ def pretrain(
 
     Raises:
         EvaluationError: the loss is not finite any more.
+        OutOfMemoryError: a batch does not fit.
     """
+    device = next(backbone.parameters()).device
+    what = f"{settings.batch_size} images of {settings.image_side}x{settings.image_side} to classify at a time"
+    with explained_allocation(device, OutOfMemoryError, lambda: (what, "lower task.pretraining.batch_size")):
+        return _pretrained(backbone, data, settings, training, epochs, seed=seed, report=report)
+
+
+def _pretrained(
+    backbone: Backbone,
+    data: ThumbnailData,
+    settings: PretrainingSettings,
+    training: TrainingSettings,
+    epochs: int,
+    *,
+    seed: int,
+    report: Callable[[int, int, str], None],
+) -> PretrainingResult:
     generator = torch.Generator().manual_seed(seed)
     device = next(backbone.parameters()).device
     classifier = Classifier(backbone, len(data.classes), generator).train()

@@ -34,6 +34,7 @@ class Identity:
     Attributes:
         settings: the resolved configuration.
         data: fingerprint of the data's content; empty where the task has none.
+        pretraining: the same of the images that backbones are reignited on, where these are none of the data.
         init: checksum of the weights that the start inherits; empty for a fresh start.
         versions: of the packages, by name.
         code: digests of the code that is ours or a plugin's, by package.
@@ -41,6 +42,7 @@ class Identity:
 
     settings: Mapping[str, Any]
     data: str
+    pretraining: str
     init: str
     versions: Mapping[str, str]
     code: Mapping[str, str]
@@ -50,6 +52,7 @@ class Identity:
         return {
             "settings": json.dumps(self.settings),
             "data": self.data,
+            "pretraining": self.pretraining,
             "init": self.init,
             "versions": json.dumps(self.versions, sort_keys=True),
             "code": json.dumps(self.code, sort_keys=True),
@@ -157,6 +160,20 @@ def check_data(archive: Archive, fingerprint: str, settings: Mapping[str, Any], 
         raise ConfigError(
             f"the data of {folder} was {before!r} and is {place!r} now, and its task cannot tell whether that is the "
             "same: start another run with --out elsewhere"
+        )
+
+
+def check_pretraining_images(archive: Archive, fingerprint: str, folder: Path) -> None:
+    """Refuse to reignite on other images than so far; what began before these were remembered takes those there are.
+
+    Raises:
+        ConfigError: they differ.
+    """
+    stored = archive.recall("pretraining")
+    if stored and stored != fingerprint:
+        raise ConfigError(
+            f"the images that {folder} reignites its candidates on (task.pretraining.data) have changed: restore them, "
+            "or start another run with --out elsewhere"
         )
 
 

@@ -10,13 +10,14 @@ from spnas_core.encoding import Architecture
 from spnas_core.errors import ArchiveError, ConfigError, DataError
 from spnas_core.once import reading_once
 from spnas_core.presets import laid_over
-from spnas_core.tasks import Task, data_fingerprint
+from spnas_core.tasks import Task, data_fingerprint, pretraining_fingerprint
 from spnas_search.archive import Archive, RunLock
 from spnas_search.installed import installed_versions
 from spnas_search.run.folder import Prepare, RunFolder, begun
 from spnas_search.run.identity import (
     check_budget,
     check_data,
+    check_pretraining_images,
     check_settings,
     check_versions,
     differences,
@@ -141,6 +142,7 @@ def _resumed(
     run.open_stores()
     try:
         check_data(run.archive, data_fingerprint(run.task), settings.as_dict(), files.path)
+        check_pretraining_images(run.archive, pretraining_fingerprint(run.task), files.path)
         if run.archive.pending() and not run.archive.start.checksum:
             run.start_weights()
         if data is not None or changes:

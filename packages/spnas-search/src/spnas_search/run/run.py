@@ -26,6 +26,7 @@ from spnas_core.tasks import (
     make_task,
     objective_of,
     prepare_task,
+    pretraining_fingerprint,
     pretrains,
 )
 from spnas_core.tasks import test_images as images_of_tests
@@ -110,6 +111,7 @@ class Run:
         return Identity(
             self.settings.as_dict(),
             data_fingerprint(self.task),
+            pretraining_fingerprint(self.task),
             self.files.init_checksum(),
             installed_versions(),
             installed_code(),
