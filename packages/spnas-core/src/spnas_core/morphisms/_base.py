@@ -21,9 +21,9 @@ class Step:
     Attributes:
         morphism: its registered name.
         detail: what it did, for example ``border 2|3 moved right by 1``.
-        promise: largest absolute change of the existing outputs in evaluation mode that the morphism promises of
-            networks with batch norm; None where it promises nothing and the change is measured. Of those with norms
-            that are not affine see ``Rewrite.promise_with``.
+        promise: largest change of the existing outputs in evaluation mode that the morphism promises of networks with
+            batch norm, relative, ‖child − parent‖ / ‖parent‖ per level; None where it promises nothing and the change
+            is measured. Of those with norms that are not affine see ``Rewrite.promise_with``.
     """
 
     morphism: str
@@ -80,7 +80,7 @@ class Rewrite:
 
     @property
     def promise(self) -> float | None:
-        """Largest promised change of existing outputs over all steps; None if one of them promises nothing."""
+        """Largest promised relative change of existing outputs over all steps; None if one of them promises nothing."""
         promises = [step.promise for step in self.steps]
         return None if None in promises else sum(promise for promise in promises if promise is not None)
 
