@@ -59,6 +59,12 @@ class Plugin:
     @hookimpl
     def spnas_register_backbones(self, register):
         register("own", BackboneProvider("networks of a test", lambda: tuple(LEVELS), Rounding))
+        register(
+            "strict",
+            BackboneProvider(
+                "leaves some out", lambda: ("one",), Rounding, refusal=lambda name: "is flat" if name == "two" else None
+            ),
+        )
         register("away", BackboneProvider("not there", lambda: ("one",), Rounding, missing=lambda: "pip install it"))
 
 
@@ -88,6 +94,8 @@ def test_a_text_is_a_code_or_a_name():
     ("text", "message"),
     [
         ("own:plian", "own has no network 'plian'; did you mean 'plain'"),
+        ("strict:two", "^strict:two is flat$"),
+        ("strict:on", "strict has no network 'on'; did you mean 'one'"),
         ("own:zzzzzz", "own has no network 'zzzzzz'; spnas backbones 'own:\\*' lists what there is"),
         ("owm:plain", "owm:plain: nobody provides backbones as 'owm'; did you mean 'own'"),
         ("away:one", "away:one needs a library that is not installed: pip install it"),

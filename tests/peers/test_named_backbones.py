@@ -181,6 +181,42 @@ def test_a_network_starts_with_its_own_librarys_weights_alone(tmp_path):
         read_initial_weights(f"torchvision:{tmp_path / 'any.pth'}", read_network("timm:resnet10t"))
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["resnet50.a1_in1k", "swin_tiny_patch4_window7_224.ms_in1k", "timm/resnet18.a1_in1k", "hf-hub:timm/dla34.in1k"],
+)
+def test_names_of_weights_are_told_from_networks(name):
+    base = name.rpartition("/")[2].partition(".")[0]
+    with pytest.raises(CodeError, match=f"timm:{name} names weights, .*: take timm:{base}, and --init timm:FILE"):
+        read_network(f"timm:{name}")
+    with pytest.raises(CodeError, match=r"timm has no network 'resnet5\.a1'; did you mean"):
+        read_network("timm:resnet5.a1")
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("googlenet", "GoogLeNet"),
+        ("inception_v3", "Inception3"),
+        ("maxvit_t", "MaxVit"),
+        ("vit_b_16", "VisionTransformer"),
+        ("squeezenet1_0", "SqueezeNet"),
+        ("alexnet", "AlexNet"),
+    ],
+)
+def test_families_of_torchvision_without_features_are_named(name, family):
+    with pytest.raises(CodeError, match=f"torchvision:{name} is a {family}, of which no features are known"):
+        read_network(f"torchvision:{name}")
+
+
+def test_all_of_torchvisions_names_are_networks_or_have_a_reason():
+    source = read_network("torchvision:resnet18").source
+    left = set(torchvision.models.list_models(module=torchvision.models)) - set(source.names())
+    assert len(left) == 11
+    assert all(source.refusal(name) for name in left)
+    assert source.refusal("swin_x") is None
+
+
 @pytest.mark.parametrize("name", ["timm:vit_tiny_patch16_224", "timm:levit_128"])
 def test_what_has_no_pyramid_is_refused(name):
     with pytest.raises(CodeError, match=f"{name} has features at .* pixels: a pyramid needs them at 4, 8, …"):

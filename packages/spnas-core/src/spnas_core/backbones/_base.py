@@ -32,6 +32,8 @@ class BackboneProvider:
         read: turns a ``state_dict`` of the library's whole network of a name into the trunk's tensors, names as the
             module has them; None where no weights can be read.
         missing: says what to install where the library is not there; None where it is.
+        refusal: says why a name is none of ``names`` where the library knows it all the same, as the rest of a sentence
+            that begins with it; None where there is nothing to say.
         has_equal_levels: whether levels of one reduction are stages each, as DetNet's; the last one alone otherwise.
     """
 
@@ -41,3 +43,4 @@ class BackboneProvider:
     read: Callable[[str, Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
     missing: Callable[[], str | None] = lambda: None
     has_equal_levels: bool = False
+    refusal: Callable[[str], str | None] = lambda name: None  # noqa: ARG005 (called by position)

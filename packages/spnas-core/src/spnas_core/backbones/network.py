@@ -24,7 +24,7 @@ class FixedNetwork:
         neck: what a task puts behind it, as ``Architecture`` has it.
 
     Raises:
-        CodeError: nobody provides it; the nearest name that is known.
+        CodeError: nobody provides it; why its library's name is left out, or the nearest name that is known.
     """
 
     provider: str
@@ -38,6 +38,8 @@ class FixedNetwork:
             raise CodeError(f"{self} needs a library that is not installed: {hint}")
         names = source.names()
         if self.name not in names:
+            if reason := source.refusal(self.name):
+                raise CodeError(f"{self.provider}:{self.name} {reason}")
             near = suggestion(self.name, names)
             near = near if "did you mean" in near else f"; spnas backbones '{self.provider}:*' lists what there is"
             raise CodeError(f"{self.provider} has no network {self.name!r}{near}")

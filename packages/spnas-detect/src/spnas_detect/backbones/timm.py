@@ -55,6 +55,14 @@ def names() -> Sequence[str]:
     return tuple(timm.list_models())
 
 
+def refusal(name: str) -> str | None:
+    """Tell names of weights, ``resnet50.a1_in1k`` or the Hub's ``timm/resnet50.a1_in1k``, from those of networks."""
+    base = name.rpartition("/")[2].partition(".")[0]
+    if base not in names():
+        return None
+    return f"names weights, and none are downloaded: take timm:{base}, and --init timm:FILE for a file with them"
+
+
 def build(name: str) -> nn.Module:
     """Make the feature extractor of a name, with timm's first values."""
     return Trunk(_created(name))
@@ -96,4 +104,4 @@ def missing() -> str | None:
     return None if find_spec("timm") else INSTALL
 
 
-TIMM = BackboneProvider("the networks of timm (extra spnas-detect[timm])", names, build, read, missing)
+TIMM = BackboneProvider("the networks of timm (extra spnas-detect[timm])", names, build, read, missing, refusal=refusal)

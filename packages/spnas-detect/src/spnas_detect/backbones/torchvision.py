@@ -6,7 +6,7 @@ features for the classifier alone is left out.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
-from typing import cast
+from typing import cast, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,6 @@ from torch.func import functional_call
 from torchvision import models
 
 from spnas_core.backbones import BackboneProvider
-from spnas_core.errors import CodeError
 from spnas_core.interchange.differences import check_same
 from spnas_core.networks import FeatureInfo, StageInfo
 
@@ -122,28 +121,26 @@ def _found_levels(parts: Iterable[nn.Module], channels_first: Callable[[Tensor],
 @cache
 def names() -> Sequence[str]:
     """Names of the families that give features."""
-    found = []
-    for name in models.list_models(module=models):
-        family = models.get_model_builder(name).__module__.rpartition(".")[2]
-        if family in _FAMILIES:
-            found.append(name)
-    return tuple(found)
+    return tuple(name for name, family in _families().items() if family in CHAINS)
 
 
-_FAMILIES = frozenset(kind.__module__.rpartition(".")[2] for kind in CHAINS)
+@cache
+def _families() -> Mapping[str, type[nn.Module]]:
+    """All of torchvision's names, and what they build."""
+    known = models.list_models(module=models)
+    return {name: get_type_hints(models.get_model_builder(name))["return"] for name in known}
+
+
+def refusal(name: str) -> str | None:
+    """Say of what family a network is that gives no features."""
+    family = _families().get(name)
+    return None if family is None else f"is a {family.__name__}, of which no features are known"
 
 
 def build(name: str) -> nn.Module:
-    """Make the trunk of a name, with torchvision's first values.
-
-    Raises:
-        CodeError: nothing is known of how the network is computed.
-    """
+    """Make the trunk of a name, with torchvision's first values."""
     model = cast("nn.Module", models.get_model(name, weights=None))
-    chain = CHAINS.get(type(model))
-    if chain is None:
-        raise CodeError(f"torchvision:{name} is a {type(model).__name__}, of which no features are known")
-    return Trunk(model, chain)
+    return Trunk(model, CHAINS[_families()[name]])
 
 
 def read(name: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -158,4 +155,4 @@ def read(name: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     return {f"trunk.{key}": state[key.removeprefix("body.")] for key in trunk.state_dict()}
 
 
-TORCHVISION = BackboneProvider("torchvision's classification networks", names, build, read)
+TORCHVISION = BackboneProvider("torchvision's classification networks", names, build, read, refusal=refusal)
