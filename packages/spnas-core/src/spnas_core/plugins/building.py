@@ -69,7 +69,9 @@ def asked(who: str, method: str, ask: Callable[[], _T], *, passes: tuple[type[Ex
     """
     try:
         return ask()
-    except (KeyboardInterrupt, *passes):
+    except KeyboardInterrupt:
+        raise
+    except passes:
         raise
     except SpnasError as error:
         raise PluginError(f"{who}: {error}") from error
