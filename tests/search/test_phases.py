@@ -5,22 +5,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from driving import Scripted, run_settings, scores
 from reported import shown
+from whole_search import FULL, NULL, searched
 
-import spnas_search
 from spnas_core.errors import ConfigError, PluginError
 from spnas_core.morphisms import identity
 from spnas_core.relaxation import Decisions, Logits, best_codes
 from spnas_core.tasks import Fidelity, Pretraining
 from spnas_search.archive import Proposal
 from spnas_search.driver import Verdict, outcome
-from spnas_search.driver.failures import beyond_hope
 from spnas_search.driver.verdict_rounds import milestones
-from spnas_search.reports import candidate_json, summary, verdict_tables
+from spnas_search.reports import candidate_json, verdict_tables
 from spnas_search.reports.verdicts import verdict_rows
-from spnas_search.run import read_archive, resume_run
-from spnas_search.starting_points import resolve_candidate
+from spnas_search.run import read_archive
 from spnas_search.strategies import (
     CheckedStrategy,
     Parallel,
@@ -32,22 +29,6 @@ from spnas_search.strategies import (
 )
 from spnas_search.strategies.phases import Phase
 from spnas_search.testing import NullTask
-
-NULL = {"name": "null", "noise": 0.02}
-FULL = {
-    "name": "full",
-    "serial": {"n_stuck": 3, "reignition": {"most": 2, "pretrain_epochs": 5, "n_after": 2}},
-    "serial_candidates": 14,
-    "parallel": {"epochs": 3},
-    "parallel_candidates": 5,
-}
-SPACE = {"max_multiply_adds": "4x"}
-
-
-def searched(folder, **values):
-    settings = {"seed": 3, "strategy": FULL, "task": NULL, "executor": {"name": "inline"}, "space": SPACE}
-    settings |= {"budget": {"candidates": 40}, "final": {"seeds": 2}, "out": folder / "run"}
-    return spnas_search.search(**{**settings, **values})
 
 
 @pytest.fixture(scope="module")
@@ -373,56 +354,3 @@ def test_what_a_candidate_was_pretrained_on_is_listed(whole):
     assert {one["strategy"] for one in listed} == {0, 2}
     shown = [one["pretraining"] for one in listed if one["kind"] == "reignition"]
     assert shown == [{"epochs": 5, "fresh": False}] * 2
-
-
-def trained(run) -> list:
-    return [one for one in run.archive if one.phase == "training"]
-
-
-def test_the_whole_search_ends_with_a_trained_winner(whole):
-    archive = whole.archive
-    (last,) = trained(whole)
-    assert archive[len(archive) - 1] == last == archive.trained_winner
-    assert (last.kind, last.split, last.subject) == ("trained", "test", archive.winner.id)
-    assert last.architecture == archive.winner.architecture
-    assert last.source == last.parent == archive.winner.id
-    assert last.epochs == whole.settings.run.warm_start_epochs
-    assert last.age == archive.winner.age + last.epochs
-    assert whole.weights.verify(last.id, last.checksum)
-    assert resolve_candidate(str(whole.folder)).weights == whole.weights.path(last.id)
-    text = shown(*summary(whole))
-    score = last.metrics["score"]
-    assert f"trained for use, 14 epochs from the weights that the search has left: {score:.3f} score" in text
-    assert f"weights/{last.id}.safetensors (the winner's weights)" in text
-
-
-def test_the_winner_may_be_trained_from_fresh_weights_by_any_strategy(tmp_path):
-    final = {"seeds": 0, "train_epochs": 9, "train_fresh": True}
-    with searched(tmp_path, strategy="serial", budget={"candidates": 3}, final=final) as run:
-        (last,) = trained(run)
-        assert (last.parent, last.source, last.age, last.subject) == (None, None, 9, run.archive.winner.id)
-        assert "trained for use, 9 epochs from fresh weights" in shown(*summary(run))
-        assert run.archive.epochs == sum(one.epochs for one in run.archive if one is not last)
-    with resume_run(run.folder, lambda *_: None) as again:
-        assert again.archive.trained_winner == last
-
-
-def test_other_searches_train_no_winner_unless_they_are_told_to(tmp_path):
-    with searched(tmp_path, strategy="serial", budget={"candidates": 2}, final={"seeds": 0}) as run:
-        assert trained(run) == []
-        assert run.archive.trained_winner is None
-    with pytest.raises(ConfigError, match=r"this search does not train it: say for how many epochs by final\.train"):
-        searched(tmp_path / "fresh", strategy="serial", final={"train_fresh": True})
-
-
-def test_a_winner_whose_training_fails_is_tried_again(drive):
-    settings = run_settings(seeds=0, train_epochs=5)
-    run = drive(settings, Scripted([(0, 2)]), scores(child=0.9, trained=None))
-    while beyond_hope(run.archive) is None:
-        run.round()
-    assert run.phases[-3:] == ["training"] * 3
-    assert run.phases.count("training") == 3
-    run.evaluate = scores()
-    run.round()
-    assert run.round() is None
-    assert run.archive.trained_winner == run.archive[len(run.archive) - 1]
