@@ -240,27 +240,6 @@ def test_a_listed_image_without_its_files_is_a_fault(tmp_path):
     assert sorted(kinds) == ["broken annotation", "missing image"]
 
 
-@pytest.mark.parametrize("encoding", ["gb2312", "gbk", "big5", "shift_jis", "iso-8859-1", "utf-16", "utf-8"])
-def test_xml_is_read_in_the_encoding_that_it_declares(tmp_path, encoding):
-    label = "chaîne" if encoding == "iso-8859-1" else "中文"
-    root = folder(tmp_path)
-    for name in "abcdef":
-        head = f'<?xml version="1.0" encoding="{encoding}"?>\n'
-        write(root / "Annotations" / f"{name}.xml", thing(label), head=head, encoding=encoding)
-    assert boxes(load(root)) == [(label, *CORNERS)]
-
-
-def test_characters_beyond_gb2312_are_read_and_an_unknown_encoding_is_refused(tmp_path):
-    root = folder(tmp_path)
-    for name in "abcdef":
-        head = '<?xml version="1.0" encoding="GB2312"?>'
-        write(root / "Annotations" / f"{name}.xml", thing("镕"), head=head, encoding="gbk")
-    assert load(root).classes == ("镕",)
-    write(root / "Annotations" / "a.xml", head='<?xml version="1.0" encoding="klingon"?>')
-    with pytest.raises(DataError, match=r"a\.xml cannot be read: unknown encoding: klingon"):
-        load(root)
-
-
 def test_entities_are_refused_in_every_encoding(tmp_path):
     root = folder(tmp_path)
     head = '<?xml version="1.0" encoding="gbk"?><!DOCTYPE a [<!ENTITY x "ha">]>'

@@ -1,5 +1,6 @@
 """Text files as annotation tools write them: UTF-8 with or without a byte order mark, UTF-16, and any line ends."""
 
+import codecs
 from pathlib import Path
 
 from spnas_core.errors import DataError
@@ -17,7 +18,7 @@ def read_lines(file: Path) -> list[str]:
     """
     try:
         content = file.read_bytes()
-        text = content.decode(_encoding(content))
+        text = content.decode(told_encoding(content) or "utf-8")
     except FileNotFoundError:
         raise DataError(f"{file} does not exist") from None
     except OSError as error:
@@ -28,9 +29,12 @@ def read_lines(file: Path) -> list[str]:
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
-def _encoding(content: bytes) -> str:
+def told_encoding(content: bytes) -> str | None:
+    """Return the encoding that a text's first bytes tell: their byte order mark, or a zero byte; None for neither."""
+    if content.startswith(codecs.BOM_UTF8):
+        return "utf-8-sig"
     if content.startswith(_UTF16_MARKS):
         return "utf-16"
     if content[1:2] == b"\0":
         return "utf-16-le"
-    return "utf-16-be" if content[:1] == b"\0" else "utf-8-sig"
+    return "utf-16-be" if content[:1] == b"\0" else None

@@ -15,12 +15,16 @@ from spnas_detect.data._base import MOST_SIDE
 from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, FaultCollector
 from spnas_detect.data.images import IMAGE_SUFFIXES, ImageFinder, LookedAt
 from spnas_detect.data.repairs import CLIPPED, SIZE_FROM_FILE, RepairCollector
+from spnas_detect.data.texts import told_encoding
 from spnas_detect.data.voc.lists import Listed, VocFolder
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_CHINESE = frozenset(
+    {"gb2312", "gb_2312-80", "gbk", "cp936"}
+)  # gb18030 has all of their characters, and these mix them
 _ROUNDING = 0.05  # pixels outside that come of written decimals
 
 Box = tuple[float, float, float, float]
@@ -145,15 +149,23 @@ def _parse(file: Path, listed: Listed | None = None) -> "Element":
     except DefusedXmlException as error:
         reason = "entities, which can expand without bound, are refused"
         raise DataError(f"annotation {file} declares XML entities: {reason} ({error})") from None
-    except (OSError, ValueError, LookupError) as error:  # unreadable, or an encoding nobody knows
+    except OSError as error:
         raise DataError(f"annotation {file} cannot be read: {error}") from None
+    except (ValueError, LookupError) as error:  # an encoding nobody knows, or another one than is declared
+        raise DataError(f"annotation {file} cannot be read: {error}: save it as UTF-8") from None
     if tree is None:
         raise DataError(f"annotation {file} has no element")
     return tree
 
 
 def _tree(content: bytes) -> "Element | None":
-    """Parse XML, also in an encoding of several bytes a character, which expat leaves to its caller."""
+    """Parse XML, also in an encoding of several bytes a character, which expat leaves to its caller.
+
+    What the first bytes tell counts more than what is declared: tools save in another encoding, and leave the line.
+    """
+    told = told_encoding(content)
+    if told is not None:
+        return _from_string(content.decode(told))
     try:
         return _from_string(content)
     except DefusedXmlException:
@@ -162,9 +174,13 @@ def _tree(content: bytes) -> "Element | None":
         declared = re.match(rb"\s*<\?xml[^>]*\bencoding\s*=\s*[\"']([\w.-]+)", content)
         if declared is None:
             raise
-        encoding = declared[1].decode().lower()
-        # its superset: files that declare gb2312 have characters of gbk too
-        return _from_string(content.decode("gb18030" if encoding in {"gb2312", "gbk"} else encoding))
+        return _from_string(content.decode(_codec(declared[1].decode().lower())))
+
+
+def _codec(declared: str) -> str:
+    """Return Python's name of an encoding, whose code pages Windows calls otherwise."""
+    name = re.sub(r"^(?:x-)?(?:windows-|ms-?)(?=\d+$)", "cp", declared).removeprefix("x-")
+    return "gb18030" if name in _CHINESE else name
 
 
 def _from_string(text: str | bytes) -> "Element | None":
@@ -196,6 +212,8 @@ def _find_image(folder: VocFolder, stem: str, tree: "Element", file: Path, finde
     annotated = written if path.stem == own and path.suffix.lower() in IMAGE_SUFFIXES else None
     expected = annotated or f"{own}.jpg"
     places = dict.fromkeys([(folder.images / stem).parent, folder.images])
+    if own in folder.alone:  # wherever below
+        places[folder.alone[own].parent] = None
     for place in places:
         if (place / expected).is_file():
             return finder.take(place / expected, place / expected)

@@ -114,12 +114,10 @@ def _plain(root: Path, faults: FaultCollector, repairs: RepairCollector) -> tupl
             text += f", lists in {'the folder itself' if where == '.' else where}"
             return text, _by_lists(lists, where, folder, partial(read_list, faults=faults, repairs=repairs))
         pairs = _pairs(folder, root, "", faults, repairs)
-        parts = find_split_folders(annotations)
-        if "train" in parts:
-            return f"{text}, a folder per split in each", {
-                split: [image for image in pairs if split in parts and image.stem.startswith(f"{parts[split].name}/")]
-                for split in _LISTS
-            }
+        if "train" in (parts := find_split_folders(annotations)):
+            return f"{text}, a folder per split in each", _by_folder(pairs, parts, repairs)
+        if "train" in (parts := find_split_folders(images)):
+            return f"{text}, images in a folder per split", _by_folder(pairs, parts, repairs)
         return f"{text}, without lists", _alone(pairs, root)
     splits = {split: _split_folder(folder) for split, folder in find_split_folders(root).items()}
     known = {split: folder for split, folder in splits.items() if folder is not None and folder.files}
@@ -134,6 +132,26 @@ def _plain(root: Path, faults: FaultCollector, repairs: RepairCollector) -> tupl
         return "XML files beside the images", _alone(_pairs(open_folder(root, root), root, "", faults, repairs), root)
     _check_folders(root)
     raise DataError(f"{root} holds no XML file: {_LAYOUT} under {root}")
+
+
+def _picture(folder: VocFolder, stem: str) -> Path | None:
+    """Find the image of an annotation file, of which the last part of the stem is enough where no other has it."""
+    own = stem.rpartition("/")[2]
+    return folder.pictures.get(stem) or folder.pictures.get(own) or folder.alone.get(own)
+
+
+def _by_folder(images: list[Listed], parts: Mapping[str, Path], repairs: RepairCollector) -> Lists:
+    """Share images out by the folders of the splits, which hold the annotation file or the image."""
+    found: Lists = {split: [] for split in _LISTS}
+    for image in images:
+        files = (image.folder.files[image.stem], _picture(image.folder, image.stem))
+        within = (split for split, part in parts.items() for file in files if file and file.is_relative_to(part))
+        split = next(within, None)
+        if split is None:
+            repairs.add("images outside the folders of the splits, left out", image.name)
+        else:
+            found[split].append(image)
+    return found
 
 
 def _alone(images: list[Listed], root: Path) -> Lists:
@@ -163,7 +181,7 @@ def _pairs(
     found, used = [], set()
     other_case = {stem.casefold(): image for stem, image in folder.pictures.items() if stem not in folder.files}
     for stem, file in sorted(folder.files.items()):
-        image = folder.pictures.get(stem) or folder.pictures.get(file.stem) or other_case.get(stem.casefold())
+        image = _picture(folder, stem) or other_case.get(stem.casefold())
         if image is None:
             own = faults.of_image()
             image = own.attempt(BROKEN_ANNOTATION, file, partial(named_image, file, folder))

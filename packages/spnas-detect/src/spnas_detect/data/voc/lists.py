@@ -2,6 +2,7 @@
 
 import codecs
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
@@ -24,12 +25,14 @@ class VocFolder:
         images: holds the images; may be the same folder.
         files: XML files by stem, which is the name below the folder without the suffix: ``000005``, ``street/000005``.
         pictures: images by stem.
+        alone: images by the last part of their stem, where no other image has it.
     """
 
     annotations: Path
     images: Path
     files: Mapping[str, Path]
     pictures: Mapping[str, Path]
+    alone: Mapping[str, Path]
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,9 @@ def open_folder(annotations: Path, images: Path) -> VocFolder:
     pictures: dict[str, Path] = {}
     for file in found:
         pictures.setdefault(_stem_of(file, images), file)
-    return VocFolder(annotations, images, files, pictures)
+    times = Counter(file.stem for file in pictures.values())
+    alone = {file.stem: file for file in pictures.values() if times[file.stem] == 1}
+    return VocFolder(annotations, images, files, pictures, alone)
 
 
 def read_list(file: Path, folder: VocFolder, faults: FaultCollector, repairs: RepairCollector) -> list[str]:
