@@ -104,11 +104,12 @@ def test_a_class_serves_where_items_are_called():
     assert item_mistake("necks", "mine", Slots) is None
 
 
+@pytest.mark.parametrize("error", ["SystemExit", "GeneratorExit"])
 @pytest.mark.parametrize("where", ["", "    @hookimpl\n    def spnas_register_blocks(register):\n        "])
-def test_a_plugin_that_ends_the_process_is_reported_and_ends_nothing(install, where):
-    install("rude", f"\n    from spnas_core import hookimpl\n\n{where or '    '}raise SystemExit(3)\n")
+def test_a_plugin_that_ends_the_process_is_reported_and_ends_nothing(install, where, error):
+    install("rude", f"\n    from spnas_core import hookimpl\n\n{where or '    '}raise {error}(3)\n")
     assert "b" in registry("blocks").items
-    assert [(plugin.name, plugin.reason) for plugin in broken_plugins()] == [("rude", "SystemExit: 3")]
+    assert [(plugin.name, plugin.reason) for plugin in broken_plugins()] == [("rude", f"{error}: 3")]
 
 
 def block(name, aliases=()):

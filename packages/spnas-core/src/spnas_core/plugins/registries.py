@@ -70,7 +70,9 @@ def registry(noun: str) -> Registry:
         items: list[tuple[str, object]] = []
         try:
             implementation.function(lambda name, item, items=items: items.append((name, item)))
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             if origins.get(plugin) in BUILT_IN:
                 raise
             report_broken(plugin, error)
