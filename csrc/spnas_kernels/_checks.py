@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ def whole_number(name: str, given: Any) -> int:
         ValueError: it is none, or does not fit into 64 bits.
     """
     if isinstance(given, torch.SymInt):
-        return given
+        return cast("int", given)
     if isinstance(given, bool) or not isinstance(given, (int, Integral)):
         raise ValueError(f"{name} must be a whole number, not {_kind(given)}")  # noqa: TRY004
     number = given if isinstance(given, int) else int(given)
@@ -66,7 +66,7 @@ def number(name: str, given: Any) -> float:
         ValueError: it is none.
     """
     if isinstance(given, (torch.SymFloat, torch.SymInt)):
-        return given
+        return cast("float", given)
     is_one = isinstance(given, Tensor) and given.numel() == 1 and not given.is_complex()
     if isinstance(given, bool) or not (is_one or isinstance(given, (int, float, Real))):
         raise ValueError(f"{name} must be a number, not {_kind(given)}")

@@ -63,10 +63,10 @@ def checked_arguments(
     """
     written, read = dense_list("destinations", destinations), dense_list("sources", sources)
     count = len(written)
-    maps_out = [None] * count if output_maps is None else listed("output_maps", output_maps)
-    maps_in = [None] * count if input_maps is None else listed("input_maps", input_maps)
-    factors = [None] * count if scales is None else listed("scales", scales)
-    lists = {"sources": read, "output_maps": maps_out, "input_maps": maps_in, "scales": factors}
+    maps_out: list[Tensor | None] = [None] * count if output_maps is None else listed("output_maps", output_maps)
+    maps_in: list[Tensor | None] = [None] * count if input_maps is None else listed("input_maps", input_maps)
+    factors: list[Any] = [None] * count if scales is None else listed("scales", scales)
+    lists: dict[str, list[Any]] = {"sources": read, "output_maps": maps_out, "input_maps": maps_in, "scales": factors}
     for name, entries in lists.items():
         if len(entries) != count:
             raise ValueError(f"{count} destinations for {len(entries)} {name}: one each is needed")
