@@ -170,15 +170,15 @@ def test_the_first_rows_are_added_to_what_was_reignited(tmp_path, n_after, inher
 
 
 def test_a_reignition_just_before_the_first_phase_ends_has_its_children_among_the_rows(tmp_path):
-    """Stuck after three children, reignited, and over one child later: of the four heirs three are rows."""
+    """Stuck after three children, reignited, and over one child later: of the nine heirs eight are rows."""
     flat = {"name": "null", "differences": 0.0, "noise": 0.02}
-    serial = {"n_stuck": 3, "round": 1, "reignition": {"most": 1, "pretrain_epochs": 1, "n_after": 4}}
-    table = FULL | {"serial": serial, "serial_candidates": 4, "parallel": {"n_stuck": 99}}
+    serial = {"n_stuck": 3, "round": 1, "reignition": {"most": 1, "pretrain_epochs": 1, "n_after": 9}}
+    table = FULL | {"serial": serial, "serial_candidates": 4, "parallel": {"n_stuck": 99}, "parallel_candidates": 9}
     with searched(tmp_path, strategy=table, task=flat) as run:
         (reignition,) = run.archive.of_kind("reignition")
         assert [child.id > reignition.id for child in run.archive.children_of(0)] == [False] * 3 + [True]
         assert run.archive.children_of(0)[-1].parent == reignition.id
-        assert [child.parent for child in run.archive.children_of(2)][:3] == [reignition.id] * 3
+        assert [child.parent for child in run.archive.children_of(2)][:8] == [reignition.id] * 8
 
 
 def test_rows_are_added_to_others_where_none_fits_beside_what_was_reignited(tmp_path):
