@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from voc_folder import write_voc
 
 import spnas_core
 import spnas_detect
@@ -236,6 +237,41 @@ def change_classes(content, without=(), renamed=()):
     content["annotations"] = [one for one in content["annotations"] if one["category_id"] not in ids]
     for category in content["categories"]:
         category["name"] = dict(renamed).get(category["name"], category["name"])
+
+
+def listed(folder, **splits):
+    """Shapes in VOC layout with other lists of images; without any, all of them."""
+    names = sorted(file.stem for file in (write_voc(folder, images=8) / "JPEGImages").iterdir())
+    for file in (folder / "ImageSets" / "Main").iterdir():
+        file.unlink()
+    for split, wanted in splits.items():
+        text = "\n".join(name for name in names if wanted in name)
+        (folder / "ImageSets" / "Main" / f"{split}.txt").write_text(text + "\n")
+    return {"data": f"voc:{folder}", "device": "cpu"}
+
+
+def test_every_image_of_data_without_splits_is_scored_where_all_are_wanted(trained, tmp_path):
+    one_list = listed(tmp_path / "one", train="")
+    part = spnas_detect.evaluate(trained[0], **one_list)
+    assert part.images < 16
+    hint = (
+        f"no test split of its own, so {part.images} of its 16 images were drawn for one: --split all scores them all"
+    )
+    assert [warning for warning in part.warnings if hint in warning]
+    whole = spnas_detect.evaluate(trained[0], **one_list, split="all")
+    assert (whole.images, whole.split, whole.warnings) == (16, "all", ())
+    assert not [note for note in whole.notes if "carved" in note]
+    tests = spnas_detect.evaluate(trained[0], **listed(tmp_path / "two", train="train", test=""))
+    assert same(whole.metrics, tests.metrics)
+    assert tests.warnings == ()
+    result = CliRunner().invoke(commands, ["evaluate", str(trained[0]), "--split", "all", "--data", one_list["data"]])
+    assert f"all 16 images of {one_list['data']}" in " ".join(result.output.split())
+
+
+def test_where_tests_are_validations_every_image_is_scored_once(trained, tmp_path):
+    both = listed(tmp_path / "both", train="train", val="val", test="val")
+    assert spnas_detect.evaluate(trained[0], **both).split == "test = validation"
+    assert spnas_detect.evaluate(trained[0], **both, split="all").images == 12
 
 
 def test_classes_in_another_order_are_matched_by_name(trained, tmp_path):

@@ -27,7 +27,7 @@ _FEW_CLASSES = 8
 @click.command()
 @click.argument("weights", metavar="WEIGHTS|TRAINING|RUN[:ID]", type=REFERENCE)
 @click.option("--data", metavar="SPEC", help="Data set: shapes, voc:PATH or coco:PATH.  [default: the training's]")
-@click.option("--split", default="test", show_default=True, help="train, validation or test.")
+@click.option("--split", default="test", show_default=True, help="train, validation or test, or all for every image.")
 @click.option(
     "--metrics", metavar="NAME,...", help="Registered metrics, such as coco,voc.  [default: the training's, or coco]"
 )
@@ -118,8 +118,7 @@ def evaluate(
     for warning in report.warnings:
         console.show(f"warning: {warning}")
     console.show(
-        f"{report.description.detector.detector} on {report.description.architecture}, "
-        f"{report.images} images of the {report.split} split of {report.data}"
+        f"{report.description.detector.detector} on {report.description.architecture}, {report.scored} of {report.data}"
     )
     for table in _tables(report):
         console.show(table)

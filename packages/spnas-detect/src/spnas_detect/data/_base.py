@@ -20,6 +20,12 @@ from spnas_detect.data.repairs import Repair
 SPLITS = ("train", "validation", "test")
 """The names of the splits, in the order in which everything lists them."""
 
+ALL = "all"
+"""In the place of a split: every image of the data."""
+
+CARVED = "split carved from training images"
+"""What the note on such a split says of it."""
+
 CARVED, VALIDATION = "carved", "validation"
 """Values of the option ``test``: a share of the training images, or the validation images once more."""
 
@@ -323,7 +329,7 @@ def carve_missing(
             carved = set(map(id, splits[split]))
             splits["train"] = [item for item in train if id(item) not in carved]
             count = len(splits[split])
-            notes.append(f"{split} split carved from training images by seed {seed}: {count} images")
+            notes.append(f"{split} {CARVED} by seed {seed}: {count} images")
     if tests_on_validation:
         splits["test"] = splits["validation"]
         both = f"{len(splits['test'])} images are both"

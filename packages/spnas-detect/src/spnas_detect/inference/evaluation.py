@@ -11,7 +11,7 @@ from torch import Tensor
 
 from spnas_core.errors import ConfigError, DataError, suggestion
 from spnas_detect.data import CachedSplit, DetectionData, StreamedSplit
-from spnas_detect.data._base import SPLITS, split_title
+from spnas_detect.data._base import ALL, CARVED, SPLITS, split_title
 from spnas_detect.data.checks import split_faults
 from spnas_detect.data.decoding import drop_unreadable
 from spnas_detect.data.faults import refuse
@@ -65,7 +65,7 @@ def evaluate(
     Args:
         weights: a weights file, the folder of a training, a run for its best candidate, or ``RUN:ID``.
         data: data set as ``KIND`` or ``KIND:PATH``; None takes the one that was trained on.
-        split: ``train``, ``validation`` or ``test``.
+        split: ``train``, ``validation`` or ``test``, or ``all`` for every image of the data.
         metrics: names of registered metrics; None takes the training's, or COCO's.
         data_seed: of carved splits and generated images: another one than the training's has other test images. None
             takes the training's, or 0.
@@ -95,8 +95,8 @@ def evaluate(
         )
     if devices < 1:
         raise ConfigError(f"devices is {devices}: it must be at least 1")
-    if split not in SPLITS:
-        raise DataError(f"there is no split {split!r}{suggestion(split, SPLITS)}")
+    if split not in (*SPLITS, ALL):
+        raise DataError(f"there is no split {split!r}{suggestion(split, (*SPLITS, ALL))}")
     source = find_weights(weights)
     job = _Job(
         source, data, split, metrics, data_seed, data_options, out, curves, worst, score_threshold, device, batch_size
@@ -151,6 +151,10 @@ def _evaluate(job: _Job, report: Report | None, processes: Processes) -> Evaluat
     names = tuple(job.metrics if job.metrics is not None else settings.get("metrics") or DEFAULT_METRICS)
     factories = [metric_factory(name) for name in names]
     opened = _open(job.data, job.data_seed, job.data_options, settings)
+    title = split_title(split, tests_on_validation=opened.tests_on_validation)
+    hints = [] if job.data in {None, settings.get("data")} else list(_hints(opened, split))
+    if split == ALL:
+        opened, split = _in_one(opened), "test"
     opened = labelled_as(description.classes, opened, split, str(source.path))
     check_metrics(names, opened)
     opened = drop_unreadable(opened, [split])
@@ -187,7 +191,7 @@ def _evaluate(job: _Job, report: Report | None, processes: Processes) -> Evaluat
         source.path,
         description,
         opened.spec,
-        split_title(split, tests_on_validation=opened.tests_on_validation),
+        title,
         len(records),
         job.score_threshold,
         scores,
@@ -195,7 +199,7 @@ def _evaluate(job: _Job, report: Report | None, processes: Processes) -> Evaluat
         tuple(class_results(matches, opened.classes, scores, main)),
         tuple(worst_images(matches, images.names, job.worst)),
         opened.remarks,
-        tuple(_warnings(sum(seen), len(records), split)),
+        (*_warnings(sum(seen), len(records), title), *hints),
         None if plots is None else confusion(matches, opened.classes),
     )
     if plots is not None and result.confusion is not None:
@@ -207,6 +211,24 @@ def _evaluate(job: _Job, report: Report | None, processes: Processes) -> Evaluat
             result = replace(result, worst=draw_worst(result, records, matches, folder))
             write_document(folder / DOCUMENT, result.as_dict())
     return result
+
+
+def _in_one(data: DetectionData) -> DetectionData:
+    """Make every image a test image."""
+    parts = data.once().splits
+    notes = tuple(note for note in data.notes if CARVED not in note)
+    records = [record for split in SPLITS for record in parts[split]]
+    return replace(data, splits={**dict.fromkeys(SPLITS, ()), "test": records}, notes=notes, tests_on_validation=False)
+
+
+def _hints(data: DetectionData, split: str) -> Iterator[str]:
+    """Say so where other data than the training's has no test split, so that only a part of it is scored."""
+    if split == "test" and any(note.startswith(f"test {CARVED}") for note in data.notes):
+        count, whole = len(data.splits["test"]), sum(map(len, data.once().splits.values()))
+        yield (
+            f"the data has no test split of its own, so {count} of its {whole} images were drawn for one: --split all "
+            "scores them all"
+        )
 
 
 def _prepare(folder: Path | None, plots: Path | None) -> None:

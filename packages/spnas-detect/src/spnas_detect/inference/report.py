@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spnas_detect.data._base import ALL
 from spnas_detect.detectors import DetectorDescription
 from spnas_detect.inference.confusion import Confusion
 from spnas_detect.inference.matching import FALSE, ImageMatches
@@ -91,6 +92,11 @@ class EvaluationReport:
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     confusion: Confusion | None = None
+
+    @property
+    def scored(self) -> str:
+        """Which images were scored, in words."""
+        return f"all {self.images} images" if self.split == ALL else f"{self.images} images of the {self.split} split"
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain values; NaN becomes None."""
