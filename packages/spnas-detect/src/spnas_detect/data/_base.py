@@ -23,7 +23,7 @@ SPLITS = ("train", "validation", "test")
 ALL = "all"
 """In the place of a split: every image of the data."""
 
-CARVED = "split carved from training images"
+CARVED_NOTE = "split carved from training images"
 """What the note on such a split says of it."""
 
 CARVED, VALIDATION = "carved", "validation"
@@ -329,7 +329,7 @@ def carve_missing(
             carved = set(map(id, splits[split]))
             splits["train"] = [item for item in train if id(item) not in carved]
             count = len(splits[split])
-            notes.append(f"{split} {CARVED} by seed {seed}: {count} images")
+            notes.append(f"{split} {CARVED_NOTE} by seed {seed}: {count} images")
     if tests_on_validation:
         splits["test"] = splits["validation"]
         both = f"{len(splits['test'])} images are both"

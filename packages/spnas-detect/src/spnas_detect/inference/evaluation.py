@@ -11,7 +11,7 @@ from torch import Tensor
 
 from spnas_core.errors import ConfigError, DataError, suggestion
 from spnas_detect.data import CachedSplit, DetectionData, StreamedSplit
-from spnas_detect.data._base import ALL, CARVED, SPLITS, split_title
+from spnas_detect.data._base import ALL, CARVED_NOTE, SPLITS, split_title
 from spnas_detect.data.checks import split_faults
 from spnas_detect.data.decoding import drop_unreadable
 from spnas_detect.data.faults import refuse
@@ -216,14 +216,14 @@ def _evaluate(job: _Job, report: Report | None, processes: Processes) -> Evaluat
 def _in_one(data: DetectionData) -> DetectionData:
     """Make every image a test image."""
     parts = data.once().splits
-    notes = tuple(note for note in data.notes if CARVED not in note)
+    notes = tuple(note for note in data.notes if CARVED_NOTE not in note)
     records = [record for split in SPLITS for record in parts[split]]
     return replace(data, splits={**dict.fromkeys(SPLITS, ()), "test": records}, notes=notes, tests_on_validation=False)
 
 
 def _hints(data: DetectionData, split: str) -> Iterator[str]:
     """Say so where other data than the training's has no test split, so that only a part of it is scored."""
-    if split == "test" and any(note.startswith(f"test {CARVED}") for note in data.notes):
+    if split == "test" and any(note.startswith(f"test {CARVED_NOTE}") for note in data.notes):
         count, whole = len(data.splits["test"]), sum(map(len, data.once().splits.values()))
         yield (
             f"the data has no test split of its own, so {count} of its {whole} images were drawn for one: --split all "
