@@ -12,8 +12,7 @@ from voc_folder import write_voc
 
 from spnas_core.errors import ConfigError
 from spnas_detect.data import build_cache, open_data
-from spnas_detect.data.images import ImageFile
-from spnas_detect.data.yolo.places import SUFFIXES
+from spnas_detect.data.images import IMAGE_SUFFIXES, ImageFile
 from spnas_detect.jobs import train
 from spnas_search.run import resume_run, start_run
 from spnas_search.run.identity import check_settings
@@ -64,7 +63,7 @@ def test_every_layout_is_recognised_where_it_was_moved(tmp_path, kind):
     before = open_data(f"{kind}:{folder}", seed=0).fingerprint
     folder = moved(folder)
     assert open_data(f"{kind}:{folder}", seed=0).fingerprint == before
-    file = next(file for file in sorted(folder.rglob("*")) if file.suffix.lower() in SUFFIXES)
+    file = next(file for file in sorted(folder.rglob("*")) if file.suffix.lower() in IMAGE_SUFFIXES)
     os.utime(file, ns=(1, 1))
     assert open_data(f"{kind}:{folder}", seed=0).fingerprint != before
 

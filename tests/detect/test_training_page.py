@@ -17,6 +17,7 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text(
 MODELS = {
     "Which images": TrainingSettings,
     "Scale": TrainingSettings,
+    "When the learning rate falls": TrainingSettings,
     "Losses of boxes": DetectorSettings,
     "Checkpoints": TrainSettings,
 }
@@ -52,7 +53,7 @@ def test_a_setting_of_the_page_takes_the_value_that_is_shown(section, cell):
 def test_the_page_has_every_option_that_was_asked_for():
     named = {name for _, cell in ROWS for name, _ in values(cell)}
     assert named >= {"empty", "sampling", "mosaic", "box_loss", "rpn_box_loss", "checkpoints_kept", "patience"}
-    assert len(ROWS) == 18
+    assert len(ROWS) == 21
 
 
 def test_defaults_are_the_codes():

@@ -8,6 +8,7 @@ from studying import Heard, resumed, scratch, started, training
 
 from spnas_core.errors import ArchiveError, ConfigError, DataError
 from spnas_core.tasks import MetricSpec
+from spnas_search.installed import installed_versions
 from spnas_search.studies import (
     fill,
     read_study,
@@ -113,7 +114,7 @@ class TestTheFolder:
 
     def test_other_versions_are_taken_when_accepted(self, tmp_path, monkeypatch):
         started(tmp_path / "s").close()
-        now = {"spnas-core": "9.9", "torch": "1.0"}
+        now = {**installed_versions(), "spnas-core": "9.9", "torch": "1.0"}
         monkeypatch.setattr("spnas_search.studies.study.installed_versions", lambda: now)
         with pytest.raises(
             ConfigError, match=r"was computed with spnas-core .*, and 9.9 is installed: .*--accept-versions"

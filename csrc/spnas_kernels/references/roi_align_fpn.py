@@ -111,4 +111,10 @@ def axis_taps(
     high = (low + 1).clamp(max=size - 1)
     share = torch.where(low >= size - 1, torch.zeros_like(position), position - low)
     factor = inside / samples.clamp(min=1)[:, None, None]
-    return torch.cat([low, high], dim=2), torch.cat([(1 - share) * factor, share * factor], dim=2)
+    index, weight = torch.cat([low, high], dim=2), torch.cat([(1 - share) * factor, share * factor], dim=2)
+    if index.shape[2] <= size:
+        return index, weight
+    every = torch.arange(size, device=first.device).expand(
+        len(first), pooled, size
+    )  # a box with more samples than pixels
+    return every, weight.new_zeros(every.shape).scatter_add_(2, index, weight)

@@ -32,7 +32,7 @@ def evaluate(task: Task, request: EvaluationRequest, report: Report) -> Outcome:
         if not isinstance(found, Evaluation):
             given = f"{type(task).__name__}.evaluate returned a {type(found).__name__}"
             return Outcome(request, None, f"TypeError: {given}, not an Evaluation", "", time.monotonic() - began)
-        return Outcome(request, plain_evaluation(found), seconds=time.monotonic() - began)
+        return _plain_outcome(request, found, began)
     except (SpnasError, KeyboardInterrupt):
         raise
     except EvaluationError as error:
@@ -43,6 +43,14 @@ def evaluate(task: Task, request: EvaluationRequest, report: Report) -> Outcome:
         return Outcome(request, None, reason_of(error), traceback.format_exc(), time.monotonic() - began)
     finally:
         torch.set_num_threads(threads)
+
+
+def _plain_outcome(request: EvaluationRequest, found: Evaluation, began: float) -> Outcome:
+    """Return what a task has returned; a result that is not plain is the task's fault and not its candidate's."""
+    try:
+        return Outcome(request, plain_evaluation(found), seconds=time.monotonic() - began)
+    except EvaluationError as error:
+        return Outcome(request, None, reason_of(error), "", time.monotonic() - began)
 
 
 _LACKING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE)
