@@ -1,38 +1,10 @@
 """Pascal VOC data of Windows tools and of flat folders: encodings of XML, and images that lie elsewhere below."""
 
 import pytest
-from coco_folder import picture
+from voc_files import CORNERS, folder, load, picture, thing, write
 
 from spnas_core.errors import DataError
 from spnas_detect.data import open_data
-
-BOX, CORNERS = (11, 21, 50, 60), [10, 20, 50, 60]
-SIZE = "<size><width>100</width><height>80</height><depth>3</depth></size>"
-
-
-def thing(label="cat", corners=BOX, extra="<difficult>0</difficult>"):
-    names = zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True)
-    written = "".join(f"<{name}>{value}</{name}>" for name, value in names)
-    return f"<object><name>{label}</name>{extra}<bndbox>{written}</bndbox></object>"
-
-
-def write(file, *objects, size=SIZE, filename=None, head="", root="<annotation>", encoding="utf-8"):
-    file.parent.mkdir(parents=True, exist_ok=True)
-    body = "".join(objects or [thing()])
-    text = f"{head}{root}<folder/><filename>{filename or file.stem + '.jpg'}</filename>{size}{body}</annotation>"
-    file.write_bytes(text.encode(encoding))
-
-
-def folder(root, names="abcdef", annotations="Annotations", images="JPEGImages"):
-    """Six images without lists: all that is not said is as it should be."""
-    for name in names:
-        write(root / annotations / f"{name}.xml")
-        picture(root / images / f"{name}.jpg")
-    return root
-
-
-def load(root, **options):
-    return open_data(f"voc:{root}", seed=0, **options)
 
 
 def records(data):
