@@ -1,9 +1,13 @@
 """Which failures in a row end a search, and which are results."""
 
+import math
+from dataclasses import replace
+
 import pytest
 
 import spnas_search
 from spnas_search.driver import SearchStoppedError
+from spnas_search.testing import NullTask
 
 CHILDREN = 12
 BASE = {"executor": {"name": "inline"}, "final": {"seeds": 0, "finalists": 0}, "noise_seeds": 2}
@@ -24,6 +28,17 @@ def test_once_a_child_has_a_result_a_candidates_own_failures_are_results(tmp_pat
 def test_a_mistake_in_the_code_ends_a_search_however_late_it_comes(tmp_path):
     with pytest.raises(SearchStoppedError, match="3 evaluations in a row failed alike: RuntimeError: the null task"):
         searched(tmp_path, dict.fromkeys(range(7, 14), "raise"))
+
+
+def test_results_that_are_not_plain_end_a_search_however_late_they_come(tmp_path, monkeypatch):
+    def evaluate(task, request, report):
+        return replace(plain(task, request, report), seconds=math.nan if request.candidate >= 7 else 0.0)
+
+    plain = NullTask.evaluate
+    monkeypatch.setattr(NullTask, "evaluate", evaluate)
+    said = "3 evaluations in a row failed alike: the task returned seconds = nan"
+    with pytest.raises(SearchStoppedError, match=said):
+        searched(tmp_path, {})
 
 
 def test_what_no_child_has_got_through_yet_may_be_the_set_up(tmp_path):

@@ -24,9 +24,9 @@ from spnas_detect.detectors.building import BACKBONE, check_neck
 from spnas_detect.detectors.levels import check_levels
 from spnas_detect.detectors.origin import Origin, origin_of, read_origin
 from spnas_detect.devices import choose_device
-from spnas_detect.measuring import backbone_change
+from spnas_detect.fitting_memory import smaller
 from spnas_detect.metrics import metric_factory
-from spnas_detect.portions import smaller
+from spnas_detect.output_changes import backbone_change
 from spnas_detect.preparation import (
     data_notes,
     describe_detector,

@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from spnas_core import installed
-from spnas_core.installed import versions_of
 from spnas_core.plugins import plugin_manager
 
 DISTRIBUTIONS = ("numpy", "spnas-core", "spnas-detect", "spnas-kernels", "spnas-search", "torch", "torchvision")
@@ -19,7 +18,7 @@ PATTERNS = ("*.py", "*.so")
 
 def installed_versions() -> dict[str, str]:
     """Return the versions of everything installed that decides a score."""
-    return versions_of(DISTRIBUTIONS)
+    return installed.versions_of(DISTRIBUTIONS)
 
 
 def other_versions(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[tuple[str, str | None, str | None]]:

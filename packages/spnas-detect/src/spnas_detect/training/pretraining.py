@@ -98,51 +98,37 @@ def pretrain(
     device = next(backbone.parameters()).device
     what = f"{settings.batch_size} images of {settings.image_side}x{settings.image_side} to classify at a time"
     with explained_allocation(device, OutOfMemoryError, lambda: (what, "lower task.pretraining.batch_size")):
-        return _pretrained(backbone, data, settings, training, epochs, seed=seed, report=report)
-
-
-def _pretrained(
-    backbone: Backbone,
-    data: ThumbnailData,
-    settings: PretrainingSettings,
-    training: TrainingSettings,
-    epochs: int,
-    *,
-    seed: int,
-    report: Callable[[int, int, str], None],
-) -> PretrainingResult:
-    generator = torch.Generator().manual_seed(seed)
-    device = next(backbone.parameters()).device
-    classifier = Classifier(backbone, len(data.classes), generator).train()
-    train = data.splits["train"]
-    batch_size = min(settings.batch_size, len(train))
-    steps = epochs * (len(train) // batch_size)
-    optimizer = make_optimizer(classifier, training, settings.learning_rate)
-    done = 0
-    for _ in range(epochs):
-        order = torch.randperm(len(train), generator=generator)
-        for indices in torch.split(order, batch_size):
-            if len(indices) < batch_size:
-                continue  # batch norm would see another statistic
-            rate = learning_rate_factor(done, steps, training.warmup_steps, "cosine") * settings.learning_rate
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            images = finish(_window(train.batch(indices), settings.image_side, generator), channels_last=True)
-            with torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(training.precision, device)):
-                logits = classifier(images.to(device))
-            loss = functional.cross_entropy(logits.float(), train.labels[indices].to(device))
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise EvaluationError(f"the loss of classification is {value} in step {done + 1} of {steps}")
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            if training.clip_norm:
-                nn.utils.clip_grad_norm_(classifier.parameters(), training.clip_norm)
-            optimizer.step()
-            done += 1
-            report(done, steps, f"classification, loss {value:.3f}")
-    accuracy = _accuracy(classifier.eval(), data.splits["validation"], settings, batch_size)
-    return PretrainingResult(epochs, len(train), len(data.classes), accuracy)
+        generator = torch.Generator().manual_seed(seed)
+        classifier = Classifier(backbone, len(data.classes), generator).train()
+        train = data.splits["train"]
+        batch_size = min(settings.batch_size, len(train))
+        steps = epochs * (len(train) // batch_size)
+        optimizer = make_optimizer(classifier, training, settings.learning_rate)
+        done = 0
+        for _ in range(epochs):
+            order = torch.randperm(len(train), generator=generator)
+            for indices in torch.split(order, batch_size):
+                if len(indices) < batch_size:
+                    continue  # batch norm would see another statistic
+                rate = learning_rate_factor(done, steps, training.warmup_steps, "cosine") * settings.learning_rate
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                images = finish(_window(train.batch(indices), settings.image_side, generator), channels_last=True)
+                with torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(training.precision, device)):
+                    logits = classifier(images.to(device))
+                loss = functional.cross_entropy(logits.float(), train.labels[indices].to(device))
+                value = float(loss.detach())
+                if not math.isfinite(value):
+                    raise EvaluationError(f"the loss of classification is {value} in step {done + 1} of {steps}")
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                if training.clip_norm:
+                    nn.utils.clip_grad_norm_(classifier.parameters(), training.clip_norm)
+                optimizer.step()
+                done += 1
+                report(done, steps, f"classification, loss {value:.3f}")
+        accuracy = _accuracy(classifier.eval(), data.splits["validation"], settings, batch_size)
+        return PretrainingResult(epochs, len(train), len(data.classes), accuracy)
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ Jiang et al., "SP-NAS: Serial-to-Parallel Backbone Search for Object Detection",
 """
 
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -67,8 +68,7 @@ class Parallel:
 
     A child has m ~ U{1 … most_rows} more rows than its parent, each drawn by ``row_odds`` of what the earlier ones have
     made; fewer where no further row is inside the space. Bounds that are measured are asked of the whole child alone.
-    Parents are the start (or the serial winner) and whatever
-    parallel candidates are among the best.
+    Parents are the start (or the serial winner) and whatever parallel candidates are among the best.
 
     Args:
         settings: the ``[strategy]`` table.
@@ -109,9 +109,7 @@ class Parallel:
         rng: np.random.Generator,
         taken: Collection[Architecture] = (),
     ) -> list[tuple[Candidate, Rewrite]]:
-        def mutate(architecture: Architecture) -> Rewrite:
-            return self.add_rows(architecture, rng)
-
+        mutate = partial(self.add_rows, rng=rng)
         return draw_round(count, draw_parent, mutate, archive, self.space, self.settings.max_redraws, taken)
 
     def add_rows(self, architecture: Architecture, rng: np.random.Generator) -> Rewrite:
