@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from commands import done
 
 from spnas_search.run import read_archive
 
@@ -120,14 +121,14 @@ def test_a_detection_search_killed_ten_times_ends_with_the_same_metrics_and_weig
 
 def test_the_same_seed_gives_the_same_search_and_another_seed_another(tmp_path):
     for name, seed in (("one", 3), ("two", 3), ("other", 4)):
-        finish(tmp_path / name, "--set", f"seed={seed}", *NULL, *INLINE)
+        done("run", "--out", tmp_path / name, "--set", f"seed={seed}", *NULL, *INLINE)
     assert content(tmp_path / "one") == content(tmp_path / "two")
     assert content(tmp_path / "one") != content(tmp_path / "other")
 
 
 def test_the_number_of_workers_does_not_change_the_search(tmp_path):
-    finish(tmp_path / "two", *NULL, *WORKERS)
-    finish(tmp_path / "one", *NULL, *INLINE)
+    done("run", "--out", tmp_path / "two", *NULL, *WORKERS)
+    done("run", "--out", tmp_path / "one", *NULL, *INLINE)
 
     def decisions(out):
         return [(*row[:8], *row[9:]) for row in content(out)]  # all but the threads

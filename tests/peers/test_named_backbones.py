@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 
 import pytest
 import timm
@@ -62,11 +63,22 @@ WHOLE = {
 }
 """The number of parameters that torchvision's metadata have, less those of the classifier and of what widens for it."""
 
+LARGE = (
+    *("timm:hrnet_w18_small_v2", "timm:hrnet_w18", "timm:hrnet_w32", "timm:hrnet_w48", "timm:pnasnet5large"),
+    *("timm:regnetx_032", "timm:regnety_032", "timm:densenet121", "torchvision:regnet_x_3_2gf"),
+    *("torchvision:mobilenet_v2", "torchvision:mnasnet1_0", "torchvision:efficientnet_b0"),
+)
+"""What takes longest to count, of families of which others are counted at once."""
+
 SMALL = ("timm:hrnet_w18_small", "timm:mobilenetv3_small_050", "timm:regnetx_002", "timm:dla46_c")
 TORCHVISION = ("resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "regnet_y_400mf", "mnasnet0_5", "densenet121")
 
 
-@pytest.mark.parametrize("name", COUNTS)
+def longer(names, long):
+    return [pytest.param(name, marks=pytest.mark.slow) if name in long else name for name in names]
+
+
+@pytest.mark.parametrize("name", longer(COUNTS, LARGE))
 def test_counts_are_the_published_ones(name):
     network = read_network(name)
     cost = backbone_cost(network, 224, 224)
@@ -223,12 +235,30 @@ def test_what_has_no_pyramid_is_refused(name):
         blank_network(read_network(name))
 
 
-def test_every_name_of_torchvision_has_levels():
-    for name in read_network("torchvision:resnet18").source.names():
-        if not name.startswith(
-            ("regnet", "vgg", "convnext_l", "wide", "swin")
-        ):  # large ones, of families that are here
-            assert read_network(f"torchvision:{name}").feature_info.reduction() == [4, 8, 16, 32], name
+SMALLEST = (
+    *("convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "mnasnet0_5", "mobilenet_v2"),
+    *("mobilenet_v3_small", "regnet_y_400mf", "resnet18", "resnext50_32x4d", "shufflenet_v2_x0_5", "swin_t"),
+    *("swin_v2_t", "vgg11", "wide_resnet50_2"),
+)
+"""Of each family of torchvision's."""
+
+
+def names_of_torchvision():
+    return read_network("torchvision:resnet18").source.names()
+
+
+@pytest.mark.parametrize("name", longer(names_of_torchvision(), set(names_of_torchvision()) - set(SMALLEST)))
+def test_every_name_of_torchvision_has_levels(name):
+    assert read_network(f"torchvision:{name}").feature_info.reduction() == [4, 8, 16, 32]
+
+
+def test_a_family_that_comes_with_a_newer_torchvision_is_tried_at_once():
+    assert {family(name) for name in names_of_torchvision()} == {family(name) for name in SMALLEST}
+
+
+def family(name):
+    """What stands before a network's size: ``regnet`` of ``regnet_x_32gf``, ``resnet`` of ``resnet152``."""
+    return re.match(r"[a-z]+(_resnet|_v\d)?", name)[0]
 
 
 def test_backbones_can_be_copied():
