@@ -271,15 +271,16 @@ LACKING = NoVerdict("Not asked for (final.seeds = 0).")
 
 
 def test_a_search_whose_start_won_counts_as_no_gain_and_one_without_a_verdict_counts_for_nothing(compared):
-    found = SeedsSummary([compared, NONE_BEAT, LACKING, LACKING])
+    found = SeedsSummary([compared, NONE_BEAT, LACKING, LACKING], first=5)
     assert found.gains == [pytest.approx(0.1), 0.0]
     table, *lines = found.parts()
     interval = "95 % interval -0.585 … +0.685"
     assert lines == [
-        "Search 3, 4: Not asked for (final.seeds = 0).",
+        "Seed 7, 8: Not asked for (final.seeds = 0).",
         f"Whether the searches find better architectures cannot be told: +0.050 ({interval}, 2 of 4 searches).",
     ]
     columns = [list(column.cells) for column in table.columns]
+    assert columns[0] == ["5", "6", "7", "8"]
     assert columns[1][1:] == ["none beat the start", "no verdict", "no verdict"]
     assert columns[4] == ["+0.100", "+0.000", "–", "–"]
 

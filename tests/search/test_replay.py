@@ -162,15 +162,21 @@ def test_files_that_are_no_table_are_refused(table, tmp_path):
     with pytest.raises(ConfigError, match="is no replay table: its columns must be"):
         read_table(other, "small")
     for lines, message in (
-        (["small,x,0,4,9,9,9"], "line 2 of the replay table .* has more or fewer cells than there are columns"),
-        (["small,x,0,4,9,9,9,0.5,7"], "line 2 .* has more or fewer cells"),
+        (["small,b@8_1,0,4,9,9,9"], "line 2 of the replay table .* has more or fewer cells than there are columns"),
+        (["small,b@8_1,0,4,9,9,9,0.5,7"], "line 2 .* has more or fewer cells"),
         (
-            ["small,x,0,4,9,9,9,0.5", "small,x,0,-4,9,9,9,0.5"],
+            ["small,b@8_1,0,4,9,9,9,0.5", "small,b@8_1,0,-4,9,9,9,0.5"],
             r"line 3 .* has epochs = '-4': it must be a whole number",
         ),
-        (["small,x,0,4,9,many,9,0.5"], "has parameters = 'many': it must be a whole number, 0 or more"),
-        (["small,x,0,4,9,9,9,inf"], "has AP = 'inf': it must be a finite number, or empty where it is undefined"),
-        (["small,x,0,4,9,9,9,0.5"] * 2, "line 3 .* is small, x, 0, 4, which another line is already"),
+        (["small,b@8_1,0,4,9,many,9,0.5"], "has parameters = 'many': it must be a whole number, 0 or more"),
+        (["small,b@8_1,0,4,9,9,9,inf"], "has AP = 'inf': it must be a finite number, or empty where it is undefined"),
+        (["small,b@8_1,0,4,9,9,9,0.5"] * 2, "line 3 .* is small, b@8_1, 0, 4, which another line is already"),
+        (
+            ["small,b@8_1,0,4,9,9,9,0.5", "small,foo,0,4,9,9,9,0.5"],
+            "line 3 of the replay table .*: 'foo' is no architecture code",
+        ),
+        (["small,b@8_f,0,4,9,9,9,0.5"], "line 2 of the replay table .*: block 1 of stage 1 of 'f' is 'f'"),
+        (["small,B@8_1,0,4,9,9,9,0.5"], "line 2 of the replay table"),
     ):
         with gzip.open(other, "wt") as file:
             file.write("\n".join(["data,code,repetition,epochs,multiply_adds,parameters,activation_bytes,AP", *lines]))
@@ -200,11 +206,26 @@ def test_a_verdict_on_one_hidden_training_says_nothing_of_chance(table, tmp_path
         assert "in all of 3 seeds alike: what never varies says nothing of chance" in sentence(found.columns[0], "AP")
 
 
+def test_less_is_better_where_the_task_is_told_so(tmp_path):
+    path = tmp_path / "rates.csv.gz"
+    write_table(path, [{**row, "rate": 1 - row["AP"]} for row in rows()], ["AP", "AP50", "rate"])
+    table = {"name": "replay", "table": str(path), "objective": "rate", "minimised": ["rate"]}
+    with spnas_search.search(**SEARCH, task=table, final={"seeds": 2}, budget=6, out=tmp_path / "run") as run:
+        assert (run.objective.name, run.objective.higher_is_better) == ("rate", False)
+        assert run.archive.winner.metrics["rate"] < run.archive.start.metrics["rate"]
+        assert any("lower rate is better" in note for note in run.notes)
+    known = {spec.name: spec.higher_is_better for spec in ReplayTask(path, "small", minimised=("rate",)).metrics}
+    assert known == {"AP": True, "AP50": True, "rate": False}
+    with pytest.raises(ConfigError, match="has no metric 'rates': AP, AP50, rate"):
+        _ = ReplayTask(path, "small", minimised=("rates",)).metrics
+
+
 def test_a_table_of_single_trainings_is_refused(tmp_path):
     path = tmp_path / "once.csv.gz"
     write_table(path, rows(repetitions=1), ["AP", "AP50"])
     with pytest.raises(
-        ConfigError, match=r"architectures of 'small' that were trained once: .* so 2 of each are needed"
+        ConfigError,
+        match=rf"architectures of 'small' that were trained once, such as {CODES[0]}: .* so 2 of each are needed",
     ):
         start_run(tmp_path / "run", {**SEARCH, "task": {"name": "replay", "table": str(path)}}, lambda *_: None)
     assert not (tmp_path / "run").exists()

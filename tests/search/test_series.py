@@ -1,13 +1,16 @@
 """A series is the same search with other seeds, and stays that whatever is done to its file."""
 
+import re
+
 import pytest
-from commands import NULL, budget, done, refused, rows
+from commands import NULL, budget, done, invoke, refused, rows
 
 from spnas_core.configuration import read_toml, write_toml
-from spnas_core.errors import ConfigError, DataError, HeldError
+from spnas_core.errors import ConfigError, DataError, EvaluationError, HeldError
 from spnas_core.lock import FolderLock
 from spnas_search import series as series_module
 from spnas_search.series import resume_series, start_series
+from spnas_search.testing.null_task import NullTask
 
 VALUES = {"task": {"name": "null"}, "executor": {"name": "inline"}, "budget": {"candidates": 2}}
 SMALL = (*NULL, *budget(2), "--set", "final.rescores=0", "--set", "task.noise=0.02")
@@ -44,6 +47,47 @@ def test_a_search_is_added_though_workers_and_what_one_has_had_more_of_differ(se
     alter(series / "series.toml", lambda values: values.update(alike_failures=9))
     done("run", "--resume", "--seeds", "3", "--out", series)
     assert len(rows(series / "seed-2")) == len(rows(series / "seed-0"))
+
+
+def test_a_search_that_is_lost_takes_no_other_with_it(series):
+    archive = series / "seed-0" / "archive.db"
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[:5000])
+    result = invoke("run", "--resume", "--seeds", "3", "--out", series)
+    assert result.exit_code == 2
+    assert result.exception.__class__ is SystemExit
+    assert re.search(r"Seed 0: .*is no\s+spnas\s+archive, or\s+is\s+damaged", result.output)
+    assert len(rows(series / "seed-2")) == len(rows(series / "seed-1"))
+    assert "of 3 searches" in result.output
+    last = "seed-0: no result (1 of 3 searches); mend what is said above, and go on with spnas run --out"
+    assert f"{last} {series} --resume" in result.output
+    archive.write_bytes(whole)
+    assert "no result" not in done("run", "--resume", "--out", series)
+
+
+def test_where_all_searches_are_lost_there_is_nothing_to_compare(series):
+    for seed in (0, 1):
+        (series / f"seed-{seed}" / "archive.db").write_bytes(b"none")
+    assert "seed-0/archive.db is no spnas archive" in refused("run", "--resume", "--out", series)
+
+
+def test_a_search_whose_start_fails_is_told_and_the_next_one_is_made(tmp_path, monkeypatch):
+    evaluate, asked = NullTask.evaluate, []
+
+    def fails_at_first(task, request, report):
+        asked.append(request)
+        if len(asked) == 1:
+            raise EvaluationError("no memory is left")
+        return evaluate(task, request, report)
+
+    monkeypatch.setattr(NullTask, "evaluate", fails_at_first)
+    result = invoke("run", "random", *SMALL, "--seeds", "2", "--out", tmp_path / "s")
+    assert result.exit_code == 2
+    assert "This search has no result: the start" in result.output
+    assert "no memory is left" in result.output
+    assert "seed-0: no result (1 of 2 searches)" in result.output
+    assert len(rows(tmp_path / "s" / "seed-1")) > 2
+    assert "no result" not in done("run", "--resume", "--out", tmp_path / "s")
 
 
 def test_every_seed_is_one_before_the_first_search_begins(tmp_path):

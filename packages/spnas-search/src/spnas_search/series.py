@@ -40,8 +40,11 @@ class Series:
 
     def open(
         self, prepare: Prepare, *, cache: Path | None = None, data: str | None = None, **resuming: Any
-    ) -> Iterator[tuple[int, Run]]:
+    ) -> Iterator[tuple[int, Run | ArchiveError]]:
         """Yield each seed with its run, started or gone on with; who iterates runs and closes it.
+
+        A search that has begun and cannot be opened (its archive is damaged, another process is at it) comes as the
+        error that says so: the others lose nothing by that.
 
         Args:
             prepare: told how far reading the data is.
@@ -53,12 +56,16 @@ class Series:
         is_known = data is None
         for seed in self.seeds:
             folder = self.folder / f"seed-{seed}"
+            run: Run | ArchiveError
             if RunFolder(folder).config.exists() or RunFolder(folder).archive.exists():
-                run = resume_run(folder, prepare, data=data, cache=cache, **resuming)
+                try:
+                    run = resume_run(folder, prepare, data=data, cache=cache, **resuming)
+                except ArchiveError as error:
+                    run = error
             else:
                 self._check_alike(values)
                 run = self._started(folder, {**values, "seed": seed}, prepare, cache)
-            if not is_known:  # only now is it sure to be the same data
+            if not is_known and isinstance(run, Run):  # only now is it sure to be the same data
                 with _held(self.folder):
                     write_toml({"seeds": self.count, **values}, RunFolder(self.folder).series)
                 is_known = True

@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import click
+
 from spnas_core.commands.console import PlainConsole
 from spnas_core.commands.log_json import JsonLog
 from spnas_core.commands.stopping import ending_with
 from spnas_core.commands.wording import quoted
+from spnas_core.errors import ArchiveError, SpnasError
 from spnas_search.cli.reading import Reading
-from spnas_search.driver import NoVerdict, Verdict, outcome, run_search
+from spnas_search.driver import NoVerdict, SearchStoppedError, Verdict, outcome, run_search
 from spnas_search.monitors import Monitor
 from spnas_search.monitors.lines import Lines
 from spnas_search.monitors.live import LiveView
@@ -28,15 +31,38 @@ def search_all(
     console: PlainConsole,
     log: JsonLog | None = None,
 ) -> None:
-    """Run every search of a series to its end, and compare them."""
+    """Run every search of a series to its end, and compare them.
+
+    A search that cannot go on is told and passed over, so that the others have their results.
+
+    Raises:
+        SpnasError: which searches have no result, once all others have theirs.
+    """
     found: list[Verdict | NoVerdict] = []
-    opened = series.open(Reading(console), cache=cache, **resuming)
-    for seed in series.seeds:
+    lost: dict[int, SpnasError] = {}
+    for seed, run in series.open(Reading(console), cache=cache, **resuming):
         console.rule(f"seed {seed}")
-        found.append(search_shown(next(opened)[1], console, f"--out {quoted(series.folder)}", log))
+        try:
+            if isinstance(run, ArchiveError):
+                raise run
+            found.append(search_shown(run, console, f"--out {quoted(series.folder)}", log))
+        except (ArchiveError, SearchStoppedError) as error:
+            console.show(f"This search has no result: {error}")
+            if trace := getattr(error, "trace", ""):
+                click.echo(trace, err=True)
+            found.append(NoVerdict(str(error)))
+            lost[seed] = error
+    if len(lost) == series.count:
+        raise next(iter(lost.values()))
     console.rule(f"{series.count} searches")
-    for part in SeedsSummary(found).parts():
+    for part in SeedsSummary(found, series.seeds[0]).parts():
         console.show(part)
+    if lost:
+        which = ", ".join(f"seed-{seed}" for seed in lost)
+        raise SpnasError(
+            f"{which}: no result ({len(lost)} of {series.count} searches); mend what is said above, and go on with "
+            f"spnas run --out {quoted(series.folder)} --resume"
+        )
 
 
 def search_shown(

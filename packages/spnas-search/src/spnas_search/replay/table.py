@@ -14,7 +14,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from spnas_core.errors import ConfigError, suggestion
+from spnas_core.encoding import Architecture
+from spnas_core.errors import CodeError, ConfigError, suggestion
 
 KEYS = ("data", "code", "repetition", "epochs")
 COSTS = ("multiply_adds", "parameters", "activation_bytes")
@@ -137,16 +138,30 @@ def read_rows(path: Path) -> list[Row]:
 def _rows(lines: Iterable[Mapping[Any, Any]], path: Path) -> Iterator[Row]:
     """Yield the trainings of a table, each once; a wrong line is named by its number, from 2 behind the columns."""
     known: set[tuple[object, ...]] = set()
+    codes: set[str] = set()
     for number, line in enumerate(lines, 2):
         where = f"line {number} of the replay table {path}"
         if None in line or None in line.values():
             raise ConfigError(f"{where} has more or fewer cells than there are columns")
         row = {name: _typed(name, text, where) for name, text in line.items()}
+        if (code := line["code"]) not in codes:
+            _check_code(code, where)
+            codes.add(code)
         key = tuple(row[name] for name in KEYS)
         if key in known:
             raise ConfigError(f"{where} is {', '.join(map(str, key))}, which another line is already")
         known.add(key)
         yield row
+
+
+def _check_code(code: str, where: str) -> None:
+    """Refuse what is no code, or one in another spelling than searches look it up by."""
+    try:
+        usual = str(Architecture.parse(code))
+    except CodeError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    if usual != code:
+        raise ConfigError(f"{where} has the code {code!r}: write it {usual}")
 
 
 def _typed(name: str, text: str, where: str) -> str | int | float:

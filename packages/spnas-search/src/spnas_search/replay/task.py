@@ -27,6 +27,7 @@ class ReplaySettings(Table):
             run goes on wherever the command is typed.
         data: which of the kinds of data in it.
         objective: the metric that comes first.
+        minimised: metrics of which less is better, such as a miss rate; of all others more is.
         view: decides which repetition of each code is hidden from the search.
         image_size: (width, height) in pixels at which the table counts costs.
     """
@@ -35,12 +36,13 @@ class ReplaySettings(Table):
     table: Annotated[str, AfterValidator(absolute_path)]
     data: str = "small"
     objective: str = "AP"
+    minimised: tuple[str, ...] = ()
     view: Seed = 0
     image_size: tuple[Side, Side] = (128, 128)
 
     def build(self) -> "ReplayTask":
         """Make the task."""
-        return ReplayTask(Path(self.table), self.data, self.objective, self.view, self.image_size)
+        return ReplayTask(Path(self.table), self.data, self.objective, self.view, self.image_size, self.minimised)
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class ReplayTask:
         objective: the metric that comes first.
         view: decides which repetition is hidden; for each code another one.
         image_size: (width, height) in pixels at which the table counts costs.
+        minimised: metrics of which less is better.
     """
 
     path: Path
@@ -80,6 +83,7 @@ class ReplayTask:
     objective: str = "AP"
     view: int = 0
     image_size: tuple[int, int] = (128, 128)
+    minimised: tuple[str, ...] = ()
 
     @property
     def table(self) -> ReplayTable:
@@ -100,9 +104,11 @@ class ReplayTask:
     def metrics(self) -> tuple[MetricSpec, ...]:
         """What the table has, the objective first."""
         names = self.table.metrics
-        if self.objective not in names:
-            raise ConfigError(f"the replay table {self.path} has no metric {self.objective!r}: {', '.join(names)}")
-        return tuple(MetricSpec(name) for name in sorted(names, key=lambda name: name != self.objective))
+        for name in (self.objective, *self.minimised):
+            if name not in names:
+                raise ConfigError(f"the replay table {self.path} has no metric {name!r}: {', '.join(names)}")
+        ordered = sorted(names, key=lambda name: name != self.objective)
+        return tuple(MetricSpec(name, higher_is_better=name not in self.minimised) for name in ordered)
 
     @property
     def fingerprint(self) -> str:
@@ -122,17 +128,19 @@ class ReplayTask:
         report("replay table", 1, 1)
         notes = [*_other_costs(table, self.image_size)]
         size = f"{len(table.trained)} architectures after {', '.join(map(str, table.ages))} epochs"
+        better = "lower" if self.objective in self.minimised else "higher"
         if table.fewest < LEAST:
+            once = min(table.trained, key=lambda code: len(table.repetitions_of(code)))
             raise ConfigError(
-                f"the replay table {self.path} has architectures of {self.data!r} that were trained once: a search "
-                f"must not see the training by which it is judged, so {LEAST} of each are needed"
+                f"the replay table {self.path} has architectures of {self.data!r} that were trained once, such as "
+                f"{once}: a search must not see the training by which it is judged, so {LEAST} of each are needed"
             )
         if table.fewest < ENOUGH:
             notes.append(
                 f"some were trained {table.fewest} times: with fewer than {ENOUGH} repetitions of each, replicates are "
                 "equal, and the search takes its scores for exact"
             )
-        return size, *notes
+        return f"{size}; {better} {self.objective} is better", *notes
 
     def evaluate(self, request: EvaluationRequest, report: Report) -> Evaluation:
         """Look a training up.

@@ -23,9 +23,11 @@ class SeedsSummary:
 
     Attributes:
         outcomes: how each search has ended, as ``outcome`` says.
+        first: the seed of the first search; the others count up from it, and their folders are named so.
     """
 
     outcomes: Sequence[Verdict | NoVerdict]
+    first: int = 0
 
     @property
     def gains(self) -> list[float]:
@@ -48,11 +50,11 @@ class SeedsSummary:
             else ""
         )
         table = make_table(
-            (*numbers("search"), Column("winner"), *numbers("start", "winner", "gain", "95 % interval", "mult-adds")),
+            (*numbers("seed"), Column("winner"), *numbers("start", "winner", "gain", "95 % interval", "mult-adds")),
             title=f"Winner of each search against its start{how}, on {tested_on}",
         )
-        for place, found in enumerate(self.outcomes, 1):
-            table.add_row(str(place), *_cells(found))
+        for seed, found in enumerate(self.outcomes, self.first):
+            table.add_row(str(seed), *_cells(found))
         yield table
         yield from self._lacking()
         yield self._mean()
@@ -60,11 +62,11 @@ class SeedsSummary:
     def _lacking(self) -> Iterator[str]:
         """Say of which searches there is no verdict, and why."""
         by_reason: dict[str, list[str]] = {}
-        for place, found in enumerate(self.outcomes, 1):
+        for seed, found in enumerate(self.outcomes, self.first):
             if isinstance(found, NoVerdict) and not found.start_won:
-                by_reason.setdefault(found.reason, []).append(str(place))
-        for reason, places in by_reason.items():
-            yield f"Search {', '.join(places)}: {reason}"
+                by_reason.setdefault(found.reason, []).append(str(seed))
+        for reason, seeds in by_reason.items():
+            yield f"Seed {', '.join(seeds)}: {reason}"
 
     def _mean(self) -> str:
         gain, searches = self.gain, len(self.outcomes)
