@@ -1,6 +1,7 @@
 """What a study of searches plans and concludes: which trainings judge, and what their scores say."""
 
 import math
+from dataclasses import asdict
 from statistics import fmean
 
 import numpy as np
@@ -20,7 +21,7 @@ from spnas_search.studies.searches.arms import random_beside, read_arms
 from spnas_search.studies.searches.found import ALIKE, Found, look_at, sample_alike
 from spnas_search.studies.searches.layout import STEM, shares_by_reduction
 from spnas_search.studies.searches.plan import SearchesSettings, plan_trainings
-from spnas_search.studies.searches.report import searches_sentences
+from spnas_search.studies.searches.report import searches_markdown, searches_sentences
 from spnas_search.studies.searches.results import measure_searches, share_better
 
 NULL = ("--set", "task.name=null", "--set", "executor.name=inline", "--set", "warm_start_epochs=3")
@@ -94,6 +95,22 @@ class TestTheResults:
             assert results.arms[0].over_random is None
             alike = "serial is not shown to find better"  # all differ by 0.1, but for rounding: that rests on no chance
             assert any(line.startswith(alike) for line in searches_sentences(results))
+
+    def test_what_never_varies_has_no_interval(self):
+        """As where one training is read off a table three times."""
+        outcomes = [found("random", number, code) for number, code in enumerate(self.codes)]
+        plan = plan_trainings(START, ("random",), outcomes, self.settings)
+        worth = dict(zip(self.codes, (0.9, 0.8, 0.7), strict=True))
+        results = measure_searches(
+            plan, answer(plan, lambda code, _: worth.get(code, 0.5)), MetricSpec("score"), BESIDE
+        )
+        assert results.arms[0].over_start.mean == pytest.approx(0.3)
+        assert not results.arms[0].over_start.is_known
+        page = searches_markdown(results, plot="plot.png")
+        assert "| \\(start\\) |" in page or "| (start) |" in page
+        (start,) = (line for line in page.splitlines() if line.startswith("| (start)") and "0.500" in line)
+        assert "±" not in start
+        assert "+0.300 |" in page
 
     def test_the_share_has_wilsons_interval(self):
         for better in range(11):
@@ -224,6 +241,26 @@ class TestSampledCodes:
                 found = [look_at(run.archive, "random", number, 0, run.space, seed) for number in range(5, 9)]
             met += sum(one.sampled in known for one in found)
         assert met <= 2
+
+    def test_a_winner_is_never_its_own_sample(self):
+        winner, space = Architecture.parse(START), SearchSpace(min_stages=4)
+        two = iter([winner, Architecture.parse(self.near)])
+        assert str(sample_alike(winner, lambda _: next(two), space, np.random.default_rng(0))) == self.near
+        assert sample_alike(winner, lambda _: winner, space, np.random.default_rng(0)) is None
+
+    near = "b@8_11-211-21-21"
+
+    def test_where_nothing_else_was_drawn_there_is_no_pair_nor_was_there_one(self):
+        settings = SearchesSettings(searches=3, trainings=2, epochs=4, ranked=0)
+        stored = [
+            asdict(found("random", number, START, sampled)) for number, sampled in enumerate((None, START, self.near))
+        ]
+        plan = plan_trainings(START, ("random",), [Found.read(one) for one in stored], settings)
+        assert [len(one.sampled) for one in plan.judged["random"]] == [0, 0, 2]
+        results = measure_searches(plan, answer(plan, lambda code, _: 0.5), MetricSpec("score"), BESIDE)
+        assert results.arms[0].better_than_sampled.pairs == 1
+        assert results.arms[0].over_sampled is None
+        assert [math.isnan(score) for score in results.sampled] == [True, True, False]
 
     def test_where_none_is_alike_it_is_the_nearest(self):
         space = SearchSpace(image_size=(64, 64), max_blocks=9, min_blocks=9, min_stages=4, max_stages=4)

@@ -119,6 +119,17 @@ class TestTheCommand:
         done("study", "searches", "serial", *SMALL, "--out", fresh)
         assert read_searches_results(out).arms == read_searches_results(fresh).arms
 
+    def test_a_search_that_is_lost_takes_no_other_with_it(self, tmp_path):
+        out = tmp_path / "s"
+        done("study", "searches", "serial", *SMALL, "--out", out)
+        lost = out / "searches" / "random" / "0"
+        (lost / "archive.db").write_bytes(b"none")
+        (lost / "found.json").unlink()
+        told = refused("study", "searches", "--out", out, "--resume", "--searches", "3")
+        assert f"search 0 of random: {lost / 'archive.db'} is no spnas archive" in told
+        ended = {(path.parent.parent.name, path.parent.name) for path in out.rglob("found.json")}
+        assert ended == {(arm, number) for arm in ("random", "serial") for number in "012"} - {("random", "0")}
+
     def test_later_searches_are_as_the_first_whatever_is_said_anew(self, tmp_path, monkeypatch):
         out = tmp_path / "s"
         done("study", "searches", "serial", *SMALL, "--out", out)

@@ -95,7 +95,7 @@ class TestTheCommand:
             "--out",
             tmp_path / "s",
         )
-        assert "only 0 different codes were drawn" in refused(*given)
+        assert f"the space of {TWO[0]} does not hold its start {TWO[0]}: " in refused(*given)
 
     def test_a_file_is_a_space_with_bounds_of_its_own(self, tmp_path):
         file = tmp_path / "deep.toml"

@@ -173,6 +173,16 @@ class TestRankCorrelation:
         found = rank_correlation([(truth, truth), (truth[::-1], truth)])
         assert found.value == 0
 
+    def test_a_pair_without_an_order_is_left_out(self):
+        rng = np.random.default_rng(2)
+        ones, others, same = rng.normal(size=8).tolist(), rng.normal(size=8).tolist(), [0.0] * 8
+        alone = rank_correlation([(ones, others)])
+        for pairs in ([(ones, others), (same, others)], [(ones, same), (ones, others)]):
+            beside = rank_correlation(pairs)
+            assert (beside.value, beside.pairs) == (alone.value, 1)
+            assert (beside.low, beside.high) == (alone.low, alone.high)
+        assert rank_correlation([(same, others), (ones, same)]).pairs == 0
+
     def test_the_seed_decides_the_interval(self):
         rng = random.Random(0)
         pair = [(([rng.random() for _ in range(9)]), [rng.random() for _ in range(9)])]

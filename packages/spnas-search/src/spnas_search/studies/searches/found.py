@@ -33,7 +33,7 @@ class Found:
         evaluations: trainings of the search: start, replicates, children, controls and the re-scoring of finalists.
         epochs: of these trainings.
         ranked: codes spread over the search's own ranking, best first, with their leads over the start.
-        sampled: a code drawn at random whose cost is like the winner's.
+        sampled: another code, drawn at random, whose cost is like the winner's; None where none was drawn.
     """
 
     arm: str
@@ -42,13 +42,14 @@ class Found:
     evaluations: int
     epochs: int
     ranked: tuple[tuple[str, float], ...]
-    sampled: str
+    sampled: str | None
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self:
-        """Read what ``dataclasses.asdict`` gives, from JSON."""
+        """Read what ``dataclasses.asdict`` gives, from JSON; a winner is no sample for itself, as it once could be."""
         ranked = tuple((str(code), float(lead)) for code, lead in values["ranked"])
-        return cls(**{**values, "ranked": ranked})
+        sampled = None if values["sampled"] == values["winner"] else values["sampled"]
+        return cls(**{**values, "ranked": ranked, "sampled": sampled})
 
 
 def look_at(archive: Archive, arm: str, number: int, count: int, space: SearchSpace, seed: int) -> Found | None:
@@ -76,11 +77,12 @@ def look_at(archive: Archive, arm: str, number: int, count: int, space: SearchSp
     evaluations = sum(one.phase not in {"verdict", "training"} for one in archive)
     draw = drawer(archive.start.architecture, space, of_parts=archive.inherit == "supernet")
     sampled = sample_alike(winner.architecture, draw, space, np.random.default_rng([seed, ALIKE_STREAM, number]))
-    return Found(arm, number, str(winner.architecture), evaluations, archive.epochs, ranked, str(sampled))
+    other = None if sampled is None else str(sampled)
+    return Found(arm, number, str(winner.architecture), evaluations, archive.epochs, ranked, other)
 
 
-def sample_alike(code: Architecture, draw: Draw, space: SearchSpace, rng: np.random.Generator) -> Architecture:
-    """Draw a code of the space whose multiply-adds are like those of another one.
+def sample_alike(code: Architecture, draw: Draw, space: SearchSpace, rng: np.random.Generator) -> Architecture | None:
+    """Draw another code of the space whose multiply-adds are like those of one.
 
     Args:
         code: whose cost it should have.
@@ -90,12 +92,13 @@ def sample_alike(code: Architecture, draw: Draw, space: SearchSpace, rng: np.ran
 
     Returns:
         The first drawn code inside the space within a factor of ``ALIKE``; where none of ``DRAWS`` is, the nearest.
+        Never ``code`` itself, which would be compared with itself; None where nothing else was drawn.
     """
     wanted = _multiply_adds(code, space)
-    nearest, least = code, np.inf
+    nearest, least = None, np.inf
     for _ in range(DRAWS):
         drawn = draw(rng)
-        if drawn not in space:
+        if drawn == code or drawn not in space:
             continue
         away = abs(np.log(_multiply_adds(drawn, space) / wanted))
         if away <= np.log(ALIKE):

@@ -78,7 +78,7 @@ class Judged:
     Attributes:
         found: by the search.
         winner: trainings of the winner.
-        sampled: trainings of the sampled code of like cost.
+        sampled: trainings of the sampled code of like cost, where there is one.
         ranked: one training of each ranked code.
     """
 
@@ -138,7 +138,7 @@ def plan_trainings(start: str, arms: Sequence[str], found: Sequence[Found], sett
     starts = tuple(trained(start, number, settings.trainings) for number in numbers)
     for one in sorted(found, key=lambda one: (one.number, arms.index(one.arm))):
         winner = trained(one.winner, one.number, settings.trainings)
-        sampled = trained(one.sampled, one.number, settings.sampled_trainings)
+        sampled = () if one.sampled is None else trained(one.sampled, one.number, settings.sampled_trainings)
         codes = one.ranked if settings.ranked else ()
         ranked = tuple(trained(code, one.number, 1)[0] for code, _ in codes)
         judged[one.arm].append(Judged(one, winner, sampled, ranked))

@@ -47,11 +47,13 @@ def searches_sentences(results: SearchesResults) -> Iterator[str]:
             yield _verdict(arm.arm, arm.over_sampled, name)
     yield (
         "Over sampled: winners above one code each, drawn at random from the same space, whose multiply-adds differ "
-        f"by at most a factor of {ALIKE} where such codes were found; so size alone is no merit. P: share of searches "
+        f"by at most a factor of {ALIKE} where such codes were found, in searches whose space holds any other code; so "
+        "size alone is no merit. P: share of searches "
         "whose winner is better than its sampled code, with Wilson's interval; 0.5 is luck. Over random: above the "
         "winners of random search at the same budget, of those that inherit alike where there are such. τ: Kendall's, "
         "of a search's own order of codes with that of trainings from scratch, a mean over searches with Student's "
-        "interval, and the probability of as much by chance. All intervals are 95 %."
+        "interval, and the probability of as much by chance. All intervals are 95 %; where there is none, "
+        "values are too few, or never vary, as where one training is read off a table several times."
     )
     if results.failed:
         yield failures(results.failed)
@@ -137,12 +139,15 @@ def _rounded(value: float) -> str:
 def _interval(found: Interval | None, places: int = 3) -> str:
     if found is None:
         return UNDEFINED
-    half = f" ± {found.high - found.mean:.{places}f}" if found.is_known else ""
-    return f"{found.mean:.{places}f}{half}"
+    return f"{found.mean:.{places}f}{_half(found, places)}"
 
 
 def _signed(found: Interval | None) -> str:
     if found is None:
         return UNDEFINED
-    half = f" ± {found.high - found.mean:.3f}" if found.is_known else ""
-    return f"{found.mean:+.3f}{half}"
+    return f"{found.mean:+.3f}{_half(found)}"
+
+
+def _half(found: Interval, places: int = 3) -> str:
+    """Return the interval's half width, where there is one and it is more than a point."""
+    return f" ± {found.high - found.mean:.{places}f}" if found.is_known and not found.is_point else ""

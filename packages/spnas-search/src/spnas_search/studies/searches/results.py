@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -173,11 +173,17 @@ def _arm(
 
 
 def _above(ones: Sequence[float], others: Sequence[float], sign: int) -> Interval | None:
-    """Return by how much ones are better than others, as independent samples."""
+    """Return by how much ones are better than others, as independent samples.
+
+    Where one side never varies, as where one training is read off a table again and again, nothing tells what chance
+    does to it: there is no interval.
+    """
     known = [score for score in others if math.isfinite(score)]
     if len(ones) < 2 or len(known) < 2:
         return None
-    return difference_interval([sign * score for score in ones], [sign * score for score in known])
+    found = difference_interval([sign * score for score in ones], [sign * score for score in known])
+    varies = all(not mean_interval(scores).is_point for scores in (ones, known))
+    return found if varies else replace(found, low=math.nan, high=math.nan)
 
 
 def share_better(differences: Sequence[float]) -> Share:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from spnas_core.durable import write_durably
 from spnas_core.encoding import Architecture
-from spnas_core.errors import MALFORMED, ArchiveError, ConfigError
+from spnas_core.errors import MALFORMED, ArchiveError, ConfigError, SpnasError
 from spnas_core.presets import laid_over
 from spnas_search.driver import SearchStoppedError, run_search
 from spnas_search.monitors import Monitor
@@ -100,23 +100,33 @@ class SearchesStudy(OpenedStudy):
                 raise
 
     def search(self, prepare: Prepare, listener: SearchListener) -> None:
-        """Run the searches that have not ended to their end.
+        """Run the searches that have not ended to their end; one that cannot go on is left for the end.
 
         Raises:
-            StudyStoppedError: a search cannot go on; which, and why.
+            StudyStoppedError: searches that cannot go on, once all others have ended; which, and why the first.
             SpnasError: an evaluation met a user's mistake.
         """
+        lost: dict[str, SpnasError] = {}
         for arm, number in self.missing():
-            with self._open(arm, number, prepare) as run:
-                try:
-                    run_search(run, listener.search_started(arm.name, number, run))
-                except SearchStoppedError as error:
-                    raise StudyStoppedError(f"search {number} of {arm.name}: {error}", error.trace) from error
-                found = look_at(run.archive, arm.name, number, self.settings.ranked, run.space, self._seed(arm, number))
-            if found is not None:
-                path = _folder(self.study.folder, arm.name, number) / FOUND
-                write_durably(path, json.dumps(asdict(found), indent=1) + "\n")
-            listener.search_ended(found, arm.name, number)
+            try:
+                self._search(arm, number, prepare, listener)
+            except (ArchiveError, SearchStoppedError) as error:
+                lost[f"search {number} of {arm.name}"] = error
+                listener.message(f"search {number} of {arm.name} has no result: {error}")
+        if lost:
+            which, error = next(iter(lost.items()))
+            more = "" if len(lost) == 1 else f" ({len(lost) - 1} more are lost: {', '.join(list(lost)[1:])})"
+            raise StudyStoppedError(f"{which}: {error}{more}", getattr(error, "trace", ""))
+
+    def _search(self, arm: SearchArm, number: int, prepare: Prepare, listener: SearchListener) -> None:
+        """Run one search to its end, and keep what it has found."""
+        with self._open(arm, number, prepare) as run:
+            run_search(run, listener.search_started(arm.name, number, run))
+            found = look_at(run.archive, arm.name, number, self.settings.ranked, run.space, self._seed(arm, number))
+        if found is not None:
+            path = _folder(self.study.folder, arm.name, number) / FOUND
+            write_durably(path, json.dumps(asdict(found), indent=1) + "\n")
+        listener.search_ended(found, arm.name, number)
 
     @property
     def jobs(self) -> Sequence[Job]:

@@ -108,7 +108,7 @@ def draw_codes(
         known: codes that were drawn before; they come first.
 
     Raises:
-        SpaceError: so many were not found.
+        SpaceError: so many were not found; where none was and the start is outside, by what.
     """
     sampler, rng = sampler_of(start, space), np.random.default_rng([seed, *name.encode()])
     found = dict.fromkeys(known)
@@ -119,6 +119,8 @@ def draw_codes(
         if code in space:
             found[str(code)] = None
     if len(found) < count:
+        if not found and (outside := space.violations(start)):
+            raise SpaceError(f"the space of {name} does not hold its start {start}: {'; '.join(outside)}")
         raise SpaceError(
             f"only {len(found)} different codes were drawn from the space of {name}, and {count} are wanted: ask for "
             "fewer, or widen its bounds"
