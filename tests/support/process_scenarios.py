@@ -187,6 +187,31 @@ def ending(how):
             time.sleep(0.05)
 
 
+PASSED_ON_WITHIN = 20
+"""Seconds until a process that waits for a signal gives up."""
+
+
+def signalled(ignored, heeded):
+    """Send signals to the process that has started these; which are ignored here, and what is passed on to here.
+
+    What is passed on comes at once: ignored signals have a second for it, behind which the heeded one is sent.
+    """
+    stay_ignored = [signal.getsignal(number) is signal.SIG_IGN for number in ignored]
+    passed = []
+    for number in (*ignored, heeded):
+        signal.signal(number, lambda number, _: passed.append(int(number)))
+    is_first = os.environ["RANK"] == "0"
+    for number in ignored if is_first else ():
+        os.kill(os.getppid(), number)
+    time.sleep(1)
+    if is_first:
+        os.kill(os.getppid(), heeded)
+    until = time.monotonic() + PASSED_ON_WITHIN
+    while heeded not in passed and time.monotonic() < until:
+        time.sleep(0.01)
+    return [stay_ignored, passed]
+
+
 def torchrun(folder):
     """Write who this process is."""
     with joined_processes("cpu") as processes:

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ import torch
 from torch import distributed
 
 from spnas_core import errors
+from spnas_core.commands.stopping import heeded
 from spnas_core.errors import EvaluationError, MachineError, SpnasError
 from spnas_core.machine import usable_cores
 from spnas_core.plugins import blamed
@@ -30,6 +32,10 @@ Ending = Literal["done", "refused", "failed", "crashed", "deserted"]
 
 DESERTED_SECONDS = 5.0
 """How long a process that has lost another one waits for the agent to notice who it was."""
+
+TAKEN = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT") if hasattr(signal, name))
+"""Signals that the agent catches, to pass them on."""
+_TOLD_TAKEN = "TORCHELASTIC_SIGNALS_TO_HANDLE"
 
 _NOISY = ("torch.distributed.elastic", "torch.multiprocessing.spawn")
 
@@ -62,7 +68,8 @@ def launch(
 ) -> list[Any]:
     """Call a function in several new processes of this machine, which find each other as under torchrun.
 
-    SIGINT and SIGTERM are passed on; the processes have half a minute to end.
+    SIGINT and SIGTERM are passed on; the processes have half a minute to end. What whoever has started this process
+    wants ignored is ignored by all. Behind it signals do what they did before.
 
     Args:
         function: at module level; returns a plain value that JSON can hold.
@@ -91,10 +98,12 @@ def launch(
         rdzv_endpoint="localhost:0",
         local_addr="127.0.0.1",
         max_restarts=0,
+        signals_to_handle=",".join(number.name for number in heeded(TAKEN)),
     )
     with tempfile.TemporaryDirectory(prefix="spnas-") as folder, _quiet():
         try:
-            elastic_launch(config, _call)(function, tuple(arguments), folder)
+            with _signals_given_back():
+                elastic_launch(config, _call)(function, tuple(arguments), folder)
         except ChildFailedError as error:
             outcomes = _read(Path(folder), processes)
             rank, failure = error.get_first_failure()
@@ -188,6 +197,23 @@ def _read(folder: Path, processes: int) -> list[Outcome | None]:
         with suppress(FileNotFoundError):
             outcomes[rank] = Outcome(**json.loads((folder / str(rank)).read_text(encoding="utf-8")))
     return outcomes
+
+
+@contextmanager
+def _signals_given_back() -> Iterator[None]:
+    """Undo what the agent leaves behind: its handlers of signals, and the variable that says which these are."""
+    told = os.environ.get(_TOLD_TAKEN)
+    before = {number: signal.getsignal(number) for number in TAKEN}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():  # in others it has none
+            for number, handler in before.items():
+                if handler is not None:  # one that Python has not set cannot be set by it
+                    signal.signal(number, handler)
+        os.environ.pop(_TOLD_TAKEN, None)
+        if told is not None:
+            os.environ[_TOLD_TAKEN] = told
 
 
 @contextmanager
