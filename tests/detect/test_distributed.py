@@ -85,6 +85,18 @@ def test_two_processes_train_backbones_of_any_kind_whose_last_stages_nobody_read
     assert [found["partly read"] for found in both] == [dict.fromkeys(PARTLY_READ, 6)] * 2
 
 
+def test_two_processes_train_necks_with_parts_that_nobody_reads(both):
+    assert [found["idle necks"] for found in both] == [[6, 6]] * 2
+
+
+def test_parameters_that_the_losses_do_not_depend_on_are_named(both):
+    said = (
+        "the losses of TinyDetector do not depend on spare.weight, spare.bias, whose gradients several processes would "
+        "wait for: train with --devices 1"
+    )
+    assert [found["without gradients"] for found in both] == [said] * 2
+
+
 def test_where_one_process_is_asked_to_stop_all_stop_after_the_same_step(both):
     assert [found["stopping"] for found in both] == [[5, True], [5, True]]
 

@@ -17,7 +17,7 @@ from spnas_core.backbones import read_network, unchanged
 from spnas_core.interchange import to_torchvision
 from spnas_core.morphisms import AddRow, Expand, identity
 from spnas_detect.data.targets import pad_targets
-from spnas_detect.detectors import DetectorSettings, build_detector
+from spnas_detect.detectors import DetectorSettings, RetinaNet, build_detector
 from spnas_detect.jobs import train
 from spnas_detect.training import freeze_inherited
 from spnas_detect.training.norms import FrozenNorm
@@ -149,6 +149,49 @@ def test_what_is_trained_of_any_backbone_has_a_gradient_and_nothing_else_has(nam
         detector.get_parameter(name).requires_grad_()
     losses(detector).backward()
     assert without == {name for name, parameter in detector.named_parameters() if parameter.grad is None}
+
+
+IDLE_NECKS = {
+    "merge:m@0=in0+in1;o0@0=in0+in1;o1@1=in1+o0;o2@2=in2+o1": ("neck.",),
+    "merge:m@0=in0+in1;n@1=m+in1;o0@0=in0+in1;o1@1=in1+o0;o2@2=in2+o1": ("neck.",),
+    "merge:o0@0=in0+in1;o1@1=in1+o0;o2@2=o1+o0": ("backbone.blocks.4.", "backbone.blocks.5.", "neck."),
+}
+"""Cells with a merge that nothing reads, two that nothing else does, and one without the coarsest features."""
+
+
+@pytest.mark.parametrize("extra", ["pool", "conv", "stage-conv"])
+@pytest.mark.parametrize("detector", ["retinanet", "faster-rcnn", "cascade-rcnn"])
+@pytest.mark.parametrize("neck", list(IDLE_NECKS))
+def test_what_is_trained_of_any_neck_has_a_gradient_and_nothing_else_has(neck, detector, extra):
+    settings = {"detector": detector, "extra_levels": extra, "neck": neck, "tower_depth": 1}
+    made, norms, parameters = frozen_part(identity(START), {}, **settings)
+    assert not norms
+    reads_last = extra == "stage-conv"  # the extra level does, where the cell does not
+    expected = [prefix for prefix in IDLE_NECKS[neck] if not (reads_last and prefix.startswith("backbone."))]
+    assert {prefix for prefix in IDLE_NECKS[neck] if any(name.startswith(prefix) for name in parameters)} == {*expected}
+    losses(made).backward()
+    assert {name for name, parameter in made.named_parameters() if parameter.grad is None} == parameters
+
+
+class ReadsFeatures(RetinaNet):
+    """A detector of a plugin that reads what the neck does not, and does not say what it reads."""
+
+    reads_levels_alone = False
+
+    def losses(self, images, targets, *, generator=None):
+        found = super().losses(images, targets, generator=generator)
+        return {**found, "loss_last": next(reversed(self.backbone(images).values())).square().mean()}
+
+
+def test_heads_that_may_read_the_features_themselves_have_all_of_these_trained():
+    neck = "merge:m@0=in0+in1;o0@0=in0+in1;o1@1=in1+o0;o2@2=o1+o0"
+    detector, plan = built(identity(START), detector="retinanet", neck=neck)
+    detector.__class__ = ReadsFeatures
+    parameters = set(freeze_inherited(detector, plan, "batch", None).parameters)
+    assert parameters
+    assert all(name.startswith("neck.") for name in parameters)
+    losses(detector).backward()
+    assert {name for name, parameter in detector.named_parameters() if parameter.grad is None} == parameters
 
 
 def losses(detector):

@@ -42,20 +42,40 @@ def sync_norm(batch):
 
 PARTLY_READ = ("b@4_1-2-2", "trident(b@4_1-2-2)", "cb2(b@4_1-2-2)", "torchvision:shufflenet_v2_x0_5")
 
+IDLE_NECKS = (
+    "merge:m@0=in0+in1;o0@0=in0+in1;o1@1=in1+o0;o2@2=in2+o1",
+    "merge:o0@0=in0+in1;o1@1=in1+o0;o2@2=o1+o0",
+)
+"""Cells of three levels: one with a merge that nothing reads, one that does not read all features."""
 
-def partly_read(name, split, processes):
-    """Train a detector whose neck leaves the last stages of its backbone out; the steps made."""
+
+def partly_read(name, split, processes, neck="fpn", levels=("s1", "s2")):
+    """Train a detector whose neck leaves something out, such as the last stages of its backbone; the steps made."""
     from tiny_training import losses_of, make_trainer
 
     from spnas_core.backbones import read_network, unchanged
     from spnas_detect.detectors import DetectorSettings, build_detector
     from spnas_detect.training import freeze_inherited
 
-    settings = DetectorSettings(detector="retinanet", levels=("s1", "s2"), neck_channels=8, tower_depth=1)
+    settings = DetectorSettings(detector="retinanet", levels=levels, neck=neck, neck_channels=8, tower_depth=1)
     generator = torch.Generator().manual_seed(0)
     detector, plan, _ = build_detector(unchanged(read_network(name)), 4, settings, {}, generator=generator)
     freeze_inherited(detector, plan, "batch", None)
     return len(losses_of(make_trainer(split, detector=detector, processes=processes, epochs=1)))
+
+
+def without_gradients(split, processes):
+    """Train a detector of whose layers the losses leave one out, behind one that is frozen; what is said of it."""
+    from tiny_training import TinyDetector, losses_of, make_trainer
+
+    detector = TinyDetector()
+    detector.head.bias.requires_grad_(False)
+    detector.spare = nn.Conv2d(1, 1, 1)
+    try:
+        losses_of(make_trainer(split, detector=detector, processes=processes, epochs=1))
+    except EvaluationError as error:
+        return str(error)
+    return "no error"
 
 
 def stopping(trainer, processes):
@@ -166,10 +186,12 @@ def everything(cache):
             weights = [parameter.detach().flatten() for parameter in trainer.detector.parameters()]
             found[f"{name} weights"] = torch.cat(weights).tolist()
         found["partly read"] = {name: partly_read(name, split, processes) for name in PARTLY_READ}
+        found["idle necks"] = [partly_read(PARTLY_READ[0], split, processes, neck, None) for neck in IDLE_NECKS]
         found["stopping"] = stopping(make_trainer(split, processes=processes, norm="frozen"), processes)
         disk = make_trainer(split, processes=processes, norm="frozen", epochs=1)
         found["slow disk"] = with_a_slow_disk(disk, processes, cache.parent)
         found["diverging"] = diverging(make_trainer(split, processes=processes, norm="frozen"), processes)
+        found["without gradients"] = without_gradients(split, processes)  # the last one: its processes have parted
     return found
 
 

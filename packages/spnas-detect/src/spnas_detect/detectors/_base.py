@@ -19,7 +19,9 @@ class Detector(Protocol):
     """A detector is also an ``nn.Module`` with children ``backbone`` and ``neck``; all else belongs to its heads.
 
     A detector that has extra levels keeps them as a child ``extra``. One whose tensors have rows for each class may
-    tell which by a method ``class_rows(name)``, which returns ``ClassRows`` or None: then classes inherit by name.
+    tell which by a method ``class_rows(name)``, which returns ``ClassRows`` or None: then classes inherit by name. One
+    whose heads read nothing but the neck's levels, and those of ``extra``, may say so by ``reads_levels_alone = True``:
+    then what of the backbone no level comes from is not trained, and several processes wait for no gradient of it.
     """
 
     backbone: AnyBackbone

@@ -39,6 +39,8 @@ class FasterRCNN(nn.Module):
         settings: sizes and thresholds.
     """
 
+    reads_levels_alone = True
+
     def __init__(self, backbone: AnyBackbone, neck: nn.Module, classes: int, settings: DetectorSettings) -> None:
         super().__init__()
         self.backbone = backbone

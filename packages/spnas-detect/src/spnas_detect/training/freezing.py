@@ -13,12 +13,14 @@ from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, WeightsError
 from spnas_core.inheritance import InheritancePlan
 from spnas_core.supernets import Supernet
+from spnas_detect.detectors.assembly import pyramid
+from spnas_detect.heads.extra_levels import ExtraLevels
 from spnas_detect.training.norms import FrozenNorm, NormKind, convert_norms
 
 STATISTICS = ("running_mean", "running_var")
 
 PROBE = 64
-"""Pixels of the image that shows which parameters a backbone's features come from."""
+"""Least pixels of a side of the image that shows which parameters a detector's levels come from."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,10 @@ def freeze_inherited(detector: nn.Module, plan: InheritancePlan, norm: NormKind,
     """Convert a new detector's norms, and freeze what the settings say, as far as it was inherited.
 
     What starts anew is trained wherever it stands: a new block in a frozen stage, the norms of a neck that the parent
-    did not have. Statistics of its own would never become those of its input. Whatever of a backbone no feature that
-    the neck reads comes from, such as the stages behind the last one, is not trained either: it has no gradient. Of a
-    supernet it is, on parts whose stages end elsewhere.
+    did not have. Statistics of its own would never become those of its input. Whatever of backbone, neck and extra
+    levels no level that the heads read comes from, such as the stages behind the last one, or a merge of a neck's cell
+    that no other reads, is not trained either: it has no gradient. Of a supernet it is, on parts whose stages end
+    elsewhere.
 
     Args:
         detector: as ``build_detector`` has made it; changed in place.
@@ -71,7 +74,7 @@ def freeze_inherited(detector: nn.Module, plan: InheritancePlan, norm: NormKind,
     layers = {name for name, layer in detector.named_modules() if isinstance(layer, nn.BatchNorm2d)}
     known = {name for name in layers if all(f"{name}.{leaf}" in inherited for leaf in STATISTICS)}
     norms = known if norm == "frozen" else {name for name in known if f"{name}.".startswith(first)}
-    unused = frozenset() if isinstance(backbone, Supernet) else _unused_parameters(backbone)
+    unused = frozenset() if isinstance(backbone, Supernet) else _unused_parameters(detector)
     parameters = [
         name
         for name, _ in detector.named_parameters()
@@ -131,13 +134,26 @@ def _first_parts(architecture: Architecture, freeze_at: int) -> tuple[str, ...]:
     return ("backbone.stem.", *_parts_of(architecture, stages))
 
 
-def _unused_parameters(backbone: nn.Module) -> frozenset[str]:
-    """Names, in the detector, of the backbone's parameters that none of its features comes from."""
-    twin = deepcopy(backbone).eval()  # a look at it changes neither statistics nor random states
+def _unused_parameters(detector: nn.Module) -> frozenset[str]:
+    """Names of the parameters of backbone, neck and extra levels that nothing comes from that the heads read.
+
+    Heads that do not say what they read (``Detector``) may read the backbone's features, too.
+    """
+    children = {name: child for name, child in detector.named_children() if name in {"backbone", "neck"}}
+    extra = getattr(detector, "extra", None)
+    if isinstance(extra, ExtraLevels):  # those of a plugin's own kind belong to its heads
+        children["extra"] = extra
+    twin = nn.ModuleDict(deepcopy(children)).eval()  # a look at it changes neither statistics nor random states
+    backbone = cast("AnyBackbone", twin["backbone"])
+    side = max(PROBE, *backbone.feature_info.reduction())
+    image = torch.zeros(1, 3, side, side, device=next(twin.parameters()).device)
     with torch.enable_grad():
-        features: dict[str, Tensor] = twin(torch.zeros(1, 3, PROBE, PROBE, device=next(twin.parameters()).device))
-    used = _sources(features.values())
-    return frozenset(f"backbone.{name}" for name, parameter in twin.named_parameters() if id(parameter) not in used)
+        coarser = cast("ExtraLevels", twin["extra"]) if "extra" in twin else None
+        read = pyramid(backbone, twin["neck"], image, coarser)
+        if not getattr(detector, "reads_levels_alone", False):
+            read += backbone(image).values()
+    used = _sources(read)
+    return frozenset(name for name, parameter in twin.named_parameters() if id(parameter) not in used)
 
 
 def _sources(outputs: Iterable[Tensor]) -> frozenset[int]:

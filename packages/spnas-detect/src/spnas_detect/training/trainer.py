@@ -15,6 +15,7 @@ from spnas_detect.heads.results import known_losses
 from spnas_detect.processes import ALONE, Processes
 from spnas_detect.training.averaging import AveragedWeights
 from spnas_detect.training.memory import explained_memory
+from spnas_detect.training.missing_gradients import explained_missing_gradients
 from spnas_detect.training.norms import explained_norms
 from spnas_detect.training.optimizer import make_optimizer
 from spnas_detect.training.precision import uses_bfloat16
@@ -117,7 +118,8 @@ class Trainer:
             stop: asked in each step; where it says yes in any process, all stop after the same step.
 
         Raises:
-            EvaluationError: a loss is not finite any more; the message has step, images and losses.
+            EvaluationError: a loss is not finite any more; the message has step, images and losses. Or the losses do
+                not depend on all that several processes train; the message names that.
             OutOfMemoryError: a batch does not fit; the message has what was asked for and what there is.
         """
         self.detector.train()
@@ -179,9 +181,9 @@ class Trainer:
             # Gradients travel between processes once per step, with the last part.
             if isinstance(self._losses, DistributedDataParallel):
                 self._losses.require_backward_grad_sync = last
-            with torch.autocast(
-                self.device.type, torch.bfloat16, enabled=uses_bfloat16(self.settings.precision, self.device)
-            ):
+            is_narrow = uses_bfloat16(self.settings.precision, self.device)
+            narrow = torch.autocast(self.device.type, torch.bfloat16, enabled=is_narrow)
+            with narrow, explained_missing_gradients(self.detector):
                 losses: dict[str, Tensor] = self._losses(here.inputs(), here.targets, self._generator)
             total = torch.stack([loss.float() for loss in losses.values()]).sum()
             (total / len(batches)).backward()  # type: ignore[no-untyped-call]
