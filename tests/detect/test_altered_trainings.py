@@ -137,6 +137,13 @@ def test_a_checkpoint_from_before_checksums_goes_on(training):
     done("train", "--out", training, "--resume")
 
 
+def test_a_training_whose_norms_see_each_devices_images_goes_on_with_as_many(training):
+    alter(training, lambda tensors, state: state.update(processes=2))
+    said = refused("train", "--out", training, "--resume")
+    assert f"the training in {training} was made on 2 devices, and its batch norms see the images of each alone" in said
+    assert "go on with --devices 2, or choose another --out" in said
+
+
 @pytest.mark.parametrize("name", ["checkpoint", "weights.safetensors", "scores.json"])
 def test_a_training_whose_settings_are_gone_is_not_begun_over(training, name):
     text = (training / "train.toml").read_text()

@@ -1,5 +1,6 @@
 import json
 import math
+import signal
 
 import pytest
 from click.testing import CliRunner
@@ -8,7 +9,7 @@ from spnas_core.hookspecs import hookimpl
 from spnas_core.plugins import plugin_manager
 from spnas_core.tasks import ResolvedCandidate
 from spnas_detect.commands.compare import comparison_table, verdicts
-from spnas_detect.jobs import comparison
+from spnas_detect.jobs import TrainingResult, comparison
 from spnas_detect.jobs.comparison import Compared, Comparison
 from spnas_detect.metrics.intervals import mean_interval, t_quantile
 from spnas_detect.reporting.comparison import report_comparison
@@ -143,6 +144,27 @@ def test_one_seed_has_no_interval_and_a_second_one_can_follow(tmp_path):
     assert invoke(*CODES, *SETTINGS, "--seeds", 2, "--out", out).exit_code == 0
     assert (out / "1-1" / "scores.json").exists()
     assert (out / "1-0" / "scores.json").stat().st_mtime_ns == first
+
+
+def stopped_at_once(settings, folder, **options):
+    return TrainingResult(folder, 0, 1, signal.SIGTERM)
+
+
+def test_trainings_of_other_numbers_of_devices_are_not_compared_where_norms_see_each_ones_images(tmp_path, monkeypatch):
+    """Whatever a plan of before that says nothing of."""
+    monkeypatch.setattr(comparison, "train", stopped_at_once)
+    begun = 128 + signal.SIGTERM
+    for place, (norm, code) in enumerate({"batch": 2, "frozen": 2, "sync": begun, "group": begun}.items()):
+        given = (*CODES, *SETTINGS, "--norm", norm, "--out", tmp_path / norm, "--cache", tmp_path / "cache")
+        assert invoke(*given).exit_code == begun
+        other = invoke(*given, "--devices", 2)
+        assert other.exit_code == code, (place, other.output)
+        if code == 2:
+            assert "has 1.devices = 1, not 2: give its options again" in other.output.replace("\n", " ")
+        file = tmp_path / norm / "plan.json"
+        plan = {key: value for key, value in json.loads(file.read_text()).items() if not key.endswith(".devices")}
+        file.write_text(json.dumps(plan))
+        assert invoke(*given, "--devices", 2).exit_code == begun
 
 
 def test_a_damaged_plan_is_named(tmp_path):

@@ -7,9 +7,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from spnas_core import Architecture
+from spnas_core.errors import ConfigError
 from spnas_core.morphisms import identity
 from spnas_detect.detectors import DetectorSettings, build_detector
-from spnas_detect.training.norms import MOST_GROUPS, FrozenNorm, SyncNorm, convert_norms, group_count
+from spnas_detect.jobs.folder import check_same_devices
+from spnas_detect.preparation import norm_notes
+from spnas_detect.training import TrainingSettings
+from spnas_detect.training.norms import MOST_GROUPS, FrozenNorm, SyncNorm, convert_norms, group_count, sees_batches
 
 
 def network():
@@ -129,3 +133,25 @@ def test_weights_of_every_norm_inherit_to_every_norm():
             assert bool(statistics) == (after != "group")
             if before == "group":
                 assert all(bool((child.state_dict()[name] == 1).all()) for name in statistics)
+
+
+@pytest.mark.parametrize(("norm", "sees"), [("batch", True), ("sync", False), ("group", False), ("frozen", False)])
+def test_of_batch_norm_alone_it_matters_which_images_are_of_one_device(tmp_path, norm, sees):
+    module = convert_norms(network(), norm)
+    assert sees_batches(module) == sees
+    check_same_devices(tmp_path, 2, 2, module)
+    if not sees:
+        check_same_devices(tmp_path, 1, 2, module)
+        return
+    with pytest.raises(ConfigError, match=r"was made on 1 device, .* on 2 they .*; go on with --devices 1, or"):
+        check_same_devices(tmp_path, 1, 2, module)
+
+
+def test_few_images_of_each_device_are_said():
+    settings = TrainingSettings(batch_size=32, accumulate=2)
+    (note,) = norm_notes(network(), settings, 4)
+    assert note.startswith("batch norms see the 4 images of each device alone, not the 16 of all as on one device: ")
+    assert note.endswith(": --norm sync has them see all")
+    assert not list(norm_notes(network(), settings, 1))
+    assert not list(norm_notes(network(), TrainingSettings(batch_size=32), 2))
+    assert not list(norm_notes(convert_norms(network(), "sync"), settings, 4))

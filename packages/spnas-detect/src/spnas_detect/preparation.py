@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from torch import nn
 
 from spnas_core.backbones import AnyNetwork
+from spnas_core.commands.wording import counted
 from spnas_core.machine import usable_cores
 from spnas_detect.data import (
     CachedData,
@@ -30,7 +32,7 @@ from spnas_detect.metrics import check_metrics
 from spnas_detect.opening import opened
 from spnas_detect.processes import ALONE, Processes
 from spnas_detect.settings import DetectionSettings
-from spnas_detect.training import TrainingSettings, part_size
+from spnas_detect.training import FEW_IMAGES, TrainingSettings, part_size, sees_batches
 from spnas_detect.training.precision import uses_bfloat16
 
 
@@ -145,6 +147,16 @@ def _choice_notes(training: TrainingSettings, data: CachedData) -> Iterator[str]
             yield f"{rare} of {len(used)} training images have a rare class, and come up to {most:.2f} times as often"
         else:
             yield "no class is rare, so all training images come as often: raise training.balance_threshold"
+
+
+def norm_notes(detector: nn.Module, training: TrainingSettings, processes: int) -> Iterator[str]:
+    """Say so where batch norms of several processes see few images each."""
+    images = training.batch_size // (training.accumulate * processes)
+    if processes > 1 and images < FEW_IMAGES and sees_batches(detector):
+        yield (
+            f"batch norms see the {counted(images, 'image')} of each device alone, not the {images * processes} of all "
+            "as on one device: --norm sync has them see all"
+        )
 
 
 def uses_channels_last(training: TrainingSettings) -> bool:

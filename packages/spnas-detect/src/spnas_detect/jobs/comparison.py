@@ -270,7 +270,8 @@ def _check_same_plan(before: Mapping[str, Any], now: Mapping[str, Any], out: Pat
             "those to go on with it, or choose another --out"
         )
     for key in [*now, *before]:
-        if before.get(key) != now.get(key) and key.partition(".")[2] not in {"", *MAY_CHANGE}:
+        is_fixed = key in now or key.partition(".")[2] not in {"", *MAY_CHANGE}
+        if is_fixed and before.get(key) != now.get(key):
             raise ConfigError(
                 f"the comparison in {out} has {key} = {before.get(key)!r}, not {now.get(key)!r}: give its options "
                 "again to go on with it, or choose another --out"
@@ -314,14 +315,26 @@ def _planned(settings: Sequence[TrainSettings]) -> dict[str, Any]:
 
 
 def _completed(plan: Mapping[str, Any], settings: Sequence[TrainSettings]) -> dict[str, Any]:
-    """Give the trainings of a plan the defaults of settings that there were not yet when it was made."""
-    planned = _planned([TrainSettings(architecture=one.architecture, data=one.data) for one in settings])
+    """Give the trainings of a plan the defaults of settings that there were not yet when it was made.
+
+    What older plans do not hold, and is no setting of later versions, is as it is now: ``devices``.
+    """
+    planned = _planned(
+        [TrainSettings(architecture=one.architecture, data=one.data, devices=one.devices) for one in settings]
+    )
     defaults = json.loads(to_json(planned))
     return {**{key: defaults[key] for key in defaults if f"{key.partition('.')[0]}.architecture" in plan}, **plan}
 
 
 def _fixed(settings: TrainSettings) -> dict[str, object]:
-    return {key: value for key, value in flattened(settings.as_dict()).items() if key not in MAY_CHANGE}
+    """Return, by key, what all trainings of one architecture have in common, from seed to seed.
+
+    Where batch norms may see the images of each device alone, that is the number of devices, too.
+    """
+    norm = settings.training.norm
+    sees_batches = norm == "batch" or (norm == "frozen" and settings.init is None)
+    free = MAY_CHANGE - {"devices"} if sees_batches else MAY_CHANGE
+    return {key: value for key, value in flattened(settings.as_dict()).items() if key not in free}
 
 
 def _write(file: Path, content: dict[str, Any]) -> None:

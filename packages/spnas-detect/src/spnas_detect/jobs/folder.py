@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from torch import nn
+
 from spnas_core.commands.json_text import to_json
+from spnas_core.commands.wording import counted
 from spnas_core.configuration import read_toml, validate, write_toml
 from spnas_core.durable import write_durably
 from spnas_core.errors import MALFORMED, ConfigError
 from spnas_core.occupied import TRAINING, check_not_taken
 from spnas_detect.jobs.settings import MAY_CHANGE, TrainSettings
 from spnas_detect.training.checkpoint import FILE as CHECKPOINT
+from spnas_detect.training.norms import sees_batches
 
 _T = TypeVar("_T")
 
@@ -155,6 +159,25 @@ def check_same_settings(config: Path, then: str, settings: TrainSettings) -> Non
             raise ConfigError(
                 f"{config} has {key} = {now.get(key)!r}, and the training was made with {before!r}: put that back"
             )
+
+
+def check_same_devices(folder: Path, then: int, now: int, detector: nn.Module) -> None:
+    """Refuse to go on with more or fewer devices where norms see the images of each alone.
+
+    Args:
+        folder: of the training.
+        then: processes that it was made by so far.
+        now: that it would go on with.
+        detector: that is trained, its norms converted.
+
+    Raises:
+        ConfigError: a norm does.
+    """
+    if then != now and sees_batches(detector):
+        raise ConfigError(
+            f"the training in {folder} was made on {counted(then, 'device')}, and its batch norms see the images of "
+            f"each alone: on {now} they would be others; go on with --devices {then}, or choose another --out"
+        )
 
 
 def check_same_data(folder: Path, then: str, now: str, place: str) -> None:

@@ -18,7 +18,13 @@ from spnas_detect.data._base import split_title
 from spnas_detect.detectors import Detector, build_detector
 from spnas_detect.devices import choose_device
 from spnas_detect.folders import make_folder
-from spnas_detect.jobs.folder import TrainFolder, check_same_data, check_same_settings, lasting_settings
+from spnas_detect.jobs.folder import (
+    TrainFolder,
+    check_same_data,
+    check_same_devices,
+    check_same_settings,
+    lasting_settings,
+)
 from spnas_detect.jobs.inheriting import inherited
 from spnas_detect.jobs.monitor import Monitor, Silent, Speedometer
 from spnas_detect.jobs.settings import TrainSettings
@@ -29,6 +35,7 @@ from spnas_detect.preparation import (
     data_notes,
     describe_detector,
     make_repeatable,
+    norm_notes,
     prepare_together,
     train_loader,
     uses_channels_last,
@@ -125,6 +132,11 @@ class Part:
         # Detectors that draw from torch's global state differ between processes.
         make_repeatable(deterministic=self.settings.deterministic, seed=self.settings.seed + self.processes.rank)
         detector = self._detector(state)
+        if state is not None:
+            check_same_devices(self.folder.path, state.processes, self.processes.count, detector)
+        elif self.processes.is_first:
+            for note in norm_notes(detector, self.settings.training, self.processes.count):
+                self.monitor.message(note)
         training, seed = self.settings.training, self.settings.seed
         trainer = Trainer(
             detector,

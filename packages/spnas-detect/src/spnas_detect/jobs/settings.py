@@ -66,4 +66,5 @@ MAY_CHANGE = frozenset(
     }
 )
 """What may differ when a training is resumed: nothing of it decides what the steps compute but for roundings. The data
-may lie elsewhere, and be kept in another way, as long as it is the same."""
+may lie elsewhere, and be kept in another way, as long as it is the same; of ``devices`` there may be more or fewer as
+long as no norm sees the images of each alone, which the detector tells (``check_same_devices``)."""

@@ -6,7 +6,7 @@ from spnas_detect.training.checkpoint_writing import CheckpointWriter
 from spnas_detect.training.freezing import Frozen, check_freeze_at, freeze, freeze_inherited
 from spnas_detect.training.loop import score
 from spnas_detect.training.memory import OutOfMemoryError, explained_memory, smaller_parts
-from spnas_detect.training.norms import convert_norms, is_affine
+from spnas_detect.training.norms import FEW_IMAGES, convert_norms, is_affine, sees_batches
 from spnas_detect.training.plateau import Scored, Standing, plateau, standing
 from spnas_detect.training.pretraining import Classifier, PretrainingResult, pretrain
 from spnas_detect.training.schedule import check_drops, learning_rate_factor
@@ -16,6 +16,7 @@ from spnas_detect.training.watch import StepRecord
 from spnas_detect.training.weights import load_weights, save_weights
 
 __all__ = [
+    "FEW_IMAGES",
     "AveragedWeights",
     "CheckpointWriter",
     "Classifier",
@@ -45,6 +46,7 @@ __all__ = [
     "save_checkpoint",
     "save_weights",
     "score",
+    "sees_batches",
     "smaller_parts",
     "snapshot",
     "standing",

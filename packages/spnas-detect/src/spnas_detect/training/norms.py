@@ -24,6 +24,9 @@ MOST_GROUPS = 32
 
 FEWEST_GROUP_CHANNELS = 2
 
+FEW_IMAGES = 16
+"""At a time, below which batch norm errs more and more; Wu & He, "Group Normalization", figure 1."""
+
 
 @contextmanager
 def explained_norms(shape: Sequence[int]) -> Iterator[None]:
@@ -154,6 +157,13 @@ def _take_over(new: nn.Module, old: nn.Module) -> None:
 
 
 CONVERSIONS: dict[str, Callable[[nn.BatchNorm2d], nn.Module]] = {"sync": _sync, "group": _group, "frozen": _frozen}
+
+
+def sees_batches(module: nn.Module) -> bool:
+    """Whether some norm's outputs depend, in training, on which images this very process has at a time."""
+    return any(
+        isinstance(layer, nn.BatchNorm2d) and not isinstance(layer, FrozenNorm | SyncNorm) for layer in module.modules()
+    )
 
 
 def is_affine(norm: NormKind) -> bool:
