@@ -64,7 +64,8 @@ def match_detections(
             EuroCity Persons, and COCO's with its crowds given as regions.
         ``best-then-flag``: a detection looks at the truth of highest overlap, taken or not. If that one doesn't fit,
             the detection is a false positive; if it is ignored, neither; if it is taken, a false positive; otherwise
-            the detection takes it. This is Pascal VOC's devkit, with ``inclusive=False, pixel_offset=1.0``.
+            the detection takes it. This is Pascal VOC's devkit (``VOCevaldet.m``), with ``pixel_offset=1.0``, and
+            ``voc_eval`` of py-faster-rcnn, which wants more than the threshold, with ``inclusive=False`` besides.
 
     A truth fits if its overlap reaches the threshold. Of equal overlaps, that of the truth of lower index counts as the
     highest; of equal scores, the detection of lower index comes first.

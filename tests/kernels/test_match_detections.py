@@ -143,8 +143,9 @@ def test_a_region_takes_what_lies_inside_and_an_ignored_truth_does_not():
     assert match_detections(**arguments, regions=np.array([True])).outcome.tolist() == [-1]
 
 
-def test_pixel_offset_is_the_devkits():
-    # Widths 10 and 5 as the devkit counts them: IoU 1/2; without the offset 4/9.
+def test_an_offset_is_the_devkits_and_without_its_threshold_py_faster_rcnns():
+    # Widths 10 and 5 as both count them: IoU 1/2, which VOCevaldet.m takes (ovmax >= minoverlap) and voc_eval does not
+    # (ovmax > ovthresh); without the offset 4/9.
     arguments = case([[0, 0, 9, 9]], [1], [0], [[0, 0, 9, 4]], [0], [False])
     assert match_detections(**arguments).outcome.tolist() == [0]
     assert match_detections(**arguments, pixel_offset=1.0).outcome.tolist() == [1]
