@@ -21,6 +21,7 @@ from spnas_core.morphisms import identity
 from spnas_core.plugins import plugin_manager, registry
 from spnas_core.tasks import EvaluationRequest, Fidelity, ResolvedCandidate
 from spnas_detect.data import open_data, streaming
+from spnas_detect.data._base import READERS
 from spnas_detect.data.conversion import LAYOUTS, convert
 from spnas_detect.detectors import read_description
 from spnas_detect.inference.matching import match_images
@@ -371,6 +372,13 @@ def test_the_command_prints_tables_or_json(run, trained, tmp_path):
     assert document["metrics"]["VOC50"] == trained[1]["VOC50"]
     assert document["info"]["split"] == "test"
     assert [row["name"] for row in document["classes"]] == ["square", "disc", "triangle", "ring"]
+
+
+def test_help_names_every_kind_of_data_and_says_whose_the_classes_are():
+    said = " ".join(CliRunner().invoke(commands, ["evaluate", "--help"]).output.split())
+    assert [kind for kind in READERS if kind not in said.partition("--data SPEC")[2].partition("--split")[0]] == []
+    assert "are the detector's where their names are, in whatever order" in said
+    assert "same order" not in said
 
 
 def test_a_mistake_is_one_line_and_exit_code_2(run, forgetful, tmp_path):

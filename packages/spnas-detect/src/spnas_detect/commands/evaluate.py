@@ -26,7 +26,12 @@ _FEW_CLASSES = 8
 
 @click.command()
 @click.argument("weights", metavar="WEIGHTS|TRAINING|RUN[:ID]", type=REFERENCE)
-@click.option("--data", metavar="SPEC", help="Data set: shapes, voc:PATH or coco:PATH.  [default: the training's]")
+@click.option(
+    "--data",
+    metavar="SPEC",
+    help="Data set: shapes, voc:PATH, coco:PATH, yolo:PATH, ecp:PATH, folder:PATH, or of a plugin's kind.  [default: "
+    "the training's]",
+)
 @click.option("--split", default="test", show_default=True, help="train, validation or test, or all for every image.")
 @click.option(
     "--metrics", metavar="NAME,...", help="Registered metrics, such as coco,voc.  [default: the training's, or coco]"
@@ -75,9 +80,9 @@ def evaluate(
     """Score a detector on a split of a data set.
 
     Prints the metrics, a row per class, and the worst images; with --out these are drawn, ground truth beside
-    predictions. Weights are a file, the folder of a training, or a run's candidate; they know their data. Other data
-    must have the classes that the detector was trained on, in the same order. A warning counts images that it was
-    trained on.
+    predictions. Weights are a file, the folder of a training, or a run's candidate; they know their data. Classes of
+    other data are the detector's where their names are, in whatever order: one that the data lacks has no score, and
+    boxes of one that the detector does not know are refused. A warning counts images that it was trained on.
 
     \b
     Example: spnas evaluate trainings/voc
