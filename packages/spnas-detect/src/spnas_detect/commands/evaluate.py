@@ -46,6 +46,9 @@ _FEW_CLASSES = 8
     type=PATH,
     help="Folder for precision against recall and the confusion matrix, as PNG and CSV.",
 )
+@click.option(
+    "--detections", type=WRITTEN, help="File for all detections as COCO's results, which pycocotools' loadRes reads."
+)
 @click.option("--worst", type=click.IntRange(0), default=8, show_default=True, help="Worst images to list and draw.")
 @click.option(
     "--score-threshold",
@@ -69,6 +72,7 @@ def evaluate(
     out: Path | None,
     curves: Path | None,
     *,
+    detections: Path | None,
     worst: int,
     score_threshold: float,
     batch_size: int,
@@ -103,6 +107,7 @@ def evaluate(
             data_options=read_options(options) if options else None,
             out=out,
             curves=curves,
+            detections=detections,
             worst=worst,
             score_threshold=score_threshold,
             device=device,
@@ -132,6 +137,8 @@ def evaluate(
         console.show(f"evaluation.json and {len(report.worst)} pictures are in {out}.")
     if curves is not None:
         console.show(f"precision-recall and confusion, each as .png and .csv, are in {curves}.")
+    for file, what in zip(report.detections, ("All detections", "The images and classes of their ids"), strict=False):
+        console.show(f"{what} are in {file}.")
 
 
 def _tables(report: "EvaluationReport") -> Iterator["Table"]:

@@ -47,9 +47,9 @@ def predict(
     """Detect objects in each IMAGE and draw them, with their class and score.
 
     An IMAGE is a file, a folder, or a pattern in quotes. Every image gets a picture of its own name in --out; the boxes
-    themselves go to predictions.json, in the form of COCO results, in pixels of the image as viewers show it (a
-    rotation noted in EXIF is applied). No image is ever overwritten. One that cannot be read is reported, the others
-    are done, and the exit code is 2.
+    themselves go to predictions.json, a file of annotations in COCO's format, each with its score, in pixels of the
+    image as viewers show it (a rotation noted in EXIF is applied). No image is ever overwritten. One that cannot be
+    read is reported, the others are done, and the exit code is 2.
 
     \b
     Example: spnas predict runs/serial photo.jpg --out found

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spnas_core.errors import DataError, suggestion
+from spnas_detect.data.annotated import AnnotatedAs
 from spnas_detect.data.faults import Fault, refuse
 from spnas_detect.data.images import common_folder
 from spnas_detect.data.repairs import Repair
@@ -65,6 +66,7 @@ class ImageRecord:
             vehicles; inside the image, perhaps without an area. None where they are ``boxes``.
         areas: float64[G] in square pixels, what decides how large an object is to COCO's metric, such as the area of
             its mask; NaN for a box's own. None where all are the boxes'.
+        annotated_as: what the file of annotations calls the image and its classes; None where none does by ids.
     """
 
     name: str
@@ -77,6 +79,7 @@ class ImageRecord:
     tags: tuple[tuple[str, ...], ...] = ()
     own_boxes: NDArray[np.float32] | None = None
     areas: NDArray[np.float64] | None = None
+    annotated_as: AnnotatedAs | None = None
 
 
 @dataclass(frozen=True, eq=False)

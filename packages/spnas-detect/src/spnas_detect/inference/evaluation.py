@@ -10,7 +10,7 @@ from typing import Any, cast
 from torch import Tensor
 
 from spnas_core.errors import ConfigError, DataError, suggestion
-from spnas_detect.data import CachedSplit, DetectionData, StreamedSplit
+from spnas_detect.data import CachedSplit, DetectionData, ImageRecord, StreamedSplit
 from spnas_detect.data._base import ALL, CARVED_NOTE, SPLITS, split_title
 from spnas_detect.data.checks import split_faults
 from spnas_detect.data.decoding import drop_unreadable
@@ -20,6 +20,7 @@ from spnas_detect.detectors.loading import load_detector
 from spnas_detect.devices import check_devices, choose_device
 from spnas_detect.folders import explained_writing, make_folder, writing_into
 from spnas_detect.inference.classes import labelled_as
+from spnas_detect.inference.coco_results import prepare_results, write_results
 from spnas_detect.inference.confusion import confusion
 from spnas_detect.inference.matching import match_images
 from spnas_detect.inference.memory import explained_memory
@@ -30,6 +31,7 @@ from spnas_detect.inference.report import DESCRIPTION, EvaluationReport, class_r
 from spnas_detect.inference.sources import WeightsSource, find_weights
 from spnas_detect.inference.worst import draw_worst
 from spnas_detect.metrics import CocoMetric, metric_factory
+from spnas_detect.metrics.collection import Collection
 from spnas_detect.metrics.registry import check_metrics
 from spnas_detect.opening import open_known
 from spnas_detect.processes import ALONE, Processes, joined_processes, launch
@@ -50,6 +52,7 @@ def evaluate(
     data_options: Mapping[str, Any] | None = None,
     out: Path | str | None = None,
     curves: Path | str | None = None,
+    detections: Path | str | None = None,
     worst: int = WORST_IMAGES,
     score_threshold: float = 0.5,
     device: str = "auto",
@@ -72,6 +75,7 @@ def evaluate(
         data_options: of the kind of data; None takes the training's where its data is taken.
         out: folder for ``evaluation.json`` and pictures of the worst images; None writes nothing.
         curves: folder for precision against recall and the confusion matrix, as plots and as CSV; None writes none.
+        detections: file for all detections as COCO's results; see ``write_results``. None writes none.
         worst: how many images of lowest F1 are listed, and drawn.
         score_threshold: in 0…1, of detections that count as found or false; the metrics see every detection.
         device: ``auto`` is CUDA where there is one.
@@ -99,7 +103,19 @@ def evaluate(
         raise DataError(f"there is no split {split!r}{suggestion(split, (*SPLITS, ALL))}")
     source = find_weights(weights)
     job = _Job(
-        source, data, split, metrics, data_seed, data_options, out, curves, worst, score_threshold, device, batch_size
+        source,
+        data,
+        split,
+        metrics,
+        data_seed,
+        data_options,
+        out,
+        curves,
+        detections,
+        worst,
+        score_threshold,
+        device,
+        batch_size,
     )
     if devices == 1:
         return cast("EvaluationReport", _evaluate(job, report, ALONE))
@@ -124,6 +140,7 @@ class _Job:
     data_options: Mapping[str, Any] | None
     out: Path | str | None
     curves: Path | str | None
+    detections: Path | str | None
     worst: int
     score_threshold: float
     device: str
@@ -162,9 +179,9 @@ def _evaluate(job: _Job, report: Report | None, processes: Processes) -> Evaluat
     if not any((~record.ignore).any() for record in records):
         raise DataError(f"the {split} split of {opened.spec} has no box to be found among its {len(records)} images")
     refuse(opened.spec, split_faults(opened, split))
-    folder, plots = (None if path is None else Path(path) for path in (job.out, job.curves))
+    folder, plots, results = (None if path is None else Path(path) for path in (job.out, job.curves, job.detections))
     if processes.is_first:
-        _prepare(folder, plots)  # before what may take hours
+        _prepare(folder, plots, results)  # before what may take hours
     where = choose_device(job.device)
     detector, description = load_detector(source.path, where)
     images = StreamedSplit(
@@ -198,7 +215,7 @@ def _evaluate(job: _Job, report: Report | None, processes: Processes) -> Evaluat
         main,
         tuple(class_results(matches, opened.classes, scores, main)),
         tuple(worst_images(matches, images.names, job.worst)),
-        opened.remarks,
+        (*opened.remarks, *_alterations(records, title)),
         (*_warnings(sum(seen), len(records), title), *hints),
         None if plots is None else confusion(matches, opened.classes),
     )
@@ -206,6 +223,10 @@ def _evaluate(job: _Job, report: Report | None, processes: Processes) -> Evaluat
         coco = CocoMetric(opened.classes)
         coco.process(recorder.predictions, recorder.targets)
         write_plots(plots, coco.precision_recall(), result.confusion, job.score_threshold)
+    if results is not None:
+        found = Collection(len(opened.classes))
+        found.add(recorder.predictions, recorder.targets)
+        result = replace(result, detections=tuple(write_results(results, found, records, opened.classes)))
     if folder is not None:
         with writing_into(folder):
             result = replace(result, worst=draw_worst(result, records, matches, folder))
@@ -231,7 +252,7 @@ def _hints(data: DetectionData, split: str) -> Iterator[str]:
         )
 
 
-def _prepare(folder: Path | None, plots: Path | None) -> None:
+def _prepare(folder: Path | None, plots: Path | None, results: Path | None) -> None:
     """Make the folders that results go to, and see to it that nothing foreign is overwritten there."""
     if folder is not None:
         with explained_writing(folder):
@@ -239,6 +260,8 @@ def _prepare(folder: Path | None, plots: Path | None) -> None:
         make_folder(folder)
     if plots is not None:
         prepare_plots(plots)
+    if results is not None:
+        prepare_results(results)
 
 
 class _Recorder:
@@ -267,6 +290,16 @@ def _remembered(description: DetectorDescription) -> Mapping[str, Any]:
 def _seen(images: StreamedSplit, description: DetectorDescription) -> int:
     """Count the images that were decoded here and that the detector was trained on."""
     return 0 if description.trained_on is None else images.count_seen(description.trained_on.images)
+
+
+def _alterations(records: Sequence[ImageRecord], split: str) -> Iterator[str]:
+    """Say how many objects are not what evaluators that read the file of annotations themselves take them for."""
+    altered = sum(record.annotated_as.altered for record in records if record.annotated_as is not None)
+    if altered:
+        yield (
+            f"{altered} object(s) of the {split} split are not scored as written, as pycocotools would: boxes end at "
+            "the image's edge, those without area are left out, and areas of 0 are the box's"
+        )
 
 
 def _warnings(count: int, total: int, split: str) -> Iterator[str]:

@@ -88,19 +88,20 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def refuse_foreign(paths: Iterable[Path], description: str) -> None:
+def refuse_foreign(paths: Iterable[Path], description: str, option: str = "--out") -> None:
     """See to it that only what an earlier call has written is overwritten.
 
     Args:
         paths: of pictures and JSON documents that will be written.
         description: of our documents, under ``info``.
+        option: that says where they go.
 
     Raises:
         ConfigError: somebody else's file is there.
     """
     for path in paths:
         if path.exists() and not (is_our_picture(path) or _says(path, description)):
-            raise ConfigError(f"{path} exists and was not written by spnas: choose another --out")
+            raise ConfigError(f"{path} exists and was not written by spnas: choose another {option}")
 
 
 def _says(path: Path, description: str) -> bool:

@@ -79,10 +79,11 @@ class Predictions:
     failed: Mapping[Path, str]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as plain values in COCO's form.
+        """Return everything as plain values, as a file of annotations in COCO's format has them.
 
-        ``annotations`` has COCO results: ``image_id``, ``category_id``, ``bbox`` as x, y, width and height, ``score``;
-        each with its class's name as ``category``. ``images`` and ``categories`` say what the ids stand for.
+        ``annotations`` are what was found: ``image_id``, ``category_id``, ``bbox`` as x, y, width and height, and
+        besides ``score``, and the class's name as ``category``. Images are numbered in their order from 1, classes by
+        their labels; ``images`` and ``categories`` say what the ids stand for.
         """
         return {
             "info": {

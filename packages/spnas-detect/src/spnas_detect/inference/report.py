@@ -77,6 +77,8 @@ class EvaluationReport:
         notes: what the data set had to say.
         warnings: why the scores may not be what they seem.
         confusion: what is taken for what; None where nobody asked.
+        detections: the file of all detections, and, where the ids in it are numbers of its own, that of the annotations
+            that have them; none where nobody asked.
     """
 
     weights: Path
@@ -92,6 +94,7 @@ class EvaluationReport:
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     confusion: Confusion | None = None
+    detections: tuple[Path, ...] = ()
 
     @property
     def scored(self) -> str:

@@ -2,17 +2,18 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
 from spnas_core.errors import DataError
 from spnas_detect.data._base import read_json
+from spnas_detect.data.annotated import AnnotatedAs
 from spnas_detect.data.coco.boxes import Box, annotated_area, clip, corners
 from spnas_detect.data.coco.classes import Identifier
 from spnas_detect.data.coco.layouts import Source
-from spnas_detect.data.coco.values import is_crowd, name_once, sides, whole
+from spnas_detect.data.coco.values import is_crowd, is_missing, name_once, sides, whole
 from spnas_detect.data.faults import BROKEN_ANNOTATION, MISSING_IMAGE, FaultCollector
 from spnas_detect.data.file_names import find_image, find_image_by_stem
 from spnas_detect.data.images import ImageFinder, LookedAt
@@ -46,6 +47,7 @@ class AnnotatedImage:
         height: in pixels, likewise.
         objects: their boxes inside the image.
         dropped: number of boxes without area.
+        annotated_as: what the JSON file calls it; the same image may have other ids in another one.
     """
 
     name: str
@@ -54,6 +56,7 @@ class AnnotatedImage:
     height: int
     objects: tuple[CocoObject, ...]
     dropped: int
+    annotated_as: AnnotatedAs = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class WrittenImage:
         size: (width, height) in pixels; None where it is missing or 0.
         objects: their boxes as written.
         is_joined: whether it has several entries, which often repeat each other's objects.
+        annotated_as: what the first one of these is called, and how many areas are not as written.
     """
 
     name: str
@@ -73,6 +77,7 @@ class WrittenImage:
     size: tuple[int, int] | None
     objects: tuple[CocoObject, ...]
     is_joined: bool
+    annotated_as: AnnotatedAs
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,7 @@ class _Image:
     name: str
     file: Path
     size: tuple[int, int] | None
+    identifier: Identifier
 
 
 @dataclass(frozen=True)
@@ -139,15 +145,18 @@ def place_image(
     if written.size is None:
         repairs.add(SIZE_FROM_FILE, written.name)
     kept: list[CocoObject] = []
+    clipped = 0
     for one in written.objects:
         box, is_beyond = clip(one.box, *size)
         if box is not None:
             kept.append(one._replace(box=box))
             if is_beyond:
                 repairs.add(CLIPPED, written.name)
+                clipped += 1
     dropped = len(written.objects) - len(kept)
     objects = tuple(dict.fromkeys(kept) if written.is_joined else kept)
-    return AnnotatedImage(written.name, written.file, *size, objects, dropped)
+    known = replace(written.annotated_as, altered=written.annotated_as.altered + clipped + dropped)
+    return AnnotatedImage(written.name, written.file, *size, objects, dropped, known)
 
 
 class _FileReader:
@@ -159,6 +168,7 @@ class _FileReader:
         self._file = source.file
         self._place = source.place(root)
         self._left_out: set[Path] = set()  # images with a fault
+        self._other_areas: Counter[Path] = Counter()  # of images, those that are written and no area
 
     def read(self) -> Contents:
         file, faults = self._file, self._faults
@@ -180,6 +190,8 @@ class _FileReader:
             objects[one.image.file].append(one)
         kept = [image for image in images.values() if image is not None and image.file not in self._left_out]
         times = Counter(image.file for image in kept)
+        names = {identifier: name for identifier, name in categories.items() if name is not None}
+        ids = {name: identifier for identifier, name in reversed(names.items())}  # of several of one name the first
         return Contents(
             [
                 WrittenImage(
@@ -188,10 +200,11 @@ class _FileReader:
                     image.size,
                     tuple(one.content for one in objects[file]),
                     is_joined=times[file] > 1,
+                    annotated_as=AnnotatedAs(self._file, image.identifier, ids, self._other_areas[file]),
                 )
                 for file, image in {image.file: image for image in kept}.items()
             ],
-            {identifier: name for identifier, name in categories.items() if name is not None},
+            names,
         )
 
     def _categories(self, entries: Sequence[Mapping[str, object]]) -> dict[Identifier, str | None]:
@@ -236,7 +249,7 @@ class _FileReader:
             called = self._called(name, annotated)
             before = known.get(found)
             if before is None:
-                images[identifier] = image = _Image(called, found, size)
+                images[identifier] = image = _Image(called, found, size, identifier)
                 known[found] = (name, image)
             elif _plain(before[0]) == _plain(name):
                 self._repairs.add("image entries of one file name, joined", called)
@@ -322,6 +335,8 @@ class _FileReader:
         if box is None or crowd is None or image is None or name is None:
             return None
         area = annotated_area(item, place, self._repairs)
+        if area is None and not is_missing(item.get("area")):
+            self._other_areas[image.file] += 1
         return _Object(image, CocoObject(box, name, crowd, area))
 
     def _attempt(self, read: "partial[Identifier]") -> Identifier | None:

@@ -157,4 +157,5 @@ def _record(item: AnnotatedImage, classes: Sequence[str], looked: LookedAt) -> I
         ignore=np.asarray([one.is_crowd for one in objects], np.bool_),
         # None becomes NaN
         areas=np.asarray([one.area for one in objects], np.float64) if has_areas else None,
+        annotated_as=item.annotated_as,
     )
