@@ -49,6 +49,8 @@ class Logits:
             keep, move = (torch.tensor(values[name], dtype=torch.float64) for name in ("keep", "move"))
         except (TypeError, KeyError) as error:
             raise ValueError(f"logits have 'keep' and 'move': {error}") from None
+        if keep.shape == (1, 2) and not move.numel():  # a lone block moves nowhere, and empty lists have no dimensions
+            move = move.reshape(0, 1, 2)
         if keep.ndim != 2 or move.ndim != 3 or not (keep.isfinite().all() and move.isfinite().all()):
             raise ValueError("logits are finite numbers, 'keep' of two dimensions and 'move' of three")
         return cls(keep, move)
