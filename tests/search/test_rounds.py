@@ -169,6 +169,20 @@ def test_a_budget_of_epochs_counts_everything_but_the_verdict(drive, epochs):
     assert ended == f"the budget of {epochs} epochs is used up"
 
 
+def test_a_child_that_the_epochs_left_do_not_suffice_for_is_said_to_be_why_the_search_ends(drive):
+    """Start and noise take 8 of 17 epochs, a first child 2; the next ones' parent lacks a control, and they take 6."""
+    settings = run_settings(candidates=None, budget_epochs=17, seeds=0)
+    run = drive(settings, Scripted([(0, 2)], [(3, 6)]), scores(child=0.6))
+    run.to_the_end()
+    assert run.archive.children == 1
+    assert why_ended(run.archive, run.settings, run.strategy, out_of_time=False) == (
+        "of the budget of 17 epochs 7 are left for the search, and the next child and what judges it take 12"
+    )
+    run.strategy.rounds = run.strategy.rounds[:1]
+    ended = why_ended(run.archive, run.settings, run.strategy, out_of_time=False)
+    assert ended.startswith("the strategy found no new architecture inside the search space")
+
+
 def test_a_budget_of_epochs_holds_where_children_train_for_longer_than_controls(drive):
     settings = run_settings(ranking="prediction", candidates=None, budget_epochs=80, rescores=2, finalists=3)
     run = drive(settings, Scripted(*[[(0, 2), (0, 8)]] * 4), scores(child=0.6))

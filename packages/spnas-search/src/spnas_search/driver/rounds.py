@@ -136,8 +136,26 @@ def why_over(archive: Archive, settings: RunSettings, strategy: CheckedStrategy,
 
 def why_ended(archive: Archive, settings: RunSettings, strategy: CheckedStrategy, *, out_of_time: bool) -> str:
     """Say why no further children were proposed."""
-    found = why_over(archive, settings, strategy, out_of_time=out_of_time)
-    return found or "the strategy found no new architecture inside the search space, or none that the budget allows"
+    if (found := why_over(archive, settings, strategy, out_of_time=out_of_time)) is not None:
+        return found
+    dear = _too_dear(archive, settings, strategy) if archive.phase not in ENDING else None
+    return dear or "the strategy found no new architecture inside the search space, or none that the budget allows"
+
+
+def _too_dear(archive: Archive, settings: RunSettings, strategy: CheckedStrategy) -> str | None:
+    """Say that the epochs that are left do not suffice for a child and what judges it; None where that is not why."""
+    if settings.budget.epochs is None:
+        return None
+    proposals = _judged_children(archive, settings, strategy)
+    children = [one for one in proposals if one.kind in OFFSPRING]
+    left = _left(archive, settings, strategy.control_epochs, children)
+    if not children or _within(proposals, left):
+        return None
+    first = proposals[: proposals.index(children[0]) + 1]
+    return (
+        f"of the budget of {settings.budget.epochs} epochs {max(0, math.floor(left))} are left for the search, and the "
+        f"next child and what judges it take {sum(one.epochs for one in first)}"
+    )
 
 
 def _left(archive: Archive, settings: RunSettings, epochs: int, coming: Sequence[Proposal] = ()) -> float:
@@ -167,7 +185,16 @@ def _missing_noise(archive: Archive, settings: RunSettings, fidelity: Fidelity) 
 def _children(
     archive: Archive, settings: RunSettings, strategy: CheckedStrategy, *, most: int | None = None
 ) -> tuple[Proposal, ...]:
-    """A round of children, or at most so many, each behind the controls that are needed to judge it."""
+    """A round of children, or at most so many, each behind what judges it; as many as the budget allows."""
+    proposals = _judged_children(archive, settings, strategy, most=most)
+    children = [one for one in proposals if one.kind in OFFSPRING]
+    return _within(proposals, _left(archive, settings, strategy.control_epochs, children))
+
+
+def _judged_children(
+    archive: Archive, settings: RunSettings, strategy: CheckedStrategy, *, most: int | None = None
+) -> tuple[Proposal, ...]:
+    """A round of children, or at most so many, behind the controls that are needed to judge them; at whatever cost."""
     rng = np.random.default_rng([settings.seed, len(archive)])
     left = None if settings.budget.children is None else settings.budget.children - archive.children
     children = strategy.propose(archive, rng)[:left][:most]
@@ -178,7 +205,7 @@ def _children(
         _add_controls(archive, proposals, children)
     if archive.rule.needs_ages:
         proposals += ageing_proposals(archive, children, proposals)
-    return _within((*proposals, *children), _left(archive, settings, strategy.control_epochs, children))
+    return (*proposals, *children)
 
 
 def _within(proposals: Sequence[Proposal], epochs: float) -> tuple[Proposal, ...]:
