@@ -131,6 +131,19 @@ def test_one_of_several_strategies_is_named_that_claims_something_else(claim):
         getattr(phases, claim)
 
 
+def test_whether_places_matter_is_asked_of_the_strategy_whose_turn_it_is():
+    phases = Phases(
+        [Phase("mine", SimpleNamespace(by_place=True), None), Phase("other", SimpleNamespace(), None)],
+        SimpleNamespace(),
+    )
+    assert [CheckedStrategy("phases", phases, WIDE).by_place(number) for number in (0, 1)] == [True, False]
+    assert [CheckedStrategy("mine", phase.strategy, WIDE).by_place(0) for phase in phases.phases] == [True, False]
+    for wrapped in (phases, phases.phases[0].strategy):
+        phases.phases[0].strategy.by_place = "no"
+        with pytest.raises(PluginError, match=r"has by_place = 'no': it must be True or False$"):
+            CheckedStrategy("mine", wrapped, WIDE).by_place(0)
+
+
 @pytest.mark.parametrize("said", [False, True, 0, "", " ", [], ["stuck"]])
 def test_a_strategy_says_in_words_that_it_is_stuck_also_among_several(population, said):
     silent = SimpleNamespace(stuck=lambda archive: said)

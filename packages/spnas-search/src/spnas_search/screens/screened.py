@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import takewhile
 
 import numpy as np
 
@@ -24,8 +24,9 @@ REDRAWS = 20
 class ScreenedStrategy(CheckedStrategy):
     """Asks a strategy for several rounds of children, and proposes those that a screen prefers.
 
-    Of strategies that follow one another all of a round are of the same one, the one that has proposed first, and no
-    more than a round of it may have.
+    Where what a child is follows from its place in its round (``Strategy``: ``by_place``), each place gets the one that
+    the screen prefers of those drawn for it, and the round keeps its order. Of strategies that follow one another all
+    of a round are of the same one, the one that has proposed first, and no more than a round of it may have.
 
     Attributes:
         screen: prefers.
@@ -41,13 +42,13 @@ class ScreenedStrategy(CheckedStrategy):
     measured: tuple[Bound, ...] = ()
 
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
-        """Propose the children that the screen prefers, best first; see ``Strategy``.
+        """Propose the children that the screen prefers, best first, or place by place; see ``Strategy``.
 
         Raises:
             PluginError: strategy or screen raised, or broke a rule.
         """
-        chosen: list[Proposal] = []
-        known: set[Architecture] = set()
+        chosen: dict[int, Proposal] = {}
+        places: dict[Architecture, int] = {}
         number: int | None = None
         most = self.round_size
         for _ in range(1 + REDRAWS):
@@ -58,17 +59,31 @@ class ScreenedStrategy(CheckedStrategy):
                     number = proposals[0].strategy
                     most = self.room(archive, number)
                 proposals = [proposal for proposal in proposals if proposal.strategy == number]
-                for proposal in proposals:
-                    if proposal.rewrite.child not in known:
-                        drawn.setdefault(proposal.rewrite.child, proposal)
+                for place, proposal in enumerate(proposals):
+                    if proposal.rewrite.child not in places:
+                        places[proposal.rewrite.child] = place
+                        drawn[proposal.rewrite.child] = proposal
                 if not proposals:  # the strategy has nothing new: it has tried hard enough, once
                     break
-            known |= drawn.keys()
-            ranked = self._ranked(archive, list(drawn.values()))
-            chosen += islice(filter(self._keeps_bounds, ranked), most - len(chosen))
+            self._choose(chosen, self._ranked(archive, list(drawn.values())), most, places, number or 0)
             if not self.measured or len(chosen) == most:
                 break
-        return chosen
+        return [chosen[place] for place in takewhile(chosen.__contains__, range(most))]
+
+    def _choose(
+        self,
+        chosen: dict[int, Proposal],
+        ranked: Iterator[Proposal],
+        most: int,
+        places: Mapping[Architecture, int],
+        number: int,
+    ) -> None:
+        """Fill the places of a round that are left, with the best that keep the measured bounds; no more are asked."""
+        by_place = self.by_place(number)
+        while len(chosen) < most and (proposal := next(ranked, None)) is not None:
+            place = places[proposal.rewrite.child] if by_place else len(chosen)
+            if place < most and place not in chosen and self._keeps_bounds(proposal):
+                chosen[place] = proposal
 
     def _ranked(self, archive: Archive, proposals: list[Proposal]) -> Iterator[Proposal]:
         if not proposals:

@@ -40,8 +40,10 @@ class Strategy(Protocol):
             exhausted. Or one of kind ``reignition``: the identity rewrite of a candidate, with a ``Pretraining``; a
             strategy that proposes such says so by a true attribute ``reignites``. A true attribute ``trains_winner``
             has the search end with the training of its winner, unless the settings say. A true attribute
-            ``by_rounds`` says that it compares whole rounds, so that it cannot propose one child after the other, and a
-            number ``meaningful_from`` from how many children on it is more than a random search; fewer are warned of. A
+            ``by_rounds`` says that it compares whole rounds, so that it cannot propose one child after the other; a
+            true attribute ``by_place``, that what a child is follows from its place in its round, such as which pair
+            its parent has won: a screen then chooses for each place alone, and leaves the order. A number
+            ``meaningful_from`` says from how many children on it is more than a random search; fewer are warned of. A
             ``Relaxation`` as attribute ``relaxation`` has the start train the choice among its parts, too: its receipt
             says what came of it (``spnas_core.tasks.SharedTraining``). One that consists of several, told apart by
             ``Proposal.strategy``, has a method ``room(archive, number)``: how many children a round of that may have.

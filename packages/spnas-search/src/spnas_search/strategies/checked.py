@@ -156,6 +156,20 @@ class CheckedStrategy:
         """
         return claims(self.wrapped, "by_rounds", self._who)
 
+    def by_place(self, number: int) -> bool:
+        """Whether what a child is follows from its place in its round, as an attribute of the strategy says.
+
+        Args:
+            number: of that strategy, of several that follow one another; 0 where there is one.
+
+        Raises:
+            PluginError: it is neither True nor False.
+        """
+        if isinstance(self.wrapped, Phases):
+            phase = self.wrapped.phases[number]
+            return claims(phase.strategy, "by_place", owner("strategies", phase.name))
+        return claims(self.wrapped, "by_place", self._who)
+
     def stuck(self, archive: Archive) -> str | None:
         """Say why going on makes no sense, or None; see ``Strategy``.
 

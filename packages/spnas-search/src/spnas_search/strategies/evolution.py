@@ -96,6 +96,11 @@ class Evolution:
         """Whether it cannot propose one child after the other."""
         return self.settings.survival == "loser"
 
+    @property
+    def by_place(self) -> bool:
+        """Whether the n-th child is that of the n-th pair."""
+        return self.settings.survival == "loser"
+
     def population(self, archive: Archive) -> list[Candidate]:
         """The candidates that may become parents, oldest first."""
         members = [archive.start] if math.isfinite(archive.score(archive.start)) else []

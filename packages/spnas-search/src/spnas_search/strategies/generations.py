@@ -74,6 +74,8 @@ class Generations:
         ConfigError: all odds are zero.
     """
 
+    by_place = True
+
     def __init__(self, settings: GenerationsSettings, space: SearchSpace) -> None:
         self.settings = settings
         self.space = space
