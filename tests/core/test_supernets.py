@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from spnas_core import Architecture, build_backbone
-from spnas_core.errors import CodeError
+from spnas_core.errors import CodeError, SpaceError
 from spnas_core.inheritance import fill_module, fresh_plan, materialise
 from spnas_core.morphisms import Expand, Remove, Rewrite, Swap, Widen, align, identity
 from spnas_core.networks import block_placements
@@ -96,15 +96,31 @@ def test_a_part_is_drawn_with_the_odds_that_are_promised():
     assert all(abs(count / 6000 - (1 / 6 if code in long else 1 / 8)) < 0.02 for code, count in counts.items())
 
 
-def test_parts_keep_the_bounds_and_where_none_does_it_is_the_start():
+def test_parts_keep_the_bounds_and_where_none_does_that_is_said():
     start = Architecture.parse("b@8_1111-2111-2111")
     space = SearchSpace(min_blocks=6, max_blocks=8, min_stages=3, image_size=(64, 64), max_parameters=60_000)
     drawn = [Parts(start, space).at_step(3, step) for step in range(50)]
     assert all(code in space for code in drawn)
     assert len(set(drawn)) > 20
-    nothing = SearchSpace(min_blocks=1, min_stages=1, max_parameters=1)
-    assert Parts(start, nothing).at_step(0, 0) == start
-    assert Parts(start, SearchSpace(min_blocks=20, min_stages=1)).at_step(0, 0) == start
+    Parts(start, space).check()
+    for nothing in (
+        SearchSpace(min_blocks=1, min_stages=1, max_parameters=1),
+        SearchSpace(min_blocks=20, min_stages=1),
+        SearchSpace(min_blocks=1, max_blocks=2, min_stages=1, max_stages=2),
+        SearchSpace(min_blocks=1, min_stages=4),
+    ):
+        for refused in (lambda: Parts(start, nothing).at_step(0, 0), Parts(start, nothing).check):  # noqa: B023
+            with pytest.raises(SpaceError, match=rf"part.* of {start} ") as caught:
+                refused()
+            assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("code", ["b@8_1", "b@8_2-2-2-2"])
+def test_a_start_that_is_its_only_part_is_told(code):
+    start = Architecture.parse(code)
+    assert Parts(start, ANY).at_step(0, 0) == start
+    with pytest.raises(SpaceError, match="has no part inside the search space but itself"):
+        Parts(start, ANY).check()
 
 
 @pytest.mark.parametrize("start", [START, Architecture.parse("r@8+deep_111-21-1"), Architecture.parse("b@4_111-11-2")])

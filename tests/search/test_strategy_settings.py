@@ -1,9 +1,13 @@
 """Settings under which a strategy would find nothing are refused before anything is evaluated."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from spnas_core.errors import ConfigError
+from spnas_core import Architecture
+from spnas_core.errors import ConfigError, PluginError
 from spnas_search.run import start_run
+from spnas_search.strategies._base import reaches
 
 BASE = {"task": {"name": "null"}, "executor": {"name": "inline"}, "final": {"seeds": 0}, "budget": {"candidates": 2}}
 SHARED = {"inherit": "supernet", "start": "b@8_111-211-211-21"}
@@ -105,4 +109,64 @@ def test_a_serial_search_without_a_neighbour_inside_the_space_is_warned_of(tmp_p
         "warning: none of 500 children of b@8_11-21-21-21 that the strategy 'serial' has drawn lies "
     )
     assert remarks(tmp_path / "wider", strategy=table, space={"max_multiply_adds": "2x"}) == []
-    assert remarks(tmp_path / "explores", strategy=table | {"explore": 0.5}, space=space) == []
+    (said,) = remarks(tmp_path / "explores", strategy=table | {"explore": 0.5}, space=space)
+    assert "the strategy 'serial' has drawn" in said, "what grows by expand alone is sampled as little"
+    anything = space | {"sampling": "any"}
+    assert remarks(tmp_path / "any", strategy=table | {"explore": 0.5}, space=anything) == []
+
+
+FULL_SPACE = {"max_blocks": "1x", "max_stages": 4, "max_multiply_adds": "none"}
+GROWS = {"odds": {"expand": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "drawn"),
+    [
+        ({"name": "hill-climb", **GROWS}, "500"),
+        ({"name": "policy", "grammar": "edit", **GROWS, "max_redraws": 60}, "60"),
+        ({"name": "serial", **GROWS}, "500"),
+        ({"name": "progressive"}, "the"),
+        ({"name": "phases", "phases": [{"name": "hill-climb", **GROWS}]}, "500"),
+    ],
+)
+def test_a_strategy_whose_mutations_all_leave_the_space_is_warned_of(tmp_path, strategy, drawn):
+    found = remarks(tmp_path, strategy=strategy, space=FULL_SPACE, budget={"candidates": 2000})
+    (said,) = [one for one in found if "drawn" in one]
+    name = strategy.get("phases", [strategy])[0]["name"]
+    assert said == (
+        f"warning: none of {drawn} children of b@8_11-21-21-21 that the strategy {name!r} has drawn lies inside the "
+        "search space: widen its bounds, or the search may end without a child"
+    )
+
+
+ALONE = {"start": "b@8_1", "space": {"min_blocks": 1, "max_blocks": 1, "min_stages": 1, "max_stages": 1}}
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        {"name": "random"},
+        {"name": "evolution", **GROWS},
+        {"name": "evolution", "survival": "all", "initial": 0, **GROWS},
+        {"name": "regularized-evolution", **GROWS},
+        {"name": "generations", **GROWS},
+        {"name": "policy"},
+        {"name": "q-learning"},
+    ],
+    ids=lambda table: table["name"],
+)
+def test_a_strategy_that_samples_a_space_of_the_start_alone_is_warned_of(tmp_path, strategy):
+    strategy = {"max_redraws": 50, **strategy}
+    space = ALONE["space"] | {"max_multiply_adds": "1x"}
+    found = remarks(tmp_path, strategy=strategy, start="b@8_1", space=space, budget={"candidates": 4000})
+    (said,) = [one for one in found if "drawn" in one]
+    assert said.startswith(f"warning: none of 50 children of b@8_1 that the strategy {strategy['name']!r} has drawn")
+    wider = remarks(tmp_path / "wider", strategy=strategy, budget={"candidates": 4000})
+    assert [one for one in wider if "drawn" in one] == []
+
+
+@pytest.mark.parametrize("said", ["no", 1, None])
+def test_a_plugin_that_does_not_say_whether_it_finds_anything_is_named(said):
+    with pytest.raises(PluginError, match=r"^mine returned .* from reaches: it must be True or False$"):
+        reaches(SimpleNamespace(reaches=lambda start, inherit: said), Architecture.parse("b@8_1-1"), "none", "mine")
+    assert reaches(SimpleNamespace(), Architecture.parse("b@8_1-1"), "none", "mine")

@@ -10,13 +10,17 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from spnas_core.encoding import Architecture
-from spnas_core.errors import CodeError
+from spnas_core.errors import CodeError, SpaceError
 from spnas_core.morphisms import Rewrite, align
 from spnas_core.networks.layout import stage_placements
 from spnas_core.space import SearchSpace
 
-TRIES = 1000
+TRIES = 10_000
 """Draws of which one must keep the bounds."""
+PROBES = 1000
+"""Draws that tell before a training how many of them do."""
+FEWEST = 5
+"""How many of these must: then of ``TRIES`` draws none does with a chance of 10^-21."""
 
 
 def why_no_part(start: Architecture, code: Architecture) -> str | None:
@@ -70,6 +74,11 @@ class PartOf:
         return None if why is None else f"no part of the start: {why}"
 
 
+_OUTSIDE = (
+    "that were drawn lie inside the search space: widen its bounds, or take a start of which more parts keep them"
+)
+
+
 @dataclass(frozen=True)
 class Parts:
     """Draws parts of a start.
@@ -97,16 +106,48 @@ class Parts:
         return range(least, min(self.space.max_blocks, len(self.start.digits)) + 1)
 
     def draw(self, rng: np.random.Generator) -> Architecture:
-        """Draw a part inside the bounds; the start itself where 1,000 draws find none."""
+        """Draw a part inside the bounds.
+
+        Raises:
+            SpaceError: 10,000 draws find none.
+        """
         for _ in range(TRIES if self.blocks else 0):
-            part = self._drawn(rng)
-            if _end_streams(part) <= _end_streams(self.start) and part in self.space:
+            if (part := self._found(rng)) is not None:
                 return part
-        return self.start
+        raise SpaceError(f"none of {TRIES:,} parts of {self.start} {_OUTSIDE}")
+
+    def check(self) -> None:
+        """Refuse bounds that no part keeps but the start, or that so few keep that hardly any is drawn.
+
+        What is drawn is the same each time.
+
+        Raises:
+            SpaceError: it says which.
+        """
+        if not self.blocks:
+            raise SpaceError(
+                f"no part of {self.start} has {self.space.min_blocks} to {self.space.max_blocks} blocks: widen these "
+                "bounds, or begin with another start"
+            )
+        rng = np.random.default_rng(0)
+        kept = [part for _ in range(PROBES) if (part := self._found(rng)) is not None]
+        if kept and set(kept) == {self.start}:
+            raise SpaceError(
+                f"{self.start} has no part inside the search space but itself: begin with more blocks 1, or widen the "
+                "bounds"
+            )
+        if len(kept) < FEWEST:
+            few = f"only {len(kept)}" if kept else "none"
+            raise SpaceError(f"{few} of {PROBES:,} parts of {self.start} {_OUTSIDE}")
 
     def at_step(self, seed: int, step: int) -> Architecture:
         """Draw the part of a training step: the same in every process."""
         return self.draw(np.random.default_rng([seed, _PATHS, step]))
+
+    def _found(self, rng: np.random.Generator) -> Architecture | None:
+        """Draw a part; None where it lies outside the bounds."""
+        part = self._drawn(rng)
+        return part if _end_streams(part) <= _end_streams(self.start) and part in self.space else None
 
     def _drawn(self, rng: np.random.Generator) -> Architecture:
         count = self.blocks[int(rng.integers(len(self.blocks)))]

@@ -1,7 +1,6 @@
 """The archive: all candidates of a run, on disk and mirrored in memory."""
 
 import itertools
-import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +10,7 @@ from types import TracebackType
 from typing import Self, cast
 
 from spnas_core.durable import replace_durably
-from spnas_core.errors import ArchiveError, ConfigError, SpnasError
+from spnas_core.errors import ArchiveError, ConfigError
 from spnas_core.tasks import Evaluation, MetricSpec
 from spnas_search.archive import rows, schema
 from spnas_search.archive.admission import Admission, Sources
@@ -27,6 +26,8 @@ _FACT = "run:"
 """Before the keys of what ``remember`` has stored."""
 
 _ELAPSED = "seconds"
+
+_OUTSIDE = "start_outside"
 
 TEST_IMAGES = "test_images"
 """The fact that says what results call the images of the split ``test``."""
@@ -52,6 +53,7 @@ class Archive(Contents):
         # Before there was a choice, gains were summed and children began with their parents' weights.
         inherit = meta.get("inherit", "parent")
         rule, tradeoffs = ranking_rule(meta.get("ranking", "gains")), read_tradeoffs(meta.get("tradeoffs"))
+        self.start_may_win = _OUTSIDE not in self._facts
         super().__init__(path, objective, rule, cast("Inherit", inherit), tradeoffs)
         self._measurements = schema.read_measurements(connection, path)
         self.run_seed = int(meta["seed"])
@@ -63,7 +65,7 @@ class Archive(Contents):
         self._clear()
         with collector_paused():
             for row in self._connection.execute(rows.SELECT):
-                self._enter(_read(row, self.path))
+                self._enter(rows.read(row, self.path))
 
     @classmethod
     def create(
@@ -350,6 +352,12 @@ class Archive(Contents):
         """Return a stored measurement; None where there is none."""
         return self._measurements.get((what, subject))
 
+    def keep_start_out(self) -> None:
+        """Store that the start lies outside the bounds, and rank it no more, before anything is evaluated."""
+        self.remember(_OUTSIDE, "1")
+        self.start_may_win = False
+        self._load()
+
     @property
     def test_images(self) -> str:
         """What results call the images of the split ``test``: those of their own, unless a task says otherwise."""
@@ -385,12 +393,3 @@ class Archive(Contents):
 def _check_is_file(path: Path) -> None:
     if not path.is_file():
         raise ArchiveError(f"there is no archive {path}: name the folder of a run, as `spnas run` makes it")
-
-
-def _read(row: rows.Row, path: Path) -> Candidate:
-    try:
-        return rows.from_row(row)
-    except SpnasError as error:
-        raise ArchiveError(f"candidate {row[0]} of {path} cannot be read: {error}") from error
-    except (json.JSONDecodeError, TypeError, ValueError) as error:
-        raise ArchiveError(f"archive {path} is damaged: candidate {row[0]} holds {error}") from error

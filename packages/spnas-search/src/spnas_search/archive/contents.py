@@ -34,6 +34,9 @@ class Contents:
         tradeoffs: what is weighed against the objective.
     """
 
+    start_may_win = True
+    """Whether the start is one of those that are searched; not where it lies outside their bounds."""
+
     def __init__(
         self,
         path: Path,
@@ -60,10 +63,10 @@ class Contents:
         self._of: dict[int, list[int]] = defaultdict(list)
         self._newest: dict[int, int] = {}
         self._architectures: set[Architecture] = set()
-        has_heirs = self.inherit not in HEIRLESS
-        self._standing = Standing(self.objective, self.rule, has_heirs=has_heirs)
+        how = {"has_heirs": self.inherit not in HEIRLESS, "ranks_start": self.start_may_win}
+        self._standing = Standing(self.objective, self.rule, **how)
         metrics = [MetricSpec(one.name, one.higher_is_better) for one in self.tradeoffs if one.is_metric]
-        self._others = {one.name: Standing(one, self.rule, has_heirs=has_heirs) for one in metrics}
+        self._others = {one.name: Standing(one, self.rule, **how) for one in metrics}
 
     def __len__(self) -> int:
         return len(self._candidates)
@@ -270,9 +273,9 @@ class Contents:
 
     @property
     def winner(self) -> Candidate | None:
-        """The best of start and finalists; where there are no finalists, the best of all. None without a score."""
+        """The best of start (where it may win) and finalists, or without finalists of all; None without a score."""
         finalists = {one.id for one in self.finalists}
-        ranked = (self._candidates[number] for number in self._standing.best(len(self)))
+        ranked = (one for one in self.best(len(self)) if self.start_may_win or one.kind != "start")
         return next((one for one in ranked if not finalists or one.kind == "start" or one.id in finalists), None)
 
     def behind(self, candidate: Candidate) -> tuple[float, float] | None:
@@ -284,8 +287,7 @@ class Contents:
 
     def tied(self, candidate: Candidate) -> bool:
         """Whether a candidate is as good as the best, as far as can be told: behind by less than the error of that."""
-        behind = self.behind(candidate)
-        return behind is not None and behind[0] < behind[1]
+        return (behind := self.behind(candidate)) is not None and behind[0] < behind[1]
 
     def noise(self, epochs: int | None = None) -> float | None:
         """Standard deviation of a score over seeds, measured on evaluations that are alike but for their seed.
@@ -299,8 +301,7 @@ class Contents:
         Returns:
             None without replicates.
         """
-        spread = self._standing.noise(epochs)
-        return None if spread is None else spread.deviation
+        return None if (spread := self._standing.noise(epochs)) is None else spread.deviation
 
     def spread(self) -> Spread | None:
         """The noise together with its degrees of freedom; None without replicates."""

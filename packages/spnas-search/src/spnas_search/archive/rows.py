@@ -2,9 +2,11 @@
 
 import json
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from spnas_core.encoding import Architecture
+from spnas_core.errors import ArchiveError, SpnasError
 from spnas_core.morphisms import Rewrite, Step
 from spnas_core.tasks import Fidelity, Pretraining
 from spnas_search.archive.candidate import Candidate
@@ -110,6 +112,24 @@ def from_row(row: Row) -> Candidate:
 
 
 _DECODER = json.JSONDecoder()
+
+
+def read(row: Row, path: Path) -> Candidate:
+    """Return the candidate of a row.
+
+    Args:
+        row: of the table.
+        path: of the archive, for messages.
+
+    Raises:
+        ArchiveError: it cannot be read.
+    """
+    try:
+        return from_row(row)
+    except SpnasError as error:
+        raise ArchiveError(f"candidate {row[0]} of {path} cannot be read: {error}") from error
+    except (json.JSONDecodeError, TypeError, ValueError) as error:
+        raise ArchiveError(f"archive {path} is damaged: candidate {row[0]} holds {error}") from error
 
 
 def _decoded(text: str) -> Any:

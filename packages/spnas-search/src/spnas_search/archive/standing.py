@@ -5,10 +5,8 @@ ranks exactly as the running one did.
 """
 
 import math
-from array import array
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 from spnas_core.morphisms import Rewrite
 from spnas_core.tasks import Fidelity, MetricSpec
 from spnas_search.archive.candidate import Candidate
+from spnas_search.archive.columns import Observed, floats, integers
 from spnas_search.archive.traits import Traits
 from spnas_search.ranking import (
     DescentFit,
@@ -36,34 +35,6 @@ NOWHERE = -1
 """Row of what is no node: the last."""
 Group = tuple[int, Fidelity]
 """(parent, fidelity) of controls, and of the children that they are the measure of."""
-
-
-_Setting = tuple[tuple[int, int], float]
-"""Image size and share of a score, which may have an offset of their own."""
-
-
-def _integers() -> "array[int]":
-    return array("q")
-
-
-def _floats() -> "array[float]":
-    return array("d")
-
-
-@dataclass
-class _Observed:
-    """Validation scores as columns, which numpy takes as they are; a row per score.
-
-    Settings have the numbers that ``numbers`` says.
-    """
-
-    nodes: "array[int]" = field(default_factory=_integers)
-    ages: "array[float]" = field(default_factory=_floats)
-    settings: "array[int]" = field(default_factory=_integers)
-    numbers: dict[_Setting, int] = field(default_factory=dict)
-    values: "array[float]" = field(default_factory=_floats)
-    own: "array[int]" = field(default_factory=_integers)
-    epochs: "array[int]" = field(default_factory=_integers)
 
 
 class Place(NamedTuple):
@@ -103,21 +74,26 @@ class Standing:
         rule: turns scores into leads over the start.
         has_heirs: whether children inherit from their parents. Where they do not, the model with traits takes what is
             particular to an architecture for its own, not for its parent's and its morphisms'.
+        ranks_start: whether the start is ranked beside children. A start that is not, since it lies outside the bounds
+            that they keep, is ranked as long as no child is: then there is nothing else to go on from.
     """
 
-    def __init__(self, objective: MetricSpec, rule: RankingRule, *, has_heirs: bool = True) -> None:
+    def __init__(
+        self, objective: MetricSpec, rule: RankingRule, *, has_heirs: bool = True, ranks_start: bool = True
+    ) -> None:
         self._objective = objective
         self._rule = rule
         self._has_heirs = has_heirs
-        self._nodes = _integers()
+        self._ranks_start = ranks_start
+        self._nodes = integers()
         self._place: dict[int, int] = {}
-        self._parents = _integers()
+        self._parents = integers()
         self._steps: list[tuple[str, ...]] = []
         self._traits = Traits()
-        self._prices = _floats()
-        self._scores = _floats()  # NaN while there is none, the worst where it is undefined
+        self._prices = floats()
+        self._scores = floats()  # NaN while there is none, the worst where it is undefined
         self._controls_of: dict[int, list[float]] = {}
-        self._observed = _Observed()
+        self._observed = Observed()
         self._controls: dict[Group, list[float]] = defaultdict(list)
         self._alike: dict[tuple[int, int | None, Fidelity], list[float]] = defaultdict(list)
         self._costs: dict[int, Mapping[str, float]] = {}
@@ -288,6 +264,8 @@ class Standing:
                 merits = scores[0] + self._judged().leads
                 ranked = np.argsort(-merits, kind="stable")
                 ranked = ranked[(scores[ranked] > WORST) & ~np.isnan(merits[ranked])]
+                if not self._ranks_start and len(ranked) > 1:
+                    ranked = ranked[ranked != 0]
             self._ranked = tuple(np.array(self._nodes, np.int64)[ranked].tolist())
         return self._ranked[: max(count, 0)]
 

@@ -119,7 +119,9 @@ def outcome(archive: Archive, settings: RunSettings) -> Verdict | NoVerdict:
     """
     winner = archive.winner
     if winner is None:
-        return NoVerdict(f"No candidate has a defined {archive.objective.name}: there is nothing to compare.")
+        is_outside = not archive.start_may_win and math.isfinite(archive.score(archive.start))
+        which = "part of the start, which lies outside the search space," if is_outside else "candidate"
+        return NoVerdict(f"No {which} has a defined {archive.objective.name}: there is nothing to compare.")
     if not settings.final.seeds:
         return NoVerdict(f"No verdict on {archive.test_images} was asked for (final.seeds = 0).")
     if not any(math.isfinite(archive.score(child)) for child in archive.of_kind("child")):

@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from spnas_core.encoding import Architecture
 from spnas_core.errors import ArchiveError, ConfigError, DataError
 from spnas_core.once import reading_once
 from spnas_core.presets import laid_over
@@ -70,7 +69,7 @@ def checked_task(settings: ResolvedSettings, folder: Path, prepare: Prepare, cac
         SpnasError: whatever is wrong, in one line.
     """
     with reading_once(), Run(RunFolder(folder), settings, RunLock(folder), prepare, cache) as run:
-        run.space.check(Architecture.parse(settings.run.start))
+        run.check_measured()
         return run.task
 
 

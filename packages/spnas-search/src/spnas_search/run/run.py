@@ -39,6 +39,7 @@ from spnas_search.run.identity import Identity, check_init
 from spnas_search.run.initial_weights import import_weights, initial_rewrite
 from spnas_search.run.known_trainings import check_trainings
 from spnas_search.run.latency import LATENCY, idle_device, latency_bound, latency_meter
+from spnas_search.run.parts import check_parts, start_space, why_outside
 from spnas_search.run.strategy_settings import check_phases, check_strategy
 from spnas_search.screens import ScreenedStrategy
 from spnas_search.settings import ResolvedSettings
@@ -82,7 +83,7 @@ class Run:
         parts = (PartOf(start),) if settings.run.inherit == "supernet" else ()
         counted = settings.run.space.build(start, self.task.image_size)
         quick = replace(counted, bounds=(*bounds_of(self.task), *parts))
-        quick.check(start)
+        (start_space(quick, start) if parts else quick).check(start)
         self.meter = latency_meter(settings.run, self.task.image_size)
         self.latency = latency_bound(settings.run, self.meter)
         latency = () if self.latency is None else (self.latency,)
@@ -142,7 +143,9 @@ class Run:
         try:
             if self.meter is not None:  # only now, so that a resumed run takes what it has measured before
                 self.meter.store = self.archive
-                self.space.check(self.meter.start)
+                self.check_measured()
+            if self.sharing is not None and not len(self.archive):
+                self._keep_start_out()
             if self.settings.run.init is not None and (steps := self.start_rewrite().steps):
                 self.remarks.append(f"init is of {self.start_rewrite().parent}: {'; '.join(map(str, steps))}")
             self.weights = WeightStore(self.files.weights)
@@ -240,6 +243,8 @@ class Run:
                 "auto-deeplab do"
             )
         self._check_budget()
+        if self.sharing is not None and not self.files.archive.exists():
+            check_parts(self.space.quick, Architecture.parse(settings.start), self.sharing.relaxation)
         self.remarks += check_strategy(self.strategy, settings, self.space, measures_latency=self.meter is not None)
         wanted = settings.training_epochs(wanted=self.strategy.trains_winner)
         check_trainings(self.task, settings, self.control_epochs, wanted)
@@ -257,6 +262,22 @@ class Run:
             self.remarks += check_start(self.task, start, weights)
             self.remarks += idle_device(settings)
         return self._check_reignition() if self.strategy.reignites else ()
+
+    def check_measured(self) -> None:
+        """Refuse a start outside the measured bounds; where its parts are searched, these alone are held to them.
+
+        Raises:
+            SpaceError: it says how far outside.
+        """
+        if self.sharing is None:
+            self.space.check(Architecture.parse(self.settings.run.start))
+
+    def _keep_start_out(self) -> None:
+        """See to it that a start which its parts alone can bring inside the bounds does not win."""
+        start = Architecture.parse(self.settings.run.start)
+        if outside := why_outside(self.space, start, self.latency):
+            self.archive.keep_start_out()
+            self.remarks.append(f"the start lies outside the search space, and so only its parts may win: {outside}")
 
     def _check_final(self, wanted: int) -> None:
         """Refuse trainings from fresh weights in an end that has none.

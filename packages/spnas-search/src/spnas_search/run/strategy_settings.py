@@ -9,8 +9,8 @@ from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.morphisms import AddRow
+from spnas_core.plugins import owner
 from spnas_core.space import SearchSpace
-from spnas_search.archive import HEIRLESS
 from spnas_search.run.latency import LATENCY
 from spnas_search.settings import RunSettings
 from spnas_search.strategies import (
@@ -20,9 +20,9 @@ from spnas_search.strategies import (
     Policy,
     Progressive,
     QLearning,
-    Serial,
     Strategy,
 )
+from spnas_search.strategies._base import reaches
 
 
 def check_strategy(
@@ -67,10 +67,11 @@ def check_strategy(
             yield (
                 f"warning: {outside}: the {name} phase finds something only where those before it find what leaves room"
             )
-        if isinstance(one, Serial) and not number and not _explores(one, settings.inherit) and not one.reaches(start):
+        if not number and not reaches(one, start, settings.inherit, owner("strategies", name)):
+            drawn = getattr(getattr(one, "settings", None), "max_redraws", None)
             yield (
-                f"warning: none of {one.settings.max_redraws} children of {start} that the strategy {name!r} has drawn "
-                "lies inside the search space: widen its bounds, or the search may end without a child"
+                f"warning: none of {'the' if drawn is None else drawn} children of {start} that the strategy {name!r} "
+                "has drawn lies inside the search space: widen its bounds, or the search may end without a child"
             )
 
 
@@ -88,11 +89,6 @@ def _excess(architecture: Architecture, space: SearchSpace) -> float:
     """How many times as much as a bound on cost allows an architecture has, of the bound that it breaks most."""
     cost = backbone_cost(architecture, *space.image_size).as_dict()
     return max((cost[name] / limit for name, limit in space.limits().items() if limit), default=0.0)
-
-
-def _explores(strategy: Serial, inherit: str) -> bool:
-    explore = strategy.settings.explore
-    return inherit in HEIRLESS if explore == "auto" else explore > 0
 
 
 def check_phases(strategy: CheckedStrategy, settings: RunSettings) -> Iterator[str]:

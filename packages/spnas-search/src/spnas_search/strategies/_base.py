@@ -6,10 +6,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from spnas_core.encoding import Architecture
 from spnas_core.errors import PluginError
-from spnas_core.plugins import registry
+from spnas_core.plugins import asked, registry
 from spnas_core.space import SearchSpace
-from spnas_search.archive import Archive, Proposal
+from spnas_search.archive import Archive, Inherit, Proposal
 from spnas_search.archive.intake import plain_reason
 
 
@@ -46,7 +47,9 @@ class Strategy(Protocol):
             ``meaningful_from`` says from how many children on it is more than a random search; fewer are warned of. A
             ``Relaxation`` as attribute ``relaxation`` has the start train the choice among its parts, too: its receipt
             says what came of it (``spnas_core.tasks.SharedTraining``). One that consists of several, told apart by
-            ``Proposal.strategy``, has a method ``room(archive, number)``: how many children a round of that may have.
+            ``Proposal.strategy``, has a method ``room(archive, number)``: how many children a round of that may have. A
+            method ``reaches(start, inherit)`` says whether it finds a child of a start inside the space, as far as some
+            draws tell: where not, the search warns before anything is trained.
         """
 
     def stuck(self, archive: Archive) -> str | None:
@@ -99,6 +102,27 @@ def claims(strategy: Strategy, name: str, who: str) -> bool:
     said: object = getattr(strategy, name, False)
     if not isinstance(said, bool | np.bool_):
         raise PluginError(f"{who} has {name} = {said!r}: it must be True or False")
+    return bool(said)
+
+
+def reaches(strategy: Strategy, start: Architecture, inherit: Inherit, who: str) -> bool:
+    """Return whether a strategy finds a child of a start, as its method of this name says; it may leave it out.
+
+    Args:
+        strategy: as it was built.
+        start: of the search.
+        inherit: what children begin with.
+        who: names the strategy, see ``owner``.
+
+    Raises:
+        PluginError: it raised, or said neither True nor False.
+    """
+    ask = getattr(strategy, "reaches", None)
+    if ask is None:
+        return True
+    said: object = asked(who, "reaches", lambda: ask(start, inherit))
+    if not isinstance(said, bool | np.bool_):
+        raise PluginError(f"{who} returned {said!r} from reaches: it must be True or False")
     return bool(said)
 
 

@@ -23,9 +23,9 @@ from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
-from spnas_search.archive import Archive, Candidate, Proposal
+from spnas_search.archive import Archive, Candidate, Inherit, Proposal
 from spnas_search.strategies.mutation import MutationSettings, Mutator
-from spnas_search.strategies.sampling import draw_samples
+from spnas_search.strategies.sampling import draw_samples, reaches_samples
 
 PAIR = 2
 
@@ -103,7 +103,8 @@ class Evolution:
 
     def population(self, archive: Archive) -> list[Candidate]:
         """The candidates that may become parents, oldest first."""
-        members = [archive.start] if math.isfinite(archive.score(archive.start)) else []
+        is_member = archive.start_may_win and math.isfinite(archive.score(archive.start))
+        members = [archive.start] if is_member else []
         children = archive.of_kind("child")
         for _, group in groupby(enumerate(children), key=lambda found: found[1].round):
             born = list(group)
@@ -125,6 +126,11 @@ class Evolution:
                 break
             drawn += found
         return [Proposal("child", parent.id, rewrite, Fidelity(settings.epochs)) for parent, rewrite in drawn]
+
+    def reaches(self, start: Architecture, inherit: Inherit) -> bool:
+        """Whether some draws find a child of the start inside the space; see ``Strategy``."""
+        draws = self.settings.max_redraws
+        return self._mutator.reaches(start) or reaches_samples(start, self.space, draws, inherit)
 
     def stuck(self, archive: Archive) -> str | None:
         """Never: the population turns over, or grows."""

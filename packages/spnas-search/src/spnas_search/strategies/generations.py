@@ -17,10 +17,10 @@ from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite, align
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
-from spnas_search.archive import Archive, Candidate, Proposal
+from spnas_search.archive import Archive, Candidate, Inherit, Proposal
 from spnas_search.strategies.crossover import cross
 from spnas_search.strategies.mutation import MutationSettings, Mutator
-from spnas_search.strategies.sampling import draw_samples
+from spnas_search.strategies.sampling import draw_samples, reaches_samples
 
 TRIES = 10
 """Tries for each crossing that is new and inside the space; where none is, a random code takes its place."""
@@ -105,6 +105,11 @@ class Generations:
             drawn.append(found)
         return [Proposal("child", parent.id, rewrite, Fidelity(settings.epochs)) for parent, rewrite in drawn]
 
+    def reaches(self, start: Architecture, inherit: Inherit) -> bool:
+        """Whether some draws find a child of the start inside the space; see ``Strategy``."""
+        draws = self.settings.max_redraws
+        return self._mutator.reaches(start) or reaches_samples(start, self.space, draws, inherit)
+
     def stuck(self, archive: Archive) -> str | None:
         """Never: some of each generation are random."""
         return None
@@ -116,8 +121,10 @@ class Generations:
         return frozenset(one.id for one in (*self.parents(archive), *following, *start))
 
     def _best(self, archive: Archive, children: Sequence[Candidate]) -> list[Candidate]:
-        scored = [one for one in (archive.start, *children) if math.isfinite(archive.score(one))]
-        return sorted(scored, key=lambda one: (-archive.score(one), one.id))[: self.settings.best]
+        known = [one for one in children if math.isfinite(archive.score(one))]
+        if (archive.start_may_win or not known) and math.isfinite(archive.score(archive.start)):
+            known = [archive.start, *known]
+        return sorted(known, key=lambda one: (-archive.score(one), one.id))[: self.settings.best]
 
     def _child(
         self,

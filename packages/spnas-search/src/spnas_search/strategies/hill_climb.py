@@ -10,9 +10,10 @@ import numpy as np
 from pydantic import Field
 
 from spnas_core.configuration import Few
+from spnas_core.encoding import Architecture
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
-from spnas_search.archive import Archive, Candidate, Proposal
+from spnas_search.archive import Archive, Candidate, Inherit, Proposal
 from spnas_search.strategies.mutation import MutationSettings, Mutator
 
 
@@ -70,6 +71,8 @@ class HillClimb:
         """Where the climb stands; None where nothing has a merit."""
         ranked = [(archive.merit(candidate), candidate) for candidate in _contenders(archive)]
         known = [(merit, candidate) for merit, candidate in ranked if merit is not None]
+        if not archive.start_may_win:  # it is left as soon as a child is known, however good it is
+            known = [found for found in known if found[1].kind != "start"] or known
         return max(known, key=lambda found: found[0])[1] if known else None
 
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
@@ -79,6 +82,11 @@ class HillClimb:
             return []
         drawn = self._mutator.children(self.settings.round, lambda: current, archive, rng)
         return [Proposal("child", parent.id, rewrite, Fidelity(self.settings.epochs)) for parent, rewrite in drawn]
+
+    def reaches(self, start: Architecture, inherit: Inherit) -> bool:
+        """Whether some draws find a child of the start inside the space; see ``Strategy``."""
+        del inherit
+        return self._mutator.reaches(start)
 
     def stuck(self, archive: Archive) -> str | None:
         """Never before the neighbours are used up."""

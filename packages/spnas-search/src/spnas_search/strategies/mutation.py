@@ -122,6 +122,23 @@ def draw_round(
     return list(drawn.values())
 
 
+def finds(
+    draw: Callable[[np.random.Generator], Architecture], start: Architecture, space: SearchSpace, tries: int
+) -> bool:
+    """Whether as many draws as a child may take find one that is not the start, inside the space.
+
+    Bounds that are measured are not asked; the draws are the same each time.
+
+    Args:
+        draw: gives a random child.
+        start: of the search.
+        space: bounds of the search.
+        tries: draws.
+    """
+    rng, quick = np.random.default_rng(0), space.quick
+    return any(child != start and child in quick for child in (draw(rng) for _ in range(tries)))
+
+
 class MutationSettings(Table):
     """What the ``[strategy]`` tables of all strategies have that mutate earlier candidates.
 
@@ -184,6 +201,11 @@ class Mutator:
             return self.draw(architecture, rng)
 
         return draw_round(count, draw_parent, mutate, archive, self._space, self._settings.max_redraws, taken)
+
+    def reaches(self, architecture: Architecture) -> bool:
+        """Whether some draws find a child of an architecture inside the space; see ``finds``."""
+        tries = self._settings.max_redraws
+        return finds(lambda rng: self.draw(architecture, rng).child, architecture, self._space, tries)
 
     def draw(self, architecture: Architecture, rng: np.random.Generator) -> Rewrite:
         """Draw one child, whatever the bounds; see ``draw_rewrite``."""

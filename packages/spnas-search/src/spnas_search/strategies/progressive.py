@@ -18,7 +18,7 @@ from spnas_core.errors import ConfigError
 from spnas_core.morphisms import Morphism, Rewrite
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
-from spnas_search.archive import Archive, Candidate, Proposal
+from spnas_search.archive import Archive, Candidate, Inherit, Proposal
 from spnas_search.strategies.mutation import weighted_morphisms
 from spnas_search.surrogate import predicted_leads
 
@@ -111,6 +111,12 @@ class Progressive:
             for place in chosen
             for parent, rewrite in [expansions[place]]
         ]
+
+    def reaches(self, start: Architecture, inherit: Inherit) -> bool:
+        """Whether some draws find a child of the start inside the space; see ``Strategy``."""
+        del inherit
+        quick = self.space.quick
+        return any(rewrite.child in quick for rewrite in self._ways(start))
 
     def stuck(self, archive: Archive) -> str | None:
         """Say that no complexity is left in the space."""

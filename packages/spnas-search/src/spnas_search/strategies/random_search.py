@@ -9,10 +9,11 @@ import numpy as np
 from pydantic import Field
 
 from spnas_core.configuration import Count, Few, Table
+from spnas_core.encoding import Architecture
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
-from spnas_search.archive import Archive, Proposal
-from spnas_search.strategies.sampling import draw_samples
+from spnas_search.archive import Archive, Inherit, Proposal
+from spnas_search.strategies.sampling import draw_samples, reaches_samples
 
 
 class RandomSettings(Table):
@@ -52,6 +53,10 @@ class RandomSearch:
         samples = draw_samples(self.settings.round, archive, self.space, self.settings.max_redraws, rng)
         fidelity = Fidelity(self.settings.epochs)
         return [Proposal("child", archive.start.id, rewrite, fidelity) for rewrite in samples]
+
+    def reaches(self, start: Architecture, inherit: Inherit) -> bool:
+        """Whether some draws find a child of the start inside the space; see ``Strategy``."""
+        return reaches_samples(start, self.space, self.settings.max_redraws, inherit)
 
     def stuck(self, archive: Archive) -> str | None:
         """Never: chance has no memory."""

@@ -9,11 +9,12 @@ import numpy as np
 from pydantic import Field
 
 from spnas_core.configuration import Count
+from spnas_core.encoding import Architecture
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
-from spnas_search.archive import Archive, Candidate, Proposal
+from spnas_search.archive import Archive, Candidate, Inherit, Proposal
 from spnas_search.strategies.mutation import MutationSettings, Mutator
-from spnas_search.strategies.sampling import draw_samples
+from spnas_search.strategies.sampling import draw_samples, reaches_samples
 
 
 class RegularizedEvolutionSettings(MutationSettings):
@@ -77,7 +78,7 @@ class RegularizedEvolution:
         """The candidates that may become parents, oldest first."""
         scored = [
             candidate
-            for candidate in (archive.start, *archive.of_kind("child"))
+            for candidate in ((archive.start,) if archive.start_may_win else ()) + archive.of_kind("child")
             if candidate.status == "done" and np.isfinite(archive.score(candidate))
         ]
         return tuple(scored[-self.settings.population :])
@@ -103,6 +104,11 @@ class RegularizedEvolution:
         """Draw members with replacement, and return the best, the oldest among equals."""
         places: list[int] = rng.integers(len(population), size=self.settings.sample).tolist()
         return max((population[place] for place in sorted(places)), key=archive.score)
+
+    def reaches(self, start: Architecture, inherit: Inherit) -> bool:
+        """Whether some draws find a child of the start inside the space; see ``Strategy``."""
+        draws = self.settings.max_redraws
+        return self._mutator.reaches(start) or reaches_samples(start, self.space, draws, inherit)
 
     def stuck(self, archive: Archive) -> str | None:
         """Never: the population always turns over."""

@@ -12,11 +12,12 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from spnas_core.encoding import Architecture
+from spnas_core.errors import SpaceError
 from spnas_core.morphisms import Rewrite, align, chain, identity
 from spnas_core.space import SearchSpace
 from spnas_core.supernets import Parts, part_of
-from spnas_search.archive import Archive
-from spnas_search.strategies.mutation import draw_round
+from spnas_search.archive import Archive, Inherit
+from spnas_search.strategies.mutation import draw_round, finds
 
 PROBES = 100
 """Draws that tell whether so many blocks can keep the cost bounds."""
@@ -225,6 +226,22 @@ def drawer(start: Architecture, space: SearchSpace, *, of_parts: bool) -> Draw:
     return lambda rng: sampler.draw(rng).child
 
 
+def reaches_samples(start: Architecture, space: SearchSpace, max_redraws: int, inherit: Inherit) -> bool:
+    """Whether some draws from the whole space find a code inside it that is not the start; see ``finds``.
+
+    Args:
+        start: of the search.
+        space: bounds of the search.
+        max_redraws: tries for each code.
+        inherit: what children begin with.
+    """
+    try:
+        draw = drawer(start, space.quick, of_parts=inherit == "supernet")
+        return finds(draw, start, space, max_redraws)
+    except SpaceError:  # hardly any part keeps the bounds
+        return False
+
+
 def draw_samples(
     count: int,
     archive: Archive,
@@ -249,10 +266,13 @@ def draw_samples(
     if start.status != "done":
         return []
     if archive.inherit == "supernet":
-        parts = Parts(start.architecture, space)
-        drawn = draw_round(
-            count, lambda: start, lambda whole: part_of(whole, parts.draw(rng)), archive, space, max_redraws
-        )
+        parts = Parts(start.architecture, space.quick)  # what is measured is asked of what is new alone
+        try:
+            drawn = draw_round(
+                count, lambda: start, lambda whole: part_of(whole, parts.draw(rng)), archive, space, max_redraws
+            )
+        except SpaceError:  # hardly any part keeps the bounds
+            return []
         return [rewrite for _, rewrite in drawn]
     sampler = sampler_of(start.architecture, space)
     drawn = draw_round(count, lambda: start, lambda _: sampler.draw(rng), archive, space, max_redraws)

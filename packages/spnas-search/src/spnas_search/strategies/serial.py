@@ -15,11 +15,11 @@ from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
-from spnas_search.archive import HEIRLESS, Archive, Candidate, Proposal
+from spnas_search.archive import HEIRLESS, Archive, Candidate, Inherit, Proposal
 from spnas_search.strategies.mutation import Mutations, MutationSettings, Mutator
 from spnas_search.strategies.pool import Pool, PoolSettings
 from spnas_search.strategies.reignition import Reignition, ReignitionSettings
-from spnas_search.strategies.sampling import draw_samples
+from spnas_search.strategies.sampling import draw_samples, reaches_samples
 
 EXPLORED = 0.5
 """Share of what is drawn that comes from the whole space, by default, where nothing is inherited."""
@@ -91,51 +91,53 @@ class Serial:
             drawings = self._pool.drawings(archive, rng)
             rounds = (self._mutator.children(wanted, drawing, archive, rng, taken) for drawing in drawings)
             drawn += next(filter(None, rounds), [])
-        if not drawn and reignited is None and self._explores(archive):
+        if not drawn and reignited is None and self._explores(archive.inherit):
             # No neighbour of the best is new, and by chance nothing was sampled: nothing proposed means nothing left.
             drawn = self._samples(archive, 1, rng)
         return [Proposal("child", parent.id, rewrite, Fidelity(self._epochs(rewrite))) for parent, rewrite in drawn]
 
-    def reaches(self, architecture: Architecture) -> bool:
-        """Whether as many draws as a child may take find one of an architecture inside the space.
-
-        Bounds that are measured are not asked; the draws are the same each time.
-        """
-        rng, space = np.random.default_rng(0), self.space.quick
-        drawn = (self._mutator.draw(architecture, rng).child for _ in range(self.settings.max_redraws))
-        return any(child != architecture and child in space for child in drawn)
+    def reaches(self, start: Architecture, inherit: Inherit) -> bool:
+        """Whether some draws find a child of the start inside the space; see ``Strategy``."""
+        if self._mutator.reaches(start):
+            return True
+        space = self._sampled(start, inherit)
+        return self._explores(inherit) and reaches_samples(start, space, self.settings.max_redraws, inherit)
 
     def _pool_stuck(self, archive: Archive) -> str | None:
-        return self._pool.stuck(archive, as_members=self._explores(archive))
+        return self._pool.stuck(archive, as_members=self._explores(archive.inherit))
 
-    def _explores(self, archive: Archive) -> bool:
+    def _explores(self, inherit: Inherit) -> bool:
         """Whether some children are drawn from the whole space."""
-        return self._share(archive) > 0 and (self._draws_all(archive) or {"swap", "expand"} <= self._named)
+        return self._share(inherit) > 0 and (self._draws_all(inherit) or {"swap", "expand"} <= self._named)
 
-    def _draws_all(self, archive: Archive) -> bool:
+    def _draws_all(self, inherit: Inherit) -> bool:
         """Whether samples are what they are whatever the odds: parts of a supernet, and any codes inside the bounds."""
-        return archive.inherit == "supernet" or self.space.sampling == "any"
+        return inherit == "supernet" or self.space.sampling == "any"
 
-    def _share(self, archive: Archive) -> float:
+    def _share(self, inherit: Inherit) -> float:
         if self.settings.explore != "auto":
             return self.settings.explore
-        return EXPLORED if archive.inherit in HEIRLESS else 0.0
+        return EXPLORED if inherit in HEIRLESS else 0.0
 
     @cached_property
     def _named(self) -> set[str]:
         return {name for name, weight in self.settings.odds.items() if weight > 0}
 
     def _explored(self, archive: Archive, rng: np.random.Generator) -> list[tuple[Candidate, Rewrite]]:
-        if not self._explores(archive):
+        if not self._explores(archive.inherit):
             return []
-        return self._samples(archive, int(rng.binomial(self.settings.round, self._share(archive))), rng)
+        return self._samples(archive, int(rng.binomial(self.settings.round, self._share(archive.inherit))), rng)
 
     def _samples(self, archive: Archive, count: int, rng: np.random.Generator) -> list[tuple[Candidate, Rewrite]]:
-        space = self.space
-        if not self._draws_all(archive) and "add-stage" not in self._named:
-            space = replace(space, max_stages=min(space.max_stages, len(archive.start.architecture.stages)))
+        space = self._sampled(archive.start.architecture, archive.inherit)
         samples = draw_samples(count, archive, space, self.settings.max_redraws, rng)
         return [(archive.start, rewrite) for rewrite in samples]
+
+    def _sampled(self, start: Architecture, inherit: Inherit) -> SearchSpace:
+        """What is sampled: the whole space, but for stages that the odds add none of."""
+        if self._draws_all(inherit) or "add-stage" in self._named:
+            return self.space
+        return replace(self.space, max_stages=min(self.space.max_stages, len(start.stages)))
 
     def _epochs(self, rewrite: Rewrite) -> int:
         swaps = any(step.morphism == "swap" for step in rewrite.steps)
@@ -151,5 +153,5 @@ class Serial:
 
     def may_use(self, archive: Archive) -> frozenset[int]:
         """The pool, the last reignition, and the start where some explore: only these become parents."""
-        starts = {archive.start.id} if self._explores(archive) and archive.start.status == "done" else set()
+        starts = {archive.start.id} if self._explores(archive.inherit) and archive.start.status == "done" else set()
         return self._pool.may_use(archive) | self._reignition.may_use(archive) | starts

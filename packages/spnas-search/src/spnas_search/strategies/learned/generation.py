@@ -13,6 +13,7 @@ from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite, align, copied_branches
 from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive, Candidate
+from spnas_search.strategies.mutation import finds
 
 TOKENS = ("1", "2", "-", "end")
 """What a code is written with: the kinds of blocks, the border of a stage, and the end."""
@@ -170,6 +171,22 @@ def draw_written(
         else:
             break
     return list(drawn)
+
+
+def reaches_written(start: Architecture, space: SearchSpace, max_redraws: int) -> bool:
+    """Whether some codes that are written by chance lie inside the space, and are not the start; see ``finds``.
+
+    Args:
+        start: of the search.
+        space: bounds of the search.
+        max_redraws: tries for each code.
+    """
+    grammar = Grammar(start, space.quick)
+
+    def draw(rng: np.random.Generator) -> Architecture:
+        return grammar.write(1, lambda _, masks: [int(rng.choice(np.flatnonzero(masks[0])))])[0] or start
+
+    return finds(draw, start, space, max_redraws)
 
 
 def parents_of(archive: Archive, count: int) -> tuple[Candidate, ...]:

@@ -20,13 +20,20 @@ from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
-from spnas_search.archive import Archive, Candidate, Proposal
+from spnas_search.archive import Archive, Candidate, Inherit, Proposal
 from spnas_search.strategies.learned.controllers import FIRST_WEIGHTS, LogLinear, WritingNetwork, one_thread
 from spnas_search.strategies.learned.edits import EditChoice, EditGrammar
-from spnas_search.strategies.learned.generation import Choice, Grammar, continued, draw_written, parents_of
+from spnas_search.strategies.learned.generation import (
+    Choice,
+    Grammar,
+    continued,
+    draw_written,
+    parents_of,
+    reaches_written,
+)
 from spnas_search.strategies.learned.lessons import Relearning, RewardSettings, Round, lessons
 from spnas_search.strategies.learned.policy_gradient import PolicyGradient, PolicyGradientSettings
-from spnas_search.strategies.mutation import MutationSettings, draw_round, weighted_morphisms
+from spnas_search.strategies.mutation import MutationSettings, Mutator, draw_round, weighted_morphisms
 
 BESIDE = 16
 """Codes that are written beside one another, at least: many cost little more than one."""
@@ -105,6 +112,13 @@ class Policy:
             draw = self._edited if self.settings.grammar == "edit" else self._written
             drawn = draw(archive, parents, rng)
         return [Proposal("child", parent.id, rewrite, Fidelity(self.settings.epochs)) for parent, rewrite in drawn]
+
+    def reaches(self, start: Architecture, inherit: Inherit) -> bool:
+        """Whether some draws find a child of the start inside the space; see ``Strategy``."""
+        del inherit
+        if self.settings.grammar == "edit":  # as an untrained policy does
+            return Mutator(self.settings, self.space).reaches(start)
+        return reaches_written(start, self.space, self.settings.max_redraws)
 
     def stuck(self, archive: Archive) -> str | None:
         """Never: what is left is for the policy to find."""

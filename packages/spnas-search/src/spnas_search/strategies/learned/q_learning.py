@@ -16,7 +16,7 @@ from spnas_core.configuration import Count, Few, Seed
 from spnas_core.encoding import Architecture
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
-from spnas_search.archive import Archive, Candidate, Proposal
+from spnas_search.archive import Archive, Candidate, Inherit, Proposal
 from spnas_search.strategies.learned.generation import (
     Choice,
     Grammar,
@@ -25,6 +25,7 @@ from spnas_search.strategies.learned.generation import (
     continued,
     draw_written,
     parents_of,
+    reaches_written,
 )
 from spnas_search.strategies.learned.lessons import Lesson, Relearning, RewardSettings, Round, lessons, reward_of
 from spnas_search.strategies.learned.q_table import Moves, QTable, Step, chance, rewards_of
@@ -134,6 +135,11 @@ class QLearning:
         found = draw_written(settings.round, draw, archive, self.space, settings.max_redraws)
         drawn = [continued(child, parents) for child in found]
         return [Proposal("child", parent.id, rewrite, Fidelity(settings.epochs)) for parent, rewrite in drawn]
+
+    def reaches(self, start: Architecture, inherit: Inherit) -> bool:
+        """Whether some draws find a child of the start inside the space; see ``Strategy``."""
+        del inherit
+        return reaches_written(start, self.space, self.settings.max_redraws)
 
     def stuck(self, archive: Archive) -> str | None:
         """Never: a share of chance is left."""
