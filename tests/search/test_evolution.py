@@ -59,13 +59,14 @@ def go_on(filled, strategy, rounds, scores=None):
         filled.enter(proposals, [rng.random() if scores is None else scores(one) for one in proposals])
 
 
+def depth(code):
+    """Number of blocks, and of equal ones that in front."""
+    return len(code.digits) + len(code.stages[0]) / 100
+
+
 def screened(strategy, draws=6):
-    """Let a screen prefer deep codes, and of these those with much in front."""
-    screen = SimpleNamespace(
-        preferences=lambda archive, proposals: [
-            len(one.rewrite.child.digits) + len(one.rewrite.child.stages[0]) / 100 for one in proposals
-        ]
-    )
+    """Let a screen prefer deep codes."""
+    screen = SimpleNamespace(preferences=lambda archive, proposals: [depth(one.rewrite.child) for one in proposals])
     return ScreenedStrategy("evolution", strategy, WIDE, screen, "mine", draws)
 
 
@@ -356,16 +357,12 @@ def test_a_winner_without_untried_children_cedes_to_the_next_best(tmp_path):
         assert {proposal.parent for (proposal,) in proposed} == {best + len(new)}
 
 
-# Screens
-
-
 @pytest.mark.parametrize("draws", [1, 6])
 def test_a_child_descends_from_the_winner_of_its_pair_whatever_a_screen_prefers(filled, draws):
     strategy = evolution(population=4, round=3)
     go_on(filled, screened(strategy, draws), 5)
     population, children = [filled.archive.start], filled.archive.of_kind("child")
-    assert len(children) == 15
-    for first in range(0, len(children), 3):
+    for first in range(0, 15, 3):
         born = children[first : first + 3]
         winners = [strategy._fight(population, filled.archive, first + place, place) for place in range(3)]
         assert [one.parent for one in born] == [one.id for one in winners]
@@ -373,18 +370,12 @@ def test_a_child_descends_from_the_winner_of_its_pair_whatever_a_screen_prefers(
 
 
 def test_a_screen_leaves_a_generation_its_mutants(filled):
-    strategy = Generations(
-        GenerationsSettings(generation=4, mutants=2, crossings=0, best=2, round=4, odds={"swap": 1}), WIDE
-    )
-    go_on(filled, screened(strategy), 3)
+    settings = GenerationsSettings(generation=4, mutants=2, crossings=0, best=2, round=4, odds={"swap": 1})
+    go_on(filled, screened(Generations(settings, WIDE)), 3)
     children = filled.archive.of_kind("child")
     for generation in (children[4:8], children[8:12]):
-        assert [len(one.rewrite.steps) == 1 and one.rewrite.steps[0].morphism == "swap" for one in generation] == [
-            True,
-            True,
-            False,
-            False,
-        ]
+        are_mutants = [[step.morphism for step in one.rewrite.steps] == ["swap"] for one in generation]
+        assert are_mutants == [True, True, False, False]
         assert {one.parent for one in generation[2:]} == {filled.archive.start.id}
 
 
@@ -397,15 +388,13 @@ def test_each_place_of_a_round_has_the_best_of_what_was_drawn_for_it(filled):
             drawn[place].append(proposal.rewrite.child)
         return proposals
 
-    made = screened(SimpleNamespace(round=3, epochs=4, by_place=True, propose=propose))
-    proposed = made.propose(filled.archive, np.random.default_rng(0))
-    known = set()
+    by_place = SimpleNamespace(round=3, epochs=4, by_place=True, propose=propose)
+    proposed = screened(by_place).propose(filled.archive, np.random.default_rng(0))
     firsts = [[], [], []]
     for codes in zip(*drawn, strict=True):
         for place, code in enumerate(codes):
-            if code not in known:
+            if not any(code in codes_there for codes_there in firsts):
                 firsts[place].append(code)
-                known.add(code)
-    deepest = [max(codes, key=lambda code: len(code.digits) + len(code.stages[0]) / 100) for codes in firsts]
+    deepest = [max(codes, key=depth) for codes in firsts]
     assert [one.rewrite.child for one in proposed] == deepest
     assert sorted(proposed, key=lambda one: -one.preference) != proposed

@@ -113,7 +113,7 @@ def test_a_start_of_which_no_part_keeps_the_bounds_is_refused_before_it_is_train
 
 def test_other_searches_still_refuse_a_start_outside_their_bounds(tmp_path):
     values = BASE | {"inherit": "parent", "strategy": RANDOM, "space": {"max_multiply_adds": "0.5x"}}
-    with pytest.raises(SpnasError, match=r"b@8_111-2111-2111-2111 lies outside the search space: .* multiply_adds where"):
+    with pytest.raises(SpnasError, match=r"-2111 lies outside the search space: .* multiply_adds where"):
         start_run(tmp_path / "run", values, lambda *_: None)
 
 
