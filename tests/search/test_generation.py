@@ -19,6 +19,7 @@ from spnas_search.strategies.learned.generation import (
     extended,
     parents_of,
 )
+from spnas_search.strategies.sampling import AnySampler
 
 SMALL = SearchSpace(min_blocks=3, max_blocks=5, min_stages=2, max_stages=3)
 DEAR = SearchSpace(min_blocks=3, max_blocks=6, min_stages=2, max_stages=3, image_size=(64, 64), max_parameters=40_000)
@@ -29,10 +30,10 @@ def by_chance(rng):
 
 
 def all_codes(space):
-    """Every code of a space, by counting: all digits, all borders."""
+    """Every code of a space with no more doublings than stages, by counting: all digits, all borders."""
     for blocks in range(space.min_blocks, space.max_blocks + 1):
         for digits in itertools.product("12", repeat=blocks):
-            for count in range(space.min_stages, min(space.max_stages, blocks) + 1):
+            for count in range(max(space.min_stages, digits.count("2")), min(space.max_stages, blocks) + 1):
                 for borders in itertools.combinations(range(1, blocks), count - 1):
                     yield Architecture.from_borders(START, "".join(digits), borders)
 
@@ -58,6 +59,19 @@ def test_the_documented_example():
     grammar = Grammar(START, SearchSpace(min_blocks=3, max_blocks=4, min_stages=2, max_stages=2))
     assert grammar.legal(("11",)) == (True, True, True, False)
     assert grammar.legal(("111",)) == (False, False, True, False)
+    assert grammar.legal(("22",)) == (True, False, True, False)
+
+
+def test_what_is_written_and_what_is_drawn_are_the_same_codes():
+    rng, sampler = np.random.default_rng(0), AnySampler(START, SMALL)
+    assert {sampler.draw(rng).child for _ in range(12_000)} == set(all_codes(SMALL))
+
+
+def test_without_a_bound_on_cost_channels_double_at_most_once_per_stage():
+    grammar = Grammar(START, SearchSpace(min_blocks=4, max_blocks=60, min_stages=4, max_stages=7))
+    written = grammar.write(300, by_chance(np.random.default_rng(0)))
+    assert all(code.digits.count("2") <= len(code.stages) for code in written)
+    assert max(len(code.digits) for code in written) > 20
 
 
 def test_what_is_drawn_lies_inside_and_every_code_is_drawn():
@@ -77,9 +91,9 @@ def test_a_bound_on_cost_forbids_what_no_code_can_go_on_with_and_nothing_else():
 
 
 def test_a_code_that_cannot_be_finished_is_none():
-    """Five blocks are wanted, and after some doublings the fifth costs too much."""
+    """Five blocks are wanted, and after two doublings the fifth costs too much."""
     space = SearchSpace(
-        min_blocks=5, max_blocks=5, min_stages=1, max_stages=1, image_size=(64, 64), max_parameters=40_000
+        min_blocks=5, max_blocks=5, min_stages=2, max_stages=2, image_size=(64, 64), max_parameters=40_000
     )
     drawn = Grammar(START, space).write(300, by_chance(np.random.default_rng(1)))
     assert None in drawn

@@ -9,14 +9,22 @@ from filled import Filled
 from pydantic import ValidationError
 from scipy import stats
 
-from spnas_core import Architecture, SearchSpace
+from spnas_core import Architecture, SearchSpace, backbone_cost
 from spnas_core.errors import ConfigError
 from spnas_core.morphisms import AddRow, align
 from spnas_core.presets import find_preset
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import Archive, Proposal
 from spnas_search.settings import resolve, search_values
-from spnas_search.strategies import Policy, PolicySettings, QLearning, QLearningSettings, RandomSearch, RandomSettings
+from spnas_search.strategies import (
+    Policy,
+    PolicySettings,
+    QLearning,
+    QLearningSettings,
+    RandomSearch,
+    RandomSettings,
+    strategy_plugin,
+)
 from spnas_search.strategies.learned.controllers import WritingNetwork
 from spnas_search.strategies.learned.generation import Grammar
 from spnas_search.strategies.learned.lessons import RewardSettings
@@ -162,14 +170,14 @@ def test_parents_are_the_best_so_many(filled, made):
 
 
 def test_where_nothing_new_is_left_it_is_exhausted(tmp_path):
-    """Two blocks in one stage: four codes, of which the start is one."""
-    space = SearchSpace(min_blocks=2, max_blocks=2, min_stages=1, max_stages=1)
+    """Two blocks in two stages: four codes, of which the start is one."""
+    space = SearchSpace(min_blocks=2, max_blocks=2, min_stages=2, max_stages=2)
     for name, strategy in {"policy": policy(space), "q": q_learning(space)}.items():
         (tmp_path / name).mkdir()
-        filled = Filled(tmp_path / name, Architecture.parse("b@8_11"))
+        filled = Filled(tmp_path / name, Architecture.parse("b@8_1-1"))
         with filled.archive as archive:
             proposals = strategy.propose(archive, np.random.default_rng(0))
-            assert {one.rewrite.child.serial_code for one in proposals} == {"12", "21", "22"}
+            assert {one.rewrite.child.serial_code for one in proposals} == {"1-2", "2-1", "2-2"}
             filled.enter(proposals, [0.5] * 3)
             assert strategy.propose(archive, np.random.default_rng(0)) == []
 
@@ -254,6 +262,18 @@ def test_presets_have_the_published_numbers(preset, values):
     settings = resolve(search_values(find_preset(preset)))
     assert values.items() <= settings.strategy.model_dump().items()
     assert settings.run.budget.candidates >= 500
+
+
+@pytest.mark.parametrize("preset", ["nasnet", "mnasnet", "proxyless", "metaqnn", "blockqnn"])
+def test_networks_that_presets_write_have_a_size_that_can_be_trained(filled, preset):
+    """Before anything is learnt any token is as likely as another, the deepest and widest networks too."""
+    settings = resolve(search_values(find_preset(preset)))
+    space = settings.run.space.build(START, settings.task.image_size)
+    strategy = strategy_plugin(settings.strategy.name).build(settings.strategy.model_copy(update={"round": 40}), space)
+    start = backbone_cost(START, *space.image_size).parameters
+    children = [one.rewrite.child for one in strategy.propose(filled.archive, np.random.default_rng(0))]
+    assert len(children) == 40
+    assert max(backbone_cost(child, *space.image_size).parameters for child in children) <= 100 * start
 
 
 # Learning

@@ -45,6 +45,12 @@ def test_every_preset_resolves_and_its_start_is_inside_its_space(name):
     assert settings.run.init is None
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_presets_space_bounds_what_a_network_costs(name):
+    space = resolve(search_values(find_preset(name))).run.space
+    assert {space.max_parameters, space.max_multiply_adds} != {"none"}
+
+
 @pytest.mark.parametrize("package", ["detect", "search"])
 def test_the_files_of_presets_are_in_the_wheels(package):
     folder = ROOT / "packages" / f"spnas-{package}"

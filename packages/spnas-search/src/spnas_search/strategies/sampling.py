@@ -25,6 +25,15 @@ GROWTH = 1.25
 """Factor between the numbers of blocks that are probed."""
 
 
+def most_doublings(stages: int) -> int:
+    """Return how many blocks of a code may double the channels, wherever codes are made anew: as many as it has stages.
+
+    Each doubling is four times the parameters behind it, so that without a bound on cost what is drawn, or written by
+    who knows nothing yet, would have any size.
+    """
+    return stages
+
+
 @dataclass(frozen=True)
 class CodeSampler(ABC):
     """Draws codes: a number of blocks first, uniform over those that there may be.
@@ -142,7 +151,7 @@ class AnySampler(CodeSampler):
 
     1. its number of blocks n, up to ``most_blocks``;
     2. its number of stages k ≤ n;
-    3. how many blocks double the channels, 0 to k, and which;
+    3. how many blocks double the channels, 0 to ``most_doublings``, and which;
     4. the k - 1 borders among the n - 1 places between blocks.
 
     Example: of 2 blocks in 2 stages there are ``1-1`` with odds of 1/3, ``1-2`` and ``2-1`` with 1/6 each, and ``2-2``
@@ -165,7 +174,7 @@ class AnySampler(CodeSampler):
         """Draw a code of so many blocks: one of ``blocks``, or more."""
         stages = range(self.stages[0], min(self.stages[-1], blocks) + 1)
         count = stages[int(rng.integers(len(stages)))]
-        doubled = set(rng.choice(blocks, int(rng.integers(count + 1)), replace=False).tolist())
+        doubled = set(rng.choice(blocks, int(rng.integers(most_doublings(count) + 1)), replace=False).tolist())
         digits = "".join("2" if at in doubled else "1" for at in range(blocks))
         borders = np.sort(rng.choice(blocks - 1, count - 1, replace=False)) + 1
         return align(self.start, Architecture.from_borders(self.start, digits, tuple(borders.tolist())))

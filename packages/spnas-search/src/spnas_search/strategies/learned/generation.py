@@ -14,6 +14,7 @@ from spnas_core.morphisms import Rewrite, align, copied_branches
 from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive, Candidate
 from spnas_search.strategies.mutation import finds
+from spnas_search.strategies.sampling import most_doublings
 
 TOKENS = ("1", "2", "-", "end")
 """What a code is written with: the kinds of blocks, the border of a stage, and the end."""
@@ -47,12 +48,14 @@ class Choice(NamedTuple):
 class Grammar:
     """Which token may follow which, so that what is written lies inside a space.
 
-    A token is legal where some way to go on keeps the bounds on blocks and stages. Costs only grow with further blocks,
+    A token is legal where some way to go on keeps the bounds on blocks and stages, and has no more doublings than its
+    stages may have (``most_doublings``), as in what is drawn from the space. Costs only grow with further blocks,
     so a token whose code is too dear already is none; a code may still turn out to have no end that it can pay for, or
     to break a bound that is measured, and must then be written again.
 
     Example: with 3 to 4 blocks in 2 stages, ``11`` may go on with ``1`` or ``2``, or end its stage; ``111`` must end
-    its stage, since the second one needs the fourth block.
+    its stage, since the second one needs the fourth block. ``22`` may not go on with ``2``: that would take a third
+    stage.
 
     Attributes:
         like: block type, base channels, stem and neck of all that is written; written codes have no rows.
@@ -131,14 +134,27 @@ def extended(stages: Stages, token: int) -> Stages:
 @lru_cache(maxsize=1 << 16)
 def _legal(grammar: Grammar, stages: Stages) -> tuple[bool, ...]:
     space, blocks, count = grammar.space, sum(map(len, stages)), len(stages)
-    missing = max(0, space.min_stages - count)  # each of them takes a block
-    has_room = blocks + 1 + missing <= space.max_blocks
-    digits = [has_room and grammar.affords(extended(stages, number)) for number in range(len(DIGITS))]
+    digits = [_has_room(space, longer := extended(stages, one)) and grammar.affords(longer) for one in range(BORDER)]
     if not stages[-1]:
         return (*digits, False, False)
+    missing = _missing(space, stages)
     may_begin = count < space.max_stages and blocks + max(1, missing) <= space.max_blocks
     may_end = blocks >= space.min_blocks and not missing
     return (*digits, may_begin and grammar.affords((*stages, DIGITS[0])), may_end)
+
+
+def _has_room(space: SearchSpace, stages: Stages) -> bool:
+    """Whether a code with all stages that it still needs has no more blocks, and no more stages, than it may have."""
+    missing = _missing(space, stages)  # each of them takes a block
+    return sum(map(len, stages)) + missing <= space.max_blocks and len(stages) + missing <= space.max_stages
+
+
+def _missing(space: SearchSpace, stages: Stages) -> int:
+    """How many stages a code still needs: for there are fewest of them, and its doublings need some."""
+    doublings, least = sum(stage.count("2") for stage in stages), space.min_stages
+    while most_doublings(least) < doublings:
+        least += 1
+    return max(0, least - len(stages))
 
 
 def draw_written(
