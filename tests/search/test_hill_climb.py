@@ -5,7 +5,11 @@ import pytest
 from filled import WIDE, Filled, proposals
 
 from spnas_core import Architecture, SearchSpace
-from spnas_search.strategies import HillClimb, HillClimbSettings
+from spnas_core.morphisms import Expand, Swap
+from spnas_core.tasks import Fidelity
+from spnas_search.archive import Proposal
+from spnas_search.settings import resolve
+from spnas_search.strategies import HillClimb, HillClimbSettings, strategy_plugin
 
 STRATEGY = HillClimb(HillClimbSettings(round=3), WIDE)
 
@@ -154,3 +158,46 @@ def test_the_climb_ends_at_a_local_optimum(tmp_path):
         filled.enter(proposed, [0.4, 0.3])
         assert strategy.propose(archive, np.random.default_rng(1)) == []
         assert strategy.current(archive).id == 0
+
+
+# Behind other strategies
+
+
+def behind(*names):
+    """A hill climb behind strategies of these names."""
+    phases = [*({"name": name, "candidates": 3} for name in names), {"name": "hill-climb", "round": 2}]
+    settings = resolve({"strategy": {"name": "phases", "phases": phases}}).strategy
+    return strategy_plugin("phases").build(settings, WIDE)
+
+
+@pytest.mark.parametrize("names", [("random",), ("serial",), ("evolution",), ("policy",), ("serial", "random")])
+def test_behind_other_strategies_the_climb_begins_at_the_best_that_they_found(filled, names):
+    """Which is in an earlier round than their last one, and no parent of that."""
+    (best,) = filled.round([0.9])
+    filled.round([0.6, 0.7])
+    strategy = behind(*names)
+    for number in range(1, len(names)):  # of the second one
+        rewrites = Swap().options(filled.archive.start.architecture)
+        new = [one for one in rewrites if not filled.archive.contains(one.child)][:3]
+        filled.enter([Proposal("child", 0, one, Fidelity(1), strategy=number) for one in new], [0.4] * 3)
+    assert best in strategy.may_use(filled.archive)
+    drawn = proposals(strategy, filled.archive, range(5))
+    assert {one.parent for one in drawn} == {best}
+    assert {one.strategy for one in drawn} == {len(names)}
+
+
+def test_a_climb_behind_others_goes_on_from_its_own_rounds(filled):
+    (best,) = filled.round([0.9])
+    filled.round([0.6, 0.7])
+    filled.control(best, 0.9)
+    strategy = behind("random")
+    rewrites = Expand().options(filled.archive[best].architecture)
+    new = [one for one in rewrites if not filled.archive.contains(one.child)][:2]
+    first = filled.enter([Proposal("child", best, one, Fidelity(1), strategy=1) for one in new], [0.95, 0.85])
+    assert {one.parent for one in proposals(strategy, filled.archive, range(5))} == {first[0]}
+    assert strategy.may_use(filled.archive) == {best, *first}
+
+
+def test_the_best_before_the_climb_may_be_the_start(filled):
+    filled.round([0.1, 0.2, 0.3])
+    assert {one.parent for one in proposals(behind("random"), filled.archive, range(5))} == {0}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -57,6 +57,18 @@ class Strategy(Protocol):
 
     def may_use(self, archive: Archive) -> frozenset[int]:
         """Ids of the candidates whose weights a later proposal may inherit from."""
+
+
+@runtime_checkable
+class Numbered(Protocol):
+    """A strategy that tells its own children from those of strategies before it.
+
+    Attributes:
+        strategy_number: which of the search's strategies it is, from 0, as ``Archive.children_of`` counts them; where
+            several follow one another, ``Phases`` sets it.
+    """
+
+    strategy_number: int
 
 
 @dataclass(frozen=True)

@@ -34,12 +34,13 @@ class HillClimbSettings(MutationSettings):
 class HillClimb:
     """Draws neighbours of one network, the current one, until one of a round is better and takes its place.
 
-    Where the climb stands follows from the archive. It begins at the start. All children of a round have one parent,
-    the current network when they were drawn; so the current one now is the best of the last round's children and their
-    parent. The best is the one of the highest merit; the parent stays unless a child exceeds it, and the older child
-    comes first among equals. Children without a merit, failed or not yet comparable, do not count, and a round without
-    a better child is followed by other neighbours of the same network. Earlier rounds are not judged again: where new
-    scores change merits, the climb goes on from where it is.
+    Where the climb stands follows from the archive. It begins at the best there is, which is the start unless
+    strategies before it have found a better one; only its own children are rounds of the climb. All children of a round
+    have one parent, the current network when they were drawn; so the current one now is the best of the last round's
+    children and their parent. The best is the one of the highest merit; the parent stays unless a child exceeds it, and
+    the older child comes first among equals. Children without a merit, failed or not yet comparable, do not count, and
+    a round without a better child is followed by other neighbours of the same network. Earlier rounds are not judged
+    again: where new scores change merits, the climb goes on from where it is.
 
     Merit is what compares. In the paper the network itself is trained on beside its neighbours. Under a rule with
     controls this is the control: a child exceeds its parent's merit where its score exceeds the control's. Under the
@@ -61,6 +62,7 @@ class HillClimb:
     """
 
     by_rounds = True
+    strategy_number = 0
 
     def __init__(self, settings: HillClimbSettings, space: SearchSpace) -> None:
         self.settings = settings
@@ -69,7 +71,7 @@ class HillClimb:
 
     def current(self, archive: Archive) -> Candidate | None:
         """Where the climb stands; None where nothing has a merit."""
-        ranked = [(archive.merit(candidate), candidate) for candidate in _contenders(archive)]
+        ranked = [(archive.merit(candidate), candidate) for candidate in self._contenders(archive)]
         known = [(merit, candidate) for merit, candidate in ranked if merit is not None]
         if not archive.start_may_win:  # it is left as soon as a child is known, however good it is
             known = [found for found in known if found[1].kind != "start"] or known
@@ -93,15 +95,17 @@ class HillClimb:
         return None
 
     def may_use(self, archive: Archive) -> frozenset[int]:
-        """The last round's children and their parent: a control that comes late can still decide between them."""
-        return frozenset(candidate.id for candidate in _contenders(archive) if candidate.status == "done")
+        """The last round's children and their parent: a control that comes late can still decide between them.
 
+        Before the first round, where the climb would begin now.
+        """
+        return frozenset(candidate.id for candidate in self._contenders(archive) if candidate.status == "done")
 
-def _contenders(archive: Archive) -> list[Candidate]:
-    """The current network of the last round and the children that were drawn from it; the start before the first."""
-    children = archive.of_kind("child")
-    if not children:
-        return [archive.start]
-    last = children[-1]
-    neighbours = [child for child in children if (child.round, child.parent) == (last.round, last.parent)]
-    return [archive[last.parent or 0], *neighbours]
+    def _contenders(self, archive: Archive) -> list[Candidate]:
+        """The current network of the last round and the children that were drawn from it; the best before the first."""
+        children = archive.children_of(self.strategy_number)
+        if not children:
+            return list(archive.best(1) or (archive.start,))
+        last = children[-1]
+        neighbours = [child for child in children if (child.round, child.parent) == (last.round, last.parent)]
+        return [archive[last.parent or 0], *neighbours]

@@ -13,7 +13,7 @@ from spnas_core.plugins import built, owner, settings_model
 from spnas_core.relaxation import Relaxation
 from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive, Proposal
-from spnas_search.strategies._base import Strategy, claims, why_stuck
+from spnas_search.strategies._base import Numbered, Strategy, claims, why_stuck
 from spnas_search.strategies.mutation import Mutations
 from spnas_search.strategies.parallel import Parallel, ParallelSettings
 from spnas_search.strategies.reignition import Reignition, ReignitionSettings
@@ -60,6 +60,9 @@ class Phases:
         self.phases = tuple(phases)
         self.settings = settings
         self.trains_winner = trains_winner
+        for number, phase in enumerate(self.phases):
+            if isinstance(phase.strategy, Numbered):
+                phase.strategy.strategy_number = number
 
     @property
     def round(self) -> int:
