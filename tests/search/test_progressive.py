@@ -1,7 +1,7 @@
 """A progressive search: one block more each time, the most promising expansions of the best."""
 
 from collections import Counter
-from itertools import combinations, product
+from itertools import combinations, count, product
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from filled import START, WIDE, Filled
 import spnas_search
 from spnas_core import Architecture, SearchSpace
 from spnas_core.errors import ConfigError, PluginError
-from spnas_core.morphisms import AddStage, Expand, Swap
+from spnas_core.morphisms import AddStage, Expand, Swap, align
 from spnas_search.reports import summary
 from spnas_search.settings import resolve
 from spnas_search.strategies import CheckedStrategy, Progressive, ProgressiveSettings, strategy_plugin
@@ -40,12 +40,12 @@ def searched(folder, strategy, score=lambda code: TASK.score(code, 4), most=40):
 
 def whole_space(blocks):
     """Codes of up to so many blocks that expansions and swaps reach from the start: its doublings in order."""
-    for count in range(len(START.digits), blocks + 1):
-        inserted = count - len(START.digits)
+    for number in range(len(START.digits), blocks + 1):
+        inserted = number - len(START.digits)
         for shares in product(range(inserted + 1), repeat=3):
             if sum(shares) == inserted:
                 digits = "11" + "1" * shares[0] + "21" + "1" * shares[1] + "21" + "1" * shares[2]
-                for borders in combinations(range(1, count), 2):
+                for borders in combinations(range(1, number), 2):
                     yield Architecture.from_borders(START, digits, borders)
 
 
@@ -101,10 +101,41 @@ def test_failed_children_count_and_have_no_expansions(tmp_path):
 
 
 def test_where_all_of_a_complexity_have_failed_the_search_is_stuck(tmp_path):
-    strategy = made(beam=2, round=2)
+    """All that the beam before can be expanded to, and not only so many as the beam has."""
+    strategy = made(beam=2, round=2, then=())
     archive, _ = searched(tmp_path, strategy, lambda code: 0.5 if code == str(START) else None)
-    assert archive.children == 2
+    expansions = {option.child for option in Expand().options(START)}
+    assert {child.architecture for child in archive.of_kind("child")} == expansions
+    assert len(expansions) > 2
     assert strategy.stuck(archive) == "no code of 7 blocks has a score"
+
+
+def test_where_all_of_a_beam_have_failed_others_of_that_complexity_come_first(tmp_path):
+    """Wherever that happens: at seven blocks, and at eight."""
+    failing, entered = {0, 1, 4, 5}, count()
+
+    def score(code):
+        return None if code != str(START) and next(entered) in failing else 0.5
+
+    strategy = made(beam=2, round=2)
+    archive, _ = searched(tmp_path, strategy, score, most=5)
+    children = archive.of_kind("child")
+    assert [len(child.architecture.digits) for child in children] == [7, 7, 7, 7, 8, 8, 8, 8, 9, 9]
+    assert [child.status == "failed" for child in children].count(True) == 4
+    assert {child.parent for child in children[6:8]} <= {child.id for child in children[2:4]}
+    assert strategy.stuck(archive) is None
+
+
+def test_a_large_code_of_another_strategy_that_failed_is_no_complexity(tmp_path):
+    strategy = made(beam=2, round=2)
+    filled = Filled(tmp_path, START)
+    with filled.archive as archive:
+        filled.control(0, 0.5)
+        deep = Architecture.parse("b@8_111111-21-21")
+        filled.add("child", 0, align(START, deep), None)
+        proposed = strategy.propose(archive, np.random.default_rng(0))
+        assert {len(one.rewrite.child.digits) for one in proposed} == {7}
+        assert strategy.stuck(archive) is None
 
 
 def test_the_search_is_stuck_when_no_complexity_is_left(tmp_path):

@@ -56,11 +56,12 @@ class Progressive:
     among equals; the start is the first one. Its expansions are all codes of one block more: a block is inserted at
     every site, and one morphism of ``then`` may follow. Of all that are new and inside the space the surrogate
     (``spnas_search.surrogate``) predicts the leads, and the best are trained, ``beam`` of them, failed ones included;
-    within a complexity that takes several rounds it predicts anew before each. Then the next complexity begins.
+    within a complexity that takes several rounds it predicts anew before each. Then the next complexity begins; but
+    where all of them have failed, ``beam`` others of that complexity come first.
 
-    Where the search stands follows from the archive: the newest complexity is that of its largest code, whoever
-    proposed it. Nothing is drawn. As long as the surrogate cannot tell codes apart they are taken in order: by parents,
-    best first, insertions alone before those that something follows.
+    Where the search stands follows from the archive: the newest complexity is that of its largest code with a lead,
+    whoever proposed it. Nothing is drawn. As long as the surrogate cannot tell codes apart they are taken in order: by
+    parents, best first, insertions alone before those that something follows.
 
     Two things differ from the paper: the first complexity is one code, the start; and the complexity after it is not
     trained in full where it has more than ``beam`` codes.
@@ -122,10 +123,10 @@ class Progressive:
         """Say that no complexity is left in the space."""
         if next(self._next(archive)[1], None) is not None:
             return None
-        complexity = _newest(archive)
-        if not self.beam(archive, complexity):
-            return f"no code of {complexity} blocks has a score"
-        return f"no code of {complexity + 1} blocks is new and inside the search space"
+        following = _newest(archive) + 1
+        if any(len(child.architecture.digits) == following for child in archive.of_kind("child")):
+            return f"no code of {following} blocks has a score"
+        return f"no code of {following} blocks is new and inside the search space"
 
     def may_use(self, archive: Archive) -> frozenset[int]:
         """All of the newest complexity and of the one before: leads may yet change who is in the beam."""
@@ -175,7 +176,9 @@ def _check(morphisms: Sequence[Morphism], added: int, key: str, wrong: str) -> N
 
 
 def _newest(archive: Archive) -> int:
-    return max(len(one.architecture.digits) for one in archive if one.is_node)
+    """The largest complexity of which a code has a lead; the start's where none has."""
+    known = archive.best(len(archive)) or (archive.start,)
+    return max(len(one.architecture.digits) for one in known)
 
 
 def _has_grown(rewrite: Rewrite) -> bool:
