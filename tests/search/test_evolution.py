@@ -134,6 +134,21 @@ def test_a_failed_child_is_no_member_and_its_pair_has_lost_one(filled):
     assert strategy.propose(filled.archive, np.random.default_rng(1))
 
 
+@pytest.mark.parametrize("survival", ["loser", "all"])
+def test_failed_children_do_not_fill_the_population(filled, survival):
+    """Whoever was drawn to fill it has fought nobody, and nobody has left for it."""
+    strategy = evolution(population=5, initial=5, round=4, survival=survival)
+    for scores in ([0.6, None, 0.7, None], [0.8, 0.9, 0.4, 0.3]):
+        filled.enter(strategy.propose(filled.archive, np.random.default_rng(len(filled.archive))), scores)
+    children = filled.archive.of_kind("child")
+    assert {child.parent for child in children[:7]} == {0}
+    assert members(strategy, filled.archive)[-4:] == [5, 6, 7, 8]
+    if survival == "all":
+        assert members(strategy, filled.archive) == [0, 1, 3, 5, 6, 7, 8]
+    assert max(len(child.rewrite.steps) for child in children[4:7]) > 1
+    assert len(children[7].rewrite.steps) == 1
+
+
 def test_a_tournament_without_death_draws_a_share_and_two_at_least(filled):
     go_on(filled, evolution(survival="all", initial=39, round=39), 1)
     strategy = evolution(survival="all", share=0.05, odds={"swap": 1.0})

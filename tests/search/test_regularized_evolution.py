@@ -8,6 +8,7 @@ from filled import WIDE, Filled, proposals
 
 from spnas_core import Architecture
 from spnas_search.strategies import RandomSearch, RandomSettings, RegularizedEvolution, RegularizedEvolutionSettings
+from spnas_search.strategies.initial import initial_left
 
 
 def evolution(**values):
@@ -129,7 +130,7 @@ def test_the_first_children_are_those_of_random_search(filled):
 @pytest.mark.parametrize("initial", [None, 7])
 def test_after_the_initial_ones_children_are_mutations(filled, initial):
     strategy = evolution(initial=initial, population=7, round=5)
-    for score in (0.95, None, 0.4):
+    for score in (0.95, 0.6, 0.4):
         filled.child(score)
     for seed in range(10):
         proposed = strategy.propose(filled.archive, np.random.default_rng(seed))
@@ -141,6 +142,40 @@ def test_after_the_initial_ones_children_are_mutations(filled, initial):
     for seed in range(10):
         proposed = strategy.propose(filled.archive, np.random.default_rng(seed))
         assert {len(proposal.rewrite.steps) for proposal in proposed} == {1}
+
+
+def test_failed_children_do_not_fill_the_population(filled):
+    """Three of five are there, and what has failed, or has no score, is drawn once more."""
+    strategy = evolution(initial=None, population=5, round=4)
+    for score in (0.95, None, 0.4, float("nan"), 0.3):
+        filled.child(score)
+    proposed = strategy.propose(filled.archive, np.random.default_rng(0))
+    random = RandomSearch(RandomSettings(round=2), WIDE).propose(filled.archive, np.random.default_rng(0))
+    assert [one.rewrite for one in proposed[:2]] == [one.rewrite for one in random]
+    assert [len(one.rewrite.steps) for one in proposed[2:]] == [1, 1]
+
+
+def test_children_under_way_may_yet_fill_the_population(filled):
+    strategy = evolution(initial=None, population=2, sample=30)
+    filled.child(0.95)
+    filled.archive.commit_round(strategy.propose(filled.archive, np.random.default_rng(0)), threads=1)
+    assert strategy.propose(filled.archive, np.random.default_rng(1))[0].parent == 1
+
+
+def test_the_beginning_ends_even_if_all_fail(filled):
+    """Where the start is the only member, its neighbours come after twice as many as were wanted."""
+    strategy = evolution(initial=None, population=3)
+    for number in range(6):
+        (proposal,) = strategy.propose(filled.archive, np.random.default_rng(number))
+        assert initial_left(3, number, number) > 0
+        filled.enter([proposal], [None])
+    assert initial_left(3, 6, 6) == 0
+    mutants = [strategy.propose(filled.archive, np.random.default_rng(seed))[0] for seed in range(10)]
+    assert {len(one.rewrite.steps) for one in mutants} == {1}
+
+
+def test_the_documented_numbers_of_initial_children():
+    assert [initial_left(5, 4, 1), initial_left(5, 10, 10), initial_left(0, 0, 0)] == [2, 0, 0]
 
 
 def test_as_many_as_the_population_come_first_unless_told_otherwise():

@@ -24,6 +24,7 @@ from spnas_core.morphisms import Rewrite
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import Archive, Candidate, Inherit, Proposal
+from spnas_search.strategies.initial import has_failed, initial_left
 from spnas_search.strategies.mutation import MutationSettings, Mutator
 from spnas_search.strategies.sampling import draw_samples, reaches_samples
 
@@ -41,8 +42,8 @@ class EvolutionSettings(MutationSettings):
             drawn; or nobody, where ``all`` stay.
         share: of the population, that a tournament draws where nobody leaves; two at least. A pair where the loser
             leaves.
-        initial: the first so many children are drawn from the whole space; None for as many as the population; 0 lets
-            all descend from the start step by step.
+        initial: children are drawn from the whole space until so many have a score, and twice as many at most; None for
+            as many as the population; 0 lets all descend from the start step by step.
         max_redraws: tries to find a new architecture inside the space before the strategy says that it is exhausted.
     """
 
@@ -88,7 +89,7 @@ class Evolution:
 
     @property
     def meaningful_from(self) -> int:
-        """As many children of tournaments as were drawn before."""
+        """As many children of tournaments as are drawn before, where none of these fails."""
         return 2 * self._initial
 
     @property
@@ -105,23 +106,28 @@ class Evolution:
         """The candidates that may become parents, oldest first."""
         is_member = archive.start_may_win and math.isfinite(archive.score(archive.start))
         members = [archive.start] if is_member else []
-        children = archive.of_kind("child")
-        for _, group in groupby(enumerate(children), key=lambda found: found[1].round):
+        place = failed = 0
+        for _, group in groupby(archive.of_kind("child"), key=lambda child: child.round):
             born = list(group)
             if self.settings.survival == "loser":
-                for coming, (place, _) in enumerate(born):
-                    self._fight(members, archive, place, coming)
-            members += [child for _, child in born if math.isfinite(archive.score(child))]
+                for coming in range(initial_left(self._initial, place, failed), len(born)):
+                    self._fight(members, archive, place + coming, coming)
+            members += [child for child in born if math.isfinite(archive.score(child))]
+            place += len(born)
+            failed += sum(has_failed(archive, child) for child in born)
         return members
 
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
         """Draw the initial children from the space, all others from tournaments."""
         settings, members = self.settings, self.population(archive)
-        wanted = min(settings.round, max(0, self._initial - archive.children))
-        samples = draw_samples(wanted, archive, self.space, settings.max_redraws, rng)
+        failed = sum(has_failed(archive, child) for child in archive.of_kind("child"))
+        initial = initial_left(self._initial, archive.children, failed)
+        samples = draw_samples(min(settings.round, initial), archive, self.space, settings.max_redraws, rng)
         drawn = [(archive.start, rewrite) for rewrite in samples]
         for coming in range(len(samples), settings.round):
-            found = self._bred(members, archive, coming, rng, [rewrite.child for _, rewrite in drawn])
+            found = self._bred(
+                members, archive, coming, rng, [rewrite.child for _, rewrite in drawn], is_initial=coming < initial
+            )
             if not found:
                 break
             drawn += found
@@ -148,19 +154,21 @@ class Evolution:
         coming: int,
         rng: np.random.Generator,
         taken: Sequence[Architecture],
+        *,
+        is_initial: bool,
     ) -> list[tuple[Candidate, Rewrite]]:
         """A new child, behind so many of this round; nothing where there is none. Who loses a pair may leave the list.
 
         It has the winner of a tournament for its parent, unless that has no untried child.
         """
-        place = archive.children + coming
-        winner = self._fight(members, archive, place, coming) if self.settings.survival == "loser" else None
+        fights = self.settings.survival == "loser" and not is_initial
+        winner = self._fight(members, archive, archive.children + coming, coming) if fights else None
         others = sorted((one for one in members if one is not winner), key=lambda one: (-archive.score(one), one.id))
 
         def draw_parent() -> Candidate:
             if winner is not None:
                 return winner
-            return self._drawn_winner(members, archive, rng, luck=place < self._initial)
+            return self._drawn_winner(members, archive, rng, luck=is_initial)
 
         drawings = [draw_parent, *((lambda one=one: one) for one in others)]
         rounds = (self._mutator.children(1, drawing, archive, rng, taken) for drawing in drawings if members)
@@ -180,11 +188,11 @@ class Evolution:
         return max((members[one] for one in sorted(places)), key=archive.score)
 
     def _fight(self, members: list[Candidate], archive: Archive, place: int, coming: int) -> Candidate | None:
-        """Draw the pair for the n-th child, and return the winner; initial children have no pair.
+        """Draw the pair for the n-th child, and return the winner; initial children have no pair, and ask for none.
 
         The loser is removed, unless there are fewer members than there may be, those that are coming included.
         """
-        if place < self._initial or not members:
+        if not members:
             return None
         if len(members) < PAIR:
             return members[0]

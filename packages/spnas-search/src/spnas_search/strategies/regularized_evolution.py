@@ -13,6 +13,7 @@ from spnas_core.encoding import Architecture
 from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import Archive, Candidate, Inherit, Proposal
+from spnas_search.strategies.initial import has_failed, initial_left
 from spnas_search.strategies.mutation import MutationSettings, Mutator
 from spnas_search.strategies.sampling import draw_samples, reaches_samples
 
@@ -26,8 +27,9 @@ class RegularizedEvolutionSettings(MutationSettings):
         name: the strategy's name.
         population: P, candidates that may become parents: the youngest so many that have a score.
         sample: S, members drawn for a tournament, with replacement; 1 ignores the scores.
-        initial: the first so many children are drawn from the whole space, as those of ``random`` are; None for as many
-            as the population, as in the paper; 0 lets all descend from the start step by step.
+        initial: children are drawn from the whole space, as those of ``random`` are, until so many have a score, and
+            twice as many at most; None for as many as the population, as in the paper; 0 lets all descend from the
+            start step by step.
         max_redraws: tries to find a new architecture inside the space before the strategy says that it is exhausted.
     """
 
@@ -71,7 +73,7 @@ class RegularizedEvolution:
 
     @property
     def meaningful_from(self) -> int:
-        """As many children of tournaments as were drawn before."""
+        """As many children of tournaments as are drawn before, where none of these fails."""
         return 2 * self._initial
 
     def population(self, archive: Archive) -> tuple[Candidate, ...]:
@@ -86,7 +88,8 @@ class RegularizedEvolution:
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
         """Draw the initial children from the space, all others from tournaments."""
         settings, population = self.settings, self.population(archive)
-        wanted = min(settings.round, max(0, self._initial - archive.children))
+        failed = sum(has_failed(archive, child) for child in archive.of_kind("child"))
+        wanted = min(settings.round, initial_left(self._initial, archive.children, failed))
         samples = draw_samples(wanted, archive, self.space, settings.max_redraws, rng)
         bred = self._mutator.children(
             settings.round - len(samples) if population else 0,
