@@ -20,7 +20,7 @@ from spnas_search.executors.evaluation import evaluate
 from spnas_search.executors.ray.losses import Node, room
 from spnas_search.monitors import Silent
 from spnas_search.run import ENDED, resume_run, start_run
-from spnas_search.strategies import CheckedStrategy, Serial, SerialSettings
+from spnas_search.strategies import CheckedStrategy, PolicySettings, QLearningSettings, Serial, SerialSettings
 from spnas_search.strategies.one_by_one import one_by_one
 from spnas_search.strategies.phases import FullSettings, PhasesSettings
 from spnas_search.strategies.progress import why_stuck
@@ -296,6 +296,14 @@ def test_strategies_inside_others_propose_one_by_one_too():
     assert (whole.serial.round, whole.parallel.round, whole.parallel.epochs) == (1, 1, 9)
     tables = one_by_one(PhasesSettings(phases=({"name": "serial", "round": 4}, {"name": "parallel", "epochs": 2})))
     assert tables.phases == ({"name": "serial", "round": 1}, {"name": "parallel", "epochs": 2, "round": 1})
+
+
+def test_what_proposes_one_by_one_learns_from_as_many_at_once_as_before():
+    assert one_by_one(PolicySettings(round=20)) == PolicySettings(round=1, per_update=20)
+    assert one_by_one(QLearningSettings(round=9, per_update=3)) == QLearningSettings(round=1, per_update=3)
+    tables = ({"name": "policy"}, {"name": "q-learning", "round": 7}, {"name": "policy", "per_update": 5})
+    found = one_by_one(PhasesSettings(phases=tables)).phases
+    assert [(one["round"], one["per_update"]) for one in found] == [(1, 10), (1, 7), (1, 5)]
 
 
 def test_who_is_under_way_has_not_failed_to_be_progress(drive):

@@ -145,9 +145,27 @@ def test_the_first_codes_of_a_table_are_drawn_by_chance(filled):
 
 
 @every_strategy
+def test_one_by_one_it_learns_what_it_learns_in_rounds(tmp_path, made):
+    """The same children one after the other: as many steps, from as many children each."""
+    proposed = []
+    for size in (8, 1):
+        (tmp_path / str(size)).mkdir()
+        filled = Filled(tmp_path / str(size), START, score=0.9)
+        filled.control(0, 0.9)
+        with filled.archive as archive:
+            children = made(round=8).propose(archive, np.random.default_rng(1))
+            for begin in range(0, 8, size):
+                scores = [0.5 + 0.05 * number for number in range(begin, begin + size)]
+                filled.enter(children[begin : begin + size], scores)
+            strategy = made(round=size, per_update=8, learning_rate=0.2)
+            proposed.append(strategy.propose(archive, np.random.default_rng(2))[0].rewrite.child)
+    assert proposed[0] == proposed[1]
+
+
+@every_strategy
 def test_what_it_could_not_have_drawn_teaches_it_nothing(filled, made):
     """A child with rows, and one of two stages that is too deep for the space, by no step that it has."""
-    strategy = made(parents=1, learning_rate=1.0)
+    strategy = made(parents=1, learning_rate=1.0, per_update=2)
     before = strategy.propose(filled.archive, np.random.default_rng(0))
     deep = Architecture.parse("b@8_1-1111111111111")
     filled.enter(
@@ -189,6 +207,7 @@ def test_from_how_many_children_on_it_means_something():
     assert policy(round=20, learning_rate=3.5e-4).meaningful_from == 20 * 286
     assert policy(round=20, learning_rate=3.5e-4, algorithm="ppo", passes=4).meaningful_from == 20 * 72
     assert policy(round=4, learning_rate=0.1).meaningful_from == 100
+    assert policy(round=1, per_update=20, learning_rate=3.5e-4).meaningful_from == 20 * 286
 
 
 def test_edits_have_as_many_morphisms_as_the_settings_say(filled):

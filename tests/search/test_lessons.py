@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from spnas_core import Architecture, SearchSpace
 from spnas_core.errors import ConfigError
 from spnas_core.morphisms import Expand, Swap
-from spnas_core.tasks import Fidelity
+from spnas_core.tasks import Evaluation, Fidelity
 from spnas_search.archive import Proposal
 from spnas_search.strategies import Policy, PolicySettings
 from spnas_search.strategies.learned.lessons import (
@@ -100,6 +100,36 @@ def test_children_under_way_teach_nothing_yet(filled):
     assert [[one.child for one in born] for born in lessons(archive, RewardSettings(reward="score"))] == [[2]]
 
 
+def test_batches_are_as_few_whole_rounds_as_have_so_many_children(filled):
+    for scores in ([0.6], [0.7], [0.5, 0.8], [0.9, 0.4, 0.3], [0.2]):
+        filled.round(scores)
+    settings = RewardSettings(reward="score")
+    found = [[one.child for one in batch] for batch in lessons(filled.archive, settings, 3)]
+    assert found == [[2, 3, 4, 5], [6, 7, 8]]
+    assert [len(batch) for batch in lessons(filled.archive, settings, 1)] == [1, 1, 2, 3, 1]
+
+
+def test_who_ends_first_changes_nothing_that_was_learnt(filled):
+    """Eight children begin, and end in another order: what there is to learn only ever grows, batch by batch."""
+    archive = filled.archive
+    rewrites = [one for kind in (Expand(), Swap()) for one in kind.options(START)][:8]
+    for rewrite in rewrites:
+        archive.commit_round([Proposal("child", 0, rewrite, Fidelity(1))], threads=1)
+    known, learnt, begun = (), [], []
+    learning = Relearning(
+        lambda setting: begun.append(setting) or [], lambda learner, history: learnt.append(history[-1])
+    )
+    for place in (1, 0, 4, 2, 7, 3, 6, 5):
+        archive.finish(2 + place, Evaluation({"score": 0.5 + 0.05 * place}, {"parameters": 1.0}), None)
+        found = lessons(archive, RewardSettings(reward="score"), 2)
+        assert found[: len(known)] == known
+        learning.after("all", found)
+        known = found
+    assert [[one.child for one in batch] for batch in known] == [[2, 3], [4, 5], [6, 7], [8, 9]]
+    assert begun == ["all"]
+    assert learnt == list(known)
+
+
 def test_merits_are_shaped_whichever_way_is_better(tmp_path, filled):
     number = filled.child(0.9)
     archive = filled.archive
@@ -125,7 +155,7 @@ def test_what_cannot_be_shaped_or_weighed_is_one_line(filled):
     with pytest.raises(ValidationError, match="shape 'tan' needs a reward between 0 and 1, and a lead is none"):
         PolicySettings(shape="tan")
     filled.child(0.9)
-    settings = PolicySettings(reward="score", shape="power", cost="latency")
+    settings = PolicySettings(round=1, reward="score", shape="power", cost="latency")
     with pytest.raises(ConfigError, match="no candidate has a cost 'latency'"):
         Policy(settings, SearchSpace()).propose(filled.archive, np.random.default_rng(0))
 

@@ -1,13 +1,13 @@
 """What a learned strategy is told by the archive: rewards of finished children, and learning from them once more."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from pydantic import Field, model_validator
 
-from spnas_core.configuration import Table
+from spnas_core.configuration import Few, Table
 from spnas_core.morphisms import Rewrite
 from spnas_search.archive import Archive, Candidate
 
@@ -30,6 +30,8 @@ class RewardSettings(Table):
         cost: that ``power`` weighs; ``latency`` where the search measures it.
         cost_target: of that cost; None for the start's.
         cost_exponent: of ``power``; MnasNet has -0.07, ProxylessNAS -0.1.
+        per_update: children that are learnt from at once; None for as many as ``round`` says, in an asynchronous search
+            too, where they are proposed one by one.
     """
 
     reward: Literal["lead", "gain", "merit", "score"] = "lead"
@@ -37,6 +39,7 @@ class RewardSettings(Table):
     cost: Literal["parameters", "multiply_adds", "activation_bytes", "latency"] = "multiply_adds"
     cost_target: float | None = Field(None, gt=0, le=1e18)
     cost_exponent: float = Field(-0.07, ge=-10, le=0)
+    per_update: Few | None = Field(None, ge=1)
 
     @model_validator(mode="after")
     def _check_shape(self) -> "RewardSettings":
@@ -62,7 +65,8 @@ class Lesson(NamedTuple):
     reward: float
 
 
-Round = tuple[Lesson, ...]
+Batch = tuple[Lesson, ...]
+"""What is learnt at once."""
 
 
 def tan_shaped(quality: float) -> float:
@@ -110,20 +114,39 @@ def _gain(archive: Archive, candidate: Candidate) -> float | None:
     return None if lead is None or base is None else lead - base
 
 
-def lessons(archive: Archive, settings: RewardSettings) -> tuple[Round, ...]:
-    """Return what the finished children teach, round by round, ascending by number.
+def batched(children: Iterable[Candidate], count: int) -> Iterator[list[Candidate]]:
+    """Join rounds of children to batches: as few whole rounds as have ``count`` of them; what is left over is none."""
+    batch: list[Candidate] = []
+    for _, born in groupby(children, key=lambda child: child.round):
+        batch += born
+        if len(batch) >= count:
+            yield batch
+            batch = []
 
-    A child that has failed, or whose score says nothing, gets the lowest reward that any has had so far, its round
-    included. Until there is one, rounds teach nothing.
+
+def lessons(archive: Archive, settings: RewardSettings, count: int = 1) -> tuple[Batch, ...]:
+    """Return what the finished children teach, batch by batch, ascending by number.
+
+    Batches follow one another by the numbers of their children, whichever has ended first, and the first of which
+    something is under way ends them: so what is learnt is gone on with, and never changed, by whatever ends later.
+
+    A child that has failed, or whose score says nothing, gets the lowest reward that any has had so far, its batch
+    included. Until there is one, batches teach nothing.
+
+    Args:
+        archive: of the search.
+        settings: what a child is rewarded for.
+        count: children in a batch, at least.
     """
-    found: list[Round] = []
+    found: list[Batch] = []
     least = math.inf
-    for _, group in groupby(archive.of_kind("child"), key=lambda child: child.round):
-        ended = [child for child in group if child.status != "proposed"]
-        rewards = [reward_of(archive, child, settings) for child in ended]
+    for batch in batched(archive.of_kind("child"), count):
+        if any(child.status == "proposed" for child in batch):
+            break
+        rewards = [reward_of(archive, child, settings) for child in batch]
         least = min([least, *(reward for reward in rewards if reward is not None)])
-        if ended and math.isfinite(least):
-            pairs = zip(ended, rewards, strict=True)
+        if math.isfinite(least):
+            pairs = zip(batch, rewards, strict=True)
             found.append(
                 tuple(Lesson(one.id, one.rewrite, least if reward is None else reward) for one, reward in pairs)
             )
@@ -134,26 +157,27 @@ class Relearning(Generic[_Setting, _Learner]):
     """A learner that follows from what there is to learn: begun anew for every archive, and gone on with where it can.
 
     A strategy has no state, so what it has learnt is learnt again from the archive. One learner is remembered: where
-    what it has learnt is the beginning of what there is to learn, only the rest is.
+    what it has learnt is the beginning of what there is to learn, only the rest is. That is so of rewards that no later
+    score changes; leads, gains and merits are learnt anew whenever one does.
 
     Args:
         begin: makes a learner that knows nothing, from what it depends on.
-        learn: lets it learn the last of some rounds, the earlier ones of which it has learnt.
+        learn: lets it learn the last of some batches, the earlier ones of which it has learnt.
     """
 
     def __init__(
-        self, begin: Callable[[_Setting], _Learner], learn: Callable[[_Learner, Sequence[Round]], None]
+        self, begin: Callable[[_Setting], _Learner], learn: Callable[[_Learner, Sequence[Batch]], None]
     ) -> None:
         self._begin = begin
         self._learn = learn
-        self._known: tuple[_Setting, tuple[Round, ...], _Learner] | None = None
+        self._known: tuple[_Setting, tuple[Batch, ...], _Learner] | None = None
 
-    def after(self, setting: _Setting, history: tuple[Round, ...]) -> _Learner:
-        """Return the learner that has learnt these rounds.
+    def after(self, setting: _Setting, history: tuple[Batch, ...]) -> _Learner:
+        """Return the learner that has learnt these batches.
 
         Args:
             setting: what it depends on besides.
-            history: rounds in order.
+            history: batches in order.
         """
         known = self._known
         if known is None or known[0] != setting or history[: len(known[1])] != known[1]:

@@ -31,7 +31,7 @@ from spnas_search.strategies.learned.generation import (
     parents_of,
     reaches_written,
 )
-from spnas_search.strategies.learned.lessons import Relearning, RewardSettings, Round, lessons
+from spnas_search.strategies.learned.lessons import Batch, Relearning, RewardSettings, lessons
 from spnas_search.strategies.learned.policy_gradient import PolicyGradient, PolicyGradientSettings
 from spnas_search.strategies.mutation import MutationSettings, Mutator, draw_round, weighted_morphisms
 
@@ -51,7 +51,7 @@ class PolicySettings(RewardSettings, PolicyGradientSettings, MutationSettings):
     Attributes:
         name: the strategy's name.
         grammar: ``generate`` writes whole codes; ``edit`` rewrites earlier candidates by morphisms.
-        round: children that are learnt from at once.
+        round: children per round.
         parents: the best so many are what is edited, with equal odds; a written code inherits from the one of them, the
             start included, that it shares most blocks with.
         units: of the recurrent network that writes.
@@ -71,10 +71,10 @@ class PolicySettings(RewardSettings, PolicyGradientSettings, MutationSettings):
 class Policy:
     """Draws children from a policy that learns from the rewards of all earlier ones.
 
-    The policy is stored nowhere: it is trained again from the archive, one update per round that has ended, from first
-    weights that follow from ``seed``. Where scores that came later have changed earlier rewards, it learns those as
-    they are now. Children that it could not have drawn, such as those of another strategy with other morphisms, teach
-    it nothing; others are learnt from as if they were its own.
+    The policy is stored nowhere: it is trained again from the archive, one update per batch of ``per_update`` children
+    that has ended, from first weights that follow from ``seed``. Where scores that came later have changed earlier
+    rewards, it learns those as they are now. Children that it could not have drawn, such as those of another strategy
+    with other morphisms, teach it nothing; others are learnt from as if they were its own.
 
     Codes that were proposed before are drawn again, so a policy that is sure of one code looks around it, and is
     exhausted where it finds nothing new in ``max_redraws`` tries.
@@ -92,6 +92,7 @@ class Policy:
         self.settings = settings
         self.space = space
         odds = weighted_morphisms(settings.odds, settings.max_step)
+        self._batch = settings.per_update or settings.round
         self._edits = EditGrammar.of(odds, settings.max_mutations, space, settings.min_mutations)
         self._writer = Relearning(self._new_writer, self._teach_writer)
         self._editor = Relearning(self._new_editor, self._teach_editor)
@@ -101,10 +102,10 @@ class Policy:
         """Children after whose updates the first weights may have been left behind; a hundred at least."""
         settings = self.settings
         steps = settings.passes if settings.algorithm == "ppo" else 1
-        return max(FEWEST, settings.round * math.ceil(FIRST_WEIGHTS / settings.learning_rate / steps))
+        return max(FEWEST, self._batch * math.ceil(FIRST_WEIGHTS / settings.learning_rate / steps))
 
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
-        """Learn from all rounds that have ended, and draw the next one."""
+        """Learn from all batches that have ended, and draw the next round."""
         parents = self._parents(archive)
         if not parents:
             return []
@@ -137,7 +138,7 @@ class Policy:
         self, archive: Archive, parents: Sequence[Candidate], rng: np.random.Generator
     ) -> list[tuple[Candidate, Rewrite]]:
         settings, grammar = self.settings, Grammar(archive.start.architecture, self.space)
-        network = self._writer.after(grammar, lessons(archive, settings))[0]
+        network = self._writer.after(grammar, lessons(archive, settings, self._batch))[0]
 
         def codes() -> Iterator[Architecture | None]:
             while True:
@@ -151,7 +152,7 @@ class Policy:
         self, archive: Archive, parents: Sequence[Candidate], rng: np.random.Generator
     ) -> list[tuple[Candidate, Rewrite]]:
         settings = self.settings
-        model = self._editor.after(self._edits, lessons(archive, settings))[0]
+        model = self._editor.after(self._edits, lessons(archive, settings, self._batch))[0]
 
         def draw_parent() -> Candidate:
             return parents[int(rng.integers(len(parents)))]
@@ -165,7 +166,7 @@ class Policy:
         network = WritingNetwork(self.settings.units, self.settings.seed)
         return network, PolicyGradient(network, self.settings), grammar
 
-    def _teach_writer(self, learner: "_Writer", history: Sequence[Round]) -> None:
+    def _teach_writer(self, learner: "_Writer", history: Sequence[Batch]) -> None:
         _, gradient, grammar = learner
         pairs = [(grammar.choices(one.rewrite.child), one.reward) for one in history[-1]]
         known = [(choices, reward) for choices, reward in pairs if choices is not None]
@@ -176,7 +177,7 @@ class Policy:
         model = LogLinear(grammar.feature_count)
         return model, PolicyGradient(model, self.settings), grammar
 
-    def _teach_editor(self, learner: "_Editor", history: Sequence[Round]) -> None:
+    def _teach_editor(self, learner: "_Editor", history: Sequence[Batch]) -> None:
         _, gradient, grammar = learner
         pairs = [(grammar.replay(one.rewrite.parent, one.rewrite.steps), one.reward) for one in history[-1]]
         known = [(choices, reward) for choices, reward in pairs if choices]

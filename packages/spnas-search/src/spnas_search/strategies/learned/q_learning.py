@@ -27,7 +27,7 @@ from spnas_search.strategies.learned.generation import (
     parents_of,
     reaches_written,
 )
-from spnas_search.strategies.learned.lessons import Lesson, Relearning, RewardSettings, Round, lessons, reward_of
+from spnas_search.strategies.learned.lessons import Batch, Lesson, Relearning, RewardSettings, lessons, reward_of
 from spnas_search.strategies.learned.q_table import Moves, QTable, Step, chance, rewards_of
 
 METAQNN = (
@@ -47,7 +47,7 @@ class QLearningSettings(RewardSettings):
 
     Attributes:
         name: the strategy's name.
-        round: children per round; the table is updated between rounds.
+        round: children per round.
         epochs: that a child is trained after inheriting.
         children: to which the schedule is stretched: as many as the search has (``budget.candidates``).
         schedule: (ε, for how long), in order: the share of tokens that are drawn by chance, and not by the table.
@@ -81,7 +81,7 @@ class QLearningSettings(RewardSettings):
 
 
 class _Setting(NamedTuple):
-    """What a table depends on beside the rounds."""
+    """What a table depends on beside the batches."""
 
     grammar: Grammar
     first_value: float
@@ -102,9 +102,9 @@ class QLearning:
     tokens that the space allows there. Each token is drawn by chance with probability ε, and else one of the largest
     value, ties at random.
 
-    The table is stored nowhere: it is learnt again from the archive. After each round it learns ``replays`` children of
-    those so far per new one, drawn with replacement from ``seed`` and their number, each from its last token
-    backwards. A code that was proposed before is drawn again: its reward is in the memory already.
+    The table is stored nowhere: it is learnt again from the archive. After each batch of ``per_update`` children it
+    learns ``replays`` of those so far per new one, drawn with replacement from ``seed`` and their number, each from its
+    last token backwards. A code that was proposed before is drawn again: its reward is in the memory already.
 
     Args:
         settings: the ``[strategy]`` table.
@@ -122,11 +122,13 @@ class QLearning:
         return max(FEWEST, self.settings.children)
 
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
-        """Learn from all rounds that have ended, and write the next one."""
+        """Learn from all batches that have ended, and write the next round."""
         settings, parents = self.settings, parents_of(archive, self.settings.parents)
         if not parents:
             return []
-        learner = self._learnt.after(self._setting(archive), lessons(archive, settings))
+        learner = self._learnt.after(
+            self._setting(archive), lessons(archive, settings, settings.per_update or settings.round)
+        )
 
         def draw(place: int) -> Architecture | None:
             epsilon = chance(settings.schedule, settings.children, archive.children + place)
@@ -159,7 +161,7 @@ class QLearning:
         table = QTable(setting.first_value, settings.learning_rate, settings.discount)
         return _Learner(setting.grammar, table, [])
 
-    def _teach(self, learner: _Learner, history: Sequence[Round]) -> None:
+    def _teach(self, learner: _Learner, history: Sequence[Batch]) -> None:
         new = [episode for lesson in history[-1] if (episode := self._episode(learner, lesson)) is not None]
         if not new:
             return
