@@ -114,9 +114,9 @@ class SearchesStudy(OpenedStudy):
                 lost[f"search {number} of {arm.name}"] = error
                 listener.message(f"search {number} of {arm.name} has no result: {error}")
         if lost:
-            which, error = next(iter(lost.items()))
+            which, first = next(iter(lost.items()))
             more = "" if len(lost) == 1 else f" ({len(lost) - 1} more are lost: {', '.join(list(lost)[1:])})"
-            raise StudyStoppedError(f"{which}: {error}{more}", getattr(error, "trace", ""))
+            raise StudyStoppedError(f"{which}: {first}{more}", getattr(first, "trace", ""))
 
     def _search(self, arm: SearchArm, number: int, prepare: Prepare, listener: SearchListener) -> None:
         """Run one search to its end, and keep what it has found."""
