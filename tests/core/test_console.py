@@ -91,6 +91,15 @@ def test_consoles_write_to_the_stream_asked_for(capsys):
     assert capsys.readouterr() == ("out\none\ntwo\n", "err\n")
 
 
+@pytest.mark.parametrize(
+    ("terminal", "kind", "can_redraw"),
+    [(True, "xterm-256color", True), (True, "dumb", False), (True, "unknown", False), (False, "xterm-256color", False)],
+)
+def test_a_dumb_terminal_cannot_redraw(monkeypatch, terminal, kind, can_redraw):
+    monkeypatch.setenv("TERM", kind)
+    assert PlainConsole(force_terminal=terminal).can_redraw is can_redraw
+
+
 # The rules that hold because nobody goes another way
 
 
@@ -108,6 +117,17 @@ def test_nobody_else_makes_a_console():
     assert {path.name for path, _ in calls("Console")} == {"console.py"}
     for shortcut in ("get_console", "from_markup", "TextColumn", "rich.print", "render_markup"):
         assert calls(shortcut) == []
+
+
+def test_nobody_else_asks_whether_there_is_a_terminal():
+    """For ``can_redraw`` is what they want to know."""
+    asked = {
+        path.name
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in {"is_terminal", "is_interactive", "isatty"}
+    }
+    assert asked == {"console.py"}
 
 
 def test_outside_text_goes_through_a_console():

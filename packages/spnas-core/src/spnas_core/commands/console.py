@@ -29,6 +29,11 @@ class PlainConsole(Console):
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **options)
 
+    @property
+    def can_redraw(self) -> bool:
+        """Whether what was printed can be overwritten: a terminal can, but for those that call themselves dumb."""
+        return self.is_terminal and not self.is_dumb_terminal
+
     def render_str(self, text: str, **options: Any) -> Text:
         """Make a renderable of a text."""
         return super().render_str(printable(text), **options)

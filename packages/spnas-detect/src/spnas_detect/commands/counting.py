@@ -1,14 +1,13 @@
 """How far a command is."""
 
-import sys
-
 import click
 
+from spnas_core.commands.console import make_console
 from spnas_core.commands.log_json import JsonLog
 
 
 class Counting:
-    """Shows how far something is: a line on standard error that is overwritten in a terminal, nothing elsewhere.
+    """Shows how far something is: a line on standard error that is overwritten where a terminal can, nothing elsewhere.
 
     Args:
         what: is done, such as ``detecting``.
@@ -18,7 +17,7 @@ class Counting:
     def __init__(self, what: str, log: JsonLog | None = None) -> None:
         self._what = what
         self._log = log
-        self._shown = sys.stderr.isatty()
+        self._shown = make_console(stderr=True).can_redraw
 
     def __call__(self, done: int, total: int) -> None:
         """Show the number of finished things and of all things."""

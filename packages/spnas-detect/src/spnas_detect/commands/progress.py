@@ -1,4 +1,4 @@
-"""How a training shows itself: a live line on a terminal, plain lines elsewhere."""
+"""How a training shows itself: a live line on a terminal that can redraw, plain lines elsewhere."""
 
 import time
 from collections.abc import Callable
@@ -58,10 +58,10 @@ class TrainProgress:
         self.console.show(text)
 
     def reading(self, what: str, done: int, total: int) -> None:
-        """Overwrite one line in a terminal; print one at the end elsewhere."""
+        """Overwrite one line where the console can; print one at the end elsewhere."""
         if self.log is not None and done == total:
             self.log.event("read", what=what, total=total)
-        if self.console.is_terminal:
+        if self.console.can_redraw:
             self.console.print(f"{what}: {done}/{total}", end="\n" if done == total else "\r")
         elif done == total:
             self._show(f"{what}: {total} done")
@@ -69,7 +69,7 @@ class TrainProgress:
     def step(self, record: StepRecord, speed: Speed) -> None:
         """Redraw, or print a line every now and then."""
         self._log_step(record, speed)
-        if self.console.is_terminal:
+        if self.console.can_redraw:
             if self._live is None:
                 self._live = Live(console=self.console, refresh_per_second=4, transient=True)
                 self._live.start()

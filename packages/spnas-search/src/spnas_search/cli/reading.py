@@ -5,7 +5,7 @@ from spnas_core.commands.log_json import JsonLog
 
 
 class Reading:
-    """Shows it: a line that is overwritten in a terminal, one line elsewhere.
+    """Shows it: a line that is overwritten where the console can, one line elsewhere.
 
     Args:
         console: to show it on.
@@ -20,7 +20,7 @@ class Reading:
         """Show that so many of all are done."""
         if self._log is not None and done == total:
             self._log.event("read", what=what, total=total)
-        if self._console.is_terminal:
+        if self._console.can_redraw:
             self._console.print(f"{what}: {done}/{total}", end="\n" if done == total else "\r")
         elif done == total:
             self._console.print(f"{what}: {total} done")

@@ -96,7 +96,7 @@ def search_shown(
                 log.event("run_stopped", folder=run.folder)
 
         with ending_with(say_stopped):
-            if console.is_terminal:
+            if console.can_redraw:
                 with LiveView(state, console) as view:
                     run_search(run, _logged(view, run, log))
             else:
