@@ -1,4 +1,4 @@
-"""On a terminal that cannot redraw (``TERM=dumb``: an editor's shell, an old console) everything comes in plain lines."""
+"""On a terminal that cannot redraw (``TERM=dumb``: an editor's shell) everything comes in plain lines."""
 
 import pytest
 from commands import NULL, budget, done
@@ -34,10 +34,10 @@ def test_a_training_prints_its_steps(capsys):
     assert "step 2/2  loss 1.000 (box 1.000)" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("reading", [TrainProgress().reading, lambda *counted: Reading(make_console())(*counted)])
-def test_reading_is_told_once_it_is_done(reading, capsys):
+@pytest.mark.parametrize("make", [lambda: TrainProgress().reading, lambda: Reading(make_console())])
+def test_reading_is_told_once_it_is_done(make, capsys):
     for images in range(1, 4):
-        reading("images", images, 3)
+        make()("images", images, 3)
     assert capsys.readouterr().out == "images: 3 done\n"
 
 

@@ -1,5 +1,6 @@
 """Presets of searches: each resolves, one's own settings go on top, and what was resolved is what goes on."""
 
+import json
 import shutil
 import tomllib
 from pathlib import Path
@@ -164,13 +165,14 @@ def test_another_task_or_executor_than_the_presets_has_its_own_settings():
     assert settings.run.space.min_blocks == 8
 
 
-def test_presets_lists_all_and_prints_one_as_toml():
+def test_presets_lists_all_and_prints_one_as_toml_or_json():
     listed = done("presets")
     assert all(name in listed for name in PRESETS)
     printed = tomllib.loads(done("presets", "paper-voc"))
     assert printed["search"]["strategy"]["serial"]["max_mutations"] == 3
     assert printed["task"]["image_size"] == [1000, 600]
     assert "extends" not in printed
+    assert json.loads(done("presets", "paper-voc", "--json")) == printed
     assert "did you mean 'demo'?" in refused("presets", "dmo")
 
 

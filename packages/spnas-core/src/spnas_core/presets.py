@@ -94,15 +94,23 @@ class Preset:
             merge_tables(values, deepcopy(getattr(preset, name)), WHOLE)
         return values
 
-    def text(self) -> str:
-        """Write everything that it sets as TOML: a preset file that extends none.
+    def values(self) -> dict[str, Any]:
+        """Return everything that it sets, as a preset file that extends none has it; tables without a key are left out.
 
         Raises:
             ConfigError: as ``table``.
         """
         tables = {name: self.table(name) for name in TABLES}
         top = {"summary": self.summary, "machine": self.machine}
-        written = tomli_w.dumps({**top, **{name: table for name, table in tables.items() if table}})
+        return {**top, **{name: table for name, table in tables.items() if table}}
+
+    def text(self) -> str:
+        """Write ``values`` as TOML.
+
+        Raises:
+            ConfigError: as ``table``.
+        """
+        written = tomli_w.dumps(self.values())
         return "\n".join(_with_short_arrays(written.split("\n")))  # splitlines would split texts, too
 
     @contextmanager

@@ -1,6 +1,6 @@
 """``spnas presets``: what settings there are by name, and what each sets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import click
 
@@ -11,14 +11,14 @@ from spnas_core.commands.tables import make_table
 from spnas_core.commands.wording import printable
 from spnas_core.errors import SpnasError
 from spnas_core.plugins import plugin_origins, registry
-from spnas_core.presets import find_preset
+from spnas_core.presets import Preset, find_preset
 
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per preset.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per preset; with a NAME, one of its settings.")
 def presets(name: str | None, *, as_json: bool) -> None:
-    """List presets: what each is for, and on which machine. With a NAME, print everything that it sets, as TOML.
+    """List presets: what each is for, and on which machine. With a NAME, print all that it sets, as TOML.
 
     A preset is given to 'spnas run' and 'spnas train' by --preset NAME; the TOML, changed, by --preset FILE.toml.
 
@@ -27,7 +27,7 @@ def presets(name: str | None, *, as_json: bool) -> None:
     Example: spnas presets r50-1x
     """
     if name is not None:
-        write_lines(map(printable, find_preset(name).text().removesuffix("\n").split("\n")))
+        write_lines(_settings_lines(find_preset(name), as_json=as_json))
         return
     rows = list(_rows())
     if as_json:
@@ -38,6 +38,12 @@ def presets(name: str | None, *, as_json: bool) -> None:
     for row in rows:
         table.add_row(*row)
     make_console().show(table)
+
+
+def _settings_lines(preset: Preset, *, as_json: bool) -> Iterable[str]:
+    if as_json:
+        return [to_json(preset.values())]
+    return map(printable, preset.text().removesuffix("\n").split("\n"))
 
 
 def _rows() -> Iterator[tuple[str, ...]]:
