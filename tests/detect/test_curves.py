@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from contextlib import redirect_stdout
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from commands import done, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.colors import to_rgb
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -19,6 +21,9 @@ from spnas_core import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.morphisms import identity
 from spnas_core.tasks import EvaluationRequest, Fidelity
+from spnas_detect.drawing.colours import relative_luminance
+from spnas_detect.drawing.fonts import FONT_FILES, Lettering
+from spnas_detect.inference import plots
 from spnas_detect.inference.confusion import Confusion, confusion
 from spnas_detect.inference.matching import FALSE, match_images
 from spnas_detect.inference.plots import prepare_plots, write_plots
@@ -221,6 +226,80 @@ def test_plots_are_written_again_and_nothing_foreign_is(tmp_path, classes):
         with pytest.raises(ConfigError, match=f"{other} exists and was not written by spnas: choose another --curves"):
             prepare_plots(other.parent)
         other.unlink()
+
+
+def plotted(tmp_path, names):
+    """What the plots of such classes say, and the figure of the curves."""
+    predictions, targets = scenes(3, classes=len(names))
+    matrix = confusion(match_images(predictions, targets, len(names), 0.5), names)
+    saved = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "_save", lambda figure, _: saved.append(figure))
+        remarks = write_plots(tmp_path, metric_of(predictions, targets, names).precision_recall(), matrix, 0.5)
+    return saved, remarks
+
+
+def texts(axes):
+    """The names in a legend, each without its AP."""
+    return {text.get_text().rsplit("  ", 1)[0] for text in axes.get_legend().get_texts()}
+
+
+def test_names_in_plots_show_what_nobody_would_see(tmp_path):
+    names = ["evil\u202etxt", "two\nlines", "a$b$", f"{'x' * 19}\x1b[2J"]
+    (curves, matrix), remarks = plotted(tmp_path, names)
+    *shown, cut = [r"evil\u202etxt", r"two\nlines", r"a\$b\$", "x" * 19 + r"\x1b" + "…"]
+    assert texts(curves.axes[0]) == {*shown, "mean of 3"}  # the last class has no box
+    assert [label.get_text() for label in matrix.axes[0].get_xticklabels()][:4] == [*shown, cut]
+    assert remarks == []
+
+
+@pytest.mark.parametrize("files", [(), FONT_FILES])
+def test_names_that_no_font_can_write_are_numbers_and_that_is_said(tmp_path, monkeypatch, files):
+    monkeypatch.setattr(plots, "FONT_FILES", files)
+    names = ["Größe", "\U0010fffe猫", "\U0010fffe犬"]
+    (_, matrix), remarks = plotted(tmp_path, names)
+    assert [label.get_text() for label in matrix.axes[0].get_xticklabels()][:3] == ["Größe", "class 2", "class 3"]
+    (remark,) = remarks
+    assert remark.startswith("no font here writes 2 class names, so the plots have 'class 2' for ")
+
+
+def test_a_font_with_the_letters_writes_them_in_all_texts_of_a_class(tmp_path, monkeypatch):
+    monkeypatch.setattr(Lettering, "file", "/fonts/one.ttf")
+    (curves, matrix), _ = plotted(tmp_path, CLASSES)
+    labels = [*curves.axes[0].get_legend().get_texts(), *matrix.axes[0].get_yticklabels()]
+    assert {label.get_fontproperties().get_file() for label in labels} == {"/fonts/one.ttf"}
+
+
+def test_curves_stay_apart_without_hues_and_on_white(tmp_path):
+    (curves, _), _ = plotted(tmp_path, [f"class {number}" for number in range(16)])
+    lines = [line for line in curves.axes[0].lines if "class" in line.get_label()]
+    assert len(lines) == 10
+    colours = [tuple(round(255 * part) for part in to_rgb(line.get_color())) for line in lines]
+    for colour in colours:
+        assert 1.05 / (relative_luminance(colour) + 0.05) >= 3
+    for (one, colour), (other, beside) in combinations(list(zip(lines, colours, strict=True)), 2):
+        if one.get_linestyle() == other.get_linestyle():
+            for seen in (NORMAL, *DICHROMATS):
+                assert np.linalg.norm(lab(seen, colour) - lab(seen, beside)) > 15
+
+
+NORMAL = np.eye(3)
+DICHROMATS = (
+    np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]),
+    np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]),
+    np.array([[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]),
+)
+"""Of linear RGB, for protanopes, deuteranopes and tritanopes: Machado et al., 2009, severity 1."""
+
+
+def lab(seen, colour):
+    """CIE L*a*b* of an sRGB colour as somebody sees it."""
+    part = np.array(colour) / 255
+    linear = np.clip(seen @ np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4), 0, 1)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = to_xyz @ linear / (0.9505, 1.0, 1.089)
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
 def test_the_command_draws_and_prints(tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib import get_data_path
 from PIL import Image
 
 from spnas_detect.drawing import DrawnBox, class_colour, draw_boxes, is_our_picture, save_picture, side_by_side
@@ -115,6 +116,15 @@ def test_names_that_the_font_lacks_are_written_plainly_or_by_number():
     assert lettering.writable("Café", "class 1") == "Cafe"
     assert lettering.writable("人", "class 2") == "class 2"
     assert lettering.writable("traffic light", "class 3") == "traffic light"
+
+
+def test_a_font_that_lacks_some_letters_is_better_than_one_that_lacks_more():
+    font = f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf"
+    lettering = Lettering(["Größe", "\U0010fffe"], [font])
+    assert lettering.file == font
+    assert lettering.writable("Größe", "class 1") == "Größe"
+    assert lettering.writable("\U0010fffe", "class 2") == "class 2"
+    assert Lettering(["traffic light"], [font]).file is None
 
 
 def test_a_name_with_line_ends_or_control_characters_is_written_escaped():

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from functools import cache
 
 from PIL import ImageFont
@@ -23,7 +24,7 @@ _NO_LETTER = "\U0010fffe"  # no font has it, so it is drawn as whatever stands f
 
 
 class Lettering:
-    """Writes texts in a font that has their letters.
+    """Writes texts in a font that has their letters, or the most of them.
 
     Args:
         texts: everything that will be written.
@@ -32,8 +33,13 @@ class Lettering:
 
     def __init__(self, texts: Iterable[str], files: Iterable[str] = FONT_FILES) -> None:
         letters = set("".join(texts))
-        self._open = next((opener for opener in _openers(files) if _has(opener(_PROBE_SIZE), letters)), _built_in)
+        self._open = _fittest(_openers(files), letters)
         self._probe = self._open(_PROBE_SIZE)
+
+    @property
+    def file(self) -> str | None:
+        """Where the font was found; None for Pillow's own."""
+        return self._probe.path if isinstance(self._probe.path, str) else None
 
     def font(self, size: int) -> Font:
         """Return the font with letters about ``size`` pixels high."""
@@ -63,6 +69,19 @@ def _openers(files: Iterable[str]) -> Iterable[Callable[[int], Font]]:
         except OSError:
             continue
         yield lambda size, file=file: ImageFont.truetype(file, size)  # type: ignore[misc]
+
+
+def _fittest(openers: Iterable[Callable[[int], Font]], letters: AbstractSet[str]) -> Callable[[int], Font]:
+    """Return the first font that has all letters, or else the first of those that lack the fewest."""
+    best, fewest = _built_in, len(letters) + 1
+    for opener in openers:
+        font = opener(_PROBE_SIZE)
+        lacking = sum(not _has(font, letter) for letter in letters)
+        if lacking < fewest:
+            best, fewest = opener, lacking
+        if not lacking:
+            break
+    return best
 
 
 def _has(font: Font, letters: Iterable[str]) -> bool:

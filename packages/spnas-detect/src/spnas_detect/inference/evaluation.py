@@ -222,7 +222,8 @@ def _evaluate(job: _Job, report: Report | None, processes: Processes) -> Evaluat
     if plots is not None and result.confusion is not None:
         coco = CocoMetric(opened.classes)
         coco.process(recorder.predictions, recorder.targets)
-        write_plots(plots, coco.precision_recall(), result.confusion, job.score_threshold)
+        remarks = write_plots(plots, coco.precision_recall(), result.confusion, job.score_threshold)
+        result = replace(result, warnings=(*result.warnings, *remarks))
     if results is not None:
         found = Collection(len(opened.classes))
         found.add(recorder.predictions, recorder.targets)

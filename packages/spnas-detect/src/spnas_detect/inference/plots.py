@@ -1,17 +1,18 @@
 """Plots of an evaluation, with the numbers behind them: precision against recall, and what is taken for what."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from spnas_core.commands.wording import counted, printable
 from spnas_core.durable import whole_file
 from spnas_core.errors import ConfigError
 from spnas_detect.drawing import is_our_picture
-from spnas_detect.drawing.colours import class_colour
 from spnas_detect.drawing.files import MAKER
+from spnas_detect.drawing.fonts import FONT_FILES, Lettering
 from spnas_detect.folders import make_folder, writing_into
 from spnas_detect.inference.confusion import BACKGROUND, MISSED, Confusion
 from spnas_detect.metrics.curves import PrecisionRecall
@@ -19,6 +20,7 @@ from spnas_detect.metrics.curves import PrecisionRecall
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.font_manager import FontProperties
 
 CURVES, MATRIX = "precision-recall", "confusion"
 _HEADS = {CURVES: "class,iou,recall,", MATRIX: "annotated,"}
@@ -29,6 +31,14 @@ _FEW = 10
 
 _WITH_NUMBERS = 20
 """Classes up to which the matrix has its counts written in it."""
+
+_COLOURS = ("#332288", "#cc6677", "#117733", "#882255", "#999933")
+_LINE_STYLES = ("-", "--", ":", "-.")
+"""Curve n has colour n mod 5 and style n mod 4, so that no two of 20 have both.
+
+The colours are the darker ones of Paul Tol's scheme "muted", https://personal.sron.nl/~pault: they have a contrast of 3
+or more on white, and stay apart for those who see less colours.
+"""
 
 _LONGEST = 24  # letters of a class's name
 
@@ -56,7 +66,7 @@ def _begins(file: Path, head: str) -> bool:
         return False
 
 
-def write_plots(folder: Path, curves: PrecisionRecall, matrix: Confusion, score_threshold: float) -> None:
+def write_plots(folder: Path, curves: PrecisionRecall, matrix: Confusion, score_threshold: float) -> Sequence[str]:
     """Write ``precision-recall.csv`` and ``.png``, ``confusion.csv`` and ``.png``, each complete or as it was.
 
     Args:
@@ -64,17 +74,51 @@ def write_plots(folder: Path, curves: PrecisionRecall, matrix: Confusion, score_
         curves: of every class.
         matrix: of the detections that reach the threshold.
         score_threshold: that the curves have a dot at.
+
+    Returns:
+        A line where no font at hand can write the name of a class.
     """
+    names = _Names(matrix.classes)
     side = max(4.5, 2.2 + (0.5 if len(matrix.classes) <= _WITH_NUMBERS else 0.17) * (len(matrix.classes) + 1))
     with writing_into(folder):
         _write(folder / f"{CURVES}.csv", curves.csv())
         _write(folder / f"{MATRIX}.csv", matrix.csv())
         figure = _figure(6.2 * len(curves.ious), 5.6)
-        _draw_curves(figure, curves, score_threshold)
+        _draw_curves(figure, curves, score_threshold, names)
         _save(figure, folder / f"{CURVES}.png")
         figure = _figure(side + 0.8, side)
-        _draw_matrix(figure, matrix, score_threshold)
+        _draw_matrix(figure, matrix, score_threshold, names)
         _save(figure, folder / f"{MATRIX}.png")
+    return list(names.remarks())
+
+
+class _Names:
+    """What plots call the classes, in a font that has their letters, and else by their numbers."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        from matplotlib import get_data_path
+
+        plain = [_short(printable(name)) for name in classes]
+        lettering = Lettering(plain, [f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", *FONT_FILES])
+        written = [lettering.writable(name, f"class {label}") for label, name in enumerate(plain, 1)]
+        self._file = lettering.file
+        self._other = [(name, other) for name, other in zip(plain, written, strict=True) if name != other]
+        self.texts = [name.replace("$", r"\$") for name in written]  # which would begin a formula
+
+    def font(self, size: float) -> "FontProperties":
+        """Return the font; what Pillow's own can write, matplotlib's can, too."""
+        from matplotlib.font_manager import FontProperties
+
+        return FontProperties(fname=self._file, size=size)
+
+    def remarks(self) -> Iterator[str]:
+        """Say so where a class has another name in the plots."""
+        if self._other:
+            name, other = self._other[0]
+            yield (
+                f"no font here writes {counted(len(self._other), 'class name')}, so the plots have {other!r} for "
+                f"{name!r}; looked for were {', '.join(FONT_FILES)}"
+            )
 
 
 def _write(path: Path, text: str) -> None:
@@ -99,7 +143,7 @@ def _save(figure: "Figure", path: Path) -> None:
         figure.savefig(unfinished, format="png", dpi=120, metadata={"Software": MAKER})
 
 
-def _draw_curves(figure: "Figure", curves: PrecisionRecall, score_threshold: float) -> None:
+def _draw_curves(figure: "Figure", curves: PrecisionRecall, score_threshold: float, names: _Names) -> None:
     panels = np.atleast_1d(figure.subplots(1, len(curves.ious), sharey=True))
     average = curves.average
     known = [label for label in range(len(curves.classes)) if not np.isnan(average[0, label])]
@@ -109,15 +153,19 @@ def _draw_curves(figure: "Figure", curves: PrecisionRecall, score_threshold: flo
     ordered = [*(label for label in known if label not in told), *told]
     for place, (axes, iou) in enumerate(zip(panels, curves.ious, strict=True)):
         for label in ordered:
-            colour = "0.85" if label not in told else [part / 255 for part in class_colour(told.index(label) + 1)]
-            style = {"linewidth": 1.6, "zorder": 2} if label in told else {"linewidth": 0.6, "zorder": 1}
-            name = f"{_short(curves.classes[label])}  {average[place, label]:.3f}"
             line = curves.precision[place, :, label]
-            axes.plot(curves.recalls, line, color=colour, label=name if label in told else None, **style)
+            if label not in told:
+                axes.plot(curves.recalls, line, color="0.85", linewidth=0.6, zorder=1)
+                continue
+            number = told.index(label)
+            colour, style = _COLOURS[number % len(_COLOURS)], _LINE_STYLES[number % len(_LINE_STYLES)]
+            name = f"{names.texts[label]}  {average[place, label]:.3f}"
+            axes.plot(curves.recalls, line, style, color=colour, label=name, linewidth=1.6, zorder=2)
             reached = np.flatnonzero(curves.scores[place, :, label] >= max(score_threshold, 1e-9))
-            if label in told and len(reached):
+            if len(reached):
                 axes.plot(curves.recalls[reached[-1]], line[reached[-1]], "o", markersize=5, color=colour, zorder=3)
         _finish_curves(axes, curves, place, iou, known, score_threshold)
+        _add_legend(axes, len(known), names)
     panels[0].set_ylabel("precision")
 
 
@@ -135,11 +183,15 @@ def _finish_curves(
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
     axes.grid(alpha=0.3)
-    title = "AP of each class" if len(known) <= _FEW else f"AP of the best and the worst {_FEW // 2} at IoU 0.5"
-    axes.legend(title=title, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=8, frameon=False)
 
 
-def _draw_matrix(figure: "Figure", matrix: Confusion, score_threshold: float) -> None:
+def _add_legend(axes: "Axes", count: int, names: _Names) -> None:
+    title = "AP of each class" if count <= _FEW else f"AP of the best and the worst {_FEW // 2} at IoU 0.5"
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 2}
+    axes.legend(title=title, prop=names.font(8), handlelength=3.5, frameon=False, **place)
+
+
+def _draw_matrix(figure: "Figure", matrix: Confusion, score_threshold: float, names: _Names) -> None:
     from matplotlib.colors import PowerNorm
 
     axes = figure.subplots()
@@ -147,11 +199,11 @@ def _draw_matrix(figure: "Figure", matrix: Confusion, score_threshold: float) ->
     detected = matrix.counts.sum(0)
     np.divide(matrix.counts[-1], detected, out=shares[-1], where=detected > 0)
     image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1))  # so that rare mistakes are seen
-    names = [_short(name) for name in matrix.classes]
     is_small = size <= _WITH_NUMBERS
     turned = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if is_small else {"rotation": 90}
-    axes.set_xticks(range(size), [*names, MISSED], fontsize=9 if is_small else 6, **turned)
-    axes.set_yticks(range(size), [*names, BACKGROUND], fontsize=9 if is_small else 6)
+    font = names.font(9 if is_small else 6)
+    axes.set_xticks(range(size), [*names.texts, MISSED], fontproperties=font, **turned)
+    axes.set_yticks(range(size), [*names.texts, BACKGROUND], fontproperties=font)
     axes.set_xlabel(f"detected, score {score_threshold:g} or more")
     axes.set_ylabel("annotated")
     axes.axhline(size - 1.5, color="0.4", linewidth=1)
@@ -168,6 +220,5 @@ def _draw_matrix(figure: "Figure", matrix: Confusion, score_threshold: float) ->
 
 
 def _short(name: str) -> str:
-    """Shorten a class's name, and keep it from being read as a formula."""
-    short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
-    return short.replace("$", r"\$")
+    """Shorten a class's name."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"

@@ -75,7 +75,7 @@ class EvaluationReport:
         classes: in the order of the labels.
         worst: images of lowest F1, the worst first.
         notes: what the data set had to say.
-        warnings: why the scores may not be what they seem.
+        warnings: why the scores may not be what they seem, and where plots have another name for a class.
         confusion: what is taken for what; None where nobody asked.
         detections: the file of all detections, and, where the ids in it are numbers of its own, that of the annotations
             that have them; none where nobody asked.
