@@ -135,6 +135,10 @@ def test_marks_by_hand():
     assert marks(0, 1, 5) == pytest.approx((0, 0.2, 0.4, 0.6, 0.8, 1))
     assert marks(0.225, 0.282, 6) == pytest.approx((0.23, 0.24, 0.25, 0.26, 0.27, 0.28))
     assert marks(-3, 12, 3) == pytest.approx((0, 5, 10))
+    assert marks(4.9, 7.1, 8, whole=True) == (5, 6, 7)
+    assert marks(0.9, 1.1, 8, whole=True) == (1,)
+    assert marks(-0.5, 20.5, 9, whole=True) == (0, 5, 10, 15, 20)
+    assert marks(0, 200, 8, whole=True) == (0, 25, 50, 75, 100, 125, 150, 175, 200)
 
 
 @given(st.floats(-1e9, 1e9), st.floats(1e-3, 1e9), st.integers(3, 10))
@@ -169,12 +173,58 @@ def test_a_chart_has_its_points_in_their_places_and_leaves_out_what_is_undefined
     assert [one.text for one in chart.all("text", class_="tick")][:3] == ["1", "1.5", "2"]
 
 
+@pytest.mark.parametrize("style", ["strong", "plain"])
+def test_a_line_of_one_point_is_a_dot_and_steps_are_whole(style):
+    chart = parse_page(draw_chart("it", [Line([(2.0, 0.5)], style)], x="step", y="loss"))
+    group = chart.one("g", class_=style)
+    assert {"cx", "cy"} <= group.one("circle").attributes.keys()
+    assert [one.text for one in chart.all("text", class_="tick")][-1] == "2"
+    chart = parse_page(draw_chart("it", [Line([(5, 1.0), (6, 0.5)])], x="step", y="loss"))
+    across = [one.text for one in chart.all("text", **{"text-anchor": "middle"})]
+    assert across == ["5", "6"]
+
+
+def test_the_cells_that_name_rows_are_headings():
+    shown_table = parse_page(table((*numbers("times"), Column("reason")), [Row(("2", "why"))], named_by=1))
+    assert [one.text for one in shown_table.all("th", scope="row")] == ["why"]
+    assert shown_table.one("td").attributes == {"class": "n"}
+    first = parse_page(table((*numbers("id"), Column("code")), [Row(("2", "b@8_1"))])).one("th", scope="row")
+    assert (first.text, first.attributes["class"]) == ("2", "n")
+
+
+def contrast(*colours):
+    """WCAG 2.1's contrast ratio of two colours, such as ``#ffffff``."""
+
+    def luminance(colour):
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    darker, lighter = sorted(map(luminance, colours))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_texts_and_marks_have_the_contrast_that_they_need():
+    styles = page().one("style").text
+    themes = [
+        dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", block)) for block in re.findall(r"\{[^{}]*--paper:[^}]*\}", styles)
+    ]
+    light, *darks = themes
+    assert darks == [darks[0]] * 2
+    assert light["paper"] == "#ffffff"
+    for theme in (light, darks[0]):
+        for text in ("ink", "soft", "accent"):
+            assert min(contrast(theme[text], theme[ground]) for ground in ("paper", "wash")) >= 4.5
+        assert contrast(theme["faint"], theme["paper"]) >= 3
+        assert min(contrast(theme["dot"], theme[ground]) for ground in ("paper", "wash")) >= 3
+
+
 def test_notes_stand_beside_the_plot_and_never_on_one_another():
     notes = [Note((1.0, value), str(value)) for value in (0.0, 0.001, 0.002, 1.0)]
     chart = parse_page(draw_chart("it", [Line([(0.0, 0.0), (1.0, 1.0)]), *notes], x="x", y="y"))
     written = {one.text: one.attributes for one in chart.all("text", class_="note")}
     places = sorted(float(one["y"]) for one in written.values())
-    assert all(after - before >= 18 for before, after in pairwise(places))
+    assert all(after - before >= 28 for before, after in pairwise(places))
     assert [float(written[text]["y"]) for text in ("1.0", "0.002", "0.001", "0.0")] == places
     ends = [float(one.attributes["d"].rpartition("L")[2].split()[0]) for one in chart.all("path", class_="grid")]
     assert all(float(one["x"]) > max(ends) for one in written.values())

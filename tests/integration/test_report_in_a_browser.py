@@ -53,6 +53,54 @@ const button = page.getElementById("theme"), before = [colour(), button.textCont
 button.click();
 return [before, [colour(), button.textContent]];
 """
+LABELS = """
+const button = page.getElementById("theme"), before = button.getAttribute("aria-label");
+button.click();
+const frames = [...page.querySelectorAll(".wide, pre")];
+return { buttons: [before, button.getAttribute("aria-label")],
+  tables: [...page.querySelectorAll("table")].map((one) => one.getAttribute("aria-label")),
+  scrolling: frames.filter((one) => one.scrollWidth > one.clientWidth).length,
+  named: frames.map((one) => [one.scrollWidth > one.clientWidth,
+    one.tabIndex === 0 && one.getAttribute("role") === "region" && one.getAttribute("aria-label").length > 0]) };
+"""
+KEYS = """
+const chart = page.querySelector("#front svg.chart"), tip = page.getElementById("tip");
+const press = (key) => {
+  chart.dispatchEvent(new view.KeyboardEvent("keydown", { key, cancelable: true }));
+  return tip.hidden ? "" : page.querySelector("#front circle.hot").cx.baseVal.value;
+};
+chart.focus();
+const focused = page.activeElement === chart, label = chart.getAttribute("aria-label");
+const found = ["ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft", "Escape"].map(press);
+const again = press("ArrowRight"); chart.blur();
+return { focused, label, found, again, after: tip.hidden };
+"""
+PRINT = """
+for (const rule of [...page.styleSheets].flatMap((one) => [...one.cssRules])) {
+  const media = rule.media?.mediaText ?? "";
+  if (media === "print") rule.media.mediaText = "all";
+  if (media.startsWith("screen")) rule.media.mediaText = "not all";
+}
+page.documentElement.dataset.theme = "dark";
+const style = view.getComputedStyle(page.body);
+const folds = [...page.querySelectorAll("details:not([open])")];
+const seen = folds.map((one) => one.getBoundingClientRect().height > 3 * one.firstElementChild.offsetHeight);
+const wide = [...page.querySelectorAll(".wide, pre")].filter((one) => one.scrollWidth > one.clientWidth);
+view.dispatchEvent(new view.Event("beforeprint"));
+const opened = folds.every((one) => one.open);
+view.dispatchEvent(new view.Event("afterprint"));
+return { colours: [style.color, style.backgroundColor], wide: wide.map((one) => one.closest("section").id), seen,
+  opened, closed: folds.every((one) => !one.open), needed: page.documentElement.scrollWidth };
+"""
+NOTES = """
+const chart = page.querySelector("#curves svg.chart");
+const notes = [...chart.querySelectorAll("text.note")].map((one) => one.getBoundingClientRect());
+const size = parseFloat(view.getComputedStyle(chart.querySelector("text.note")).fontSize) * chart.getScreenCTM().a;
+const tops = notes.map((one) => one.top).sort((a, b) => a - b);
+const right = chart.getBoundingClientRect().right;
+return { size, apart: Math.min(...tops.slice(1).map((one, place) => one - tops[place])),
+  inside: notes.every((one) => one.right <= right), count: notes.length };
+"""
 RELOAD = """
 const words = page.getElementById("words");
 words.value = "swap"; words.dispatchEvent(new view.Event("input"));
@@ -104,7 +152,8 @@ def visited(tmp_path_factory):
     training = TrainFolder(folder / "training")
     training.write_settings(TrainSettings(architecture="r_111-2111-211111-211_1-1-1-1", image_size=(1216, 800)))
     (training.path / "scalars.jsonl").write_text(
-        '{"step": 1, "loss": 1.0}\n{"step": 2, "loss": 0.5, "loss_box": 0.25}\n'
+        '{"step": 1, "loss": 1.0}\n'
+        '{"step": 2, "loss": 0.5, "loss_box": 0.25, "loss_rpn_box_reg": 0.25, "loss_objectness": 0.24}\n'
     )
     done("report", training.path)
     page, of_training = "run/report.html", "training/report.html"
@@ -116,6 +165,12 @@ def visited(tmp_path_factory):
         "filter": Visit(page, FILTER),
         "named": Visit(f"{page}#filter=expand", "return page.getElementById('words').value;"),
         "theme": Visit(page, THEME),
+        "labels": Visit(page, LABELS),
+        "labels on a phone": Visit(page, LABELS, 360),
+        "keys": Visit(page, KEYS),
+        "print": Visit(page, PRINT, 760),
+        "print of a training": Visit(of_training, PRINT, 760),
+        "notes": Visit(of_training, NOTES, 360),
         "reload": Visit("watched.html", RELOAD),
         "plain": Visit(page, PLAIN, without_scripts=True),
         "text": Visit(page, HACKED),
@@ -169,6 +224,47 @@ def test_light_and_dark(visited):
     (light, offers_dark), (dark, offers_light) = visited[0]["theme"]
     assert (light, dark) == ("rgb(255, 255, 255)", "rgb(20, 22, 26)")
     assert (offers_dark, offers_light) == ("dark", "light")
+
+
+@pytest.mark.parametrize("visit", ["labels", "labels on a phone"])
+def test_what_scrolls_is_reached_by_keys_and_has_a_name(visited, visit):
+    found = visited[0][visit]
+    assert found["buttons"] in (["dark colours", "light colours"], ["light colours", "dark colours"])
+    assert found["tables"]
+    assert all(found["tables"])
+    assert all(scrolls == is_named for scrolls, is_named in found["named"])
+    assert found["scrolling"] > 0 or visit == "labels"
+
+
+def test_points_are_reached_by_keys(visited):
+    found = visited[0]["keys"]
+    first, second, third, back, gone = found["found"]
+    assert found["focused"]
+    assert "arrow keys" in found["label"]
+    assert 0 < first <= second <= third
+    assert (back, gone) == (second, "")
+    assert found["again"] == third
+    assert found["after"]
+
+
+@pytest.mark.parametrize("visit", ["print", "print of a training"])
+def test_on_paper_everything_is_there_dark_on_white(visited, visit):
+    found = visited[0][visit]
+    assert found["colours"] == ["rgb(27, 29, 33)", "rgb(255, 255, 255)"]
+    assert found["wide"] == []
+    assert found["needed"] <= 760
+    assert found["seen"]
+    assert all(found["seen"])
+    assert found["opened"]
+    assert found["closed"]
+
+
+def test_notes_of_a_chart_can_be_read_on_a_phone(visited):
+    found = visited[0]["notes"]
+    assert found["count"] == 4
+    assert found["size"] >= 9
+    assert found["apart"] >= found["size"]
+    assert found["inside"]
 
 
 def test_a_page_that_loads_itself_anew_stays_as_it_was(visited):

@@ -74,4 +74,8 @@ def points(page: Element) -> dict[str, list[str]]:
 
 
 def cells(table: Element) -> list[list[str]]:
-    return [[cell.text for cell in row.all("td")] for body in table.all("tbody") for row in body.all("tr")]
+    return [
+        [cell.text for cell in row.children if isinstance(cell, Element)]
+        for body in table.all("tbody")
+        for row in body.all("tr")
+    ]

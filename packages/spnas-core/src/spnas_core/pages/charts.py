@@ -16,8 +16,8 @@ WIDTH, HEIGHT = 820.0, 440.0
 LEFT, RIGHT, TOP, BOTTOM = 82.0, 16.0, 34.0, 58.0
 """Room around the plot, in pixels: as much as the larger letters take that a narrow page gives it."""
 
-NOTES, APART = 150.0, 18.0
-"""Room for notes to the right, in place of ``RIGHT``, and between one and the next below."""
+NOTES, APART = 170.0, 28.0
+"""Room for notes to the right, in place of ``RIGHT``, and from one to the next: a line of a narrow page's letters."""
 
 Style = Literal["plain", "strong", "start", "winner", "faint", "reference"]
 """How a mark looks: ``plain`` for the many, ``strong`` for the few that matter, ``start`` and ``winner`` for the two
@@ -36,7 +36,7 @@ class Dots:
 
 @dataclass(frozen=True)
 class Line:
-    """A line through points."""
+    """A line through points; a dot where there is one."""
 
     points: Sequence[XY]
     style: Style = "strong"
@@ -73,6 +73,8 @@ def draw_chart(
 ) -> Markup:
     """Draw marks over two axes, the later ones on top; what is not finite is left out.
 
+    A horizontal axis of whole numbers, such as steps, has its marks at whole numbers.
+
     Args:
         label: what the chart shows, for those who do not see it.
         marks_: to draw.
@@ -89,7 +91,8 @@ def draw_chart(
     across = scale_of([one for one, _ in corners], LEFT, right)
     up = scale_of([other for _, other in corners], HEIGHT - BOTTOM, TOP)
     figure = Drawing(WIDTH, HEIGHT, label, class_="chart")
-    _axes(figure, across, up, x_text, y_text)
+    is_whole = all(float(one).is_integer() for one, _ in corners)
+    _axes(figure, across, up, x_text, y_text, marks(across.low, across.high, 8, whole=is_whole))
     figure.write(right, HEIGHT - 6, x, class_="title", text_anchor="end")
     figure.write(0, TOP - 12, y, class_="title")
     for mark in drawn:
@@ -101,12 +104,17 @@ def draw_chart(
 
 
 def _axes(
-    figure: Drawing, across: Scale, up: Scale, x_text: Callable[[float], str], y_text: Callable[[float], str]
+    figure: Drawing,
+    across: Scale,
+    up: Scale,
+    x_text: Callable[[float], str],
+    y_text: Callable[[float], str],
+    along: Sequence[float],
 ) -> None:
     for place, number in enumerate(marks(up.low, up.high)):
         figure.line([(LEFT, up(number)), (across.end, up(number))], class_="grid")
         figure.write(LEFT - 8, up(number) + 4, y_text(number), class_=_tick(place), text_anchor="end")
-    for place, number in enumerate(marks(across.low, across.high, 8)):
+    for place, number in enumerate(along):
         figure.write(across(number), HEIGHT - BOTTOM + 24, x_text(number), class_=_tick(place), text_anchor="middle")
     figure.line([(LEFT, HEIGHT - BOTTOM), (across.end, HEIGHT - BOTTOM)], class_="axis")
 
@@ -123,9 +131,10 @@ def _draw(figure: Drawing, mark: Mark, across: Scale, up: Scale) -> None:
             keyed = {"data_key": key} if key else {}
             figure.add("circle", cx=across(x), cy=up(y), r=3, **keyed)
         figure.end()
-    elif isinstance(mark, Line):
-        if len(mark.points) > 1:
-            figure.line([(across(x), up(y)) for x, y in mark.points], class_=mark.style)
+    elif isinstance(mark, Line) and len(mark.points) == 1:
+        _draw(figure, Dots([(*mark.points[0], "")], mark.style), across, up)
+    elif isinstance(mark, Line) and mark.points:
+        figure.line([(across(x), up(y)) for x, y in mark.points], class_=mark.style)
     elif isinstance(mark, Segments):
         parts = [
             f"M{plain(across(a))} {plain(up(b))}L{plain(across(c))} {plain(up(d))}" for (a, b), (c, d) in mark.pairs

@@ -14,7 +14,10 @@
   const theme = document.getElementById("theme");
   const prefersDark = matchMedia("(prefers-color-scheme: dark)");
   const isDark = () => (page.dataset.theme ? page.dataset.theme === "dark" : prefersDark.matches);
-  const nameTheme = () => { theme.textContent = isDark() ? "light" : "dark"; };
+  const nameTheme = () => {
+    theme.textContent = isDark() ? "light" : "dark";
+    theme.setAttribute("aria-label", `${theme.textContent} colours`);
+  };
   if (kept.get("theme")) page.dataset.theme = kept.get("theme");
   theme.hidden = false;
   theme.addEventListener("click", () => {
@@ -98,10 +101,57 @@
     chart.addEventListener("pointermove", near);
     chart.addEventListener("pointerdown", near);
     chart.addEventListener("pointerleave", () => show("", 0, 0));
+
+    // By keys: from point to point, as they stand from left to right.
+    dots.sort(([, one], [, other]) => one - other);
+    chart.setAttribute("tabindex", "0");
+    chart.setAttribute("role", "application");
+    chart.setAttribute("aria-label", `${chart.getAttribute("aria-label")}; arrow keys lead from point to point`);
+    let place = -1;
+    chart.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (event.key === "Escape") show("", 0, 0);
+      if (!step) return;
+      event.preventDefault();
+      const there = dots.filter(([one]) => !one.classList.contains("off") && points[one.dataset.key]);
+      if (!there.length) return;
+      const at = there.indexOf(dots[place]);
+      const [one] = there[at < 0 ? 0 : Math.max(0, Math.min(there.length - 1, at + step))];
+      place = dots.findIndex(([other]) => other === one);
+      const box = one.getBoundingClientRect();
+      show(one.dataset.key, box.x + box.width / 2, box.y + box.height / 2);
+    });
+    chart.addEventListener("blur", () => show("", 0, 0));
   }
 
-  // A page that is rewritten while a search goes on loads itself anew, and stays where it was.
+  // Tables have the names of their sections; what is wider than the page scrolls, and keys must reach it.
+  const titleOf = (one) => one.closest("section")?.querySelector("h2")?.textContent ?? "";
+  for (const table of document.querySelectorAll("table")) table.setAttribute("aria-label", titleOf(table));
+  const frames = [...document.querySelectorAll(".wide, pre")];
+  const nameFrames = () => {
+    const scrolls = frames.map((frame) => frame.scrollWidth > frame.clientWidth);
+    frames.forEach((frame, place) => {
+      for (const [name, value] of [["tabindex", "0"], ["role", "region"], ["aria-label", titleOf(frame)]]) {
+        if (scrolls[place]) frame.setAttribute(name, value);
+        else frame.removeAttribute(name);
+      }
+    });
+  };
+  addEventListener("resize", nameFrames);
+  document.addEventListener("toggle", nameFrames, true);
+  nameFrames();
+
   const folds = [...document.querySelectorAll("details")];
+
+  // On paper nothing is folded; page.css says so, too, to the browsers that know how.
+  let closed = [];
+  addEventListener("beforeprint", () => {
+    closed = folds.filter((one) => !one.open);
+    for (const one of closed) one.open = true;
+  });
+  addEventListener("afterprint", () => { for (const one of closed) one.open = false; });
+
+  // A page that is rewritten while a search goes on loads itself anew, and stays where it was.
   if (page.dataset.reload) {
     const before = JSON.parse(kept.get("place") ?? "null");
     if (before) {

@@ -64,8 +64,13 @@ def facts(pairs: Iterable[tuple[Text, Text]]) -> Markup:
     return Markup('<dl class="facts">{}</dl>').format(Markup("").join(shown_pairs))
 
 
-def table(columns: Sequence[Column], rows: Iterable[Row]) -> Markup:
+def table(columns: Sequence[Column], rows: Iterable[Row], *, named_by: int = 0) -> Markup:
     """Return a table, which scrolls by itself where it is wider than the page.
+
+    Args:
+        columns: of the table.
+        rows: of the table.
+        named_by: the column whose cells say what their row is of, for those who hear it.
 
     Raises:
         ValueError: a row with more or fewer cells than there are columns.
@@ -75,21 +80,26 @@ def table(columns: Sequence[Column], rows: Iterable[Row]) -> Markup:
         Markup('<th scope="col" class="{}">{}</th>').format(side, shown(column.heading))
         for side, column in zip(sides, columns, strict=True)
     ]
-    body = [_row(row, sides) for row in rows]
-    frame = Markup('<div class="wide" tabindex="0"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>')
+    body = [_row(row, sides, named_by) for row in rows]
+    frame = Markup('<div class="wide"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>')
     return frame.format(Markup("").join(heads), Markup("\n").join(body))
 
 
-def _row(row: Row, sides: Sequence[str]) -> Markup:
+def _row(row: Row, sides: Sequence[str], named_by: int) -> Markup:
     cells = [
-        Markup('<td class="{}">{}</td>').format(side, shown(cell))
-        if side
-        else Markup("<td>{}</td>").format(shown(cell))
-        for side, cell in zip(sides, row.cells, strict=True)
+        _cell(shown(cell), side, names=place == named_by)
+        for place, (side, cell) in enumerate(zip(sides, row.cells, strict=True))
     ]
     key = Markup(' data-key="{}"').format(row.key) if row.key else Markup("")
     marked = Markup(' class="marked"') if row.is_marked else Markup("")
     return Markup("<tr{}{}>{}</tr>").format(key, marked, Markup("").join(cells))
+
+
+def _cell(content: Markup, side: str, *, names: bool) -> Markup:
+    kind = Markup(' class="{}"').format(side) if side else Markup("")
+    if names:
+        return Markup('<th scope="row"{}>{}</th>').format(kind, content)
+    return Markup("<td{}>{}</td>").format(kind, content)
 
 
 def drawing(svg: str, caption: Text = "") -> Markup:
@@ -100,7 +110,7 @@ def drawing(svg: str, caption: Text = "") -> Markup:
         caption: below it; empty for none.
     """
     below = Markup("<figcaption>{}</figcaption>").format(shown(caption)) if caption else Markup("")
-    return Markup('<figure><div class="wide" tabindex="0">{}</div>{}</figure>').format(Markup(svg), below)  # noqa: S704
+    return Markup('<figure><div class="wide">{}</div>{}</figure>').format(Markup(svg), below)  # noqa: S704
 
 
 def side_by_side(*parts: Markup) -> Markup:

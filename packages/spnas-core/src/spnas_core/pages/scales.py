@@ -48,13 +48,22 @@ def scale_of(numbers: Sequence[float], begin: float, end: float) -> Scale:
     return Scale(low - room, high + room, begin, end)
 
 
-def marks(low: float, high: float, wanted: int = 6) -> tuple[float, ...]:
+def marks(low: float, high: float, wanted: int = 6, *, whole: bool = False) -> tuple[float, ...]:
     """Return round numbers in ``[low, high]``, about as many as wanted, ascending.
+
+    Args:
+        low: of the axis.
+        high: of the axis; above ``low``.
+        wanted: so many, roughly.
+        whole: only whole numbers, of which there may be fewer.
 
     Example: ``marks(0, 1, 5)`` is ``(0, 0.2, 0.4, 0.6, 0.8, 1)``.
     """
     rough = (high - low) / wanted
+    if whole:
+        rough = max(rough, 1.0)
     power = 10.0 ** math.floor(math.log10(rough))
-    step = power * next(one for one in STEPS if one * power >= rough * (1 - 1e-9))
+    steps = (one * power for one in STEPS if one * power >= rough * (1 - 1e-9))
+    step = next(one for one in steps if not whole or one.is_integer())
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return tuple(number * step for number in range(first, last + 1))

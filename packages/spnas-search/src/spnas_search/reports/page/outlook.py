@@ -56,7 +56,7 @@ def failures(view: RunView) -> Iterator[Markup]:
     for reason, ids in sorted(reasons.items(), key=lambda found: -len(found[1])):
         named = ", ".join(map(str, ids[:_NAMED])) + (", …" if len(ids) > _NAMED else "")
         rows.append(Row((str(len(ids)), reason, named)))
-    yield table((*numbers("times"), Column("reason"), Column("candidates")), rows)
+    yield table((*numbers("times"), Column("reason"), Column("candidates")), rows, named_by=1)
     yield paragraph("To try them again:", kind="note")
     yield command(f"spnas retry {shlex.quote(str(view.folder))}")
 
