@@ -21,6 +21,7 @@ from spnas_core import Architecture
 from spnas_core.errors import ConfigError
 from spnas_core.morphisms import identity
 from spnas_core.tasks import EvaluationRequest, Fidelity
+from spnas_detect.commands.evaluate import _confusion_table
 from spnas_detect.drawing.colours import relative_luminance
 from spnas_detect.drawing.fonts import FONT_FILES, Lettering
 from spnas_detect.inference import plots
@@ -204,6 +205,14 @@ def test_a_matrix_by_hand():
     assert found.csv() == "annotated,cat,dog,owl,missed\ncat,1,0,0,0\ndog,1,0,0,0\nowl,0,0,0,1\nbackground,0,1,1,0\n"
     assert found.shares[0].tolist() == [1, 0, 0, 0]
     assert np.isnan(Confusion(CLASSES, np.zeros((4, 4), np.int64)).shares).all()
+
+
+def test_mistakes_of_many_classes_are_listed_where_there_are_any():
+    counts = np.eye(10, dtype=np.int64)
+    assert list(_confusion_table(Confusion(tuple("abcdefghi"), counts))) == []
+    counts[0, 1] = 3
+    (listed,) = _confusion_table(Confusion(tuple("abcdefghi"), counts))
+    assert listed.row_count == 1
 
 
 @pytest.mark.parametrize("classes", [1, 25])

@@ -45,6 +45,27 @@ def test_an_unknown_key_suggests_the_nearest_of_its_table(values, message):
     assert message in refused(values)
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"task": {"training": {"epochs": 1}}}, "there is no setting 'task.training.epochs'; elsewhere there is "),
+        (
+            {"strategy": {"batch_size": 4}},
+            "there is no setting 'strategy.batch_size'; elsewhere there is task.training.batch_size",
+        ),
+        ({"workers": 4}, "there is no setting 'workers'; "),
+        ({"candidates": 4}, "there is no setting 'candidates'; elsewhere there is budget.candidates"),
+    ],
+)
+def test_an_unknown_key_is_looked_for_in_other_tables(values, message):
+    assert message in refused(values)
+
+
+def test_keys_that_end_like_an_unknown_one_are_named():
+    named = refused({"task": {"training": {"epochs": 1}}}).partition("elsewhere there is ")[2].split(", ")
+    assert {"warm_start_epochs", "budget.epochs", "strategy.epochs"} < set(named)
+
+
 def test_an_unknown_key_with_a_bracket_is_refused_too():
     assert "there is no setting 'a[b'" in refused({"a[b": 1})
 

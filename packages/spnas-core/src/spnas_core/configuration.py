@@ -26,6 +26,9 @@ _KINDS: dict[object, str] = {
 }
 _WORDS = (("tuple", "list"), ("dictionary", "table"), (" after validation", ""), (r" or instance of \w+", ""))
 _Model = TypeVar("_Model", bound=BaseModel)
+_NOTHING: Mapping[str, type[BaseModel]] = {}
+_MOST_ALIKE = 8
+"""Keys elsewhere that the refusal of an unknown one names."""
 
 Large = Annotated[int, Field(lt=2**63)]
 """Whole number in settings that what there is is compared with; files and databases hold 64 bit."""
@@ -165,13 +168,16 @@ def read_assignment(option: str, assignment: str, example: str) -> tuple[str, An
     return key, read["value"] if read.keys() == {"value"} else text  # more keys: a text with line breaks
 
 
-def validate(model: type[_Model], values: Mapping[str, Any], prefix: str = "") -> _Model:
+def validate(
+    model: type[_Model], values: Mapping[str, Any], prefix: str = "", beside: Mapping[str, type[BaseModel]] = _NOTHING
+) -> _Model:
     """Check values against a model.
 
     Args:
         model: of pydantic.
         values: nested plain values, as TOML gives them; what is missing takes its default.
         prefix: of the keys in messages, ending in a dot.
+        beside: models of other tables by the prefix of their keys, in which an unknown key may have its place.
 
     Raises:
         ConfigError: the first key that is wrong or missing, its value, and what is allowed; or the first rule over a
@@ -182,7 +188,7 @@ def validate(model: type[_Model], values: Mapping[str, Any], prefix: str = "") -
     try:
         settings = model.model_validate(_over_defaults(model, values))
     except ValidationError as error:
-        raise ConfigError(_explain(error.errors(), model, prefix)) from None
+        raise ConfigError(_explain(error.errors(), model, prefix, beside)) from None
     for key, value in _truths_as_numbers(values, settings):
         raise ConfigError(f"{prefix}{key} is {value!r}: input should be a number")
     return settings
@@ -229,21 +235,35 @@ def _over_defaults(model: type[BaseModel], values: Mapping[str, Any]) -> dict[st
     return filled
 
 
-def _explain(errors: list[ErrorDetails], model: type[BaseModel], prefix: str) -> str:
+def _explain(
+    errors: list[ErrorDetails], model: type[BaseModel], prefix: str, beside: Mapping[str, type[BaseModel]]
+) -> str:
     """Explain the first wrong key; where it may be one thing or another, say all of them."""
     first = errors[0]
     table, keys = _table_at(model, first)
     key = prefix + ".".join(keys)
     if first["type"] == "extra_forbidden":
-        return f"there is no setting {key!r}{suggestion(keys[-1], table.model_fields)}"
+        found = _ending_alike(keys[-1], {prefix: model, **beside})
+        alike = sorted(found, key=lambda other: other.rpartition(".")[2] != keys[-1])  # those called so come first
+        return f"there is no setting {key!r}{suggestion(keys[-1], table.model_fields, alike[:_MOST_ALIKE])}"
     if first["type"] == "missing" and len(first["loc"]) == len(keys):
         return f"{key} is missing: it must be given{_kind(table.model_fields[keys[-1]].annotation)}"
-    alike = [error for error in errors if _table_at(model, error)[1] == keys]
-    message = ", or ".join(dict.fromkeys(_message(error, model) for error in _innermost(alike)))
+    same = [error for error in errors if _table_at(model, error)[1] == keys]
+    message = ", or ".join(dict.fromkeys(_message(error, model) for error in _innermost(same)))
     if first["type"] == "value_error" and isinstance(first["input"], Mapping):
         where = key.removesuffix(".")
         return f"{where}: {message}" if where else message
     return f"{key} is {first['input']!r}: {message}"
+
+
+def _ending_alike(name: str, models: Mapping[str, type[BaseModel]]) -> Iterator[str]:
+    """Yield the keys of tables, and of those inside, that are called so or end so: ``warm_start_epochs`` for epochs."""
+    for prefix, model in models.items():
+        for key, field in model.model_fields.items():
+            if f"_{key}".endswith(f"_{name}"):
+                yield f"{prefix}{key}"
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                yield from _ending_alike(name, {f"{prefix}{key}.": field.annotation})
 
 
 def _kind(annotation: object) -> str:

@@ -1,7 +1,7 @@
 """Errors that are the user's to mend: each message names the invariant, the value, and what to do."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class SpnasError(ValueError):
@@ -59,12 +59,20 @@ MOST_NAMES = 60
 """Known names that a message lists; of more it says how many there are."""
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the nearest known name, or else the known names, if they are few."""
+def suggestion(name: str, known: Iterable[str], elsewhere: Sequence[str] = ()) -> str:
+    """Return ``; did you mean 'x'?`` for the nearest known name, or else the known names, if they are few.
+
+    Args:
+        name: that is not known.
+        known: names that are.
+        elsewhere: what may be meant where none of ``known`` is near; it is named in their place.
+    """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {close[0]!r}?"
+    if elsewhere:
+        return f"; elsewhere there is {', '.join(elsewhere)}"
     if len(names) > MOST_NAMES:
         return f"; known are {len(names)}, such as {', '.join(names[:3])}"
     return f"; known: {', '.join(names)}" if names else ""

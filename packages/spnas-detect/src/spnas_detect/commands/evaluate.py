@@ -161,11 +161,11 @@ def _tables(report: "EvaluationReport") -> Iterator["Table"]:
             worst.add_row(image.name, str(image.boxes), str(image.found), str(image.false), f"{image.f1:.2f}")
         yield worst
     if report.confusion is not None:
-        yield _confusion_table(report.confusion)
+        yield from _confusion_table(report.confusion)
 
 
-def _confusion_table(found: "Confusion") -> "Table":
-    """Return the whole matrix of few classes, and the most frequent mistakes of many."""
+def _confusion_table(found: "Confusion") -> Iterator["Table"]:
+    """Yield the whole matrix of few classes, and the most frequent mistakes of many where there are any."""
     from spnas_core.commands.tables import make_table
     from spnas_detect.inference.confusion import BACKGROUND, MISSED
 
@@ -173,8 +173,10 @@ def _confusion_table(found: "Confusion") -> "Table":
         table = make_table((Column("annotated"), Column("detected as"), *numbers("count")), title="Taken for another")
         for name, other, count in found.mistakes(_FEW_CLASSES):
             table.add_row(name, other, str(count))
-        return table
+        if table.row_count:
+            yield table
+        return
     table = make_table((Column("annotated"), *numbers(*found.classes, MISSED)), title="Detected as")
     for name, row in zip((*found.classes, BACKGROUND), found.counts.tolist(), strict=True):
         table.add_row(name, *map(str, row))
-    return table
+    yield table

@@ -81,11 +81,17 @@ def resolve(values: Mapping[str, Any]) -> ResolvedSettings:
     strategy = _named(run.strategy, "strategy", "serial")
     executor = _named(run.executor, "executor", "processes")
     task = _named(run.task, "task", "detection")
+    models = {
+        "": RunSettings,
+        "strategy.": settings_model("strategies", strategy),
+        "task.": settings_model("tasks", task),
+        "executor.": settings_model("executors", executor),
+    }
     return ResolvedSettings(
         run,
-        validate(settings_model("strategies", strategy), run.strategy, "strategy."),
-        validate(settings_model("tasks", task), run.task, "task."),
-        validate(settings_model("executors", executor), run.executor, "executor."),
+        validate(models["strategy."], run.strategy, "strategy.", models),
+        validate(models["task."], run.task, "task.", models),
+        validate(models["executor."], run.executor, "executor.", models),
         _screen(run.screen, strategy_plugin(strategy)),
     )
 
