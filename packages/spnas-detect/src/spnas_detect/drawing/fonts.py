@@ -73,7 +73,8 @@ def _openers(files: Iterable[str]) -> Iterable[Callable[[int], Font]]:
 
 def _fittest(openers: Iterable[Callable[[int], Font]], letters: AbstractSet[str]) -> Callable[[int], Font]:
     """Return the first font that has all letters, or else the first of those that lack the fewest."""
-    best, fewest = _built_in, len(letters) + 1
+    best: Callable[[int], Font] = _built_in
+    fewest = len(letters) + 1
     for opener in openers:
         font = opener(_PROBE_SIZE)
         lacking = sum(not _has(font, letter) for letter in letters)
