@@ -187,8 +187,15 @@ def _finish_curves(
 
 def _add_legend(axes: "Axes", count: int, names: _Names) -> None:
     title = "AP of each class" if count <= _FEW else f"AP of the best and the worst {_FEW // 2} at IoU 0.5"
-    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 2}
-    axes.legend(title=title, prop=names.font(8), handlelength=3.5, frameon=False, **place)
+    axes.legend(
+        title=title,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.13),
+        ncols=2,
+        prop=names.font(8),
+        handlelength=3.5,  # so that line styles can be told apart
+        frameon=False,
+    )
 
 
 def _draw_matrix(figure: "Figure", matrix: Confusion, score_threshold: float, names: _Names) -> None:

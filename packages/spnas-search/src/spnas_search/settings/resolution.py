@@ -81,7 +81,7 @@ def resolve(values: Mapping[str, Any]) -> ResolvedSettings:
     strategy = _named(run.strategy, "strategy", "serial")
     executor = _named(run.executor, "executor", "processes")
     task = _named(run.task, "task", "detection")
-    models = {
+    models: dict[str, Any] = {
         "": RunSettings,
         "strategy.": settings_model("strategies", strategy),
         "task.": settings_model("tasks", task),
