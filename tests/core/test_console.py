@@ -66,6 +66,20 @@ def test_a_table_too_wide_for_the_terminal_turns_where_its_rows_are_few(width, r
         assert [line[0] for line in lines if line[0]] == [f"row {row}" for row in range(rows)]
 
 
+@pytest.mark.parametrize("rows", [3, 5])
+def test_the_rows_of_a_table_far_too_wide_are_listed(rows):
+    text = printed(turning(rows), width=30)
+    lines = [line.split() for line in text.splitlines()[1:]]
+    for row in range(rows):
+        assert lines[8 * row : 8 * row + 3] == [
+            ["row", str(row)],
+            ["first", r"\x1b", f"{row}0" * 6],
+            ["b", f"{row}1" * 6],
+        ]
+    assert lines.count([]) == rows - 1
+    assert max(map(len, text.splitlines())) <= 30
+
+
 def test_what_a_terminal_would_obey_is_escaped_wherever_it_stands():
     evil = "\x1b]0;title\a\r\n\udcff"
     escaped = r"\x1b]0;title\x07\r\n\udcff"

@@ -154,6 +154,18 @@ def test_candidates_prints_a_table_and_json_of_every_candidate(tmp_path):
     assert "holds no run" in refused("candidates", tmp_path)
 
 
+def test_what_is_told_of_morphisms_is_shortened_on_a_terminal_only(tmp_path, monkeypatch):
+    assert invoke("run", "serial", *NULL, "--out", tmp_path).exit_code == 0
+    whole = invoke("candidates", tmp_path).output
+    monkeypatch.setattr("spnas_search.cli.candidates.MOST_LETTERS", 8)
+    assert invoke("candidates", tmp_path).output == whole
+    monkeypatch.setenv("FORCE_COLOR", "1")  # standard output is taken for a terminal
+    monkeypatch.setenv("TERM", "xterm")
+    short = invoke("candidates", tmp_path).output
+    assert " … " in short
+    assert max(map(len, short.splitlines())) < max(map(len, whole.splitlines()))
+
+
 def test_a_search_starts_from_another_runs_candidate(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     assert invoke("run", "serial", *NULL, "--out", first).exit_code == 0

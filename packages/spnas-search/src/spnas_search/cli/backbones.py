@@ -63,7 +63,9 @@ def _list_sources(*, as_json: bool) -> None:
         keys = ("source", "summary", "networks", "missing", "distribution")
         write_lines(to_json(dict(zip(keys, row, strict=True))) for row in rows)
         return
-    table = make_table((Column("source"), Column("what it has"), *numbers("networks"), Column("distribution")))
+    table = make_table(
+        (Column("source"), Column("what it has"), *numbers("networks"), Column("distribution")), turns=True
+    )
     for name, summary, count, hint, distribution in rows:
         table.add_row(
             name, f"{summary}; {hint}" if hint else summary, "–" if count is None else str(count), distribution
@@ -108,7 +110,7 @@ def _rows(names: list[str], image: tuple[int, int]) -> Iterator[dict[str, Any]]:
 def _show(names: list[str], image: tuple[int, int]) -> None:
     title = f"backbones at {image[0]}x{image[1]}, without classifier"
     columns = (Column("backbone"), *numbers("params", "mult-adds", "activations"), Column("channels at /4 /8 /16 …"))
-    table = make_table(columns, title=title)
+    table = make_table(columns, title=title, turns=True)
     for row in _rows(names, image):
         if "error" in row:
             table.add_row(row["backbone"], "", "", "", row["error"])

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import click
 
-from spnas_core.commands.console import write_lines
+from spnas_core.commands.console import make_console, write_lines
 from spnas_core.commands.json_text import to_json
 from spnas_core.commands.parameters import PATH
 from spnas_search.reports import candidate_json, candidate_lines, split_lines
 from spnas_search.run import read_archive
+
+MOST_LETTERS = 32
+"""Of a candidate's morphisms on a terminal, where longer lines would be broken."""
 
 
 @click.command()
@@ -18,6 +21,8 @@ from spnas_search.run import read_archive
 def candidates(run: Path, *, pareto: bool, as_json: bool) -> None:
     """List the candidates of a RUN folder; a search may be going on in it.
 
+    On a terminal long accounts of morphisms are shortened; a pipe, a file and --json get all of them.
+
     \b
     Example: spnas candidates runs/serial --pareto
     """
@@ -26,4 +31,5 @@ def candidates(run: Path, *, pareto: bool, as_json: bool) -> None:
         if as_json:
             write_lines(to_json(candidate_json(archive, candidate)) for candidate in chosen)
         else:
-            write_lines((*candidate_lines(archive, chosen), *split_lines(archive, chosen)))
+            most = MOST_LETTERS if make_console().can_redraw else None
+            write_lines((*candidate_lines(archive, chosen, most), *split_lines(archive, chosen)))

@@ -110,7 +110,10 @@ def stage_drawing(architecture: Architecture, image: tuple[int, int]) -> tuple[T
         *numbers("a row more"),
     )
     table = make_table(
-        (Column("stage"), Column("blocks"), *shown), title=f"{architecture} at {image[0]}x{image[1]}", framed=False
+        (Column("stage"), Column("blocks"), *shown),
+        title=f"{architecture} at {image[0]}x{image[1]}",
+        framed=False,
+        turns=True,
     )
     drawings = [architecture.stem, *map(_blocks, architecture.stages)]
     more = ["", *(f"+{amount(one.multiply_adds - cost.multiply_adds)}" for one in row_costs(architecture, *image))]

@@ -8,19 +8,26 @@ from rich.table import Table
 
 from spnas_core.commands.columns import Column, few_at_a_time, format_blocks, numbers
 from spnas_core.commands.tables import make_table
-from spnas_core.commands.wording import amount, amounts, duration, number
+from spnas_core.commands.wording import amount, amounts, duration, number, shortened
 from spnas_core.commands.wording import numbers as written
 from spnas_search.archive import Archive, Candidate, Place, Tradeoff
 from spnas_search.wording import LEAD, in_own_direction, merit_of, origin, with_error
 
 
-def candidate_lines(archive: Archive, candidates: Iterable[Candidate]) -> Iterator[str]:
+def candidate_lines(
+    archive: Archive, candidates: Iterable[Candidate], most_letters: int | None = None
+) -> Iterator[str]:
     """Yield headings, and a line per candidate: where it comes from, what it inherited, what it scored, what it costs.
 
     Leads, with their standard errors, are improvements over the start, so positive is better whatever the objective is;
     merits are in its own direction. ``=`` marks what is as good as the best as far as can be told.
+
+    Args:
+        archive: of the run.
+        candidates: of it.
+        most_letters: of what is told of morphisms, the widest column; None cuts nothing.
     """
-    blocks = (_cells_by_column(archive, few) for few in few_at_a_time(candidates))
+    blocks = (_cells_by_column(archive, few, most_letters) for few in few_at_a_time(candidates))
     return format_blocks(candidate_columns(archive), blocks)
 
 
@@ -45,17 +52,20 @@ def candidate_cells(archive: Archive, candidate: Candidate) -> tuple[str, ...]:
     return tuple(cell for (cell,) in _cells_by_column(archive, [candidate]))
 
 
-def _cells_by_column(archive: Archive, ones: Sequence[Candidate]) -> tuple[list[str], ...]:
+def _cells_by_column(
+    archive: Archive, ones: Sequence[Candidate], most_letters: int | None = None
+) -> tuple[list[str], ...]:
     """Return the cells of each of ``candidate_columns``: column by column, which is faster than row by row."""
     objective = archive.objective.name
     places = archive.places(ones)
+    origins = [origin(one) if one.rewrite.steps else "" for one in ones]
     percents = [one.receipt.get("inherited_percent") for one in ones]
     return (
         list(map(str, [one.id for one in ones])),
         [one.kind for one in ones],
         ["" if one.parent is None else str(one.parent) for one in ones],
         list(map(str, [one.architecture for one in ones])),
-        [origin(one) if one.rewrite.steps else "" for one in ones],
+        origins if most_letters is None else [shortened(text, most_letters) for text in origins],
         [f"{percent:.1f} %" if isinstance(percent, float) else "" for percent in percents],
         written([one.metrics.get(objective) for one in ones]),
         written([archive.gain(one) for one in ones], signed=True),
