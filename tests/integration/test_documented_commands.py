@@ -111,6 +111,19 @@ def test_commands_of_a_page_typed_one_after_the_other_do_what_is_shown(page, pla
                 assert [line.rstrip() for line in one.output] == shown, f"{block.name}: {one.text}"
 
 
+def folder_of(words):
+    """Where a search goes."""
+    strategy = "serial" if words[2].startswith("-") else words[2]
+    return words[words.index("--out") + 1] if "--out" in words else f"runs/{strategy}"
+
+
+@of("console")
+def test_no_search_of_a_block_is_refused_for_the_folder_of_another(block):
+    begun = [one.words for one in typed(block) if one.words[:2] == ["spnas", "run"] and "--resume" not in one.words]
+    folders = [folder_of(words) for words in begun]
+    assert len(set(folders)) == len(folders), folders
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_and_options_that_the_text_names_are_there(page):
     for text in re.findall(r"`(spnas [^`\n]+)`", prose(page)):
