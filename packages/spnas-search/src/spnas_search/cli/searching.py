@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-
 from spnas_core.commands.console import PlainConsole
 from spnas_core.commands.log_json import JsonLog
 from spnas_core.commands.stopping import ending_with
@@ -49,7 +47,7 @@ def search_all(
         except (ArchiveError, SearchStoppedError) as error:
             console.show(f"This search has no result: {error}")
             if trace := getattr(error, "trace", ""):
-                click.echo(trace, err=True)
+                console.show(trace)
             found.append(NoVerdict(str(error)))
             lost[seed] = error
     if len(lost) == series.count:
