@@ -30,10 +30,12 @@ def by_chance(rng):
 
 
 def all_codes(space):
-    """Every code of a space with no more doublings than stages, by counting: all digits, all borders."""
+    """Every code of a space, by counting: all digits, all borders; without a bound on cost, a doubling per stage."""
+    is_bounded = space.max_parameters is not None or space.max_multiply_adds is not None
     for blocks in range(space.min_blocks, space.max_blocks + 1):
         for digits in itertools.product("12", repeat=blocks):
-            for count in range(max(space.min_stages, digits.count("2")), min(space.max_stages, blocks) + 1):
+            fewest = max(space.min_stages, 0 if is_bounded else digits.count("2"))
+            for count in range(fewest, min(space.max_stages, blocks) + 1):
                 for borders in itertools.combinations(range(1, blocks), count - 1):
                     yield Architecture.from_borders(START, "".join(digits), borders)
 
@@ -91,9 +93,9 @@ def test_a_bound_on_cost_forbids_what_no_code_can_go_on_with_and_nothing_else():
 
 
 def test_a_code_that_cannot_be_finished_is_none():
-    """Five blocks are wanted, and after two doublings the fifth costs too much."""
+    """Five blocks are wanted, and after some doublings the fifth costs too much."""
     space = SearchSpace(
-        min_blocks=5, max_blocks=5, min_stages=2, max_stages=2, image_size=(64, 64), max_parameters=40_000
+        min_blocks=5, max_blocks=5, min_stages=1, max_stages=1, image_size=(64, 64), max_parameters=40_000
     )
     drawn = Grammar(START, space).write(300, by_chance(np.random.default_rng(1)))
     assert None in drawn

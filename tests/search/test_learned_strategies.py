@@ -297,7 +297,8 @@ def test_networks_that_presets_write_have_a_size_that_can_be_trained(filled, pre
 
 # Learning
 
-FOUR = SearchSpace(min_blocks=4, max_blocks=16, min_stages=4, max_stages=4)
+FOUR = SearchSpace(min_blocks=4, max_blocks=16, min_stages=4, max_stages=4, max_parameters=10**12)
+"""A bound that no code of it exceeds, so that any block may double."""
 SEARCHED = {
     "random": lambda: RandomSearch(RandomSettings(round=10), FOUR),
     "reinforce": lambda: policy(FOUR, round=10, parents=1, learning_rate=0.02),

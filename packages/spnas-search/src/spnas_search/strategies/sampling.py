@@ -26,7 +26,7 @@ GROWTH = 1.25
 
 
 def most_doublings(stages: int) -> int:
-    """Return how many blocks of a code may double the channels, wherever codes are made anew: as many as it has stages.
+    """Return how many blocks of a code may double the channels where nothing else says: as many as it has stages.
 
     Each doubling is four times the parameters behind it, so that without a bound on cost what is drawn, or written by
     who knows nothing yet, would have any size.

@@ -48,14 +48,15 @@ class Choice(NamedTuple):
 class Grammar:
     """Which token may follow which, so that what is written lies inside a space.
 
-    A token is legal where some way to go on keeps the bounds on blocks and stages, and has no more doublings than its
-    stages may have (``most_doublings``), as in what is drawn from the space. Costs only grow with further blocks,
-    so a token whose code is too dear already is none; a code may still turn out to have no end that it can pay for, or
+    A token is legal where some way to go on keeps the bounds on blocks and stages. Where neither parameters nor
+    multiply-adds are bounded, it has no more doublings than its stages may have (``most_doublings``), as what is drawn
+    from the space: by chance alone nearly half of all blocks would double. Costs only grow with further blocks, so a
+    token whose code is too dear already is none; a code may still turn out to have no end that it can pay for, or
     to break a bound that is measured, and must then be written again.
 
     Example: with 3 to 4 blocks in 2 stages, ``11`` may go on with ``1`` or ``2``, or end its stage; ``111`` must end
-    its stage, since the second one needs the fourth block. ``22`` may not go on with ``2``: that would take a third
-    stage.
+    its stage, since the second one needs the fourth block. ``22`` may not go on with ``2``, unless cost is bounded:
+    that would take a third stage.
 
     Attributes:
         like: block type, base channels, stem and neck of all that is written; written codes have no rows.
@@ -150,10 +151,12 @@ def _has_room(space: SearchSpace, stages: Stages) -> bool:
 
 
 def _missing(space: SearchSpace, stages: Stages) -> int:
-    """How many stages a code still needs: for there are fewest of them, and its doublings need some."""
-    doublings, least = sum(stage.count("2") for stage in stages), space.min_stages
-    while most_doublings(least) < doublings:
-        least += 1
+    """How many stages a code still needs: there are fewest of them, and doublings need some unless cost is bounded."""
+    least = space.min_stages
+    if space.max_parameters is None and space.max_multiply_adds is None:
+        doublings = sum(stage.count("2") for stage in stages)
+        while most_doublings(least) < doublings:
+            least += 1
     return max(0, least - len(stages))
 
 
