@@ -3,9 +3,8 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from spnas_core.backbones import AnyBackbone
 from spnas_core.inheritance import XAVIER_UNIFORM, Init
 from spnas_core.networks import FeatureInfo
 from spnas_detect.detectors.classes import ClassRows
@@ -19,29 +18,6 @@ from spnas_detect.necks import PUBLISHED_CHANNELS
 
 CANDIDATES_PER_PROPOSAL = 5
 HEAD_CHANNELS = 1024  # of the published box head, which its first values were chosen for
-
-
-def pyramid(
-    backbone: AnyBackbone,
-    neck: nn.Module,
-    images: Tensor,
-    extra: ExtraLevels | None = None,
-    *,
-    every_branch: bool = False,
-) -> list[Tensor]:
-    """Compute the neck's levels of Tensor[N, 3, H, W], and the extra ones, finest first.
-
-    Args:
-        backbone: gives the features.
-        neck: makes the levels.
-        images: the images.
-        extra: makes levels beyond the neck's.
-        every_branch: whether a backbone with branches computes them all, one after the other along the batch.
-    """
-    features = backbone.spread(images) if every_branch else backbone(images)  # type: ignore[operator]
-    last = next(reversed(features.values()))  # the neck may add to the dict
-    levels = list(neck(features).values())
-    return levels if extra is None else [*levels, *extra(levels[-1], last)]
 
 
 def make_extra(info: FeatureInfo, settings: DetectorSettings) -> ExtraLevels | None:

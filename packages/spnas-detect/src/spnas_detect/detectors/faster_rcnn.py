@@ -15,13 +15,13 @@ from spnas_detect.detectors.assembly import (
     canvas_sizes,
     make_extra,
     proposal_network,
-    pyramid,
     pyramid_pooler,
     two_stage_class_rows,
     two_stage_initial,
 )
 from spnas_detect.detectors.branches import branch_targets, branches_of
 from spnas_detect.detectors.classes import ClassRows
+from spnas_detect.detectors.pyramid import pyramid
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads import Detections, RegionHead, Rule, detect_regions, sample_regions
 from spnas_detect.heads.normalisation import global_draw

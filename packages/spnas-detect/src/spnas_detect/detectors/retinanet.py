@@ -12,11 +12,11 @@ from spnas_detect.detectors.assembly import (
     canvas_sizes,
     make_extra,
     narrow_normal,
-    pyramid,
     pyramid_anchors,
 )
 from spnas_detect.detectors.branches import branch_targets, branches_of
 from spnas_detect.detectors.classes import ClassRows
+from spnas_detect.detectors.pyramid import pyramid
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.heads import DenseHead, Detections
 from spnas_detect.heads.dense import PRIOR_BIAS, DensePredictions

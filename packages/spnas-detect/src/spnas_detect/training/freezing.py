@@ -13,7 +13,7 @@ from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, WeightsError
 from spnas_core.inheritance import InheritancePlan
 from spnas_core.supernets import Supernet
-from spnas_detect.detectors.assembly import pyramid
+from spnas_detect.detectors.pyramid import pyramid
 from spnas_detect.heads.extra_levels import ExtraLevels
 from spnas_detect.training.norms import FrozenNorm, NormKind, convert_norms
 

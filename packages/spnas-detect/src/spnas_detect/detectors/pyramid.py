@@ -1,0 +1,29 @@
+"""What a detector's heads read: the levels that backbone, neck and extra levels make of images."""
+
+from torch import Tensor, nn
+
+from spnas_core.backbones import AnyBackbone
+from spnas_detect.heads.extra_levels import ExtraLevels
+
+
+def pyramid(
+    backbone: AnyBackbone,
+    neck: nn.Module,
+    images: Tensor,
+    extra: ExtraLevels | None = None,
+    *,
+    every_branch: bool = False,
+) -> list[Tensor]:
+    """Compute the neck's levels of Tensor[N, 3, H, W], and the extra ones, finest first.
+
+    Args:
+        backbone: gives the features.
+        neck: makes the levels.
+        images: the images.
+        extra: makes levels beyond the neck's.
+        every_branch: whether a backbone with branches computes them all, one after the other along the batch.
+    """
+    features = backbone.spread(images) if every_branch else backbone(images)  # type: ignore[operator]
+    last = next(reversed(features.values()))  # the neck may add to the dict
+    levels = list(neck(features).values())
+    return levels if extra is None else [*levels, *extra(levels[-1], last)]
