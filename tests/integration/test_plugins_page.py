@@ -169,7 +169,7 @@ def test_the_folder_is_reported_on(plugin, tmp_path):
     (tmp_path / "dots.csv").write_text("<one>,1,2\ntwo,3,4\n")
     found = report_on(str(tmp_path))
     assert found.status == "2 dots."
-    assert "<td>&lt;one&gt;</td>" in render_page(found, written="now")
+    assert "&lt;one&gt;</th>" in render_page(found, written="now")
 
 
 def test_the_sections_are_added(plugin, tmp_path):
