@@ -1,7 +1,6 @@
 """Evolution: who fights, who leaves, and what a child of a generation is."""
 
 from collections import Counter
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from spnas_core.space import SearchSpace
 from spnas_core.tasks import Fidelity
 from spnas_search.archive import Proposal
 from spnas_search.run import start_run
-from spnas_search.screens import ScreenedStrategy
 from spnas_search.settings import resolve, search_values
 from spnas_search.strategies import (
     Evolution,
@@ -57,17 +55,6 @@ def go_on(filled, strategy, rounds, scores=None):
         proposals = strategy.propose(filled.archive, np.random.default_rng([number, len(filled.archive)]))
         assert proposals
         filled.enter(proposals, [rng.random() if scores is None else scores(one) for one in proposals])
-
-
-def depth(code):
-    """Number of blocks, and of equal ones that in front."""
-    return len(code.digits) + len(code.stages[0]) / 100
-
-
-def screened(strategy, draws=6):
-    """Let a screen prefer deep codes."""
-    screen = SimpleNamespace(preferences=lambda archive, proposals: [depth(one.rewrite.child) for one in proposals])
-    return ScreenedStrategy("evolution", strategy, WIDE, screen, "mine", draws)
 
 
 # Pairs
@@ -370,46 +357,3 @@ def test_a_winner_without_untried_children_cedes_to_the_next_best(tmp_path):
             made.enter([Proposal("child", best, align(parent, child), Fidelity(1))], [0.5 + number / 100])
         proposed = [strategy.propose(archive, np.random.default_rng(seed)) for seed in range(20)]
         assert {proposal.parent for (proposal,) in proposed} == {best + len(new)}
-
-
-@pytest.mark.parametrize("draws", [1, 6])
-def test_a_child_descends_from_the_winner_of_its_pair_whatever_a_screen_prefers(filled, draws):
-    strategy = evolution(population=4, round=3)
-    go_on(filled, screened(strategy, draws), 5)
-    population, children = [filled.archive.start], filled.archive.of_kind("child")
-    for first in range(0, 15, 3):
-        born = children[first : first + 3]
-        winners = [strategy._fight(population, filled.archive, first + place, place) for place in range(3)]
-        assert [one.parent for one in born] == [one.id for one in winners]
-        population += born
-
-
-def test_a_screen_leaves_a_generation_its_mutants(filled):
-    settings = GenerationsSettings(generation=4, mutants=2, crossings=0, best=2, round=4, odds={"swap": 1})
-    go_on(filled, screened(Generations(settings, WIDE)), 3)
-    children = filled.archive.of_kind("child")
-    for generation in (children[4:8], children[8:12]):
-        are_mutants = [[step.morphism for step in one.rewrite.steps] == ["swap"] for one in generation]
-        assert are_mutants == [True, True, False, False]
-        assert {one.parent for one in generation[2:]} == {filled.archive.start.id}
-
-
-def test_each_place_of_a_round_has_the_best_of_what_was_drawn_for_it(filled):
-    strategy, drawn = evolution(population=4, round=3, survival="all"), [[], [], []]
-
-    def propose(archive, rng):
-        proposals = strategy.propose(archive, rng)
-        for place, proposal in enumerate(proposals):
-            drawn[place].append(proposal.rewrite.child)
-        return proposals
-
-    by_place = SimpleNamespace(round=3, epochs=4, by_place=True, propose=propose)
-    proposed = screened(by_place).propose(filled.archive, np.random.default_rng(0))
-    firsts = [[], [], []]
-    for codes in zip(*drawn, strict=True):
-        for place, code in enumerate(codes):
-            if not any(code in codes_there for codes_there in firsts):
-                firsts[place].append(code)
-    deepest = [max(codes, key=depth) for codes in firsts]
-    assert [one.rewrite.child for one in proposed] == deepest
-    assert sorted(proposed, key=lambda one: -one.preference) != proposed

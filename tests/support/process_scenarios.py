@@ -225,12 +225,12 @@ def signalled(ignored, heeded):
     is_first = os.environ["RANK"] == "0"
     for number in ignored if is_first else ():
         os.kill(os.getppid(), number)
-    time.sleep(1)
+    time.sleep(1)  # nothing is waited for: what is ignored never comes
     if is_first:
         os.kill(os.getppid(), heeded)
     until = time.monotonic() + PASSED_ON_WITHIN
     while heeded not in passed and time.monotonic() < until:
-        time.sleep(0.01)
+        time.sleep(0.01)  # between two looks; ends by the deadline
     return [stay_ignored, passed]
 
 

@@ -51,7 +51,7 @@ def search_all(
             found.append(NoVerdict(str(error)))
             lost[seed] = error
     if len(lost) == series.count:
-        raise next(iter(lost.values()))
+        raise SpnasError(str(next(iter(lost.values()))))  # its trace has been shown
     console.rule(f"{series.count} searches")
     for part in SeedsSummary(found, series.seeds[0]).parts():
         console.show(part)
