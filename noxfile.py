@@ -3,10 +3,11 @@
 ``cuda`` compiles them for CUDA, ``emulate`` runs what it compiles on the CPU, ``gpu`` builds, tests and times it where
 there is a card, ``resources`` prints what it costs there; ``torches`` tests one build under the oldest and the newest
 torch, ``sanitize`` feeds hostile input under sanitizers, ``aarch64`` runs inner loops on another kind of processor.
-``processors`` runs the tests as other machines would, ``wheels`` builds what is published and uses it, ``lowest`` takes
-the oldest versions of what the packages need, ``docs`` makes a site of the documentation.
+``tests -- --as`` runs the tests as other machines would, ``wheels`` builds what is published and uses it, ``lowest``
+takes the oldest versions of what the packages need, ``docs`` makes a site of the documentation.
 """
 
+import argparse
 import os
 import shutil
 import sys
@@ -25,17 +26,32 @@ PACKAGES = ["csrc", *(f"packages/spnas-{name}" for name in ("core", "detect", "s
 CODE = ["csrc", "packages", "tests", "benchmarks", "examples", "docs/conf.py", "docs/making", "noxfile.py"]
 
 
-def install(session: nox.Session) -> None:
+def install(session: nox.Session, *, kernels: bool = True) -> None:
     """Install the pinned environment, then the packages from source, editable.
 
     Without build isolation: torch would otherwise be downloaded a second time. The kernels must build and load; where
-    they need not (``SPNAS_KERNELS=auto``), plain PyTorch takes their place.
+    they need not (``SPNAS_KERNELS=auto``), plain PyTorch takes their place; so it does where ``kernels`` is False, and
+    nothing is compiled.
     """
-    session.env.setdefault("SPNAS_KERNELS", os.environ.get("SPNAS_KERNELS", "require"))
-    if session.env["SPNAS_KERNELS"] == "require":
-        session.env["SPNAS_KERNELS_BUILD"] = "require"
+    packages = PACKAGES
+    if kernels:
+        session.env.setdefault("SPNAS_KERNELS", os.environ.get("SPNAS_KERNELS", "require"))
+        if session.env["SPNAS_KERNELS"] == "require":
+            session.env["SPNAS_KERNELS_BUILD"] = "require"
+    else:
+        session.env.update({"SPNAS_KERNELS": "reference", "PYTHONPATH": str(ROOT / "csrc")})
+        packages = [path for path in PACKAGES if path != "csrc"]
     session.install("-r", "requirements-dev.txt")
-    session.install("--no-build-isolation", "--no-deps", *(part for path in PACKAGES for part in ("-e", path)))
+    session.install("--no-build-isolation", "--no-deps", *(part for path in packages for part in ("-e", path)))
+
+
+def pinned(*names: str) -> list[str]:
+    """The lines of the pinned environment that name these distributions."""
+    lines = (ROOT / "requirements-dev.txt").read_text().splitlines()
+    found = [line for line in lines if line.partition("==")[0] in names]
+    if len(found) != len(names):
+        raise ValueError(f"requirements-dev.txt does not pin all of {', '.join(names)}")
+    return found
 
 
 def cores() -> int:
@@ -58,17 +74,28 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests, a process per core; ``-- --slow`` adds the longer proofs, other options go to pytest.
 
-    Each runs with one thread; whoever is done first takes over what others have still to run. Bytecode is compiled
+    ``-- --as NAME`` runs them as another machine would (``MACHINES``), ``--as all`` as each of them.
+
+    A process has one thread, unless a machine has more, and whoever is done first takes over what others have still to
+    run. Bytecode is compiled
     first: where Python is told to write none, each of the hundreds of processes that tests start would compile torch.
     """
     session.env["UV_COMPILE_BYTECODE"] = "1"
     install(session)
-    arguments = [argument for argument in session.posargs if argument != "--slow"]
-    marker = [] if "--slow" in session.posargs else ["-m", "not slow"]
-    session.run("pytest", "-n", str(cores()), "--dist", "worksteal", *marker, *arguments)
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    parser.add_argument("--slow", action="store_true")
+    parser.add_argument("--as", dest="machines", action="append", default=[], choices=[*MACHINES, "all"])
+    chosen, arguments = parser.parse_known_args(session.posargs)
+    marker = [] if chosen.slow else ["-m", "not slow"]
+    for name in MACHINES if "all" in chosen.machines else chosen.machines or [None]:
+        machine = MACHINES[name] if name else {}
+        if name:
+            session.log(f"as {name}: {' '.join('='.join(setting) for setting in machine.items())}")
+        processes = max(1, cores() // int(machine.get("SPNAS_TEST_THREADS", "1")))
+        session.run("pytest", "-n", str(processes), "--dist", "worksteal", *marker, *arguments, env=machine)
 
 
-PROCESSORS = {
+MACHINES = {
     "aten-avx2": {"ATEN_CPU_CAPABILITY": "avx2"},
     "aten-default": {"ATEN_CPU_CAPABILITY": "default"},
     "onednn-avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2"},
@@ -88,20 +115,9 @@ PROCESSORS = {
 
 
 @nox.session
-def processors(session: nox.Session) -> None:
-    """Run the tests under other instruction sets and thread counts; ``-- NAME…`` picks some, the rest is pytest's."""
-    install(session)
-    names = [argument for argument in session.posargs if argument in PROCESSORS]
-    arguments = [argument for argument in session.posargs if argument not in PROCESSORS]
-    for name in names or PROCESSORS:
-        session.log(f"{name}: {' '.join('='.join(setting) for setting in PROCESSORS[name].items())}")
-        session.run("pytest", "-m", "not slow", *arguments, env=PROCESSORS[name])
-
-
-@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting with ruff."""
-    install(session)
+    session.install(*pinned("ruff"))
     session.run("ruff", "check", *CODE)
     session.run("ruff", "format", "--check", *CODE)
 
@@ -109,14 +125,14 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types with mypy, strictly."""
-    install(session)
+    session.install("-r", "requirements-dev.txt")
     session.run("mypy")
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
     """Make a site of docs/ in site/, the reference from docstrings and ``--help``; warnings are errors."""
-    install(session)
+    install(session, kernels=False)
     session.install("-r", "requirements-docs.txt")
     shutil.rmtree(ROOT / "site", ignore_errors=True)
     session.run("python", "-m", "sphinx", "--fail-on-warning", "-q", "docs", "site", *session.posargs)
@@ -164,9 +180,14 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session
 def emulate(session: nox.Session) -> None:
-    """Run the kernels' device code on the CPU, under sanitizers and with faults put in; options go to pytest."""
+    """Run the kernels' device code on the CPU, under sanitizers; ``-- --faults`` puts mistakes in, which must be found.
+
+    Other options go to pytest.
+    """
     session.install("-r", "requirements-dev.txt")
-    session.run("pytest", "-n", str(cores()), "--dist", "worksteal", "tests/emulation", *session.posargs)
+    arguments = [argument for argument in session.posargs if argument != "--faults"]
+    marker = [] if "--faults" in session.posargs else ["-m", "not fault"]
+    session.run("pytest", "-n", str(cores()), "--dist", "worksteal", "tests/emulation", *marker, *arguments)
 
 
 @nox.session
@@ -211,7 +232,7 @@ def search_with(session: nox.Session, dist: Path, empty: Path) -> None:
     """Install wheels as a user does, into an environment of their own, and use them away from the source."""
     uv = (sys.executable, "-m", "uv")
     session.run(*uv, "venv", "--clear", "--quiet", str(empty), external=True)
-    torch = [line for line in (ROOT / "requirements-dev.txt").read_text().splitlines() if line.startswith("torch")]
+    torch = pinned("torch", "torchvision")
     python = empty / "bin" / "python"
     install = (*uv, "pip", "install", "--quiet", "--python", str(python), "--find-links", str(dist))
     session.run(*install, "spnas-search", *torch, external=True)

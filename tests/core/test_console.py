@@ -2,6 +2,7 @@
 
 import ast
 import io
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -117,14 +118,21 @@ def test_a_dumb_terminal_cannot_redraw(monkeypatch, terminal, kind, can_redraw):
 # The rules that hold because nobody goes another way
 
 
+@cache
+def nodes() -> list[tuple[Path, ast.AST]]:
+    """All that the packages' modules consist of."""
+    return [(path, node) for path in SOURCES for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+
+
+@cache
+def all_calls() -> list[tuple[Path, str, ast.Call]]:
+    """All calls in the packages, and what they call."""
+    return [(path, ast.unparse(node.func), node) for path, node in nodes() if isinstance(node, ast.Call)]
+
+
 def calls(name: str) -> list[tuple[Path, ast.Call]]:
     """All calls of a function or method of that dotted name in the packages."""
-    return [
-        (path, node)
-        for path in SOURCES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(name)
-    ]
+    return [(path, node) for path, called, node in all_calls() if called.endswith(name)]
 
 
 def test_nobody_else_makes_a_console():
@@ -137,8 +145,7 @@ def test_nobody_else_asks_whether_there_is_a_terminal():
     """For ``can_redraw`` is what they want to know."""
     asked = {
         path.name
-        for path in SOURCES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for path, node in nodes()
         if isinstance(node, ast.Attribute) and node.attr in {"is_terminal", "is_interactive", "isatty"}
     }
     assert asked == {"console.py"}

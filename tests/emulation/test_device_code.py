@@ -1,7 +1,8 @@
 """The kernels' device code, on a device that the CPU emulates, under AddressSanitizer and UBSan.
 
-``nox -s emulate`` runs this: random cases of every kernel against the references, then again with a mistake put into
-the device code, which must be found. Where a fault is refused because its text has changed, plant another one like it.
+``nox -s emulate`` runs this: random cases of every kernel against the references. With ``-- --faults`` they run again,
+each time with a mistake put into the device code, which must be found; one of them is put in always. That the text of
+each is still there is always looked at: where it has changed, plant another fault like it.
 """
 
 import json
@@ -216,8 +217,11 @@ each_target = pytest.mark.parametrize("target", TARGETS)
 
 
 def each_of(faults):
-    """A parameter per fault."""
-    rows = [pytest.param(*fault, id=fault[0]) for fault in faults]
+    """A parameter per fault; each but the first compiles an operator anew, and waits until it is asked for."""
+    rows = [
+        pytest.param(*fault, id=fault[0], marks=[pytest.mark.fault] if place else [])
+        for place, fault in enumerate(faults)
+    ]
     return pytest.mark.parametrize(("name", "target", "text", "replacement", "finding"), rows)
 
 
@@ -251,6 +255,12 @@ def test_a_planted_race_is_found(name, target, text, replacement, finding, build
     code, written = run(build.build(fault.operator, folder / name, fault, finds_races=True), target, CASES_FOR_RACES)
     assert code != 0, f"{CASES_FOR_RACES} cases passed all the same"
     assert re.search(finding, written), written[-4000:]
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, *RACES], ids=lambda fault: fault[0])
+def test_what_a_fault_changes_is_there(fault, build, tmp_path):
+    name, target, text, replacement, _ = fault
+    build.stage(tmp_path, build.Fault(name, TARGETS[target], text, replacement))
 
 
 def test_every_operator_has_faults(build):

@@ -29,7 +29,7 @@ from voc_folder import write_voc
 from spnas_core.plugins import plugin_manager, registry
 from spnas_search.cli.main import commands
 
-SHORT, SHORT_PHASES, LONG, TWENTY = 8, 2, 150, 20
+SHORT, SHORT_PHASES, LONG, TWENTY = 5, 1, 150, 20
 SEEDS = {
     "workers": range(2000, 2016),
     "detection": range(3000, 3017),
