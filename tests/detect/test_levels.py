@@ -77,7 +77,7 @@ def test_a_stage_that_an_architecture_lacks_is_refused():
 
 
 @pytest.mark.parametrize("detector", ["faster-rcnn", "cascade-rcnn", "retinanet"])
-@pytest.mark.parametrize("kind", ["pool", "conv", "stage-conv"])
+@pytest.mark.parametrize("kind", ["pool", "conv", "stage-conv", "stage-pool"])
 def test_every_detector_trains_and_detects_on_extra_levels(detector, kind):
     choice = {"levels": ("s2+",), "extra_levels": kind, "rpn_samples": 10**5}  # every anchor, on every level
     module, _, _ = build(identity(START), detector=detector, **choice)
@@ -91,7 +91,9 @@ def test_every_detector_trains_and_detects_on_extra_levels(detector, kind):
     sum(module.train().losses(images, targets).values()).backward()
     trained = [name for name, p in module.named_parameters() if p.grad is not None and bool((p.grad != 0).any())]
     assert {name for name in trained if name.startswith("extra.")} == (
-        set() if kind == "pool" else {f"extra.{part}.{leaf}" for part in ("p6", "p7") for leaf in ("weight", "bias")}
+        set()
+        if kind.endswith("pool")
+        else {f"extra.{part}.{leaf}" for part in ("p6", "p7") for leaf in ("weight", "bias")}
     )
     assert module.eval().detect(images).boxes.isfinite().all()
 

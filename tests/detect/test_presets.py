@@ -39,7 +39,7 @@ def test_every_preset_is_a_trainings_settings(name):
     values = training_values(find_preset(name))
     if name in SEARCHES:  # which say nothing of a training, and so name no architecture
         assert "architecture" not in values
-        values["architecture"] = "b@8_1-2"
+        values["architecture"] = "b@8_1-2-2-2"
     settings = validate(TrainSettings, values)
     check_levels(settings.detector, read_network(settings.architecture))
     assert settings.init is None
@@ -55,7 +55,7 @@ def test_the_smallest_efficientdet_has_the_published_sizes():
     network = read_network(settings.architecture)
     detector, *_ = build_detector(unchanged(network), 90, settings.detector, {}, generator=torch.Generator())
     assert settings.image_size == (512, 512)
-    assert len(detector.neck.cells) == 3
+    assert [len(detector.neck.laterals), len(detector.neck.cells)] == [5, 3]
     assert detector.neck.out_channels == 64
     assert len(detector.head.anchors.sizes()) == 5
     towers = [module for name, module in detector.head.named_modules() if isinstance(module, nn.Conv2d)]

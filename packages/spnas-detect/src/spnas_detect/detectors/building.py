@@ -31,9 +31,9 @@ from spnas_core.supernets import Supernet
 from spnas_detect.detectors._base import Detector, detector_factory
 from spnas_detect.detectors.classes import ClassMap
 from spnas_detect.detectors.held import made_detector, made_neck
-from spnas_detect.detectors.levels import known_stages, read_stages, stage_names
+from spnas_detect.detectors.levels import known_neck_stages, neck_stages, read_stages, stage_names
 from spnas_detect.detectors.settings import DetectorSettings
-from spnas_detect.heads.extra_levels import ExtraLevels
+from spnas_detect.heads.extra_levels import ExtraLevels, merged_features
 from spnas_detect.memory import explained_allocation
 from spnas_detect.necks import LevelMap, Neck, neck_name, neck_of
 
@@ -70,7 +70,8 @@ def build_detector(
         generator: source of first values.
         seed: of the channel maps; see ``ChannelMaps``.
         device: where the weights shall live.
-        parent_stages: stages, from 0, that the parent's neck reads; None for those that the settings name.
+        parent_stages: stages, from 0, that the levels of the parent's neck come from (see ``neck_stages``); None for
+            those that the settings name.
         class_map: which of the parent's classes the child's are; None for the first ones, in order.
         shares: whether the backbone is to be one whose parts share its weights; see ``Supernet``.
 
@@ -81,10 +82,9 @@ def build_detector(
         ConfigError: the child lacks a stage that the settings name.
         EvaluationError: the weights do not fit in memory.
     """
-    stages = read_stages(settings.levels, rewrite.child)
+    names = stage_names(read_stages(settings.levels, rewrite.child))
     if parent_stages is None:
-        parent_stages = known_stages(settings.levels, rewrite.parent)
-    names = stage_names(stages)
+        parent_stages = known_neck_stages(settings.levels, settings.extra_levels, rewrite.parent)
     child = rewrite.child
     backbone = Supernet(child, names) if shares and isinstance(child, Architecture) else blank_network(child, names)
     with torch.device("meta"):
@@ -97,7 +97,7 @@ def build_detector(
         own = {BACKBONE + name: tensor for name, tensor in fresh_values(rewrite.child, generator).items()}
     else:
         maps = detector_maps(rewrite, seed, parent_tensors)
-    levels = LevelMap(rewrite, stages, tuple(parent_stages))
+    levels = LevelMap(rewrite, neck_stages(settings, child), tuple(parent_stages))
     plan = plan_detector(levels, cast("Detector", module), tensor_shapes(module), parent_shapes, maps, class_map)
     with explained_allocation(torch.device(device), EvaluationError, lambda: ("the detector's weights", NARROWER)):
         fill_module(module, plan, parent_tensors, generator=generator, device=device, own=own)
@@ -119,12 +119,18 @@ def check_neck(settings: DetectorSettings, network: AnyNetwork) -> None:
 def make_neck(network: AnyNetwork, features: FeatureInfo, settings: DetectorSettings) -> nn.Module:
     """Make the neck that a network's code names, or else the settings.
 
+    Args:
+        network: whose features it reads.
+        features: that the backbone gives.
+        settings: of the detector.
+
     Raises:
         PluginError: no plugin registers the neck, or one registers what is no neck.
         ConfigError: the neck's text cannot be read, or does not fit the levels.
     """
     family = neck_name(network, settings.neck).partition(":")[0]
-    return made_neck(family, neck_of(network, settings.neck), features, settings.neck_channels, settings.neck_repeats)
+    factory, read = neck_of(network, settings.neck), merged_features(features, settings.extra_levels)
+    return made_neck(family, factory, read, settings.neck_channels, settings.neck_repeats)
 
 
 def detector_maps(rewrite: Rewrite, seed: int, parent_tensors: Mapping[str, Tensor]) -> ChannelMaps:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from spnas_core.backbones import AnyNetwork
 from spnas_core.errors import ConfigError
 from spnas_detect.detectors.settings import DetectorSettings
-from spnas_detect.heads.extra_levels import COUNTS
+from spnas_detect.heads.extra_levels import COUNTS, MERGED, ExtraKind
 
 
 def check_levels(settings: DetectorSettings, architecture: AnyNetwork) -> None:
@@ -43,6 +43,28 @@ def read_stages(levels: Sequence[str] | None, architecture: AnyNetwork) -> tuple
             f"detector.levels names {name!r}, and {architecture} has the stages s1 to s{count}: choose among these"
         )
     return known_stages(levels, architecture)
+
+
+def neck_stages(settings: DetectorSettings, architecture: AnyNetwork) -> tuple[int, ...]:
+    """Return the stage, from 0, that each level of a neck comes from, the finest first.
+
+    A stage that is pooled before the neck has several levels: the stage itself, then once and twice pooled.
+
+    Raises:
+        ConfigError: the architecture lacks a stage that the settings name.
+    """
+    return _with_pooled(read_stages(settings.levels, architecture), settings.extra_levels)
+
+
+def known_neck_stages(
+    levels: Sequence[str] | None, extra: ExtraKind | None, architecture: AnyNetwork
+) -> tuple[int, ...]:
+    """Return those of the stages that ``neck_stages`` would that an architecture has: a parent may have fewer."""
+    return _with_pooled(known_stages(levels, architecture), extra)
+
+
+def _with_pooled(stages: tuple[int, ...], extra: ExtraKind | None) -> tuple[int, ...]:
+    return stages + COUNTS[extra] * stages[-1:] if extra in MERGED else stages
 
 
 def known_stages(levels: Sequence[str] | None, architecture: AnyNetwork) -> tuple[int, ...]:

@@ -14,8 +14,9 @@ from spnas_core.backbones import AnyNetwork, read_network
 from spnas_core.errors import MALFORMED, WeightsError
 from spnas_detect.detectors.classes import ClassMap, match_classes
 from spnas_detect.detectors.description import METADATA_KEY, SHARED_KEY
-from spnas_detect.detectors.levels import known_stages
+from spnas_detect.detectors.levels import known_neck_stages
 from spnas_detect.detectors.settings import DetectorSettings
+from spnas_detect.heads.extra_levels import COUNTS
 
 Plain = TypeVar("Plain")
 
@@ -94,7 +95,9 @@ def origin_of(said: Mapping[str, Any], architecture: AnyNetwork) -> Origin:
     detector = said.get("detector")
     if stages is None and isinstance(detector, Mapping):
         levels = detector.get("levels")
-        stages = known_stages(levels, architecture) if levels is None or _are_levels(levels) else None
+        extra = detector.get("extra_levels")
+        extra = extra if isinstance(extra, str) and extra in COUNTS else None
+        stages = known_neck_stages(levels, extra, architecture) if levels is None or _are_levels(levels) else None
     left_out = said.get("left_out", ())
     return Origin(
         tuple(classes) if _is_list_of(classes, str) else None,

@@ -6,6 +6,12 @@ from spnas_core.backbones import AnyBackbone
 from spnas_detect.heads.extra_levels import ExtraLevels
 
 
+def levels_beyond(detector: nn.Module) -> ExtraLevels | None:
+    """Return a detector's extra levels; those of a plugin's own kind belong to its heads."""
+    extra = getattr(detector, "extra", None)
+    return extra if isinstance(extra, ExtraLevels) else None
+
+
 def pyramid(
     backbone: AnyBackbone,
     neck: nn.Module,
@@ -20,10 +26,12 @@ def pyramid(
         backbone: gives the features.
         neck: makes the levels.
         images: the images.
-        extra: makes levels beyond the neck's.
+        extra: makes levels beyond the backbone's.
         every_branch: whether a backbone with branches computes them all, one after the other along the batch.
     """
     features = backbone.spread(images) if every_branch else backbone(images)  # type: ignore[operator]
+    if extra is not None and extra.is_merged:
+        return list(neck(extra.before(features)).values())
     last = next(reversed(features.values()))  # the neck may add to the dict
     levels = list(neck(features).values())
     return levels if extra is None else [*levels, *extra(levels[-1], last)]

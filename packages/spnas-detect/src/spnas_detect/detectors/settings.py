@@ -60,10 +60,11 @@ class DetectorSettings(Table):
         neck: name of a registered neck.
         levels: stages of the backbone that the neck reads, such as ``("s2", "s3", "s4")``; ``s4+`` is s4 and all
             coarser ones that an architecture has. None for all. A stage behind the last one is not computed.
-        extra_levels: coarser levels beyond the neck's, for large objects: ``pool`` adds one, every second pixel of the
+        extra_levels: coarser levels beyond the stages', for large objects: ``pool`` adds one, every second pixel of the
             coarsest level (Lin et al., "FPN", for proposals alone); ``conv`` adds two by strided convolutions of that
             level, as torchvision's RetinaNet; ``stage-conv`` reads the backbone's coarsest stage in its place, as the
-            paper's RetinaNet. None and ``none`` add none.
+            paper's RetinaNet; ``stage-pool`` pools that stage twice before the neck, which merges all, as EfficientDet
+            and NAS-FPN. None and ``none`` add none.
         neck_channels: channels of every level.
         neck_repeats: stacked cells of a neck that stacks (``bifpn``, ``nas-fpn``); None for what its paper pairs with
             ``neck_channels``.
@@ -109,7 +110,7 @@ class DetectorSettings(Table):
     detector: str = "faster-rcnn"
     neck: str = "fpn"
     levels: Levels | None = None
-    extra_levels: Literal["none", "pool", "conv", "stage-conv"] | None = None
+    extra_levels: Literal["none", "pool", "conv", "stage-conv", "stage-pool"] | None = None
     neck_channels: Width = 32
     neck_repeats: Small | None = None
     head_channels: Width = 128

@@ -17,7 +17,8 @@ class LevelMap:
 
     Attributes:
         rewrite: from parent to child.
-        child: stages, from 0, one per level of the child.
+        child: stages, from 0, one per level of the child; where levels are pooled from the last stage, that stands once
+            more for each of them.
         parent: likewise, of the parent.
     """
 
@@ -33,17 +34,33 @@ class LevelMap:
     def nearest(self, level: int) -> int:
         """The parent's level (from 0) of the same stage as a child's, or of the nearest stage, of two the coarser.
 
+        Of a stage's levels the one that is pooled as often, or nearly.
+
         What stands behind the laterals belongs to a level whatever the backbone does, so it is inherited by level; an
         added level starts as a copy of its neighbour.
         """
-        stage = self.child[level]
-        return min(range(len(self.parent)), key=lambda other: (abs(self.parent[other] - stage), -other))
+        return self._nearest_to(self.child[level], _pooled(self.child, level))
 
     def laterals(self, level: int) -> Sequence[int]:
         """The parent's levels whose laterals a child level's lateral may start from, the best first."""
         source = source_stages(self.rewrite, self.parent)[self.child[level]]
         nearest = self.nearest(level)
-        return [nearest] if source is None else list(dict.fromkeys((self.parent.index(source), nearest)))
+        if source is None:
+            return [nearest]
+        return list(dict.fromkeys((self._nearest_to(source, _pooled(self.child, level)), nearest)))
+
+    def _nearest_to(self, stage: int, pooled: int) -> int:
+        """The parent's level of a stage that is pooled so often, or the nearest."""
+
+        def distance(level: int) -> tuple[int, int, int]:
+            return abs(self.parent[level] - stage), abs(_pooled(self.parent, level) - pooled), -level
+
+        return min(range(len(self.parent)), key=distance)
+
+
+def _pooled(stages: Sequence[int], level: int) -> int:
+    """How often a level is pooled from its stage."""
+    return stages[:level].count(stages[level])
 
 
 def source_stages(rewrite: Rewrite | Unchanged, among: Collection[int] | None = None) -> tuple[int | None, ...]:

@@ -12,7 +12,7 @@ from spnas_core.networks import Backbone, FeatureInfo, stage_placements
 from spnas_core.space import SearchSpace
 from spnas_core.supernets import Parts, Supernet, part_of, share_tensors
 from spnas_detect.detectors.building import make_neck
-from spnas_detect.detectors.levels import read_stages, stage_names
+from spnas_detect.detectors.levels import neck_stages, read_stages, stage_names
 from spnas_detect.detectors.settings import DetectorSettings
 from spnas_detect.necks import LevelMap, Neck, neck_name
 
@@ -85,7 +85,7 @@ def path_neck(neck: nn.Module, part: Rewrite, info: FeatureInfo, settings: Detec
     Raises:
         ConfigError: the start's neck has nothing that reads a stage of the part.
     """
-    stages = read_stages(settings.levels, part.child)
+    stages = neck_stages(settings, part.child)
     levels, shapes = LevelMap(part, stages, stages), {name: tensor.shape for name, tensor in neck.state_dict().items()}
     with torch.device("meta"):
         view = make_neck(part.child, info, settings)

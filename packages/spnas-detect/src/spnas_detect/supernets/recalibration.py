@@ -7,12 +7,14 @@ are those of none, so each path gathers its own, over training batches, before i
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count, islice
+from typing import cast
 
 import torch
 from torch import nn
 
 from spnas_detect.data import Loader
 from spnas_detect.detectors import Detector
+from spnas_detect.detectors.pyramid import levels_beyond, pyramid
 from spnas_detect.training.norms import FrozenNorm
 from spnas_detect.training.precision import uses_bfloat16
 
@@ -34,7 +36,7 @@ def recalibrate(detector: Detector, loader: Loader, batches: int, device: torch.
     Returns:
         How many norms there are; none needs a batch.
     """
-    backbone, neck = detector.backbone, detector.neck
+    backbone, neck, extra = detector.backbone, detector.neck, levels_beyond(cast("nn.Module", detector))
     norms = [
         layer
         for part in (backbone, neck)
@@ -48,7 +50,7 @@ def recalibrate(detector: Detector, loader: Loader, batches: int, device: torch.
         for batch in islice((batch for epoch in count() for batch in loader.epoch(epoch)), batches):
             images = batch.to(device).inputs()
             with torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(precision, device)):
-                neck(backbone(images))
+                pyramid(backbone, cast("nn.Module", neck), images, extra)
     return len(norms)
 
 

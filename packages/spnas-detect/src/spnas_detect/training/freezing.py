@@ -13,7 +13,7 @@ from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, WeightsError
 from spnas_core.inheritance import InheritancePlan
 from spnas_core.supernets import Supernet
-from spnas_detect.detectors.pyramid import pyramid
+from spnas_detect.detectors.pyramid import levels_beyond, pyramid
 from spnas_detect.heads.extra_levels import ExtraLevels
 from spnas_detect.training.norms import FrozenNorm, NormKind, convert_norms
 
@@ -140,8 +140,7 @@ def _unused_parameters(detector: nn.Module) -> frozenset[str]:
     Heads that do not say what they read (``Detector``) may read the backbone's features, too.
     """
     children = {name: child for name, child in detector.named_children() if name in {"backbone", "neck"}}
-    extra = getattr(detector, "extra", None)
-    if isinstance(extra, ExtraLevels):  # those of a plugin's own kind belong to its heads
+    if (extra := levels_beyond(detector)) is not None:
         children["extra"] = extra
     twin = nn.ModuleDict(deepcopy(children)).eval()  # a look at it changes neither statistics nor random states
     backbone = cast("AnyBackbone", twin["backbone"])
