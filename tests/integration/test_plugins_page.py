@@ -121,14 +121,13 @@ def test_no_page_tells_to_import_what_is_private():
         assert not private, page
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit")
 def test_the_exporter_writes_what_computes_the_same(plugin, tmp_path):
     from spnas_core.exporting import export_network, exportable_backbone
 
     plugin("spnas_register_exporters")
     network = exportable_backbone(build_backbone("b@8_1-1"), (64, 64))
-    (file,) = export_network("torchscript", network, tmp_path, "net")
-    assert file.name == "net.ts"
+    (file,) = export_network("pickle", network, tmp_path, "net")
+    assert file.name == "net.pt"
 
 
 def test_the_preset_is_a_runs(plugin):
@@ -149,10 +148,27 @@ def test_the_commands_are_listed_and_run(plugin):
     assert CliRunner().invoke(commands, ["slow"]).exit_code == 0
 
 
-def test_the_suite_of_stems_is_run(plugin, install):
+def test_a_suite_for_a_kind_that_has_none_is_run(plugin, install, tmp_path):
     plugin("spnas_register_contracts")
-    stems = [item for item in check_plugin("core") if item.noun == "stems"]
-    assert [(item.name, item.kept, item.untested) for item in stems] == [("conv7", 1, ""), ("deep", 1, "")]
+    preset = tmp_path / "my_package" / "presets" / "lab.toml"
+    install(
+        "lab",
+        f"""
+        from pathlib import Path
+        from spnas_core import hookimpl
+        from spnas_core.presets import Preset
+
+        @hookimpl
+        def spnas_register_presets(register):
+            register("lab", Preset("lab", Path({str(preset)!r})))
+    """,
+    )
+    assert [(one.noun, one.name, one.kept, one.broken) for one in check_plugin("lab")] == [("presets", "lab", 1, ())]
+    preset.write_text('summary = "what it is for"\n[search]\nwarm_start_epochs = 3\n')
+    (checked,) = check_plugin("lab")
+    assert [(one.test, one.expected) for one in checked.broken] == [
+        ("test_it_says_what_machine_it_wants", "Listings show it.")
+    ]
 
 
 def test_the_reference_is_resolved(plugin):

@@ -50,10 +50,19 @@ def spnas_register_exporters(register: Register) -> None:
 
 @hookimpl
 def spnas_register_contracts(register: Register) -> None:
-    """The suites of sources of backbones, block types, morphisms and tasks."""
-    from spnas_core.testing.suites import backbone_suite, block_suite, morphism_suite, task_suite
+    """The suites of sources of backbones, block types, exporters, morphisms, stems and tasks."""
+    from spnas_core.testing.suites import (
+        backbone_suite,
+        block_suite,
+        exporter_suite,
+        morphism_suite,
+        stem_suite,
+        task_suite,
+    )
 
     register("backbones", backbone_suite)
     register("blocks", block_suite)
+    register("exporters", exporter_suite)
     register("morphisms", morphism_suite)
+    register("stems", stem_suite)
     register("tasks", task_suite)

@@ -10,6 +10,8 @@ from spnas_core.testing.backbone_contract import BackboneContract
 from spnas_core.testing.checking import Broken, Checked, NoSuiteError, check_plugin
 from spnas_core.testing.contracts import BlockContract, MorphismContract
 from spnas_core.testing.drawing import random_architecture, random_images, uneven_backbone
+from spnas_core.testing.exporter_contract import ExporterContract
+from spnas_core.testing.stem_contract import StemContract
 from spnas_core.testing.task_contract import TaskContract
 
 if TYPE_CHECKING:
@@ -20,8 +22,10 @@ __all__ = [
     "BlockContract",
     "Broken",
     "Checked",
+    "ExporterContract",
     "MorphismContract",
     "NoSuiteError",
+    "StemContract",
     "TaskContract",
     "architectures",
     "check_plugin",

@@ -4,11 +4,15 @@ from spnas_core.backbones import BackboneProvider
 from spnas_core.blocks import BlockFamily, BlockSpec
 from spnas_core.configuration import validate
 from spnas_core.errors import ConfigError
+from spnas_core.exporting import ExporterPlugin
 from spnas_core.morphisms import Morphism
+from spnas_core.stems import StemSpec
 from spnas_core.tasks import Task, TaskPlugin
 from spnas_core.testing.backbone_contract import BackboneContract
 from spnas_core.testing.checking import NoSuiteError
 from spnas_core.testing.contracts import BlockContract, MorphismContract
+from spnas_core.testing.exporter_contract import ExporterContract
+from spnas_core.testing.stem_contract import StemContract
 from spnas_core.testing.task_contract import TaskContract
 
 
@@ -17,6 +21,22 @@ def block_suite(name: str, item: BlockSpec | BlockFamily) -> BlockContract:
     del name
     suite = BlockContract()
     suite.spec = item
+    return suite
+
+
+def stem_suite(name: str, item: StemSpec) -> StemContract:
+    """Return the suite over a stem."""
+    del name
+    suite = StemContract()
+    suite.stem = item
+    return suite
+
+
+def exporter_suite(name: str, item: ExporterPlugin) -> ExporterContract:
+    """Return the suite over an exporter."""
+    del name
+    suite = ExporterContract()
+    suite.plugin = item
     return suite
 
 
