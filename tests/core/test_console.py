@@ -115,6 +115,15 @@ def test_a_dumb_terminal_cannot_redraw(monkeypatch, terminal, kind, can_redraw):
     assert PlainConsole(force_terminal=terminal).can_redraw is can_redraw
 
 
+@pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE"])
+def test_what_asks_for_colours_makes_no_terminal_of_a_file(monkeypatch, variable):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv(variable, "1")
+    console = PlainConsole(file=io.StringIO())
+    assert console.is_terminal
+    assert not console.can_redraw
+
+
 # The rules that hold because nobody goes another way
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from spnas_core.errors import ExportError
 from spnas_core.exporting import ExporterPlugin
 from spnas_core.exporting._base import exporter_plugin
 from spnas_core.plugins import registry
@@ -62,6 +63,34 @@ class Dead(nn.ReLU):
         self.weight = nn.Parameter(torch.ones(3))
 
 
+def test_a_stem_that_takes_large_bases_alone_is_tried_with_one(install):
+    install(
+        "narrow",
+        """
+        from spnas_core import hookimpl
+        from spnas_core.blocks import ConvLayer
+        from spnas_core.errors import CodeError
+        from spnas_core.stems import ConvolutionalStem
+
+        class Narrow(ConvolutionalStem):
+            def check(self, base):
+                if base < 20:
+                    raise CodeError("the base must be at least 20")
+
+            def layers(self, base):
+                return (
+                    ConvLayer("conv1", 3, base // 16, 3, stride=2), ConvLayer("conv2", base // 16, base, 3, stride=2)
+                )
+
+        @hookimpl
+        def spnas_register_stems(register):
+            register("narrow", Narrow("narrow", "few channels between", (3, 3), pools=False))
+        """,
+    )
+    checked = check_item("stems", "narrow", registry("stems").get("narrow"), registry("contracts").get("stems"))
+    assert (checked.kept, checked.broken) == (5, ())
+
+
 @pytest.mark.parametrize(
     ("stem", "tests"),
     [
@@ -73,6 +102,7 @@ class Dead(nn.ReLU):
             bent("dead", lambda module: module.append(Dead())),
             {"test_the_module_is_what_the_layers_say", "test_it_learns"},
         ),
+        (Bent(DEEP, name="poolless", pools=True), {"test_the_module_is_what_the_layers_say"}),
         (Bent(DEEP, name="unchecked", check=lambda base: None), {"test_a_base_is_refused_or_built"}),
         (
             Bent(DEEP, name="short", layers=lambda base: DEEP.layers(base)[:1]),
@@ -101,6 +131,23 @@ def pickled(network, folder, name):
     return (path,)
 
 
+def into_a_folder(network, folder, name):
+    path = folder / name
+    path.mkdir(exist_ok=True)
+    pickled(network, path, "weights")
+    return (path,)
+
+
+def one_image_alone(network, folder, name):
+    if len(network.images) > 1:
+        raise ExportError("one image at a time")
+    return pickled(network, folder, name)
+
+
+def no_backbone(network, folder, name):
+    raise ExportError("for detectors alone")
+
+
 def beside(network, folder, name):
     (folder / "readme.txt").write_text("more than it says")
     return pickled(network, folder, name)
@@ -124,6 +171,8 @@ def unlooked_at(network, folder, name):
     ("export", "tests"),
     [
         (pickled, set()),
+        (into_a_folder, set()),
+        (one_image_alone, set()),
         (lambda *given: list(pickled(*given)), {"test_it_writes_the_files_that_it_returns", "test_other_files_stay"}),
         (beside, {"test_it_writes_the_files_that_it_returns"}),
         (trained, {"test_the_network_stays_as_it_is"}),
@@ -142,3 +191,10 @@ def unlooked_at(network, folder, name):
 def test_an_exporter_that_breaks_its_contract_is_seen(export, tests):
     found = broken("exporters", "odd", ExporterPlugin("odd", export))
     assert found == tests
+
+
+def test_an_exporter_that_has_no_word_for_a_backbone_is_not_tried():
+    plugin = ExporterPlugin("odd", no_backbone)
+    checked = check_item("exporters", "odd", plugin, registry("contracts").get("exporters"))
+    assert checked.untested.startswith("the exporter 'odd' refuses the backbone b@4_1-2: for detectors alone; ")
+    assert not checked.broken

@@ -13,6 +13,7 @@ from spnas_core.tasks import EvaluationRequest, Fidelity
 from spnas_detect.data import build_cache, open_data
 from spnas_detect.detectors import DetectorSettings, build_detector
 from spnas_detect.detectors.loading import load_detector
+from spnas_detect.detectors.pyramid import levels_beyond, pyramid
 from spnas_detect.settings import DetectionSettings
 from spnas_detect.task import DetectionTask
 from spnas_detect.training import TrainingSettings
@@ -42,13 +43,14 @@ def outputs(detector, images):
         if isinstance(layer, nn.Conv2d):
             layer.register_forward_hook(lambda _layer, _input, output, name=name: found.update({name: output}))
     with torch.no_grad():
-        detector.neck(detector.backbone(images))
+        pyramid(detector.backbone, detector.neck, images, levels_beyond(detector))
     return found
 
 
-@pytest.mark.parametrize("neck", ["fpn", "dpc"])
-def test_new_convolutions_put_out_nothing_on_average_and_all_else_stays(split, neck):
-    detector, plan = built(neck=neck)
+@pytest.mark.parametrize("extra_levels", [None, "stage-pool"])
+@pytest.mark.parametrize("neck", ["fpn", "pafpn", "dpc"])
+def test_new_convolutions_put_out_nothing_on_average_and_all_else_stays(split, neck, extra_levels):
+    detector, plan = built(neck=neck, extra_levels=extra_levels)
     before = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
     images = first_images(split, SETTINGS.batch_size, torch.device("cpu"))
     assert max(output.mean((0, 2, 3)).abs().max() for output in outputs(detector, images).values()) > 0.3

@@ -103,6 +103,20 @@ def test_pycocotools_computes_the_same_of_the_data_sets_own_file(weights, coco, 
     assert not any("not scored as written" in note for note in report.notes)
 
 
+def test_ids_that_are_read_as_numbers_and_written_as_texts_are_not_the_files_own(weights, coco, tmp_path):
+    file = coco / "annotations" / "test.json"
+    content = json.loads(file.read_text())
+    for image in content["images"]:
+        image["id"] = f"{image['id']:06}"
+    for one in content["annotations"]:
+        one["image_id"] = f"{one['image_id']:06}"
+    file.write_text(json.dumps(content))
+    results = tmp_path / "found.json"
+    report = spnas_detect.evaluate(weights, f"coco:{coco}", detections=results, device="cpu")
+    assert report.detections == (results, tmp_path / "found-truth.json")
+    assert computed(report.detections[1], results) == pytest.approx(numbers(report), abs=1e-9, nan_ok=True)
+
+
 def test_ids_of_other_data_are_numbers_that_a_file_beside_explains(weights, coco, tmp_path):
     """So are those of images of several files, which may use an id twice."""
     for data, split, images in ((None, "test", 6), (f"coco:{coco}", "all", 15)):

@@ -9,7 +9,7 @@ from spnas_core.hookspecs import hookimpl
 from spnas_core.plugins import plugin_manager
 from spnas_core.tasks import ResolvedCandidate
 from spnas_detect.commands.compare import comparison_table, verdicts
-from spnas_detect.jobs import TrainingResult, comparison
+from spnas_detect.jobs import TrainingResult, TrainSettings, comparison
 from spnas_detect.jobs.comparison import Compared, Comparison
 from spnas_detect.metrics.intervals import mean_interval, t_quantile
 from spnas_detect.reporting.comparison import report_comparison
@@ -165,6 +165,12 @@ def test_trainings_of_other_numbers_of_devices_are_not_compared_where_norms_see_
         plan = {key: value for key, value in json.loads(file.read_text()).items() if not key.endswith(".devices")}
         file.write_text(json.dumps(plan))
         assert invoke(*given, "--devices", 2).exit_code == begun
+
+
+def test_what_starts_anew_beside_frozen_norms_sees_each_devices_images():
+    for norm, fixed in (("batch", True), ("frozen", True), ("sync", False), ("group", False)):
+        settings = TrainSettings(architecture="b@8_1-2", init="w.safetensors", training={"norm": norm})
+        assert ("devices" in comparison._fixed(settings)) is fixed, norm
 
 
 def test_a_damaged_plan_is_named(tmp_path):

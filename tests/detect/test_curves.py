@@ -254,9 +254,9 @@ def texts(axes):
 
 
 def test_names_in_plots_show_what_nobody_would_see(tmp_path):
-    names = ["evil\u202etxt", "two\nlines", "a$b$", f"{'x' * 19}\x1b[2J"]
+    names = ["evil\u202etxt", "two\nlines", "_a$b$", f"{'x' * 19}\x1b[2J"]
     (curves, matrix), remarks = plotted(tmp_path, names)
-    *shown, cut = [r"evil\u202etxt", r"two\nlines", r"a\$b\$", "x" * 19 + r"\x1b" + "…"]
+    *shown, cut = [r"evil\u202etxt", r"two\nlines", r"_a\$b\$", "x" * 19 + r"\x1b" + "…"]
     assert texts(curves.axes[0]) == {*shown, "mean of 3"}  # the last class has no box
     assert [label.get_text() for label in matrix.axes[0].get_xticklabels()][:4] == [*shown, cut]
     assert remarks == []

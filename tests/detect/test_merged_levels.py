@@ -8,14 +8,17 @@ from torch import nn
 
 from spnas_core import Architecture
 from spnas_core.configuration import validate
-from spnas_core.morphisms import AddStage, identity
+from spnas_core.errors import ConfigError
+from spnas_core.morphisms import AddStage, align, identity
+from spnas_core.networks import Backbone, build_backbone
 from spnas_detect.detectors import DetectorDescription, DetectorSettings, build_detector
+from spnas_detect.detectors.held import _check_levels, made_detector
 from spnas_detect.detectors.levels import neck_stages
 from spnas_detect.detectors.loading import load_detector
 from spnas_detect.detectors.origin import read_origin
 from spnas_detect.detectors.pyramid import pyramid
-from spnas_detect.heads.extra_levels import ExtraLevels
-from spnas_detect.necks import LevelMap
+from spnas_detect.heads.extra_levels import ExtraLevels, merged_features
+from spnas_detect.necks import FPN, LevelMap
 from spnas_detect.necks.nas_fpn import nas_fpn_cell
 from spnas_detect.supernets import check_paths, recalibrate
 from spnas_detect.training import save_weights
@@ -76,7 +79,7 @@ def test_the_cell_of_three_stages_is_the_published_one():
     assert names == {merge.name for merge in nas_fpn_cell(5)}
 
 
-def test_a_child_takes_laterals_from_levels_that_are_pooled_as_often():
+def test_a_child_takes_what_a_level_of_the_same_stride_has():
     assert neck_stages(settings(), START) == (1, 2, 3, 3, 3)
     plain, pooled = (1, 2, 3), (1, 2, 3, 3, 3)
     same = LevelMap(identity(START), pooled, pooled)
@@ -85,9 +88,39 @@ def test_a_child_takes_laterals_from_levels_that_are_pooled_as_often():
     # A parent without pooled levels has the stage itself; a child without any takes the stage's own.
     assert [LevelMap(identity(START), pooled, plain).nearest(level) for level in range(5)] == [0, 1, 2, 2, 2]
     assert [LevelMap(identity(START), plain, pooled).nearest(level) for level in range(3)] == [0, 1, 2]
+    # Of a parent of more stages the pooled levels take what has their strides.
+    fewer = align(Architecture.parse("b@4_11-21-21-21-1"), START)
+    assert [LevelMap(fewer, pooled, (1, 2, 3, 4, 4, 4)).nearest(level) for level in range(5)] == [0, 1, 2, 3, 4]
 
 
-def test_an_added_stage_is_read_by_the_laterals_of_its_level_and_the_pooled_follow_theirs():
+def test_a_parent_without_any_of_the_stages_gives_its_neck_nothing():
+    shallow = Architecture.parse("b@4_11-21-21")
+    tensors = {f"backbone.{name}": tensor for name, tensor in build_backbone(shallow).state_dict().items()}
+    for extra in (None, "stage-pool"):
+        _, plan, _ = build(align(shallow, START), tensors, levels=("s4",), extra_levels=extra)
+        assert not [copied for copied in plan.copies if not copied.target.startswith("backbone.")]
+
+
+def test_a_detector_that_makes_no_levels_is_refused(monkeypatch):
+    def without(*given):
+        made = made_detector(*given)
+        made.extra = None
+        return made
+
+    monkeypatch.setattr("spnas_detect.detectors.building.made_detector", without)
+    with pytest.raises(ConfigError, match="detector 'retinanet' makes no extra levels"):
+        build(identity(START), detector="retinanet")
+    build(identity(START), detector="retinanet", extra_levels="conv")
+
+
+def test_a_plugins_neck_is_tried_on_as_many_levels_as_there_may_be():
+    info = merged_features(Backbone(Architecture.parse("b@4_1-2-2-2-2-2-2")).feature_info, "stage-pool")
+    with torch.device("meta"):
+        neck = FPN(info, 8)
+    _check_levels("neck 'mine'", neck, info, 8)
+
+
+def test_an_added_stage_and_what_is_pooled_from_it_take_over_what_had_their_strides():
     grown = AddStage().options(START)[0]
     assert grown.child.stage_count == 5
     options = {"levels": ("s2+",), "neck": "bifpn"}
@@ -95,7 +128,7 @@ def test_an_added_stage_is_read_by_the_laterals_of_its_level_and_the_pooled_foll
     child, _, receipt = build(grown, parent, seed=1, **options)
     state = child.state_dict()
     assert neck_stages(settings(**options), grown.child) == (1, 2, 3, 4, 4, 4)
-    for level, source in ((0, 0), (1, 1), (2, 2), (4, 3), (5, 4)):
+    for level, source in ((0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (5, 4)):
         node = "neck.cells.0.bottom_up.{}.pointwise.conv.weight" if level else "neck.cells.0.top_down.{}.fusion"
         assert torch.equal(state[node.format(level)], parent[node.format(source)]), level
     assert receipt.copied > receipt.new

@@ -147,7 +147,7 @@ class TestMerges:
 
     def test_a_cell_for_other_levels_is_refused(self):
         info, _ = pyramid(3)
-        with pytest.raises(ConfigError, match="makes 5 levels, and it reads 3 stages"):
+        with pytest.raises(ConfigError, match="makes 5 levels, and it reads 3: choose"):
             neck_factory(f"merge:{CELL}")(info, 8)
         with pytest.raises(ConfigError, match="two levels are the fewest"):
             draw_cell(1, np.random.default_rng(0))

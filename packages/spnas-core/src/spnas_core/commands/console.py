@@ -28,11 +28,15 @@ class PlainConsole(Console):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **options)
+        self._is_told = options.get("force_terminal") is not None
 
     @property
     def can_redraw(self) -> bool:
-        """Whether what was printed can be overwritten: a terminal can, but for those that call themselves dumb."""
-        return self.is_terminal and not self.is_dumb_terminal
+        """Whether what was printed can be overwritten: a terminal can, but for those that call themselves dumb.
+
+        What only asks for colours, as ``FORCE_COLOR`` does where the output goes to a file, makes no terminal of it.
+        """
+        return self.is_terminal and not self.is_dumb_terminal and (self._is_told or self.file.isatty())
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Make a renderable of a text."""

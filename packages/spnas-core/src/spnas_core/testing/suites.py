@@ -3,7 +3,7 @@
 from spnas_core.backbones import BackboneProvider
 from spnas_core.blocks import BlockFamily, BlockSpec
 from spnas_core.configuration import validate
-from spnas_core.errors import ConfigError
+from spnas_core.errors import ConfigError, ExportError
 from spnas_core.exporting import ExporterPlugin
 from spnas_core.morphisms import Morphism
 from spnas_core.stems import StemSpec
@@ -33,10 +33,21 @@ def stem_suite(name: str, item: StemSpec) -> StemContract:
 
 
 def exporter_suite(name: str, item: ExporterPlugin) -> ExporterContract:
-    """Return the suite over an exporter."""
-    del name
+    """Return the suite over an exporter.
+
+    Raises:
+        NoSuiteError: it cannot write the network that the suite tries it with: its library is not installed, or it is
+            for others.
+    """
     suite = ExporterContract()
     suite.plugin = item
+    try:
+        suite.check_network()
+    except ExportError as error:
+        raise NoSuiteError(
+            f"the exporter {name!r} refuses the backbone {suite.code}: {error}; subclass "
+            "spnas_core.testing.ExporterContract with a code that it takes"
+        ) from error
     return suite
 
 

@@ -13,10 +13,12 @@ class AnnotatedAs:
         file: the file.
         image: the image's id.
         categories: ids by class.
+        is_as_written: whether all ids of the file are those that it has; not where texts were read as numbers.
         altered: objects of the image whose box or area is not as written, or that are left out since they have no area.
     """
 
     file: Path
     image: int | str
     categories: Mapping[str, int | str] = field(hash=False)
+    is_as_written: bool = True
     altered: int = 0

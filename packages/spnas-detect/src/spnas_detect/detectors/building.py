@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from spnas_core.backbones import AnyNetwork, Unchanged, blank_network
 from spnas_core.backbones.building import fresh_values
 from spnas_core.encoding import Architecture
-from spnas_core.errors import EvaluationError
+from spnas_core.errors import ConfigError, EvaluationError
 from spnas_core.inheritance import (
     ChannelMap,
     ChannelMaps,
@@ -32,8 +32,9 @@ from spnas_detect.detectors._base import Detector, detector_factory
 from spnas_detect.detectors.classes import ClassMap
 from spnas_detect.detectors.held import made_detector, made_neck
 from spnas_detect.detectors.levels import known_neck_stages, neck_stages, read_stages, stage_names
+from spnas_detect.detectors.pyramid import levels_beyond
 from spnas_detect.detectors.settings import DetectorSettings
-from spnas_detect.heads.extra_levels import ExtraLevels, merged_features
+from spnas_detect.heads.extra_levels import MERGED, ExtraLevels, merged_features
 from spnas_detect.memory import explained_allocation
 from spnas_detect.necks import LevelMap, Neck, neck_name, neck_of
 
@@ -79,7 +80,8 @@ def build_detector(
         The detector (it fulfils ``Detector``), the plan that was executed, and the receipt.
 
     Raises:
-        ConfigError: the child lacks a stage that the settings name.
+        ConfigError: the child lacks a stage that the settings name, or the detector makes none of the levels that the
+            neck shall merge.
         EvaluationError: the weights do not fit in memory.
     """
     names = stage_names(read_stages(settings.levels, rewrite.child))
@@ -91,6 +93,11 @@ def build_detector(
         neck = make_neck(child, backbone.feature_info, settings)
         factory = detector_factory(settings.detector)
         module = made_detector(settings.detector, factory, backbone, neck, classes, settings)
+    if settings.extra_levels in MERGED and levels_beyond(module) is None:
+        raise ConfigError(
+            f"detector {settings.detector!r} makes no extra levels, and detector.extra_levels is "
+            f"{settings.extra_levels!r}, of which the neck merges them: set it to 'none', or take another detector"
+        )
     parent_shapes = {name: tensor.shape for name, tensor in parent_tensors.items()}
     maps, own = None, None
     if isinstance(rewrite, Unchanged):

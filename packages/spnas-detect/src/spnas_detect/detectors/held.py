@@ -51,7 +51,7 @@ def made_neck(name: str, factory: NeckFactory, features: FeatureInfo, channels: 
 
 def _check_levels(who: str, neck: nn.Module, features: FeatureInfo, channels: int) -> None:
     reductions = features.reduction()
-    sides = [_FINEST * reductions[0] // reduction for reduction in reductions]
+    sides = [max(1, _FINEST * reductions[0] // reduction) for reduction in reductions]
     with torch.device("meta"), torch.no_grad():
         given = OrderedDict(
             (name, torch.empty(2, count, side, side))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from spnas_core.backbones import AnyNetwork
 from spnas_core.errors import ConfigError
 from spnas_detect.detectors.settings import DetectorSettings
-from spnas_detect.heads.extra_levels import COUNTS, MERGED, ExtraKind
+from spnas_detect.heads.extra_levels import COUNTS, MERGED
 
 
 def check_levels(settings: DetectorSettings, architecture: AnyNetwork) -> None:
@@ -56,15 +56,13 @@ def neck_stages(settings: DetectorSettings, architecture: AnyNetwork) -> tuple[i
     return _with_pooled(read_stages(settings.levels, architecture), settings.extra_levels)
 
 
-def known_neck_stages(
-    levels: Sequence[str] | None, extra: ExtraKind | None, architecture: AnyNetwork
-) -> tuple[int, ...]:
+def known_neck_stages(levels: Sequence[str] | None, extra: str | None, architecture: AnyNetwork) -> tuple[int, ...]:
     """Return those of the stages that ``neck_stages`` would that an architecture has: a parent may have fewer."""
     return _with_pooled(known_stages(levels, architecture), extra)
 
 
-def _with_pooled(stages: tuple[int, ...], extra: ExtraKind | None) -> tuple[int, ...]:
-    return stages + COUNTS[extra] * stages[-1:] if extra in MERGED else stages
+def _with_pooled(stages: tuple[int, ...], extra: str | None) -> tuple[int, ...]:
+    return stages + COUNTS[extra] * stages[-1:] if extra is not None and extra in MERGED else stages
 
 
 def known_stages(levels: Sequence[str] | None, architecture: AnyNetwork) -> tuple[int, ...]:

@@ -61,9 +61,10 @@ def _begins(file: Path) -> bool:
 def write_results(file: Path, found: Collection, records: Sequence[ImageRecord], classes: Sequence[str]) -> list[Path]:
     """Write every detection as a row ``image_id``, ``category_id``, ``bbox`` (x, y, width, height), ``score``.
 
-    Ids are those of the data set's own file of annotations, where all images are of one; detections of a class that it
-    lacks are left out. Otherwise images are numbered in their order from 1, and classes are the labels 1…C; a second
-    file then has the annotations of these images, in COCO's format, as the metrics have seen them.
+    Ids are those of the data set's own file of annotations, where all images are of one and its ids are read as they
+    are written; detections of a class that it lacks are left out. Otherwise images are numbered in their order from 1,
+    and classes are the labels 1…C; a second file then has the annotations of these images, in COCO's format, as the
+    metrics have seen them.
 
     Args:
         file: as ``prepare_results`` has left it.
@@ -89,7 +90,7 @@ def write_results(file: Path, found: Collection, records: Sequence[ImageRecord],
 
 
 def _ids(records: Sequence[ImageRecord], classes: Sequence[str]) -> _Ids:
-    known = [record.annotated_as for record in records if record.annotated_as is not None]
+    known = [one.annotated_as for one in records if one.annotated_as is not None and one.annotated_as.is_as_written]
     if known and len(known) == len(records) and len({one.file for one in known}) == 1:
         return _Ids([one.image for one in known], [known[0].categories.get(name) for name in classes], are_own=True)
     return _Ids(range(1, len(records) + 1), range(1, len(classes) + 1), are_own=False)

@@ -1,7 +1,7 @@
 """Plots of an evaluation, with the numbers behind them: precision against recall, and what is taken for what."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -152,6 +152,7 @@ def _draw_curves(figure: "Figure", curves: PrecisionRecall, score_threshold: flo
         told = [*told[: _FEW // 2], *told[-(_FEW // 2) :]]
     ordered = [*(label for label in known if label not in told), *told]
     for place, (axes, iou) in enumerate(zip(panels, curves.ious, strict=True)):
+        legend: dict[str, str] = {}
         for label in ordered:
             line = curves.precision[place, :, label]
             if label not in told:
@@ -159,13 +160,13 @@ def _draw_curves(figure: "Figure", curves: PrecisionRecall, score_threshold: flo
                 continue
             number = told.index(label)
             colour, style = _COLOURS[number % len(_COLOURS)], _LINE_STYLES[number % len(_LINE_STYLES)]
-            name = f"{names.texts[label]}  {average[place, label]:.3f}"
-            axes.plot(curves.recalls, line, style, color=colour, label=name, linewidth=1.6, zorder=2)
+            axes.plot(curves.recalls, line, style, color=colour, label=f"class {label}", linewidth=1.6, zorder=2)
+            legend[f"class {label}"] = f"{names.texts[label]}  {average[place, label]:.3f}"
             reached = np.flatnonzero(curves.scores[place, :, label] >= max(score_threshold, 1e-9))
             if len(reached):
                 axes.plot(curves.recalls[reached[-1]], line[reached[-1]], "o", markersize=5, color=colour, zorder=3)
         _finish_curves(axes, curves, place, iou, known, score_threshold)
-        _add_legend(axes, len(known), names)
+        _add_legend(axes, len(known), names, legend)
     panels[0].set_ylabel("precision")
 
 
@@ -185,9 +186,10 @@ def _finish_curves(
     axes.grid(alpha=0.3)
 
 
-def _add_legend(axes: "Axes", count: int, names: _Names) -> None:
+def _add_legend(axes: "Axes", count: int, names: _Names, texts: Mapping[str, str]) -> None:
+    """Add a legend; names are put in afterwards, since matplotlib leaves out labels that begin with ``_``."""
     title = "AP of each class" if count <= _FEW else f"AP of the best and the worst {_FEW // 2} at IoU 0.5"
-    axes.legend(
+    legend = axes.legend(
         title=title,
         loc="upper center",
         bbox_to_anchor=(0.5, -0.13),
@@ -196,6 +198,8 @@ def _add_legend(axes: "Axes", count: int, names: _Names) -> None:
         handlelength=3.5,  # so that line styles can be told apart
         frameon=False,
     )
+    for text in legend.get_texts():
+        text.set_text(texts.get(text.get_text(), text.get_text()))
 
 
 def _draw_matrix(figure: "Figure", matrix: Confusion, score_threshold: float, names: _Names) -> None:

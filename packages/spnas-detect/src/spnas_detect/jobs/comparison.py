@@ -331,9 +331,8 @@ def _fixed(settings: TrainSettings) -> dict[str, object]:
 
     Where batch norms may see the images of each device alone, that is the number of devices, too.
     """
-    norm = settings.training.norm
-    sees_batches = norm == "batch" or (norm == "frozen" and settings.init is None)
-    free = MAY_CHANGE - {"devices"} if sees_batches else MAY_CHANGE
+    may_see_batches = settings.training.norm in {"batch", "frozen"}  # of these, what starts anew is batch norm
+    free = MAY_CHANGE - {"devices"} if may_see_batches else MAY_CHANGE
     return {key: value for key, value in flattened(settings.as_dict()).items() if key not in free}
 
 

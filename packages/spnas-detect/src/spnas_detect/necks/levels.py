@@ -32,14 +32,15 @@ class LevelMap:
         return cls(rewrite, tuple(range(rewrite.child.stage_count)), tuple(range(rewrite.parent.stage_count)))
 
     def nearest(self, level: int) -> int:
-        """The parent's level (from 0) of the same stage as a child's, or of the nearest stage, of two the coarser.
+        """The parent's level (from 0) of the same stride as a child's, or the nearest, of two the coarser.
 
-        Of a stage's levels the one that is pooled as often, or nearly.
+        A stage has the stride of its number; whatever is pooled from it, that of the next ones. A parent without levels
+        has nothing to take, so it does not matter which.
 
         What stands behind the laterals belongs to a level whatever the backbone does, so it is inherited by level; an
         added level starts as a copy of its neighbour.
         """
-        return self._nearest_to(self.child[level], _pooled(self.child, level))
+        return self._nearest_to(_position(self.child, level), range(len(self.parent)))
 
     def laterals(self, level: int) -> Sequence[int]:
         """The parent's levels whose laterals a child level's lateral may start from, the best first."""
@@ -47,20 +48,17 @@ class LevelMap:
         nearest = self.nearest(level)
         if source is None:
             return [nearest]
-        return list(dict.fromkeys((self._nearest_to(source, _pooled(self.child, level)), nearest)))
+        same = [place for place, stage in enumerate(self.parent) if stage == source]
+        return list(dict.fromkeys((self._nearest_to(_position(self.child, level), same), nearest)))
 
-    def _nearest_to(self, stage: int, pooled: int) -> int:
-        """The parent's level of a stage that is pooled so often, or the nearest."""
-
-        def distance(level: int) -> tuple[int, int, int]:
-            return abs(self.parent[level] - stage), abs(_pooled(self.parent, level) - pooled), -level
-
-        return min(range(len(self.parent)), key=distance)
+    def _nearest_to(self, position: int, among: Sequence[int]) -> int:
+        """The one of the parent's levels that is nearest to a position."""
+        return min(among, key=lambda level: (abs(_position(self.parent, level) - position), -level), default=0)
 
 
-def _pooled(stages: Sequence[int], level: int) -> int:
-    """How often a level is pooled from its stage."""
-    return stages[:level].count(stages[level])
+def _position(stages: Sequence[int], level: int) -> int:
+    """The stage, from 0, of a level's stride: what is pooled from the last stage goes on from there."""
+    return stages[level] + stages[:level].count(stages[level])
 
 
 def source_stages(rewrite: Rewrite | Unchanged, among: Collection[int] | None = None) -> tuple[int | None, ...]:

@@ -94,8 +94,8 @@ class NASFPN(nn.Module):
         merges = nas_fpn_cell(levels) if cell is None else cell
         if (made := level_count(merges)) != levels:
             raise ConfigError(
-                f"the neck's cell makes {made} levels, and it reads {levels} stages: choose as many by "
-                "detector.levels, or another cell"
+                f"the neck's cell makes {made} levels, and it reads {levels}: choose as many by detector.levels and "
+                "detector.extra_levels, or another cell"
             )
         self.entries = nn.ModuleList(NormedConvolution(channels, out_channels, 1) for channels in features.channels())
         self.stack = nn.ModuleList(

@@ -2,7 +2,7 @@
 
 import copy
 from itertools import islice
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +10,13 @@ from torch import Tensor, nn
 from spnas_core.inheritance import InheritancePlan
 from spnas_detect.data.cache import CachedSplit
 from spnas_detect.data.finishing import finish
+from spnas_detect.detectors.pyramid import levels_beyond, pyramid
 from spnas_detect.training.memory import explained_memory
 from spnas_detect.training.norms import explained_norms
 from spnas_detect.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from spnas_core.backbones import AnyBackbone
 
 
 def first_images(split: CachedSplit, count: int, device: torch.device) -> Tensor:
@@ -27,7 +31,7 @@ def first_images(split: CachedSplit, count: int, device: torch.device) -> Tensor
 def centre_biases(detector: nn.Module, plan: InheritancePlan, settings: TrainingSettings, split: CachedSplit) -> None:
     """Let the new biases that ``Init("centred")`` asks for take away what their layers put out on average.
 
-    One forward pass of backbone and neck suffices: each layer is centred before what follows it runs. Norms normalise
+    One forward pass of what the heads read suffices: each layer is centred before what follows it runs. Norms normalise
     by the batch, as in a training's first step, and their running statistics stay as they are.
 
     Krähenbühl et al., "Data-dependent Initializations of Convolutional Neural Networks", ICLR 2016, scale as well.
@@ -50,10 +54,11 @@ def centre_biases(detector: nn.Module, plan: InheritancePlan, settings: Training
     with explained_memory(device, (), settings):
         images = first_images(split, settings.batch_size // settings.accumulate, device)
         tried = copy.deepcopy(nn.ModuleDict({part: getattr(detector, part) for part in ("backbone", "neck")})).train()
+        extra = copy.deepcopy(levels_beyond(detector))
         for name in names:
             tried.get_submodule(name.removesuffix(".bias")).register_forward_hook(_centre)
         with explained_norms(images.shape):
-            tried["neck"](tried["backbone"](images))
+            pyramid(cast("AnyBackbone", tried["backbone"]), tried["neck"], images, extra)
     for name in names:
         detector.get_parameter(name).copy_(tried.get_parameter(name))
 

@@ -168,6 +168,7 @@ class _FileReader:
         self._file = source.file
         self._place = source.place(root)
         self._left_out: set[Path] = set()  # images with a fault
+        self._ids_are_as_written = True
         self._other_areas: Counter[Path] = Counter()  # of images, those that are written and no area
 
     def read(self) -> Contents:
@@ -200,7 +201,9 @@ class _FileReader:
                     image.size,
                     tuple(one.content for one in objects[file]),
                     is_joined=times[file] > 1,
-                    annotated_as=AnnotatedAs(self._file, image.identifier, ids, self._other_areas[file]),
+                    annotated_as=AnnotatedAs(
+                        self._file, image.identifier, ids, self._ids_are_as_written, self._other_areas[file]
+                    ),
                 )
                 for file, image in {image.file: image for image in kept}.items()
             ],
@@ -348,11 +351,13 @@ class _FileReader:
             return value
         number = whole(value)
         if number is not None:
+            self._ids_are_as_written = False
             self._repairs.add(
                 "ids written as texts or decimals, read as whole numbers", f"{self._place}: {key} {value!r}"
             )
             return number
         if isinstance(value, str) and value.strip():
+            self._ids_are_as_written &= value == value.strip()
             return value.strip()
         raise DataError(f"{where} has {key} {value!r}: a whole number or a text is expected")
 
