@@ -1,8 +1,10 @@
 """Searches of parts under bounds that the start itself does not keep: it is trained, and only its parts may win."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
+from filled import Filled
 
 import spnas_search
 from spnas_core import Architecture
@@ -10,6 +12,7 @@ from spnas_core.errors import SpnasError
 from spnas_search.driver.verdict import NoVerdict, outcome
 from spnas_search.reports import summary
 from spnas_search.run import read_archive, resume_run, start_run
+from spnas_search.strategies.progress import is_progress
 
 WHOLE = "b@8_111-2111-2111-2111"
 BASE = {
@@ -128,6 +131,51 @@ def test_without_a_scored_part_there_is_no_winner(tmp_path):
         found = outcome(archive, run.settings.run)
         assert found.reason.startswith("No part of the start, which lies outside the search space, has a defined score")
         assert all(isinstance(part, object) for part in summary(run))
+
+
+class Known:
+    """An archive of leads, each with the same error, whose start is ahead of all."""
+
+    rule = SimpleNamespace(needs_controls=False)
+
+    def __init__(self, leads, *, start_may_win):
+        self._nodes = [SimpleNamespace(id=number, parent=0, lead=lead) for number, lead in enumerate([0.0, *leads])]
+        self.start_may_win = start_may_win
+        self.start = self._nodes[0]
+
+    def __getitem__(self, number):
+        return self._nodes[number]
+
+    def best(self, count):
+        return sorted(self._nodes[not self.start_may_win :], key=lambda one: -one.lead)[:count]
+
+    def __len__(self):
+        return len(self._nodes)
+
+    def lead(self, one):
+        return one.lead
+
+    def difference_error(self, *_):
+        return 0.01
+
+
+def test_progress_is_what_is_better_than_what_may_win():
+    leads = (-0.5, -0.6, -0.3, -0.29, -0.1)
+    for start_may_win, expected in ((True, [False] * 5), (False, [True, False, True, False, True])):
+        archive = Known(leads, start_may_win=start_may_win)
+        assert [is_progress(archive, archive[number], 5, 0.1) for number in range(1, 6)] == expected
+
+
+def test_a_start_that_may_not_win_is_not_as_good_as_the_best(tmp_path):
+    filled = Filled(tmp_path, score=0.9, ranking="prediction", inherit="supernet")
+    with filled.archive as archive:
+        for score in (0.91, 0.89):
+            filled.control(0, score)
+        filled.round([0.6, 0.3])
+        assert archive.tied(archive.start) or archive.behind(archive.start)[0] == 0
+        archive.keep_start_out()
+        assert archive.lead(archive.start) > max(archive.lead(child) for child in archive.of_kind("child"))
+        assert not archive.tied(archive.start)
 
 
 def test_a_search_of_before_in_which_nothing_is_said_of_the_start_goes_on_with_it(tmp_path):

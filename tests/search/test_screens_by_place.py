@@ -1,5 +1,6 @@
 """A screen chooses place by place where what a child is follows from its place in its round."""
 
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 from filled import WIDE, Filled
 
 from spnas_core import Architecture
+from spnas_core.morphisms import align
 from spnas_search.screens import ScreenedStrategy
-from spnas_search.strategies import Evolution, EvolutionSettings, Generations, GenerationsSettings
+from spnas_search.strategies import CheckedStrategy, Evolution, EvolutionSettings, Generations, GenerationsSettings
 
 START = Architecture.parse("b@8_1111-2111-2111")
 
@@ -54,6 +56,47 @@ def test_a_child_descends_from_the_winner_of_its_pair_whatever_a_screen_prefers(
         winners = [strategy._fight(population, filled.archive, first + place, place) for place in range(3)]
         assert [one.parent for one in born] == [one.id for one in winners]
         population += born
+
+
+@dataclass(frozen=True)
+class Slow:
+    """Stands for a bound that is measured."""
+
+    most: int = len(START.digits)
+    is_measured = True
+
+    def violation(self, architecture):
+        return "slow" if len(architecture.digits) > self.most else None
+
+
+def test_where_a_place_has_no_child_inside_the_measured_bounds_the_strategy_looks_elsewhere(filled):
+    """As it does without a screen: all children of the winner of the pair are deeper, and too slow."""
+    filled.add("child", 0, align(START, Architecture.parse("b@8_11-211-211")), 0.1)
+    settings = EvolutionSettings(population=8, initial=0, round=1, odds={"expand": 1})
+    whole = replace(WIDE, bounds=(Slow(),))
+    plain = CheckedStrategy("evolution", Evolution(settings, whole), whole)
+    screen = SimpleNamespace(preferences=lambda archive, proposals: [0.0] * len(proposals))
+    quick = ScreenedStrategy("evolution", Evolution(settings, WIDE), WIDE, screen, "mine", 6, (Slow(),))
+    for seed in range(3):
+        assert not quick.propose(filled.archive, np.random.default_rng(seed))
+        (found,) = replace(quick, unscreened=plain).propose(filled.archive, np.random.default_rng(seed))
+        assert len(found.rewrite.child.digits) <= len(START.digits)
+
+
+def test_a_round_that_is_shorter_by_nature_is_not_drawn_again_and_again(filled):
+    settings = GenerationsSettings(generation=8, mutants=4, crossings=0, best=2, round=3, odds={"swap": 1})
+    strategy = Generations(settings, WIDE)
+    asked = []
+
+    def preferences(archive, proposals):
+        asked.append(len(proposals))
+        return [0.0] * len(proposals)
+
+    screened = ScreenedStrategy(
+        "generations", strategy, WIDE, SimpleNamespace(preferences=preferences), "mine", 2, (Slow(99),)
+    )
+    go_on(filled, screened, 3)
+    assert len(asked) <= 4
 
 
 def test_a_screen_leaves_a_generation_its_mutants(filled):

@@ -129,6 +129,9 @@ class TestTheCommand:
         assert f"search 0 of random: {lost / 'archive.db'} is no spnas archive" in told
         ended = {(path.parent.parent.name, path.parent.name) for path in out.rglob("found.json")}
         assert ended == {(arm, number) for arm in ("random", "serial") for number in "012"} - {("random", "0")}
+        results = read_searches_results(out)
+        assert {arm: len(judged) for arm, judged in results.plan.judged.items()} == {"serial": 3, "random": 2}
+        assert results.done == len(results.plan.jobs), "what the others have found is judged all the same"
 
     def test_later_searches_are_as_the_first_whatever_is_said_anew(self, tmp_path, monkeypatch):
         out = tmp_path / "s"

@@ -1,5 +1,6 @@
 """A series is the same search with other seeds, and stays that whatever is done to its file."""
 
+import json
 import re
 
 import pytest
@@ -9,6 +10,8 @@ from spnas_core.configuration import read_toml, write_toml
 from spnas_core.errors import ConfigError, DataError, EvaluationError, HeldError
 from spnas_core.lock import FolderLock
 from spnas_search import series as series_module
+from spnas_search.cli import searching
+from spnas_search.driver import SearchStoppedError
 from spnas_search.series import resume_series, start_series
 from spnas_search.testing.null_task import NullTask
 
@@ -63,6 +66,30 @@ def test_a_search_that_is_lost_takes_no_other_with_it(series):
     assert f"{last} {series} --resume" in result.output
     archive.write_bytes(whole)
     assert "no result" not in done("run", "--resume", "--out", series)
+
+
+def test_a_search_that_another_process_is_starting_takes_no_other_with_it(series):
+    """It holds the folder, and has not written its settings yet."""
+    (series / "seed-2").mkdir()
+    with FolderLock(series / "seed-2", "the run"):
+        result = invoke("run", "--resume", "--seeds", "4", "--out", series)
+    assert result.exit_code == 2
+    assert "seed-2: no result (1 of 4 searches)" in result.output
+    assert len(rows(series / "seed-3")) == len(rows(series / "seed-1"))
+
+
+def test_a_lost_search_is_logged_and_its_trace_has_lines(series, monkeypatch, tmp_path):
+    def stops(*_):
+        raise SearchStoppedError("no memory is left", "Traceback:\n  File 'x'\nValueError: y")
+
+    monkeypatch.setattr(searching, "search_shown", stops)
+    log = tmp_path / "log.jsonl"
+    result = invoke("run", "--resume", "--out", series, "--log-json", log)
+    assert "\n  File 'x'\nValueError: y\n" in result.output
+    told = [one for one in map(json.loads, log.read_text().splitlines()) if one["event"] == "run_lost"]
+    assert [(one["folder"], one["reason"]) for one in told] == [
+        (str(series / f"seed-{seed}"), "no memory is left") for seed in (0, 1)
+    ]
 
 
 def test_where_all_searches_are_lost_there_is_nothing_to_compare(series):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spnas_core.errors import ArchiveError, ConfigError, SpnasError
+from spnas_core.errors import ArchiveError, ConfigError, HeldError, SpnasError
 from spnas_core.lock import FolderLock
 from spnas_search.run import Run, RunFolder, read_values, resume_run, start_run
 from spnas_search.run.folder import Prepare, begun
@@ -64,7 +64,10 @@ class Series:
                     run = error
             else:
                 self._check_alike(values)
-                run = self._started(folder, {**values, "seed": seed}, prepare, cache)
+                try:
+                    run = self._started(folder, {**values, "seed": seed}, prepare, cache)
+                except HeldError as error:  # another process is starting it
+                    run = error
             if not is_known and isinstance(run, Run):  # only now is it sure to be the same data
                 with _held(self.folder):
                     write_toml({"seeds": self.count, **values}, RunFolder(self.folder).series)
@@ -81,7 +84,10 @@ class Series:
             files = RunFolder(self.folder / f"seed-{seed}")
             if not files.archive.exists():
                 continue
-            begun = of_begun(read_values(files))
+            try:
+                begun = of_begun(read_values(files))
+            except ArchiveError:  # which is told where it is opened
+                continue
             for key, then, now in differences(begun, values):
                 if key != "seed" and (key.startswith("budget.") or not may_change(key)):
                     raise ConfigError(

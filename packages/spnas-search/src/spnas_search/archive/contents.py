@@ -286,8 +286,11 @@ class Contents:
         return self._standing.behind(candidate.id)
 
     def tied(self, candidate: Candidate) -> bool:
-        """Whether a candidate is as good as the best, as far as can be told: behind by less than the error of that."""
-        return (behind := self.behind(candidate)) is not None and behind[0] < behind[1]
+        """Whether a candidate is as good as the best, as far as can be told: behind by less than the error of that.
+
+        A start that may not win, and is ahead of all that may, is not.
+        """
+        return (behind := self.behind(candidate)) is not None and 0 <= behind[0] < behind[1]
 
     def noise(self, epochs: int | None = None) -> float | None:
         """Standard deviation of a score over seeds, measured on evaluations that are alike but for their seed.

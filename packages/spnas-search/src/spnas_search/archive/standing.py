@@ -246,7 +246,8 @@ class Standing:
             place = self._place[leader[0]]
             if self._from_leader is None:
                 self._from_leader = self._judged().difference_errors(place)
-            ties = has_lead & (leads[place] - leads < self._from_leader)
+            behind = leads[place] - leads  # below 0 for a start that may not win
+            ties = has_lead & (behind >= 0) & (behind < self._from_leader)
         has_merit = has_lead & (scores[0] > WORST)
         return Places(
             _known(leads, has_lead),

@@ -46,8 +46,10 @@ def search_all(
             found.append(search_shown(run, console, f"--out {quoted(series.folder)}", log))
         except (ArchiveError, SearchStoppedError) as error:
             console.show(f"This search has no result: {error}")
-            if trace := getattr(error, "trace", ""):
-                console.show(trace)
+            for line in getattr(error, "trace", "").splitlines():
+                console.show(line)
+            if log is not None:
+                log.event("run_lost", folder=series.folder / f"seed-{seed}", reason=str(error))
             found.append(NoVerdict(str(error)))
             lost[seed] = error
     if len(lost) == series.count:

@@ -375,7 +375,8 @@ def _strategy(
         return CheckedStrategy(name, built("strategies", name, table, space), space)
     strategy, values = built("strategies", name, table, quick), settings.screen.model_dump()
     screen = built("screens", values["name"], settings.screen, quick)
-    return ScreenedStrategy(name, strategy, quick, screen, values["name"], values["draws"], measured)
+    whole = CheckedStrategy(name, built("strategies", name, table, space), space) if measured else None
+    return ScreenedStrategy(name, strategy, quick, screen, values["name"], values["draws"], measured, whole)
 
 
 def _tradeoffs(task: Task, objective: MetricSpec, names: Sequence[str]) -> tuple[Tradeoff, ...]:

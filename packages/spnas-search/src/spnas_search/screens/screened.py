@@ -28,18 +28,23 @@ class ScreenedStrategy(CheckedStrategy):
     the screen prefers of those drawn for it, and the round keeps its order. Of strategies that follow one another all
     of a round are of the same one, the one that has proposed first, and no more than a round of it may have.
 
+    Where nothing that was drawn keeps the measured bounds, the strategy proposes by itself, held to them: it may know
+    where else to look.
+
     Attributes:
         screen: prefers.
         screen_name: under which it is registered.
         draws: rounds to draw for one that is trained, 1 or more.
         measured: bounds that take long to ask, and that ``space`` leaves out: only what is preferred is held to them,
             and where too little keeps them, children are drawn anew, up to ``REDRAWS`` times.
+        unscreened: the strategy with the measured bounds among its own.
     """
 
     screen: Screen
     screen_name: str
     draws: int
     measured: tuple[Bound, ...] = ()
+    unscreened: CheckedStrategy | None = None
 
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
         """Propose the children that the screen prefers, best first, or place by place; see ``Strategy``.
@@ -50,7 +55,7 @@ class ScreenedStrategy(CheckedStrategy):
         chosen: dict[int, Proposal] = {}
         places: dict[Architecture, int] = {}
         number: int | None = None
-        most = self.round_size
+        most, longest = self.round_size, 0
         for _ in range(1 + REDRAWS):
             drawn: dict[Architecture, Proposal] = {}
             for _ in range(self.draws):
@@ -59,6 +64,7 @@ class ScreenedStrategy(CheckedStrategy):
                     number = proposals[0].strategy
                     most = self.room(archive, number)
                 proposals = [proposal for proposal in proposals if proposal.strategy == number]
+                longest = max(longest, len(proposals))
                 for place, proposal in enumerate(proposals):
                     if proposal.rewrite.child not in places:
                         places[proposal.rewrite.child] = place
@@ -66,9 +72,12 @@ class ScreenedStrategy(CheckedStrategy):
                 if not proposals:  # the strategy has nothing new: it has tried hard enough, once
                     break
             self._choose(chosen, self._ranked(archive, list(drawn.values())), most, places, number or 0)
-            if not self.measured or len(chosen) == most:
+            if not self.measured or len(chosen) == min(most, longest):
                 break
-        return [chosen[place] for place in takewhile(chosen.__contains__, range(most))]
+        found = [chosen[place] for place in takewhile(chosen.__contains__, range(most))]
+        if found or not longest or self.unscreened is None:
+            return found
+        return self.unscreened.propose(archive, rng)
 
     def _choose(
         self,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 _Settings = TypeVar("_Settings", bound=BaseModel)
 
@@ -33,7 +33,12 @@ def _changed(value: Any) -> Any:
     if isinstance(value, dict) and isinstance(value.get("name"), str):  # the table of a strategy that is built later
         from spnas_search.strategies._base import strategy_plugin
 
-        return {**value, **_one(strategy_plugin(value["name"]).settings, value)}
+        model = strategy_plugin(value["name"]).settings
+        try:
+            model.model_validate(value)
+        except ValidationError:  # whoever builds it tells of what was written
+            return value
+        return {**value, **_one(model, value)}
     return value
 
 

@@ -51,12 +51,19 @@ def is_progress(archive: Archive, child: Candidate, children: int, alpha: float)
     """Whether a child is better than its parent by more than chance explains.
 
     Under a rule with controls the gain counts, with the standard error ``noise · √(1 + 1/k)`` over k controls; under a
-    rule without, the difference of the leads of child and parent.
+    rule without, the difference of the leads of child and parent. Where the parent is a start that may not win, a child
+    is compared with the best of those before it that may, and the first one is progress.
     """
-    if archive.rule.needs_controls:
+    parent = archive[child.parent or 0]
+    is_out = parent is archive.start and not archive.start_may_win
+    if is_out:
+        before = next((one for one in archive.best(len(archive)) if one.id < child.id), None)
+        if before is None:
+            return True
+        parent = before
+    if archive.rule.needs_controls and not is_out:
         gain, error = archive.gain(child), archive.gain_error(child)
         return gain is not None and error is not None and gain > progress_threshold(alpha, children) * error
-    parent = archive[child.parent or 0]
     lead, base = archive.lead(child), archive.lead(parent)
     if lead is None or base is None:
         return False

@@ -74,7 +74,11 @@ def _show(results: SearchesResults, asked: Asked) -> None:
 
 
 def _run(opened: SearchesStudy, asked: Asked) -> None:
-    """Search and train what is missing, and show what came out."""
+    """Search and train what is missing, and show what came out.
+
+    Raises:
+        StudyStoppedError: searches are lost, once the others are judged.
+    """
     with opened:
         study, settings = opened.study, opened.settings
         names = ", ".join(arm.name for arm in opened.arms)
@@ -89,10 +93,12 @@ def _run(opened: SearchesStudy, asked: Asked) -> None:
         )
         asked.begun(study)
         with stopping("searches", asked):
-            opened.search(lambda *_: None, _Lines(opened, asked.console, asked.log))
+            lost = opened.search(lambda *_: None, _Lines(opened, asked.console, asked.log))
             asked.console.show(f"Trainings from scratch that judge what was found: {len(opened.plan.jobs)}")
             opened.fill(_Lines(opened, asked.console, asked.log), retry_failed=asked.retry_failed)
         _show(opened.results, asked)
+        if lost is not None:
+            raise lost
 
 
 class _Lines(TrainingLines):

@@ -43,7 +43,8 @@ def front(view: RunView) -> Iterator[Markup]:
         y=f"merit ({archive.objective.name}{better})",
         x_text=_text_of(view),
         y_text=_short,
-        caption="Blue: no other is better in one and no worse in the other. Ringed: the winner; hollow: the start.",
+        caption="Blue: no other is better in one and no worse in the other. Ringed: the winner"
+        + ("; hollow: the start." if any(one is archive.start for one in ends) else "."),
     )
     rows = [Row(pareto_cells(archive, one), str(one.id), one is archive.winner) for one in archive.pareto()]
     yield table(pareto_columns(archive), rows)
@@ -51,7 +52,7 @@ def front(view: RunView) -> Iterator[Markup]:
 
 
 def listing(view: RunView) -> Iterator[Markup]:
-    """Every start, child and reignition, the best first; those without a merit after them."""
+    """Every start, child and reignition, the best first; after them what may not win, or has no merit."""
     archive = view.archive
     ranked = {one.id for one in view.ranked}
     ordered = [*view.ranked, *(one for one in view.nodes if one.id not in ranked)]

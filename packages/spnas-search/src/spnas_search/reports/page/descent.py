@@ -36,7 +36,7 @@ def networks(view: RunView) -> Iterator[Markup]:
 def descent(view: RunView) -> Iterator[Markup]:
     """The tree of descent by merit, and the line that leads to the winner."""
     archive, told = view.archive, view.told
-    merits = {one.id: merit for one in view.ranked if (merit := merit_of(archive, one)) is not None}
+    merits = {one.id: merit for one in view.nodes if (merit := merit_of(archive, one)) is not None}
     line = [one for one in archive.lineage(told) if one.is_node] if told is not None else []
     if len(merits) > 1:
         pairs = [

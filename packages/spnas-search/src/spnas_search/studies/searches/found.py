@@ -8,6 +8,7 @@ import numpy as np
 
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
+from spnas_core.errors import SpaceError
 from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive
 from spnas_search.strategies.sampling import Draw, drawer
@@ -75,8 +76,11 @@ def look_at(archive: Archive, arm: str, number: int, count: int, space: SearchSp
     taken = [ordered[place] for place in places]
     ranked = tuple((str(one.architecture), float(lead)) for one in taken if (lead := archive.lead(one)) is not None)
     evaluations = sum(one.phase not in {"verdict", "training"} for one in archive)
-    draw = drawer(archive.start.architecture, space, of_parts=archive.inherit == "supernet")
-    sampled = sample_alike(winner.architecture, draw, space, np.random.default_rng([seed, ALIKE_STREAM, number]))
+    draw = drawer(archive.start.architecture, space.quick, of_parts=archive.inherit == "supernet")
+    try:
+        sampled = sample_alike(winner.architecture, draw, space, np.random.default_rng([seed, ALIKE_STREAM, number]))
+    except SpaceError:  # hardly any part keeps the bounds
+        sampled = None
     other = None if sampled is None else str(sampled)
     return Found(arm, number, str(winner.architecture), evaluations, archive.epochs, ranked, other)
 

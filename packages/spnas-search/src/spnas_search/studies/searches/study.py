@@ -99,11 +99,14 @@ class SearchesStudy(OpenedStudy):
                     raise ConfigError(f"{arm.name}: {error}") from None
                 raise
 
-    def search(self, prepare: Prepare, listener: SearchListener) -> None:
-        """Run the searches that have not ended to their end; one that cannot go on is left for the end.
+    def search(self, prepare: Prepare, listener: SearchListener) -> StudyStoppedError | None:
+        """Run the searches that have not ended to their end; one that cannot go on is passed over.
+
+        Returns:
+            What to raise once what the others have found is judged: which searches cannot go on, and why the first;
+            None where all have ended.
 
         Raises:
-            StudyStoppedError: searches that cannot go on, once all others have ended; which, and why the first.
             SpnasError: an evaluation met a user's mistake.
         """
         lost: dict[str, SpnasError] = {}
@@ -113,10 +116,11 @@ class SearchesStudy(OpenedStudy):
             except (ArchiveError, SearchStoppedError) as error:
                 lost[f"search {number} of {arm.name}"] = error
                 listener.message(f"search {number} of {arm.name} has no result: {error}")
-        if lost:
-            which, first = next(iter(lost.items()))
-            more = "" if len(lost) == 1 else f" ({len(lost) - 1} more are lost: {', '.join(list(lost)[1:])})"
-            raise StudyStoppedError(f"{which}: {first}{more}", getattr(first, "trace", ""))
+        if not lost:
+            return None
+        which, first = next(iter(lost.items()))
+        more = "" if len(lost) == 1 else f" ({len(lost) - 1} more are lost: {', '.join(list(lost)[1:])})"
+        return StudyStoppedError(f"{which}: {first}{more}", getattr(first, "trace", ""))
 
     def _search(self, arm: SearchArm, number: int, prepare: Prepare, listener: SearchListener) -> None:
         """Run one search to its end, and keep what it has found."""
