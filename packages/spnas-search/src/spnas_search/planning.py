@@ -17,9 +17,8 @@ from spnas_core.machine import peak_memory
 from spnas_core.morphisms import Rewrite, identity
 from spnas_core.plugins import built
 from spnas_core.tasks import EvaluationRequest, Fidelity, Task, known_epochs
-from spnas_search.archive import OFFSPRING, Candidate
+from spnas_search.archive import ENDING, OFFSPRING, Candidate
 from spnas_search.driver import run_search
-from spnas_search.driver.rounds import ENDING
 from spnas_search.executors import Executor, executor_plugin, places
 from spnas_search.executors.evaluation import evaluate
 from spnas_search.executors.resources import Resources, share_cores

@@ -116,7 +116,7 @@ def read_initial_weights(source: str, architecture: AnyNetwork) -> InitialWeight
             tensors = {BACKBONE + name: tensor for name, tensor in tensors.items()}
         found = InitialWeights(own or architecture, tensors, said)
     else:
-        raise WeightsError(f"init {source!r} must be torchvision:FILE or FILE.safetensors")
+        raise WeightsError(f"init {source!r} must be torchvision:FILE, torchvision-backbone:FILE or FILE.safetensors")
     _check_fits(source, found.architecture, found.tensors)
     found.rewrite(architecture)
     return found

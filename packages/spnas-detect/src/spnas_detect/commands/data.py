@@ -77,7 +77,12 @@ def check(
         "splits": {split: statistics(records, data.classes) for split, records in data.splits.items()},
         "faults": [fault.as_dict() for fault in found],
         "chosen_image_size": None if canvas is None else canvas.size,
-        "suggestions": suggest(data.splits["train"], settings.anchor_scales, settings.aspect_ratios, image_size),
+        "suggestions": suggest(
+            data.splits["train"],
+            settings.anchor_scales,
+            settings.aspect_ratios,
+            image_size or (None if canvas is None else canvas.size),
+        ),
     }
     if as_json:
         click.echo(to_json(report))

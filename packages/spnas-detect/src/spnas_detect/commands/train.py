@@ -44,9 +44,13 @@ SHARED_OPTIONS = (
     click.option(
         "--image-size",
         type=IMAGE_SIZE,
-        help="Canvas that images are scaled to.  [default: chosen by the data]",
+        help="Canvas that images are scaled to.  [default: the run's, or chosen by the data]",
     ),
-    click.option("--init", metavar="FILE", help="Weights to start from: torchvision:FILE or FILE.safetensors."),
+    click.option(
+        "--init",
+        metavar="FILE",
+        help="Weights to start from: FILE.safetensors, torchvision[-backbone]:FILE, or of a network by name timm:FILE.",
+    ),
     click.option("--fresh", is_flag=True, help="Start from fresh weights, not from the candidate's."),
     click.option(
         "--norm", type=click.Choice(["batch", "sync", "group", "frozen"]), help="What normalises the features."
@@ -56,7 +60,9 @@ SHARED_OPTIONS = (
     click.option(
         "--score-every", type=click.IntRange(0), help="Epochs between two scores on validation images; 0: none."
     ),
-    click.option("--metric", "metrics", multiple=True, help="Registered metric; may be repeated.  [default: coco]"),
+    click.option(
+        "--metric", "metrics", multiple=True, help="Registered metric; may be repeated.  [default: coco, or the run's]"
+    ),
     cache_option,
     log_json_option,
     click.option("--config", type=PATH, help="TOML file with settings, as in train.toml."),

@@ -40,8 +40,8 @@ def suitable_canvas(records: Sequence[ImageRecord]) -> Canvas | None:
     """Choose a canvas for training images; None where there is no box.
 
     It has the shape of the median image, lying or standing as most images do, and the least size on which nine of ten
-    boxes of each class have sides of 20 pixels; but a shorter side of 224 at least, never more than 1333×800, and not
-    more than the images have.
+    boxes of each class that has ten or more have sides of 20 pixels; but a shorter side of 224 at least, never more
+    than 1333×800, and not more than the images have. Each side is then the nearest multiple of 32.
 
     Example: images of 640×480 whose rarest class has sides of 40 pixels: 320×240, and in multiples of 32 320×256.
     """

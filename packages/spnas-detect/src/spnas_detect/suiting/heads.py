@@ -52,7 +52,8 @@ def sample_numbers(neck_channels: int, objects: Sequence[int]) -> dict[str, Any]
     Returns:
         Settings of a detector: the published numbers in the ratio of the neck to the published one, but ten proposals
         and four samples for each object of nine images in ten, and room for a fifth more detections than the fullest
-        image has objects, 100 at least. All in steps of 16, detections in steps of 50.
+        image has objects, 100 at least. All in steps of 16 and never above the published ones, detections in steps of
+        50.
     """
     most = float(np.quantile(objects, 0.9))
     by_neck = {name: count * neck_channels / PUBLISHED_NECK for name, count in PUBLISHED.items()}

@@ -12,6 +12,8 @@ from spnas_search.archive.frozen import frozen
 
 Kind = Literal["start", "child", "reignition", "control", "replicate", "rung", "warm", "final", "trained"]
 Phase = Literal["start", "noise", "search", "finalists", "verdict", "training"]
+ENDING: frozenset[Phase] = frozenset({"finalists", "verdict", "training"})
+"""Phases in which no children are proposed any more."""
 NODES: frozenset[Kind] = frozenset({"start", "child", "reignition"})
 """Kinds that stand in the tree of descent: what may be a parent, and what scores say something of."""
 OFFSPRING: frozenset[Kind] = frozenset({"child", "reignition"})

@@ -23,7 +23,9 @@ OPTIONS = (
         "--data-option", "data_options", metavar="KEY=VALUE", multiple=True, help="Option of the kind of data."
     ),
     click.option("--start", metavar="CODE", help="Architecture to start from."),
-    click.option("--init", metavar="FILE", help="Weights to start from: torchvision:FILE or FILE.safetensors."),
+    click.option(
+        "--init", metavar="FILE", help="Weights to start from: FILE.safetensors or torchvision[-backbone]:FILE."
+    ),
     click.option(
         "--from",
         "origin",

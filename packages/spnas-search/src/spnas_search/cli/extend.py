@@ -25,7 +25,8 @@ from spnas_search.run.reopening import extend_budget
 def extend(run: Path, *, cache: Path | None, log_json: JsonLog | None, later: bool, **given: float | None) -> None:
     """Raise the budget of the search in RUN, and go on with it.
 
-    A search whose winner was tested already is over: start another one from it, with --from.
+    A search whose finalists were scored again, or whose winner was tested, is over: start another one from it, with
+    --from.
 
     \b
     Example: spnas extend runs/serial --candidates 60

@@ -23,6 +23,8 @@ from spnas_search.run.reopening import retry_failed
 def retry(run: Path, numbers: tuple[int, ...], *, cache: Path | None, log_json: JsonLog | None, later: bool) -> None:
     """Evaluate failed candidates of RUN again, all or those of the IDs named, and go on with the search.
 
+    A search whose finalists were scored again, or whose winner was tested, is over.
+
     \b
     Example: spnas retry runs/serial
     Example: spnas retry runs/serial 7 12

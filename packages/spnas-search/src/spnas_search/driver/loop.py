@@ -9,10 +9,10 @@ from typing import Any
 from spnas_core.errors import EvaluationError, SpnasError, WeightsError
 from spnas_core.plugins import BrokenPlugin, notify
 from spnas_core.tasks import Evaluation, EvaluationRequest
-from spnas_search.archive import Candidate
+from spnas_search.archive import ENDING, Candidate
 from spnas_search.archive.intake import plain_result
 from spnas_search.driver.failures import TRIES, beyond_hope, failing_alike
-from spnas_search.driver.rounds import ENDING, next_beside, next_round, why_ended
+from spnas_search.driver.rounds import next_beside, next_round, why_ended
 from spnas_search.driver.weights import needed_weights
 from spnas_search.executors import Executor, Outcome, evaluate_all, places
 from spnas_search.monitors import Monitor
@@ -61,6 +61,8 @@ def run_search(run: Run, monitor: Monitor) -> None:
                     run.archive.remember(ENDED, _why_ended(run))
                 if decided is None:
                     break
+                if decided.phase not in ENDING:  # it has ended before, and was given more
+                    run.archive.forget(ENDED)
                 threads = run.threads(executor)
                 candidates = run.archive.commit_round(decided.proposals, threads=threads, phase=decided.phase)
                 monitor.round_started(decided.phase, candidates)

@@ -23,16 +23,13 @@ import numpy as np
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import identity
 from spnas_core.tasks import Fidelity
-from spnas_search.archive import OFFSPRING, Archive, Phase, Proposal
+from spnas_search.archive import ENDING, OFFSPRING, Archive, Phase, Proposal
 from spnas_search.driver.ageing import ageing_proposals, owed_ageing
 from spnas_search.driver.rungs import rung_proposals
 from spnas_search.driver.verdict_rounds import finalist_proposals, verdict_proposals
 from spnas_search.driver.winner_training import training_proposals
 from spnas_search.settings import RunSettings
 from spnas_search.strategies import CheckedStrategy
-
-ENDING: frozenset[Phase] = frozenset({"finalists", "verdict", "training"})
-"""Phases in which no children are proposed any more."""
 
 
 @dataclass(frozen=True)

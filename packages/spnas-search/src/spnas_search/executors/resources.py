@@ -36,7 +36,7 @@ def share_cores(settings: ExecutorSettings, side_by_side: int | None = None) -> 
 
     Raises:
         PluginError: an unknown executor.
-        ConfigError: more workers than cores, or a time-out that the executor cannot keep.
+        ConfigError: more workers than cores and CUDA devices, or a time-out that the executor cannot keep.
     """
     import torch
 
@@ -58,8 +58,8 @@ def share_cores(settings: ExecutorSettings, side_by_side: int | None = None) -> 
     wanted = settings.workers
     if wanted > max(cores, devices):
         raise ConfigError(
-            f"executor.workers is {wanted}, on {cores} CPU core(s): an evaluation needs one of its own; lower it, or "
-            "say how many cores there are by executor.cores"
+            f"executor.workers is {wanted}, on {cores} CPU core(s): an evaluation needs one of its own, or a CUDA "
+            "device; lower it, or say how many cores there are by executor.cores"
         )
     if most is not None and wanted > most:
         remark = (

@@ -14,8 +14,8 @@ class ExecutorSettings(Table):
 
     Attributes:
         name: a registered executor.
-        workers: evaluations at a time, at most ``cores``; ``auto`` is what the executor can do up to one per CUDA
-            device, else one per CPU core up to the round's size.
+        workers: evaluations at a time, at most ``cores``, or as many as there are CUDA devices; ``auto`` is what the
+            executor can do up to one per CUDA device, else one per CPU core up to the round's size.
         cores: CPU cores to use in all, shared evenly among the workers; ``auto`` is what this process may use by its
             affinity and its control group, and at most ``OMP_NUM_THREADS`` for each worker where that is set.
         timeout: seconds after which an evaluation counts as failed; None waits for ever.

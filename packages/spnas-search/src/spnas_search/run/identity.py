@@ -12,7 +12,7 @@ from typing import Any
 
 from spnas_core.checksums import file_checksum
 from spnas_core.errors import ArchiveError, ConfigError
-from spnas_search.archive import Archive
+from spnas_search.archive import ENDING, Archive
 from spnas_search.installed import other_versions
 
 MAY_CHANGE = ("budget.", "executor.", "asynchronous", "alike_failures", "task.data", "task.cache", "task.cache_limit")
@@ -123,20 +123,27 @@ def altered(before: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[
             yield f"has {key} = {_shown(now)}, and the run was made with {_shown(then)}"
 
 
+def closed(archive: Archive) -> str | None:
+    """Why nothing more may be chosen, once finalists were scored again or the winner was tested; None where it may."""
+    if not any(candidate.phase in ENDING for candidate in archive):
+        return None
+    return archive.recall(ENDED) or "its finalists were scored again, or its winner was tested"
+
+
 def check_budget(archive: Archive, settings: Mapping[str, Any], folder: Path) -> None:
-    """Refuse another budget for a search that is over: its winner has been tested, so nothing more may be chosen.
+    """Refuse another budget for a search whose choice is judged already, so that nothing more may be chosen.
 
     Raises:
         ConfigError: what to do instead.
     """
     stored = archive.recall("settings")
-    if stored is None or archive.recall(ENDED) is None:
+    if stored is None or (why := closed(archive)) is None:
         return
     for key, then, now in differences(json.loads(stored), settings):
         if key.startswith("budget."):
             raise ConfigError(
                 f"run.toml of {folder} has {key} = {_shown(now)} instead of {_shown(then)}, and that search is over "
-                f"({archive.recall(ENDED)}): start another run with --from {folder}"
+                f"({why}): start another run with --from {folder}"
             )
 
 

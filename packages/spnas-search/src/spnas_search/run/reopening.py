@@ -6,7 +6,7 @@ from pathlib import Path
 from spnas_core.errors import ArchiveError, ConfigError
 from spnas_search.archive import Archive, RunLock
 from spnas_search.run.folder import RunFolder
-from spnas_search.run.identity import ENDED
+from spnas_search.run.identity import ENDED, closed
 from spnas_search.run.opening import read_values
 from spnas_search.settings import of_begun, resolve, set_value, write_toml
 
@@ -20,7 +20,8 @@ def extend_budget(folder: Path, budget: Mapping[str, float]) -> None:
 
     Raises:
         ArchiveError: there is no run, or another process holds it.
-        ConfigError: nothing is raised, a bound is not higher than it was, or the winner was tested already.
+        ConfigError: nothing is raised, a bound is not higher than it was, or the finalists were scored again or the
+            winner was tested already.
     """
     files = _files(folder)
     if not budget:
@@ -38,9 +39,10 @@ def extend_budget(folder: Path, budget: Mapping[str, float]) -> None:
                 raise ConfigError(f"{folder} has budget.{name} = {bounds[name]}: {bound} would be no more")
             set_value(values, f"budget.{name}", bound)
         resolve(of_begun(values))  # refuses what is no bound
-        write_toml(
-            values, files.config
-        )  # without what earlier versions had no setting for: the archive has none either
+        # without what earlier versions had no setting for: the archive has none either
+        write_toml(values, files.config)
+        with Archive.open(files.archive) as archive:
+            archive.forget(ENDED)
 
 
 def retry_failed(folder: Path, numbers: Sequence[int]) -> tuple[int, ...]:
@@ -57,7 +59,7 @@ def retry_failed(folder: Path, numbers: Sequence[int]) -> tuple[int, ...]:
 
     Raises:
         ArchiveError: there is no run, another process holds it, a candidate has not failed, or none has.
-        ConfigError: the winner was tested already.
+        ConfigError: the finalists were scored again or the winner was tested already.
     """
     files = _files(folder)
     with RunLock(folder), Archive.open(files.archive) as archive:
@@ -78,9 +80,9 @@ def _files(folder: Path) -> RunFolder:
 
 def _check_open(archive: Archive, folder: Path) -> None:
     """Refuse what would choose again after the test: its result would no longer be a test."""
-    if (ended := archive.recall(ENDED)) is not None:
+    if (why := closed(archive)) is not None:
         raise ConfigError(
-            f"the search in {folder} is over ({ended}), and nothing more may be chosen: go on from what it has found "
+            f"the search in {folder} is over ({why}), and nothing more may be chosen: go on from what it has found "
             f"with --from {folder}"
         )
 

@@ -59,6 +59,7 @@ def verify_run(
 
     Yields:
         What was looked at, in order: packages, code, weights, data, score. The score is measured wherever it can be.
+        Where the winner was trained for use, that file is looked at, too, as ``trained weights`` and ``trained score``.
 
     Raises:
         ArchiveError: there is no run, or no such candidate, or it has no score.
@@ -73,6 +74,10 @@ def verify_run(
         path = files.weights / f"{weighed.id}.safetensors"
         weights = _weights(path, weighed)
         yield weights
+        trained = archive.trained_winner if candidate is None else None
+        beside = files.weights / f"{trained.id}.safetensors" if trained is not None else None
+        if trained is not None and beside is not None:
+            yield replace(_weights(beside, trained), part="trained weights")
         values = read_values(files) if data is None else moved(read_values(files), data)
         stored = archive.recall("settings")
         for said in altered(json.loads(stored), values) if stored else ():
@@ -88,6 +93,8 @@ def verify_run(
             yield _data(archive, task, cache)
             if path.exists():
                 yield _score(archive, weighed, task, path)
+            if trained is not None and beside is not None and beside.exists():
+                yield replace(_score(archive, trained, task, beside), part="trained score")
 
 
 def _uncached(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,8 @@ class BudgetSettings(Table):
         candidates: children to evaluate; None for no bound.
         epochs: of training, all evaluations of the search together: warm start, controls, replicates and the finalists'
             re-scoring included, the verdict on test images not; None for no bound.
-        hours: wall-clock time of evaluation after which no further round begins; None for no bound.
+        hours: wall-clock time of evaluation after which no further child is proposed; what ends a search follows all
+            the same. None for no bound.
     """
 
     candidates: Count | None = Field(None, ge=0)
@@ -62,9 +63,10 @@ class FinalSettings(Table):
         finalists: the best so many children are scored again on validation images before one of them is called the
             winner; 0 takes the best as it is.
         rescores: trainings of each finalist with other seeds; 0 takes the best as it is.
-        seeds: fresh warm starts of the verdict, each of which start and winner are trained on from; 2 or more give an
-            interval, 1 gives none, 0 leaves the verdict out.
-        epochs: that both are trained after a fresh warm start; None for as many as the winner was in the search.
+        seeds: new warm starts of the verdict, from the weights that the run was given or else from fresh ones, each of
+            which start and winner are trained on from; 2 or more give an interval, 1 gives none, 0 leaves the verdict
+            out.
+        epochs: that both are trained after such a warm start; None for as many as the winner was in the search.
         from_scratch: whether both are also trained from fresh weights, as often.
         scratch_epochs: of these trainings; None for the winner's age.
         alone: children, of all ranks, that the verdict trains from fresh weights too where ``inherit`` is ``supernet``:
@@ -187,7 +189,7 @@ class RunSettings(Table):
         rungs: further training of promising children.
         asynchronous: whether a child is proposed whenever a worker is free, from whatever has ended by then, instead of
             round by round: no worker waits for the slowest of a round, what is searched depends on which evaluation
-            ends first, and ``strategy.round`` is not heeded.
+            ends first, and ``strategy.round`` is heeded only as ``per_update`` of what learns.
         space: bounds of the search.
         executor: the table of the executor, where evaluations run.
         strategy: the strategy's own table.
