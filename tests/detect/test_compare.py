@@ -173,6 +173,28 @@ def test_what_starts_anew_beside_frozen_norms_sees_each_devices_images():
         assert ("devices" in comparison._fixed(settings)) is fixed, norm
 
 
+def test_trainings_that_end_by_other_rules_are_not_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, "train", stopped_at_once)
+    begun, given = 128 + signal.SIGTERM, (*CODES, *SETTINGS, "--out", tmp_path / "c", "--cache", tmp_path / "cache")
+    rule = ("--score-every", 1, "--set", "patience=1")
+    assert invoke(*given, *rule).exit_code == begun
+    for other, key in (
+        ((), "score_every"),
+        (("--score-every", 1, "--set", "patience=8"), "patience"),
+        (("--score-every", 2, "--set", "patience=1"), "score_every"),
+        ((*rule, "--set", "min_delta=0.01"), "min_delta"),
+    ):
+        result = invoke(*given, *other)
+        assert result.exit_code == 2, other
+        assert f"1.{key} = " in result.output.replace("\n", " "), other
+    assert invoke(*given, *rule, "--set", "log_steps=3").exit_code == begun
+    file = tmp_path / "c" / "plan.json"
+    old = ("patience", "min_delta", "score_every", "score_split")
+    plan = {key: value for key, value in json.loads(file.read_text()).items() if not key.endswith(old)}
+    file.write_text(json.dumps(plan))
+    assert invoke(*given, *rule).exit_code == begun, "a plan of before says nothing of that"
+
+
 def test_a_damaged_plan_is_named(tmp_path):
     (tmp_path / "plan.json").write_text("{")
     result = invoke(*CODES, *SETTINGS, "--out", tmp_path)

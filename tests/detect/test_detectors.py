@@ -273,6 +273,16 @@ def test_detection_compiles_as_one_graph(name):
     assert assert_same_detections(got.images(), wanted.images(), detector.settings).shared > 50
 
 
+def test_an_image_of_several_branches_has_the_same_noise_whichever_process_has_it(monkeypatch):
+    branches, images, width, cpu = 3, 4, 5, torch.device("cpu")
+    alone = global_draw((branches * images, width), seeded(3), cpu, branches).view(branches, images, width)
+    monkeypatch.setattr("spnas_detect.heads.normalisation._processes", lambda: 2)
+    for rank in range(2):
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+        part = global_draw((branches * images // 2, width), seeded(3), cpu, branches)
+        assert torch.equal(part.view(branches, images // 2, width), alone[:, 2 * rank : 2 * rank + 2])
+
+
 def test_noise_follows_the_generator():
     one, other = (global_draw((2, 5), seeded(3), torch.device("cpu")) for _ in range(2))
     assert torch.equal(one, other)

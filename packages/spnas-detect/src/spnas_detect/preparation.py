@@ -198,6 +198,7 @@ def train_loader(
     return Loader(
         data.split("train"),
         batch_size=size,
+        accumulate=training.accumulate,
         augmentation=train_augmentation(
             flip=training.flip,
             scale_range=None if onto_canvas else training.scale_range,

@@ -17,7 +17,9 @@ def absolute_source(text: str) -> str:
     return f"{kind}:{absolute_path(path)}" if colon else text
 
 
-Side = Annotated[Extent, Field(ge=32)]
+LEAST_SIDE = 32
+"""Pixels of a canvas, which the coarsest of four stages brings to one."""
+Side = Annotated[Extent, Field(ge=LEAST_SIDE)]
 
 
 class DetectionSettings(Table):

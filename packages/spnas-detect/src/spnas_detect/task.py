@@ -36,7 +36,7 @@ from spnas_detect.preparation import (
     uses_channels_last,
 )
 from spnas_detect.reigniting import checked_images, reignite
-from spnas_detect.settings import DetectionSettings
+from spnas_detect.settings import LEAST_SIDE, DetectionSettings
 from spnas_detect.supernets import SharedWeights, check_paths, halves_images, recalibrate, shared_weights
 from spnas_detect.training import (
     OutOfMemoryError,
@@ -369,8 +369,13 @@ class DetectionTask:
     def _at(self, fidelity: Fidelity) -> DetectionSettings:
         """Return the settings of an evaluation that spends less."""
         training = self.settings.training
-        training = training.model_copy(update={"share": training.share * fidelity.share})
-        size = fidelity.image_size or self.settings.image_size
+        size, whole = fidelity.image_size or self.settings.image_size, self.settings.image_size
+        sizes = training.image_sizes
+        if sizes is not None:  # in the same ratio to the canvas
+            sizes = tuple(
+                (_part(width, size[0], whole[0]), _part(height, size[1], whole[1])) for width, height in sizes
+            )
+        training = training.model_copy(update={"share": training.share * fidelity.share, "image_sizes": sizes})
         return self.settings.model_copy(update={"training": training, "image_size": size})
 
     def _data(self, settings: DetectionSettings) -> CachedData:
@@ -384,6 +389,11 @@ class DetectionTask:
             found = find_cache(open_cache(self._cache, self._root), size)
             self._other_caches[size] = (found or prepare_data(settings, self._cache.parent, lambda *_: None)).folder
         return open_cache(self._other_caches[size], self._root)
+
+
+def _part(side: int, now: int, whole: int) -> int:
+    """A side of a smaller canvas."""
+    return side if now == whole else max(LEAST_SIDE, round(side * now / whole))
 
 
 def _of_rows(detector: nn.Module) -> dict[str, object]:

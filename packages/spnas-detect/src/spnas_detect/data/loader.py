@@ -79,7 +79,8 @@ class Loader:
 
     Where some images have the transposed canvas, batches are of one canvas as far as that goes: an image goes into the
     batch of its canvas that is next, in the epoch's order, and what is left over at the end goes together, fitted into
-    the split's own canvas. So there are as many batches as of one canvas, and no image is left out for its shape.
+    the split's own canvas. So there are as many batches as of one canvas, and no image is left out for its shape: where
+    there is no room for all in whole batches, or in whole steps, those are left out that come last in the order.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Loader:
         split: CachedSplit,
         *,
         batch_size: int,
+        accumulate: int = 1,
         augmentation: Augment | None = None,
         photometric: bool = False,
         scenes: Scenes | None = None,
@@ -109,6 +111,8 @@ class Loader:
         Args:
             split: images and annotations.
             batch_size: images per batch of all processes together, at least 1.
+            accumulate: batches of a step; those behind the last whole step, which a training leaves out, have the
+                images that come last in the order.
             augmentation: applied to each image; None leaves images as cached.
             photometric: whether colours are distorted, see ``Photometry``.
             scenes: what fills whole canvases, see ``Scenes``; its images are augmented, too. None fills none.
@@ -148,6 +152,7 @@ class Loader:
             raise DataError(f"image_sizes is {image_sizes!r}: it must hold a (width, height) of at least 1 pixel each")
         self._split = split
         self._batch_size = batch_size
+        self._accumulate = accumulate
         self._augmentation = augmentation
         self._shuffle = shuffle
         self._seed = seed
@@ -225,19 +230,25 @@ class Loader:
 
     def _places(self, order: Sequence[int]) -> list[list[int]]:
         """Cut an epoch's order into batches, of one canvas as far as that goes; returns places in the order."""
-        size, rest = self._batch_size, list(range(len(order)))
+        places, count = list(range(len(order)))[: len(self) * self._batch_size], len(self)
+        steps = count // self._accumulate * self._accumulate or count
+        used = steps * self._batch_size
+        return [*self._grouped(order, places[:used]), *self._grouped(order, places[used:])]
+
+    def _grouped(self, order: Sequence[int], places: Sequence[int]) -> list[list[int]]:
+        """Cut places into batches, of one canvas as far as that goes."""
+        size, rest = self._batch_size, places
         found: list[list[int]] = []
         if self._transposed.any():
             waiting: dict[bool, list[int]] = {False: [], True: []}
-            for place in rest:
+            for place in places:
                 mine = waiting[bool(self._transposed[order[place]])]
                 mine.append(place)
                 if len(mine) == size:
                     found.append(mine.copy())
                     mine.clear()
             rest = sorted(place for one in waiting.values() for place in one)
-        found += [rest[start : start + size] for start in range(0, len(rest), size)]
-        return found[: len(self)]
+        return found + [list(rest[start : start + size]) for start in range(0, len(rest), size)]
 
     def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
         """Iterate over this process's part of the batches of an epoch.

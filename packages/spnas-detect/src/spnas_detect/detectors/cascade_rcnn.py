@@ -87,9 +87,10 @@ class CascadeRCNN(nn.Module):
         features = pyramid(self.backbone, self.neck, images, self.extra, every_branch=self.branches is not None)
         anchors = self.rpn.scan(features, canvas_shape(images))
         proposals = self.rpn.select(anchors, targets.sizes, learnt.ranges)
+        branches = 1 if self.branches is None else len(self.branches.ranges)
         count, offered = len(targets.boxes), proposals.boxes.shape[1] + targets.boxes.shape[1]
-        noise = global_draw((count, anchors.objectness.shape[1]), generator, images.device)
-        region_noise = global_draw((count, offered), generator, images.device)
+        noise = global_draw((count, anchors.objectness.shape[1]), generator, images.device, branches)
+        region_noise = global_draw((count, offered), generator, images.device, branches)
         losses = self.rpn.losses(features, anchors, targets, noise, learnt.learns_anchors(anchors.anchors))
         is_learnt = learnt.learns_proposals(proposals.boxes)
         regions = sample_regions(proposals, targets, RULES[0], self.settings.box_samples, region_noise, is_learnt)

@@ -30,24 +30,28 @@ def normaliser(count: Tensor) -> Tensor:
     return total.clamp_(min=1).div_(processes)
 
 
-def global_draw(shape: tuple[int, int], generator: torch.Generator | None, device: torch.device) -> Tensor:
+def global_draw(
+    shape: tuple[int, int], generator: torch.Generator | None, device: torch.device, branches: int = 1
+) -> Tensor:
     """Draw uniform noise for this process's images: the same for an image, whichever process has it.
 
     Args:
-        shape: (N, A), where N is the number of images of this process; all processes must have as many.
+        shape: (N, A), where N is the number of images of this process, times that of branches; all processes must have
+            as many.
         generator: in the same state in all processes; the device's default one where it is None.
         device: of generator and noise.
+        branches: of the backbone, whose rows stand one branch after the other; an image's draws are together all the
+            same.
 
     Returns:
         float32[N, A] in [0, 1): this process's rows of what one process draws for the whole batch.
     """
-    images, width = shape
-    processes = _processes()
-    noise = torch.rand((images * processes, width), generator=generator, device=device)
-    if processes == 1:
-        return noise
-    first = distributed.get_rank() * images
-    return noise[first : first + images]
+    images, width, processes = shape[0] // branches, shape[1], _processes()
+    noise = torch.rand((images * processes, branches * width), generator=generator, device=device)
+    if processes > 1:
+        first = distributed.get_rank() * images
+        noise = noise[first : first + images]
+    return noise if branches == 1 else noise.view(images, branches, width).transpose(0, 1).reshape(shape)
 
 
 def _processes() -> int:

@@ -35,6 +35,7 @@ from spnas_detect.metrics.collection import Collection
 from spnas_detect.metrics.registry import check_metrics
 from spnas_detect.opening import open_known
 from spnas_detect.processes import ALONE, Processes, joined_processes, launch
+from spnas_detect.settings import absolute_source
 from spnas_detect.training.loop import score
 
 DOCUMENT = "evaluation.json"
@@ -67,7 +68,8 @@ def evaluate(
 
     Args:
         weights: a weights file, the folder of a training, a run for its best candidate, or ``RUN:ID``.
-        data: data set as ``KIND`` or ``KIND:PATH``; None takes the one that was trained on.
+        data: data set as ``KIND`` or ``KIND:PATH``; None takes the one that was trained on, and so does its own name,
+            however its path is written.
         split: ``train``, ``validation`` or ``test``, or ``all`` for every image of the data.
         metrics: names of registered metrics; None takes the training's, or COCO's.
         data_seed: of carved splits and generated images: another one than the training's has other test images. None
@@ -104,7 +106,7 @@ def evaluate(
     source = find_weights(weights)
     job = _Job(
         source,
-        data,
+        None if data is None else absolute_source(data),
         split,
         metrics,
         data_seed,
@@ -169,7 +171,8 @@ def _evaluate(job: _Job, report: Report | None, processes: Processes) -> Evaluat
     factories = [metric_factory(name) for name in names]
     opened = _open(job.data, job.data_seed, job.data_options, settings)
     title = split_title(split, tests_on_validation=opened.tests_on_validation)
-    hints = [] if job.data in {None, settings.get("data")} else list(_hints(opened, split))
+    is_own = job.data in {None, settings.get("data")}
+    hints = [] if is_own else [*_hints(opened, split), *_left_out(job.data_options, settings)]
     if split == ALL:
         opened, split = _in_one(opened), "test"
     opened = labelled_as(description.classes, opened, split, str(source.path))
@@ -251,6 +254,13 @@ def _hints(data: DetectionData, split: str) -> Iterator[str]:
             f"the data has no test split of its own, so {count} of its {whole} images were drawn for one: --split all "
             "scores them all"
         )
+
+
+def _left_out(options: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> Iterator[str]:
+    """Say so where other data than the training's is read without the options that the training's had."""
+    if options is None and (trained := settings.get("data_options")):
+        which = ", ".join(f"{key}={value}" for key, value in trained.items())
+        yield f"the options of the training's data ({which}) are not taken for other data: name those that hold for it"
 
 
 def _prepare(folder: Path | None, plots: Path | None, results: Path | None) -> None:

@@ -28,6 +28,11 @@ PLAN, RESULT = "plan.json", "compare.json"
 PLACE, CONTENT, VERSIONS = "data", "content", "versions"
 """Keys of the plan: where the data lies, the digest of its content, empty until it was first read, and the packages."""
 
+_DECIDE = ("patience", "min_delta", "score_every", "score_split")
+"""What may differ when one training is resumed, and not between trainings that are compared: when they end, and on
+which images they are scored."""
+_FREE = MAY_CHANGE - {*_DECIDE}
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -270,7 +275,7 @@ def _check_same_plan(before: Mapping[str, Any], now: Mapping[str, Any], out: Pat
             "those to go on with it, or choose another --out"
         )
     for key in [*now, *before]:
-        is_fixed = key in now or key.partition(".")[2] not in {"", *MAY_CHANGE}
+        is_fixed = key in now or key.partition(".")[2] not in {"", *_FREE}
         if is_fixed and before.get(key) != now.get(key):
             raise ConfigError(
                 f"the comparison in {out} has {key} = {before.get(key)!r}, not {now.get(key)!r}: give its options "
@@ -317,10 +322,19 @@ def _planned(settings: Sequence[TrainSettings]) -> dict[str, Any]:
 def _completed(plan: Mapping[str, Any], settings: Sequence[TrainSettings]) -> dict[str, Any]:
     """Give the trainings of a plan the defaults of settings that there were not yet when it was made.
 
-    What older plans do not hold, and is no setting of later versions, is as it is now: ``devices``.
+    What older plans do not hold, and is no setting of later versions, is as it is now: ``devices``, and what decides
+    when a training ends.
     """
     planned = _planned(
-        [TrainSettings(architecture=one.architecture, data=one.data, devices=one.devices) for one in settings]
+        [
+            TrainSettings(
+                architecture=one.architecture,
+                data=one.data,
+                devices=one.devices,
+                **({} if f"{place}.score_split" in plan else {name: getattr(one, name) for name in _DECIDE}),
+            )
+            for place, one in enumerate(settings, 1)
+        ]
     )
     defaults = json.loads(to_json(planned))
     return {**{key: defaults[key] for key in defaults if f"{key.partition('.')[0]}.architecture" in plan}, **plan}
@@ -329,10 +343,13 @@ def _completed(plan: Mapping[str, Any], settings: Sequence[TrainSettings]) -> di
 def _fixed(settings: TrainSettings) -> dict[str, object]:
     """Return, by key, what all trainings of one architecture have in common, from seed to seed.
 
-    Where batch norms may see the images of each device alone, that is the number of devices, too.
+    That is how long they are trained and on which images they are scored, and where batch norms may see the images of
+    each device alone, the number of devices, too.
     """
     may_see_batches = settings.training.norm in {"batch", "frozen"}  # of these, what starts anew is batch norm
-    free = MAY_CHANGE - {"devices"} if may_see_batches else MAY_CHANGE
+    free = _FREE - {"devices"} if may_see_batches else _FREE
+    if settings.patience is None:
+        free |= {"score_every"}
     return {key: value for key, value in flattened(settings.as_dict()).items() if key not in free}
 
 

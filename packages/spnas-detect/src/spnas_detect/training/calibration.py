@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 
 def first_images(split: CachedSplit, count: int, device: torch.device) -> Tensor:
-    """Return up to so many images of a split as a network takes them, those of the first one's canvas."""
-    alike = (index for index in range(len(split)) if split.is_transposed(index) == split.is_transposed(0))
-    indices = list(islice(alike, count))
+    """Return up to so many images of a split as a network takes them, those of the canvas that most images have."""
+    standing = [split.is_transposed(index) for index in range(len(split))]
+    usual = 2 * sum(standing) > len(standing)
+    indices = list(islice((index for index, one in enumerate(standing) if one == usual), count))
     sizes = torch.tensor([split.resized(index)[::-1] for index in indices], device=device)
     return finish(split.images(indices).to(device), sizes)
 

@@ -152,7 +152,7 @@ def write_checkpoint(taken: Snapshot, folder: Path, kept: int = 1) -> None:
     write_tensors(taken.tensors, temporary, asdict(replace(taken.state, checksum=tensors_checksum(taken.tensors))))
     replace_durably(temporary, folder / FILE)
     if kept > 1:
-        _name_as_well(folder / FILE, folder / f"step-{taken.state.step:09}.safetensors")
+        _keep_copy(folder / FILE, folder / f"step-{taken.state.step:09}.safetensors")
     named = sorted(folder.glob("step-*.safetensors"))
     # Later ones are of a training that somebody has taken back to an earlier step.
     until_now = [file for file in named if file.name <= f"step-{taken.state.step:09}.safetensors"]
@@ -171,15 +171,11 @@ def _copied(tensor: Tensor) -> Tensor:
     return torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.detach())
 
 
-def _name_as_well(file: Path, name: Path) -> None:
-    """Give a file a second name, or make a copy where the file system has no second names."""
-    name.unlink(missing_ok=True)
-    try:
-        name.hardlink_to(file)
-    except OSError:
-        temporary = name.with_name(f".{name.name}")
-        shutil.copyfile(file, temporary)
-        replace_durably(temporary, name)
+def _keep_copy(file: Path, name: Path) -> None:
+    """Copy a file, so that whatever is written over the one leaves the other alone."""
+    temporary = name.with_name(f".{name.name}")
+    shutil.copyfile(file, temporary)
+    replace_durably(temporary, name)
 
 
 def load_checkpoint(trainer: "Trainer", folder: Path) -> None:

@@ -93,9 +93,8 @@ def common_folder(files: Iterable[Path]) -> Path:
 
     Names below it stay what they are when a data set is moved.
     """
-    folders = [str(file.parent) for file in files]
-    # what the first and the last in order have in common, all in between have
-    return Path(os.path.commonpath([min(folders), max(folders)])) if folders else Path("/")
+    folders = {str(file.parent) for file in files}
+    return Path(os.path.commonpath(folders)) if folders else Path("/")
 
 
 def read_image(
