@@ -17,7 +17,7 @@ from spnas_core.space import SearchSpace
 from spnas_core.tasks import EvaluationRequest, Fidelity
 from spnas_detect.detectors import DetectorSettings, build_detector
 from spnas_detect.necks import draw_cell, format_cell, parse_cell
-from spnas_detect.necks.cell_text import completed, drawn_part
+from spnas_detect.necks.cell_text import completed, drawn_parts
 from spnas_detect.necks.nas_fpn import nas_fpn_cell
 from spnas_detect.necks.rewiring import PLACES, Rewire, changes
 from spnas_detect.settings import DetectionSettings
@@ -62,7 +62,7 @@ class TestChanges:
         assert cell not in found
         for child in found:
             assert parse_cell(format_cell(child)) == child
-            assert completed([drawn_part(merge) for merge in child]) == child
+            assert completed(drawn_parts(child)) == child
             read = {name for merge in child for name in (*merge.sources, *merge.added)}
             assert {f"in{level}" for level in range(len(child)) if level < 2} <= read | {"in0", "in1"}
 
@@ -70,7 +70,7 @@ class TestChanges:
     @given(cells)
     def test_each_changes_one_merge_or_the_places_of_two(self, cell):
         def known(merges):  # which of two guides follows from their levels
-            return {m.name: (m.level, m.attends, frozenset(drawn_part(m).sources), m.operations) for m in merges}
+            return {m.name: (m.level, m.attends, frozenset(m.sources), m.operations) for m in drawn_parts(merges)}
 
         before = known(cell)
         for change in changes(cell):
@@ -126,7 +126,7 @@ class TestChanges:
     @pytest.mark.parametrize("levels", range(2, 7))
     def test_the_published_cells_are_complete(self, levels):
         cell = nas_fpn_cell(levels)
-        assert completed([drawn_part(merge) for merge in cell]) == cell
+        assert completed(drawn_parts(cell)) == cell
 
 
 class TestCodes:

@@ -57,11 +57,29 @@ def fill_module(
         if copy.route is not None:
             source = copy.route.apply(source)
         if copy.overlap:
-            region = tuple(slice(min(a, b)) for a, b in zip(destination.shape, source.shape, strict=True))
-            destination, source = destination[region], source[region]
+            destination, source = _overlap(destination, source)
         destinations.append(destination)
         sources.append(source)
     copier(destinations, sources)
+
+
+def _overlap(destination: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+    """The parts of two tensors that stand for one another: the leading channels, and of kernels the middle.
+
+    What a larger kernel has around that is set to zero, so that it computes what the smaller one does.
+    """
+    shared = [min(a, b) for a, b in zip(destination.shape, source.shape, strict=True)]
+    channels, kernel = shared[:2], shared[2:]
+    inner = destination[tuple(slice(count) for count in channels)]
+    if kernel != list(destination.shape[2:]):
+        inner.zero_()
+
+    def middle(tensor: Tensor) -> Tensor:
+        starts = [(side - count) // 2 for side, count in zip(tensor.shape[2:], kernel, strict=True)]
+        places = (slice(first, first + count) for first, count in zip(starts, kernel, strict=True))
+        return tensor[(*(slice(count) for count in channels), *places)]
+
+    return middle(destination), middle(source)
 
 
 def _fill(tensor: Tensor, fill: TensorFill, generator: torch.Generator | None, own: Mapping[str, Tensor]) -> None:

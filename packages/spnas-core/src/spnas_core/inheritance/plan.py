@@ -26,7 +26,8 @@ class TensorCopy:
     Attributes:
         target: name in the child.
         source: name in the parent.
-        overlap: shapes differ; only the leading part that both have is copied, over a filled tensor.
+        overlap: shapes differ; only the part that both have is copied, over a filled tensor: the leading channels, and
+            of a kernel the middle, around which a larger one has zeros.
         route: shapes differ, and every channel of the child continues one of the parent's; None for a plain copy.
         rows: pairs of a row of the child's and the row of the parent's that it is, of tensors that differ in their
             first dimension alone; all other rows are those of a filled tensor. None copies all.

@@ -223,6 +223,8 @@ class _BinaryGates(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        if torch.is_grad_enabled():  # create_graph=True
+            raise RuntimeError("binary gates cannot be differentiated twice: what was saved is taken for constant")
         (chances,) = context.saved_tensors
         weighted = gradient * chances
         return weighted - chances * weighted.sum(-1, keepdim=True), None

@@ -48,14 +48,16 @@ def pad_targets(
     Args:
         images: per image ``boxes`` [K, 4], ``labels`` [K] and, where there are such, ``ignore`` bool[K].
         sizes: per image (height, width) in canvas pixels.
-        rows: G; by default the greatest K, rounded up to a multiple of 8 and at least 8.
+        rows: G, at least 1; by default the greatest K, rounded up to a multiple of 8 and at least 8.
 
     Raises:
-        ValueError: an image has more boxes than rows.
+        ValueError: an image has more boxes than rows, or there are no rows.
     """
     most = max((len(image["labels"]) for image in images), default=0)
     if rows is None:
         rows = padded_rows(most)
+    if rows < 1:
+        raise ValueError(f"targets have {rows} rows: at least one, which may be padding")
     if most > rows:
         raise ValueError(f"an image has {most} boxes, but the targets {rows} rows: raise rows")
     device = images[0]["boxes"].device if images else None

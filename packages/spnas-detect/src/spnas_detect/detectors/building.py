@@ -39,6 +39,8 @@ from spnas_detect.memory import explained_allocation
 from spnas_detect.necks import LevelMap, Neck, neck_name, neck_of
 
 BACKBONE, NECK, EXTRA = "backbone.", "neck.", "extra."
+POOLED = "box_head.fc6.weight"
+"""The layer that reads pooled regions."""
 NARROWER = "take a narrower backbone, or lower detector.head_channels, detector.neck_channels or detector.pooled_size"
 Named = TypeVar("Named")
 
@@ -192,6 +194,8 @@ def _head_copy(
 ) -> TensorCopy | None:
     """A head's tensor by name, and the rows of its classes by theirs."""
     class_rows = getattr(detector, "class_rows", None)  # a plugin's detector need not tell
+    if _is_pooled_otherwise(name, detector, parent_shapes):
+        return None
     layout = None if class_map is None or class_rows is None else class_rows(name)
     if layout is None or class_map is None:
         return _best_copy(name, shape, [name], parent_shapes)
@@ -200,6 +204,12 @@ def _head_copy(
         return None
     rows = class_map.row_pairs(layout, before[0])
     return TensorCopy(name, name, rows=rows) if rows else None
+
+
+def _is_pooled_otherwise(name: str, detector: Detector, parent_shapes: Shapes) -> bool:
+    """Whether a layer read other cells of a pooled region: its columns are channels times cells, so none fits."""
+    cells = getattr(getattr(detector, "settings", None), "pooled_size", 1) ** 2
+    return name.endswith(POOLED) and name in parent_shapes and parent_shapes[name][1] % cells != 0
 
 
 def _neck_copy(

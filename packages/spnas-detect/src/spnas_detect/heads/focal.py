@@ -52,6 +52,8 @@ class _FocalSums(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        if torch.is_grad_enabled():  # create_graph=True
+            raise RuntimeError("the focal loss cannot be differentiated twice: what was saved is taken for constant")
         slopes, labels = ctx.saved_tensors
         scale = torch.where(labels == UNCOUNTED, 0.0, gradient[:, None])  # [N, A]
         return slopes * scale[..., None], None, None, None

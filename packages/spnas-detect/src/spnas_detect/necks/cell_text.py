@@ -1,6 +1,7 @@
 """Cells of merges as texts, the other way round, and drawn at random."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -100,12 +101,29 @@ def draw_cell(levels: int, rng: np.random.Generator, intermediates: int = INTERM
     return completed(drawn)
 
 
-def drawn_part(merge: Merge) -> Merge:
-    """Return a merge as it is drawn: of two features, without what was added since nothing else reads it.
+def drawn_parts(cell: Sequence[Merge]) -> list[Merge]:
+    """Return merges as they are drawn, without what was added since nothing else reads it; see ``completed``.
 
-    One with operations on its edges is drawn as a whole.
+    That are features of an output's own level, behind the first two, which no other merge reads. One with operations
+    on its edges is drawn as a whole.
     """
-    return merge if merge.operations else replace(merge, sources=merge.sources[:2], added=())
+    times = Counter(source for merge in cell for source in (*merge.sources, *merge.added))
+    at = {merge.name: merge.level for merge in cell}
+
+    def was_added(source: str, merge: Merge) -> bool:
+        level = _input(source)
+        return merge.is_output and times[source] == 1 and (at[source] if level is None else level) == merge.level
+
+    return [
+        merge
+        if merge.operations
+        else replace(
+            merge,
+            sources=(*merge.sources[:2], *(one for one in merge.sources[2:] if not was_added(one, merge))),
+            added=tuple(one for one in merge.added if not was_added(one, merge)),
+        )
+        for merge in cell
+    ]
 
 
 def completed(drawn: Sequence[Merge]) -> tuple[Merge, ...]:
@@ -114,9 +132,9 @@ def completed(drawn: Sequence[Merge]) -> tuple[Merge, ...]:
     Outputs with operations on their edges are left as they are.
 
     Args:
-        drawn: see ``drawn_part``.
+        drawn: see ``drawn_parts``.
     """
-    read = {source for merge in drawn for source in merge.read}
+    read = {source for merge in drawn for source in (*merge.read, *merge.added)}
     unread = {f"in{level}": level for level in range(level_count(drawn)) if f"in{level}" not in read}
     found = []
     for merge in drawn:
@@ -132,7 +150,7 @@ def _with(merge: Merge, extra: tuple[str, ...]) -> Merge:
     if not merge.is_output or merge.operations or not extra:
         return merge
     if merge.attends:
-        return replace(merge, added=extra)
+        return replace(merge, added=(*merge.added, *extra))
     return replace(merge, sources=(*merge.sources, *extra))
 
 
@@ -202,4 +220,4 @@ def _renamed(name: str) -> str:
 def _input(name: str) -> int | None:
     """Return the level of an input; None where it is none."""
     digits = name.removeprefix("in")
-    return int(digits) if name.startswith("in") and digits.isdigit() else None
+    return int(digits) if name.startswith("in") and digits.isdigit() and f"in{int(digits)}" == name else None

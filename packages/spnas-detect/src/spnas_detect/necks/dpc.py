@@ -139,9 +139,27 @@ def _branch(branch: Branch, layers: nn.Module, x: Tensor) -> Tensor:
         return functional.relu(layers.norm(convolved))  # type: ignore[operator]
     if branch.kind == "pool":
         grid = min(branch.size[0], height), min(branch.size[1], width)
-        pooled = functional.relu(layers(functional.adaptive_avg_pool2d(x, grid)))
+        pooled = functional.relu(layers(_averages(x, grid)))
         return functional.interpolate(pooled, size=(height, width), mode="bilinear", align_corners=False)
     return functional.relu(layers(x))
+
+
+def _averages(x: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Average Tensor[N, C, H, W] over a grid of cells, as ``adaptive_avg_pool2d`` does.
+
+    By two products: the gradient of that function has no deterministic way on a GPU.
+    """
+    down, across = (_shares(side, cells, x) for side, cells in zip(x.shape[-2:], grid, strict=True))
+    return torch.einsum("ah,nchw,bw->ncab", down, x, across)
+
+
+def _shares(side: int, cells: int, like: Tensor) -> Tensor:
+    """Tensor[cells, side]: of each cell, from ⌊i · side / cells⌋ to ⌈(i + 1) · side / cells⌉, a share of one."""
+    shares = like.new_zeros(cells, side)
+    for cell in range(cells):
+        first, end = cell * side // cells, -(-(cell + 1) * side // cells)
+        shares[cell, first:end] = 1 / (end - first)
+    return shares
 
 
 class _DensePyramid(FPN):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Applications, Rewrite, Step
-from spnas_detect.necks.cell_text import completed, drawn_part, format_cell, level_count, parse_cell
+from spnas_detect.necks.cell_text import completed, drawn_parts, format_cell, level_count, parse_cell
 from spnas_detect.necks.merging import EDGE_OPERATIONS, NONE, Merge
 
 FAMILY = "merge:"
@@ -87,10 +87,10 @@ class Rewire:
         before, after = (parse_cell(one.neck.removeprefix(FAMILY)) for one in (rewrite.parent, rewrite.child))
         names = [f"in{level}" for level in range(level_count(after))] + [merge.name for merge in after]
         place_of = {name: min(place, PLACES - 1) for place, name in enumerate(names)}
-        known = [drawn_part(merge) for merge in before]
-        changed = next((merge for merge in map(drawn_part, after) if merge not in known), None)
+        known, now = drawn_parts(before), drawn_parts(after)
+        changed = next((merge for merge in now if merge not in known), None)
         if changed is None:  # two have changed places
-            changed = next(new for old, new in zip(known, map(drawn_part, after), strict=True) if old != new)
+            changed = next(new for old, new in zip(known, now, strict=True) if old != new)
         found = [0.0] * self.feature_count
         found[place_of[changed.name]] = 1.0
         for number, source in enumerate(changed.read, 1):
@@ -103,7 +103,7 @@ class Rewire:
 def changes(cell: Cell) -> tuple[Change, ...]:
     """Return all single changes of a cell, in a fixed order, each to a different cell."""
     found: dict[Cell, Change] = {cell: Change("", cell)}
-    bare = [drawn_part(merge) for merge in cell]
+    bare = drawn_parts(cell)
     levels = level_count(cell)
     for place, merge in enumerate(bare):
         before, after = bare[:place], bare[place + 1 :]
@@ -127,8 +127,14 @@ def _changed(merge: Merge, earlier: Mapping[str, int], levels: int) -> Iterator[
     """Yield what one merge can become, each with what is said of it."""
     yield from _moved(merge, levels)
     if len(merge.sources) == 2 and not merge.operations:
-        yield f"{merge.name} {'adds' if merge.attends else 'attends'}", replace(merge, attends=not merge.attends)
-    unread = [feature for feature in earlier if feature not in merge.sources]
+        if merge.attends:  # what it adds beside stays among its terms
+            yield (
+                f"{merge.name} adds",
+                replace(merge, attends=False, sources=(*merge.sources, *merge.added), added=()),
+            )
+        else:
+            yield f"{merge.name} attends", replace(merge, attends=True)
+    unread = [feature for feature in earlier if feature not in (*merge.sources, *merge.added)]
     for position, source in enumerate(merge.sources):
         for feature in unread if source in merge.read else ():
             sources = (*merge.sources[:position], feature, *merge.sources[position + 1 :])
