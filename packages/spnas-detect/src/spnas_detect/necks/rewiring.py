@@ -171,14 +171,15 @@ def _reguided(changed: Merge, after: Sequence[Merge], at: Mapping[str, int]) -> 
     known = {**at, changed.name: changed.level}
     found = []
     for merge in after:
-        found.append(_guided(merge, known) if changed.name in merge.sources else merge)
+        found.append(_guided(merge, known) if changed.name in (*merge.sources, *merge.added) else merge)
         known[merge.name] = merge.level
     return found
 
 
 def _guided(merge: Merge, levels: Mapping[str, int]) -> Merge:
-    """Let the coarser feature guide where a merge attends."""
+    """Let the coarser feature guide where a merge attends; what it adds beside is of its own level."""
     if not merge.attends:
         return merge
     one, other = merge.sources
-    return replace(merge, sources=(one, other) if levels[one] >= levels[other] else (other, one))
+    added = tuple(feature for feature in merge.added if levels[feature] == merge.level)
+    return replace(merge, sources=(one, other) if levels[one] >= levels[other] else (other, one), added=added)
