@@ -27,5 +27,9 @@ class BlockFamily:
 
 @lru_cache(maxsize=1024)
 def member(family: BlockFamily, name: str) -> BlockSpec | None:
-    """Return the block type of a name, always the same one; None where the name is not the family's."""
-    return family.read(name)
+    """Return the block type of a name, always the same one; None where the name is not the family's.
+
+    Nor is it where the type is called otherwise: two names of one type would be two architectures.
+    """
+    found = family.read(name)
+    return found if found is not None and found.name == name else None

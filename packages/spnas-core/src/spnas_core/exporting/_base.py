@@ -1,9 +1,11 @@
 """The contract of an exporter."""
 
 import math
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, nn
@@ -137,13 +139,30 @@ def export_network(form: str, network: Exportable, folder: Path, name: str) -> t
     """
     plugin = exporter_plugin(form)
     network.expected()  # where nothing can be compared, nothing is written
+    # What is refused after all leaves nothing behind, and what lay there before stays.
+    with TemporaryDirectory(dir=folder, prefix=".export-") as place:
+        return tuple(_moved(file, folder) for file in _exported(form, plugin, network, Path(place), name))
+
+
+def _exported(
+    form: str, plugin: ExporterPlugin, network: Exportable, folder: Path, name: str
+) -> tuple[Path, ...] | list[Path]:
+    """Have a network written, and hold a plugin's exporter to its contract."""
     if is_built_in("exporters", form):
         return plugin.export(network, folder, name)
     who = owner("exporters", form)
     files: object = asked(who, "export", lambda: plugin.export(network, folder, name), passes=(SpnasError, OSError))
     if not isinstance(files, tuple | list) or not files or not all(_is_written(file, folder) for file in files):
         raise PluginError(f"{who} returned {files!r:.200} from export: it must return the files in {folder}")
-    return tuple(files)
+    return files
+
+
+def _moved(file: Path, folder: Path) -> Path:
+    """Give a file or folder its place, in which an earlier one may lie."""
+    place = folder / file.name
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    return file.replace(place)
 
 
 def _is_written(file: object, folder: Path) -> bool:

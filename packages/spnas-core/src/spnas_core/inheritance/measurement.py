@@ -32,9 +32,10 @@ def output_change(
     with _whole_float32():
         before, after = parent(images), child(images)
     found: dict[str, float] = {}
-    for number, (level, features) in enumerate(before.items()):
+    for place, (level, features) in enumerate(before.items()):
         if level in after and after[level].shape[-2:] == features.shape[-2:]:
-            expected = _expected(number, features, after[level].shape[1], maps)
+            stage = int(level[1:]) - 1 if level[1:].isdigit() else place  # of s1, s2, …, of which some may be left out
+            expected = _expected(stage, features, after[level].shape[1], maps)
             if expected is not None:
                 found[level] = float((after[level] - expected).norm() / expected.norm().clamp_min(1e-12))
     return found

@@ -1,5 +1,6 @@
 """What a child has inherited, in numbers."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
@@ -41,11 +42,16 @@ class Receipt:
             output_change: by feature level.
             promise: the rewrite's with the networks' norm: largest change that is allowed; None for any.
         """
-        worst = max(output_change, key=lambda level: output_change[level], default=None)
+        promise = promise if output_change else None
+
+        def change(level: str) -> tuple[bool, float]:  # NaN above all
+            return math.isnan(output_change[level]), output_change[level]
+
+        worst = max(output_change, key=change, default=None)
         broken = ""
         if worst is not None and promise is not None and not output_change[worst] <= promise:
-            change = output_change[worst]
-            broken = f"outputs were to change by at most {promise:g}, and {worst} has changed by {change:.3g}"
+            found = output_change[worst]
+            broken = f"outputs were to change by at most {promise:g}, and {worst} has changed by {found:.3g}"
         return replace(self, output_change=output_change, promise=promise, broken_promise=broken)
 
     @property

@@ -14,12 +14,18 @@ from spnas_core.errors import CodeError, WeightsError
 
 _LEAVES = (("downsample.0.", "projection.conv."), ("downsample.1.", "projection.bn."))
 _STEM = (("conv1.", "stem.conv1."), ("bn1.", "stem.bn1."))
+_KNOWN = re.compile(r"b|r|x\d+x\d+d")
 
 
 def _prefixes(architecture: Architecture) -> list[tuple[str, str]]:
     """Pairs of torchvision's prefix and ours, longest first where one begins another."""
     if architecture.stem != "conv7":
         raise WeightsError(f"{architecture} has the stem {architecture.stem!r}: torchvision's ResNets have conv7")
+    if not _KNOWN.fullmatch(architecture.block):
+        raise WeightsError(
+            f"{architecture} has blocks {architecture.block!r}: torchvision's ResNets and ResNeXts have b, r and such "
+            "as x32x4d"
+        )
     pairs, index = list(_STEM), 0
     for number, stage in enumerate(architecture.stages, 1):
         for position in range(len(stage)):
@@ -90,11 +96,14 @@ def torchvision_architecture(state: Mapping[str, Tensor]) -> Architecture:
         raise WeightsError("there are no tensors of a torchvision ResNet (layer1.0.conv1.weight, …)")
     last = "conv3" if "layer1.0.conv3.weight" in state else "conv2"
     outputs = [len(state[f"layer{stage}.{position}.{last}.weight"]) for stage, position in places]
-    digits = ["1" if after == before else "2" for before, after in zip([outputs[0], *outputs], outputs, strict=False)]
+    expansion = 4 if last == "conv3" else 1
+    base = len(state["conv1.weight"]) if "conv1.weight" in state else outputs[0] // expansion
+    before = [base * expansion, *outputs]
+    digits = ["1" if after == one else "2" for one, after in zip(before, outputs, strict=False)]
     stages = [""] * places[-1][0]
     for (stage, _), digit in zip(places, digits, strict=True):
         stages[stage - 1] += digit
-    text = f"{_block_name(state, outputs[0])}@{outputs[0] // (4 if last == 'conv3' else 1)}_{'-'.join(stages)}"
+    text = f"{_block_name(state, outputs[0])}@{base}_{'-'.join(stages)}"
     try:
         return Architecture.parse(text)
     except CodeError as error:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, Self
 
+from spnas_core.blocks.registry import canonical_block_name
 from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.encoding.validation import oversize
@@ -61,6 +62,7 @@ class SearchSpace:
     sampling: Sampling = "grown"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "block_types", tuple(map(canonical_block_name, self.block_types)))
         for noun, low, high in (
             ("blocks", self.min_blocks, self.max_blocks),
             ("stages", self.min_stages, self.max_stages),

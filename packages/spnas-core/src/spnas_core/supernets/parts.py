@@ -26,10 +26,10 @@ FEWEST = 5
 def why_no_part(start: Architecture, code: Architecture) -> str | None:
     """Say why a code is no part of an architecture; None where it is one.
 
-    A part has the start's block type, base, stem, number of stages and doublings, and between two doublings no more
-    blocks than it; so each of its blocks is one of the start's, and only strides differ. Its stages end where channels
-    are as many as at the end of one of the start's stages, so that whatever reads a stage is there, too. Neither has
-    rows.
+    A part has the start's block type, base, stem, neck, number of stages and doublings, and between two doublings no
+    more blocks than it; so each of its blocks is one of the start's, and only strides differ. Its stages end where
+    channels are as many as at the end of one of the start's stages, so that whatever reads a stage is there, too.
+    Neither has rows.
     """
     if start.rows or code.rows:
         return "rows are shared by no part: leave them out"
@@ -38,6 +38,7 @@ def why_no_part(start: Architecture, code: Architecture) -> str | None:
         ("base", start.base, code.base),
         ("stem", start.stem, code.stem),
         ("number of stages", start.stage_count, code.stage_count),
+        ("neck", start.neck, code.neck),
     ):
         if one != other:
             return f"its {noun} is {other} and that of {start} {one}"

@@ -395,7 +395,8 @@ class Contents:
             self._finish(candidate)
 
     def _finish(self, candidate: Candidate) -> None:
-        if candidate.kind == "rung" and self._candidates[candidate.subject].kind in OFFSPRING:
+        has_score = math.isfinite(candidate.metrics.get(self.objective.name, math.nan))
+        if candidate.kind == "rung" and has_score and self._candidates[candidate.subject].kind in OFFSPRING:
             known = self._candidates[self._newest.get(candidate.subject, candidate.subject)]
             if candidate.fidelity.rung > known.fidelity.rung:
                 self._newest[candidate.subject] = candidate.id

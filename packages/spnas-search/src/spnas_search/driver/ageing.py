@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from spnas_core.morphisms import identity
 from spnas_core.tasks import Fidelity
-from spnas_search.archive import HEIRLESS, OFFSPRING, Archive, Candidate, Kind, Proposal
+from spnas_search.archive import OFFSPRING, Archive, Candidate, Kind, Proposal
 
 TRAININGS: frozenset[Kind] = frozenset({"start", "control", "rung"})
 """Kinds of the start's evaluations in a search: what is trained, scored on validation images, and has weights."""
@@ -20,11 +20,11 @@ def ageing_proposals(archive: Archive, children: Sequence[Proposal], beside: Seq
 
     It is trained on from where it was at the age of the weights that a child inherits, as long as the child; where it
     was never there, from the last time before, by as much as is missing. Where children inherit from the warm start,
-    so does it; and where they inherit nothing, it is trained anew.
+    so does it; and where they inherit nothing, it is trained anew, for as long as a child has been in all.
 
     Args:
         archive: of the search.
-        children: that are about to be evaluated.
+        children: that are about to be evaluated, and rungs of earlier ones.
         beside: what is evaluated in the same round.
     """
     known = _settings_of_start(archive) | {
@@ -37,7 +37,7 @@ def ageing_proposals(archive: Archive, children: Sequence[Proposal], beside: Seq
         age = archive.age_of(child)
         if (setting := _setting(age, child.fidelity)) not in known:
             begin = begin_of(archive, age - child.epochs)
-            epochs = child.epochs if archive.inherit in HEIRLESS else age - begin.age
+            epochs = age if archive.inherit == "none" else age - begin.age
             fidelity = replace(child.fidelity, epochs=epochs)
             wanted.append(Proposal("control", begin.id, identity(begin.architecture), fidelity))
             known.add(setting)
@@ -60,9 +60,9 @@ def owed_ageing(archive: Archive) -> list[Proposal]:
         return []
     scored = {
         _setting(child.age, child.fidelity)
-        for kind in OFFSPRING
+        for kind in (*OFFSPRING, "rung")
         for child in archive.of_kind(kind)
-        if math.isfinite(archive.score(child))
+        if math.isfinite(archive.score(child)) and child.subject != archive.start.id
     }
     return [proposal for setting, proposal in wanted.items() if setting in scored]
 

@@ -94,10 +94,18 @@ class _Listeners:
 
 def _check_start(run: Run) -> None:
     """Refuse to go on from a start that has no score: nothing could be compared with it."""
-    if len(run.archive) and run.archive.start.status == "done" and run.archive.score(run.archive.start) == -math.inf:
+    if not len(run.archive) or (start := run.archive.start).status != "done":
+        return
+    if run.archive.score(start) == -math.inf:
         raise SearchStoppedError(
             f"the start's {run.objective.name} is undefined: choose an objective that the data can measure"
         )
+    for weighed in run.archive.tradeoffs:
+        if weighed.is_metric and not math.isfinite(start.metrics.get(weighed.name, math.nan)):
+            raise SearchStoppedError(
+                f"the start's {weighed.name} is undefined, so nothing can be weighed by it: leave it out of pareto, or "
+                "choose data that can measure it"
+            )
 
 
 def _evaluate(

@@ -73,7 +73,8 @@ def next_round(
             if children:
                 return Round("search", children)
         rungs = () if out_of_time else rung_proposals(archive, settings.rungs)
-        if owed := _affordable((*_owed(archive), *rungs), _left(archive, settings, epochs)):
+        owed = [*_owed(archive), *_ages_of_rungs(archive, rungs), *rungs]
+        if owed := _affordable(owed, _left(archive, settings, epochs)):
             return Round("search", owed)
     return _ending(archive, settings, strategy)
 
@@ -201,8 +202,15 @@ def _judged_children(
     if archive.rule.needs_controls:
         _add_controls(archive, proposals, children)
     if archive.rule.needs_ages:
+        proposals += _ages_of_rungs(archive, proposals)
         proposals += ageing_proposals(archive, children, proposals)
     return (*proposals, *children)
+
+
+def _ages_of_rungs(archive: Archive, beside: Sequence[Proposal]) -> list[Proposal]:
+    """Return the trainings of the start that its scores at the ages of a round's rungs still lack."""
+    rungs = [one for one in beside if one.kind == "rung" and archive[one.parent or 0].subject != archive.start.id]
+    return ageing_proposals(archive, rungs, beside) if archive.rule.needs_ages else []
 
 
 def _within(proposals: Sequence[Proposal], epochs: float) -> tuple[Proposal, ...]:

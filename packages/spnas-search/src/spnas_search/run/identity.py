@@ -71,14 +71,14 @@ def keep_former(archive: Archive, now: Identity) -> list[str]:
         return []
     pending = [candidate.id for candidate in archive.pending()]
     former = json.loads(archive.recall(FORMER) or "[]")
-    archive.remember(FORMER, json.dumps([*former, {**then, "until": min(pending, default=len(archive))}]))
+    archive.remember(FORMER, json.dumps([*former, {**then, "until": len(archive), "but": pending}]))
     return changed
 
 
 def computed_with(archive: Archive, candidate: int) -> dict[str, dict[str, str] | None]:
     """Return the ``versions`` and the ``code`` that a candidate was evaluated by, None where the archive has none."""
     for former in json.loads(archive.recall(FORMER) or "[]"):
-        if candidate < former["until"]:
+        if candidate < former["until"] and candidate not in former.get("but", ()):
             return {key: former[key] or None for key in ("versions", "code")}
     stored = {key: archive.recall(key) for key in ("versions", "code")}
     return {key: None if text is None else json.loads(text) for key, text in stored.items()}

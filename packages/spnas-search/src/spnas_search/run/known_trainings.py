@@ -1,6 +1,7 @@
 """Whether a task that answers from trainings done before knows those that a search would ask for."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
 
 from spnas_core.errors import ConfigError
 from spnas_core.tasks import Task, known_epochs
@@ -67,10 +68,25 @@ def task_name(settings: RunSettings) -> str:
 def _asked(settings: RunSettings, epochs: int, training: int) -> Iterator[tuple[str, int]]:
     """Yield the epochs of all trainings, by the setting that asks for them."""
     yield "strategy.epochs", epochs
-    for key, wanted in settings.strategy.items():  # of some children, such as swap_epochs; 0 stands for epochs
-        if key.endswith("_epochs") and isinstance(wanted, int) and wanted:
-            yield f"strategy.{key}", wanted
+    yield from _of_tables("strategy", settings.strategy)
     if settings.final.seeds and settings.final.scratch_epochs is not None:
         yield "final.scratch_epochs", settings.final.scratch_epochs
     if training:
         yield "final.train_epochs", training
+
+
+def _of_tables(place: str, table: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Yield the epochs of some children, such as ``swap_epochs``, where 0 stands for ``epochs``.
+
+    Of strategies inside a strategy that is ``epochs``, too.
+    """
+    for key, value in table.items():
+        is_own = key.endswith("_epochs") or (key == "epochs" and place != "strategy")
+        if is_own and isinstance(value, int) and value:
+            yield f"{place}.{key}", value
+        elif isinstance(value, Mapping) and key != "reignition":
+            yield from _of_tables(f"{place}.{key}", value)
+        elif key == "phases" and isinstance(value, list | tuple):
+            for number, inner in enumerate(value):
+                if isinstance(inner, Mapping):
+                    yield from _of_tables(f"{place}.{key}.{number}", inner)

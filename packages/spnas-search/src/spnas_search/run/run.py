@@ -349,6 +349,11 @@ class Run:
                 f"inherit = {self.settings.run.inherit!r} lets no child begin with the weights of a reignition: "
                 "choose another way to inherit, or set strategy.reignition.most (strategy.serial.reignition.most) to 0"
             )
+        if self.settings.run.ranking == "gains" and self.settings.run.inherit == "warm-start":
+            raise ConfigError(
+                "ranking = 'gains' compares at equal age, and by inherit = 'warm-start' a reignition is older than its "
+                "control: choose ranking = 'traits', or inherit = 'parent'"
+            )
         if not pretrains(self.task):
             name = self.settings.run.task.get("name", "detection")
             raise ConfigError(

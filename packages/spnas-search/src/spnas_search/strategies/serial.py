@@ -76,7 +76,7 @@ class Serial:
         """Draw parents from the best ``pool`` candidates and mutate them; reignite the best where that is stuck.
 
         Where these have no untried child left, and children do not inherit their weights, the pool is doubled. After a
-        reignition the first children are its own, as long as it has untried ones.
+        reignition the first children are its own, as long as it has untried ones, and a round has no others.
         """
         if self._reignition.is_left(archive) and self._pool_stuck(archive) is not None:
             return self._reignition.propose(archive)
@@ -86,7 +86,7 @@ class Serial:
         else:
             heirs = min(self.settings.round, self._reignition.heirs_left(archive))
             drawn = self._mutator.children(heirs, lambda: reignited, archive, rng)
-        if wanted := self.settings.round - len(drawn):
+        if (wanted := self.settings.round - len(drawn)) and not (reignited is not None and drawn):
             taken = [rewrite.child for _, rewrite in drawn]
             drawings = self._pool.drawings(archive, rng)
             rounds = (self._mutator.children(wanted, drawing, archive, rng, taken) for drawing in drawings)
@@ -95,6 +95,12 @@ class Serial:
             # No neighbour of the best is new, and by chance nothing was sampled: nothing proposed means nothing left.
             drawn = self._samples(archive, 1, rng)
         return [Proposal("child", parent.id, rewrite, Fidelity(self._epochs(rewrite))) for parent, rewrite in drawn]
+
+    def room(self, archive: Archive, number: int) -> int:
+        """Most children of a round: no more than are owed to a reignition."""
+        if self._reignition.parent(archive) is None:
+            return self.settings.round
+        return min(self.settings.round, self._reignition.heirs_left(archive))
 
     def reaches(self, start: Architecture, inherit: Inherit) -> bool:
         """Whether some draws find a child of the start inside the space; see ``Strategy``."""
