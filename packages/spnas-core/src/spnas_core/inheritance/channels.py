@@ -17,7 +17,10 @@ from spnas_core.blocks import PROJECTION, ConvLayer
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import Rewrite
 from spnas_core.networks.layout import STEM_STREAM, BlockPlacement, block_placements, stage_placements
-from spnas_core.networks.units import main
+from spnas_core.networks.units import Unit, main
+from spnas_core.stems import stem_spec
+
+STEM = Unit("stem")
 
 Indices = NDArray[np.int64]
 Scores = NDArray[np.float64]
@@ -118,9 +121,10 @@ _LayerMaps = dict[str, tuple[ChannelMap | None, ChannelMap | None]]
 class ChannelMaps:
     """All channel maps of a rewrite: pure functions of (rewrite, seed), and of the parent's γ where channels go.
 
-    Between two doublings shortcuts carry channels unchanged, so all blocks of such a *stream* share one map. A stream
-    of the child may continue several of the parent's, and has a map to each. Where the child has more channels, each
-    is repeated equally often, the copies in random order; where it has fewer, those of the largest |γ| stay.
+    Between two doublings shortcuts carry channels unchanged, so all blocks of such a *stream* share one map, and so
+    does the stem where the first block's shortcut carries what it gives. A stream of the child may continue several of
+    the parent's, and has a map to each. Where the child has more channels, each is repeated equally often, the copies
+    in random order; where it has fewer, those of the largest |γ| stay.
 
     Args:
         rewrite: parent and child, of one block type.
@@ -141,10 +145,16 @@ class ChannelMaps:
             if source is not None:
                 parent = self._parents[source]
                 self._continued |= {(child.in_stream, parent.in_stream), (child.out_stream, parent.out_stream)}
+        ends = [placements[0] for placements in (self._children, self._parents)]
+        self._passes_stem = (ends[0].out_stream, ends[1].out_stream) in self._continued and all(
+            one.shortcut == "identity" for one in ends
+        )
         self._passed = self._passed_streams()
 
     def stream(self, child: int, parent: int) -> ChannelMap | None:
         """The map between two streams; None where the child's does not continue the parent's."""
+        if child == parent == STEM_STREAM and self._passes_stem:
+            child = parent = self._children[0].out_stream
         if (child, parent) not in self._continued:
             return None
         if (child, parent) not in self._streams:
@@ -188,6 +198,36 @@ class ChannelMaps:
                 return Route(outputs)
             same = layer.groups == before.groups and layer.kernel == before.kernel
             return Route(outputs, inputs, layer.groups, self._seed_of(name, block)) if same else None
+        return None
+
+    def stem_route(self, name: str) -> Route | None:
+        """Say how a tensor of the stem is made of that of the parent's.
+
+        Returns:
+            None for a tensor that no layer describes, and where the stems differ in more than channels.
+        """
+        owner, _, leaf = name.rpartition(".")
+        child, parent = (stem_spec(code.stem).layers(code.base) for code in (self._rewrite.child, self._rewrite.parent))
+        if [(one.name, one.kernel, one.groups) for one in child] != [
+            (one.name, one.kernel, one.groups) for one in parent
+        ]:
+            return None
+        inputs: ChannelMap | None = None  # of an image
+        for place, (layer, old) in enumerate(zip(child, parent, strict=True)):
+            if place + 1 == len(child):
+                outputs = self.stream(STEM_STREAM, STEM_STREAM)
+            else:
+                scores = partial(self._stem_scores, old)
+                groups = max(layer.groups, child[place + 1].groups)
+                outputs = self._draw(layer.out_channels, old.out_channels, groups, 1, (3, place), scores)
+            if outputs is None:
+                return None
+            if owner == layer.norm:
+                return Route(outputs) if leaf != "num_batches_tracked" else None
+            if owner == layer.module:
+                read = None if leaf == "bias" else inputs
+                return Route(outputs, read, layer.groups, self._seed_of(name, len(self._children)))
+            inputs = outputs
         return None
 
     def shortcut_route(self, block: int, source: int | None) -> Route | None:
@@ -287,12 +327,18 @@ class ChannelMaps:
     def _stream_scores(self, stream: int, channels: int) -> Scores:
         """Sum |γ| of everything that is added to a stream of the parent."""
         total = np.zeros(channels)
+        if stream == STEM_STREAM or (self._passes_stem and stream == self._parents[0].out_stream):
+            total += self._stem_scores(stem_spec(self._rewrite.parent.stem).layers(self._rewrite.parent.base)[-1])
         for block in self._parents:
             if block.out_stream == stream:
                 total += self._norm_scores(block.index, block.branch[-1])
                 if block.projection is not None:
                     total += self._norm_scores(block.index, block.projection)
         return total
+
+    def _stem_scores(self, layer: ConvLayer) -> Scores:
+        scale = None if layer.norm is None else self._scales(f"{STEM.module}.{layer.norm}")
+        return np.zeros(layer.out_channels) if scale is None else np.abs(scale)
 
     def _norm_scores(self, block: int, layer: ConvLayer) -> Scores:
         scale = None if layer.norm is None else self._scales(f"{main(block).module}.{layer.norm}")

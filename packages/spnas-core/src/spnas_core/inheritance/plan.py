@@ -219,6 +219,8 @@ class _Planner:
             return None
         if unit.kind == "fusion":
             return self._maps.fusion_route(unit.at[0], inner)
+        if unit.kind == "stem":
+            return self._maps.stem_route(inner) if self._rewrite.child.stem == self._rewrite.parent.stem else None
         block = self._block(unit)
         before = None if block is None else self._rewrite.block_map[block]
         return None if block is None or before is None else self._maps.block_route(block, before, inner)
