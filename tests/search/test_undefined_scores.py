@@ -97,6 +97,21 @@ def test_what_other_code_has_computed_meanwhile_is_not_the_formers(tmp_path):
         assert codes == [{"mine": name} for name in ("old", "new", "old", "old", "new")]
 
 
+@pytest.mark.parametrize("rule", ["gains", "lead"])
+def test_scoring_finalists_again_decides_by_whatever_rule(tmp_path, rule):
+    """The first child was lucky once; the second one is as good each time."""
+    scores = {("child", 3): 0.9, ("child", 4): 0.8, ("replicate", 3): 0.1, ("replicate", 4): 0.8}
+
+    def score(one):
+        noise = 0.5 + 0.01 * (-1) ** one.id if one.kind == "control" else 0.5
+        return {"score": scores.get((one.kind, one.subject), noise), "loss": 0.0}
+
+    settings = run_settings(ranking=rule, candidates=2, finalists=2, rescores=2, seeds=0)
+    with driven(tmp_path, settings, Scripted([(0, 2), (0, 2)]), score) as archive:
+        assert len(archive.rescores(archive[3])) == 2
+        assert archive.winner.id == 4
+
+
 @pytest.mark.parametrize("draws", [1, 32])
 def test_no_more_than_are_owed_descend_from_a_reignition_in_a_round_of_theirs(tmp_path, draws):
     strategy = {"name": "serial", "n_stuck": 4, "round": 4, "reignition": {"most": 1, "n_after": 1}}

@@ -17,10 +17,12 @@ class SumOfGains:
     """A child's lead is its parent's plus its gain: its own score minus the mean of its controls.
 
     Controls of a child are scores of its parent other than the parent's own, with the age, group and epochs of the
-    child's own score. While one is missing in the lineage, the lead is unknown.
+    child's own score. While one is missing in the lineage, the lead is unknown. Where the child was scored again, with
+    the age, group and epochs of its own score, as a finalist is, the mean of all counts in place of its own.
 
-    With σ² the pooled variance of replicates, the variance of a gain over k controls is σ² (1 + 1/k). It adds up along
-    the lineage: the error grows with depth, and the luck of a chosen parent is inherited by all its descendants.
+    With σ² the pooled variance of replicates, the variance of a gain of n scores over k controls is σ² (1/n + 1/k). It
+    adds up along the lineage: the error grows with depth, and the luck of a chosen parent is inherited by all its
+    descendants.
 
     Example: the start's controls have 0.50 and 0.52, its child 0.55, that child's control 0.58, a grandchild 0.57.
     Gains are 0.55 - 0.51 = 0.04 and 0.57 - 0.58 = -0.01, the grandchild's lead is 0.03. From the pair of controls
@@ -40,7 +42,7 @@ class SumOfGains:
         for child in range(1, len(parents)):
             gain, parent = gains.get(child), parents[child]
             leads.append(leads[parent] + gain.value if gain else math.nan)
-            shares.append(shares[parent] + 1 + 1 / gain.number if gain else math.nan)
+            shares.append(shares[parent] + gain.share if gain else math.nan)
         variance = replicate_variance(scores)
         errors = np.sqrt(variance * np.array(shares))
         errors[0] = 0
@@ -54,11 +56,18 @@ class _Gain(NamedTuple):
         value: in units of the score.
         number: of controls.
         controls: which ones.
+        times: that the child was scored.
     """
 
     value: float
     number: int
     controls: _Setting
+    times: int = 1
+
+    @property
+    def share(self) -> float:
+        """Its variance, in units of a score's."""
+        return 1 / self.times + 1 / self.number
 
 
 def _gains(scores: Scores) -> dict[int, _Gain]:
@@ -75,7 +84,9 @@ def _gains(scores: Scores) -> dict[int, _Gain]:
     for node, (value, setting) in own.items():
         if found := controls.get(setting):
             # fsum rounds once, so the mean does not depend on the order of the scores.
-            gains[node] = _Gain(value - math.fsum(found) / len(found), len(found), setting)
+            scored = [value, *controls.get((node, *setting[1:]), ())]
+            mean = math.fsum(scored) / len(scored)
+            gains[node] = _Gain(mean - math.fsum(found) / len(found), len(found), setting, len(scored))
     return gains
 
 
@@ -97,7 +108,7 @@ class _Differences:
             else:
                 right.append(self.gains[other])
                 other = self.parents[other]
-        total = sum(1 + 1 / gain.number for gain in left + right)
+        total = sum(gain.share for gain in left + right)
         if left and right and left[-1].controls == right[-1].controls:
             total -= 2 / left[-1].number
         return math.sqrt(self.variance * total)
