@@ -288,11 +288,12 @@ def test_the_trainings_data_is_that_however_its_path_is_written(trained, tmp_pat
 
 
 def test_options_that_are_not_taken_for_other_data_are_told():
-    trained = {"data_options": {"exif": "ignore", "test": "carved"}}
-    (told,) = _left_out(None, trained)
+    trained = {"data": "voc:/mine", "data_options": {"exif": "ignore", "test": "carved"}}
+    (told,) = _left_out("voc:/other", None, trained)
     assert told.startswith("the options of the training's data (exif=ignore, test=carved) are not taken for other data")
-    assert not list(_left_out({}, trained))
-    assert not list(_left_out(None, {}))
+    assert not list(_left_out("voc:/other", {}, trained))
+    assert not list(_left_out("coco:/other", None, trained)), "of another kind they mean nothing"
+    assert not list(_left_out("voc:/other", None, {"data": "voc:/mine"}))
 
 
 def test_classes_in_another_order_are_matched_by_name(trained, tmp_path):

@@ -112,7 +112,8 @@ def test_samples_keep_quota_and_fill_up_with_negatives(boxes, count, fraction, s
         chosen = [row for row in rows if positive[image, row]]
         others = [row for row in rows if negative[image, row]]
         assert len(chosen) + len(others) == len(rows)
-        assert drawn.is_positive[image].sum() == len(chosen) == min(int(count * fraction), int(positive[image].sum()))
+        quota = max(1, int(count * fraction)) if fraction else 0
+        assert drawn.is_positive[image].sum() == len(chosen) == min(quota, int(positive[image].sum()))
         assert len(others) == min(count - len(chosen), int(negative[image].sum()), boxes - len(chosen))
         assert not (drawn.is_positive[image] & ~drawn.is_valid[image]).any()
 

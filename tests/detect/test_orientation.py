@@ -113,10 +113,10 @@ def test_batches_are_of_one_canvas_but_for_what_is_left_over(splits, drop_last, 
         batches = made.batches(epoch)
         assert len(batches) == len(made)
         sides = [{split.is_transposed(index) for index in batch} for batch in batches]
-        standing = sum(map(split.is_transposed, range(len(split))))
-        of_one = standing // size + (len(split) - standing) // size
-        assert all(len(one) == 1 for one in sides[:of_one])
         used = [index for batch in batches for index in batch]
+        standing = sum(map(split.is_transposed, used))
+        of_one = standing // size + (len(used) - standing) // size
+        assert all(len(one) == 1 for one in sides[:of_one])
         assert len(used) == len(set(used)) == (len(split) // size * size if drop_last else len(split))
         seen |= set(used)
         assert batches == loader(split, drop_last=drop_last, batch_size=size).batches(epoch)

@@ -12,6 +12,7 @@ import torchvision
 from click.testing import CliRunner
 from safetensors.torch import save_file
 
+from spnas_core.commands.console import PlainConsole
 from spnas_search.cli.main import commands, main
 
 NULL = ("--set", "task.name=null", "--set", "executor.name=inline", "--set", "budget.candidates=2")
@@ -48,7 +49,7 @@ def refused(*arguments: str) -> str:
         (["objective=scoe"], "did you mean 'score'?"),
         (["executor.name=proceses"], "did you mean 'processes'?"),
         (["seed=-1"], "seed is -1"),
-        (["init=weights.pt"], "must be torchvision:FILE or FILE.safetensors"),
+        (["init=weights.pt"], "must be torchvision:FILE, torchvision-backbone:FILE or FILE.safetensors"),
         (["init=torchvision:missing.pth"], "weights file missing.pth does not exist"),
         (["strategy=serial"], "strategy is 'serial': input should be a valid table"),
         (["no equals sign"], "must look like key=value"),
@@ -159,8 +160,10 @@ def test_what_is_told_of_morphisms_is_shortened_on_a_terminal_only(tmp_path, mon
     whole = invoke("candidates", tmp_path).output
     monkeypatch.setattr("spnas_search.cli.candidates.MOST_LETTERS", 8)
     assert invoke("candidates", tmp_path).output == whole
-    monkeypatch.setenv("FORCE_COLOR", "1")  # standard output is taken for a terminal
+    monkeypatch.setenv("FORCE_COLOR", "1")  # which asks for colours, in a file, too
     monkeypatch.setenv("TERM", "xterm")
+    assert " … " not in invoke("candidates", tmp_path).output
+    monkeypatch.setattr(PlainConsole, "can_redraw", True)
     short = invoke("candidates", tmp_path).output
     assert " … " in short
     assert max(map(len, short.splitlines())) < max(map(len, whole.splitlines()))

@@ -1,5 +1,7 @@
 """On a terminal that cannot redraw (``TERM=dumb``: an editor's shell) everything comes in plain lines."""
 
+import sys
+
 import pytest
 from commands import NULL, budget, done
 
@@ -48,6 +50,8 @@ def test_nothing_is_counted_over_what_cannot_be_overwritten(capsys):
 
 def test_elsewhere_lines_are_overwritten(capsys, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
+    for stream in (sys.stdout, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
     Counting("detecting")(1, 2)
     Reading(make_console())("images", 1, 3)
     assert capsys.readouterr() == ("images: 1/3\r", "\rdetecting: 1/2")

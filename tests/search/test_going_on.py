@@ -60,7 +60,7 @@ def test_a_lost_configuration_is_known_to_whoever_asks(run):
     assert [one.folder for one in find_runs(run.parent)] == [run]
     assert "run.toml" not in done("runs", run.parent)
     assert "score: holds" in done("verify", run)
-    assert "is over" in refused("extend", run, "--candidates", "9")
+    assert "would be no more" in refused("extend", run, "--candidates", "1")
     assert not (run / "run.toml").exists(), "nobody has asked for it to be written"
     done("run", "--resume", "--out", run)
     assert read_run_settings(run) == known

@@ -29,7 +29,7 @@ def sample(positive: Tensor, negative: Tensor, count: int, positive_fraction: fl
         positive: bool[N, A].
         negative: bool[N, A], nowhere true together with it.
         count: S, boxes of each image; at most A are drawn.
-        positive_fraction: at most ⌊count · fraction⌋ positives are drawn, and one at least where there is one.
+        positive_fraction: at most ⌊count · fraction⌋ positives are drawn, and one at least, unless the fraction is 0.
         noise: float32[N, A], uniform in [0, 1): the order of the draw.
 
     Returns:
@@ -39,7 +39,7 @@ def sample(positive: Tensor, negative: Tensor, count: int, positive_fraction: fl
     noise are drawn (1 and 2) and then the negatives with the most (5 and 3).
     """
     boxes = positive.shape[1]
-    most = min(max(1, int(count * positive_fraction)), boxes)
+    most = min(max(1, int(count * positive_fraction)) if positive_fraction else 0, boxes)
     if most < boxes:
         best = torch.where(positive, noise, -1.0).topk(most, dim=1, sorted=False).indices
         positive = torch.zeros_like(positive).scatter(1, best, True) & positive

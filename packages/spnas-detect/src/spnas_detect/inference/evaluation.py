@@ -172,7 +172,7 @@ def _evaluate(job: _Job, report: Report | None, processes: Processes) -> Evaluat
     opened = _open(job.data, job.data_seed, job.data_options, settings)
     title = split_title(split, tests_on_validation=opened.tests_on_validation)
     is_own = job.data in {None, settings.get("data")}
-    hints = [] if is_own else [*_hints(opened, split), *_left_out(job.data_options, settings)]
+    hints = [] if is_own else [*_hints(opened, split), *_left_out(job.data, job.data_options, settings)]
     if split == ALL:
         opened, split = _in_one(opened), "test"
     opened = labelled_as(description.classes, opened, split, str(source.path))
@@ -256,9 +256,10 @@ def _hints(data: DetectionData, split: str) -> Iterator[str]:
         )
 
 
-def _left_out(options: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> Iterator[str]:
-    """Say so where other data than the training's is read without the options that the training's had."""
-    if options is None and (trained := settings.get("data_options")):
+def _left_out(data: str | None, options: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> Iterator[str]:
+    """Say so where other data of the training's kind is read without the options that the training's had."""
+    kinds = {str(spec).partition(":")[0] for spec in (data, settings.get("data"))}
+    if options is None and len(kinds) == 1 and (trained := settings.get("data_options")):
         which = ", ".join(f"{key}={value}" for key, value in trained.items())
         yield f"the options of the training's data ({which}) are not taken for other data: name those that hold for it"
 
