@@ -301,6 +301,8 @@ def test_strategies_inside_others_propose_one_by_one_too():
 def test_what_proposes_one_by_one_learns_from_as_many_at_once_as_before():
     assert one_by_one(PolicySettings(round=20)) == PolicySettings(round=1, per_update=20)
     assert one_by_one(QLearningSettings(round=9, per_update=3)) == QLearningSettings(round=1, per_update=3)
+    tables = one_by_one(PhasesSettings(phases=[{"name": "policy", "round": 6, "candidates": 12}, {"name": "serial"}]))
+    assert tables.phases[0] == {"name": "policy", "round": 1, "per_update": 6, "candidates": 12}
     wrong = PhasesSettings(phases=[{"name": "policy", "round": 2000}])
     assert one_by_one(wrong) == wrong, "whoever builds it names what was written"
     tables = ({"name": "policy"}, {"name": "q-learning", "round": 7}, {"name": "policy", "per_update": 5})

@@ -162,12 +162,11 @@ def test_gains_and_reignitions_from_warm_starts_are_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_room_is_a_round_where_nothing_was_reignited(tmp_path):
+def test_a_round_is_whole_where_nothing_was_reignited(tmp_path):
     with Archive.create(tmp_path / "archive.db", objective=SCORE, run_seed=0) as archive:
         archive.commit_round([Proposal("start", None, identity(START), Fidelity(1))], threads=1)
         archive.finish(0, Evaluation({"score": 0.5}, {}), None)
         strategy = Serial(SerialSettings(round=3), SPACE)
-        assert strategy.room(archive, 0) == 3
         screened = ScreenedStrategy("serial", strategy, SPACE, Even(), "even", 2)
         assert len(screened.propose(archive, np.random.default_rng(0))) == 3
 

@@ -140,8 +140,13 @@ def export_network(form: str, network: Exportable, folder: Path, name: str) -> t
     plugin = exporter_plugin(form)
     network.expected()  # where nothing can be compared, nothing is written
     # What is refused after all leaves nothing behind, and what lay there before stays.
-    with TemporaryDirectory(dir=folder, prefix=".export-") as place:
-        return tuple(_moved(file, folder) for file in _exported(form, plugin, network, Path(place), name))
+    with TemporaryDirectory(dir=folder, prefix=".export-") as made:
+        place = Path(made)
+        files = [file.resolve().relative_to(place.resolve()) for file in _exported(form, plugin, network, place, name)]
+        for entry in place.iterdir():
+            if entry.name != "__pycache__":
+                _move(entry, folder / entry.name)
+    return tuple(folder / file for file in files)
 
 
 def _exported(
@@ -153,16 +158,19 @@ def _exported(
     who = owner("exporters", form)
     files: object = asked(who, "export", lambda: plugin.export(network, folder, name), passes=(SpnasError, OSError))
     if not isinstance(files, tuple | list) or not files or not all(_is_written(file, folder) for file in files):
-        raise PluginError(f"{who} returned {files!r:.200} from export: it must return the files in {folder}")
+        raise PluginError(
+            f"{who} returned {files!r:.200} from export: it must return the files in the folder that it is given"
+        )
     return files
 
 
-def _moved(file: Path, folder: Path) -> Path:
+def _move(entry: Path, place: Path) -> None:
     """Give a file or folder its place, in which an earlier one may lie."""
-    place = folder / file.name
     if place.is_dir() and not place.is_symlink():
         shutil.rmtree(place)
-    return file.replace(place)
+    elif entry.is_dir():
+        place.unlink(missing_ok=True)
+    entry.replace(place)
 
 
 def _is_written(file: object, folder: Path) -> bool:

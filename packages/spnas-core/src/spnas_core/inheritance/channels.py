@@ -153,8 +153,9 @@ class ChannelMaps:
 
     def stream(self, child: int, parent: int) -> ChannelMap | None:
         """The map between two streams; None where the child's does not continue the parent's."""
-        if child == parent == STEM_STREAM and self._passes_stem:
-            child = parent = self._children[0].out_stream
+        if self._passes_stem:
+            child = self._children[0].out_stream if child == STEM_STREAM else child
+            parent = self._parents[0].out_stream if parent == STEM_STREAM else parent
         if (child, parent) not in self._continued:
             return None
         if (child, parent) not in self._streams:

@@ -61,7 +61,7 @@ def run_search(run: Run, monitor: Monitor) -> None:
                     run.archive.remember(ENDED, _why_ended(run))
                 if decided is None:
                     break
-                if decided.phase not in ENDING:  # it has ended before, and was given more
+                if decided.phase not in ENDING and run.archive.recall(ENDED):  # and was given more since
                     run.archive.forget(ENDED)
                 threads = run.threads(executor)
                 candidates = run.archive.commit_round(decided.proposals, threads=threads, phase=decided.phase)

@@ -73,8 +73,9 @@ def next_round(
             if children:
                 return Round("search", children)
         rungs = () if out_of_time else rung_proposals(archive, settings.rungs)
-        owed = [*_owed(archive), *_ages_of_rungs(archive, rungs), *rungs]
-        if owed := _affordable(owed, _left(archive, settings, epochs)):
+        lacking = _owed(archive)
+        wanted = [*lacking, *_ages_of_rungs(archive, [*lacking, *rungs]), *rungs]
+        if owed := _affordable(wanted, _left(archive, settings, epochs)):
             return Round("search", owed)
     return _ending(archive, settings, strategy)
 

@@ -23,7 +23,9 @@ def needed_weights(run: Run) -> frozenset[int]:
     kept.update(candidate.id for candidate in archive.nearest_to_front(len(archive.pareto()) + LIKELY))
     kept.update(candidate.source for candidate in archive.pending() if candidate.source is not None)
     kept.update(_not_yet_judged(archive))
-    kept.update(rung_sources(archive, run.settings.run.rungs))
+    sources = rung_sources(archive, run.settings.run.rungs)
+    kept.update(sources)
+    kept.update(begin_of(archive, archive[one].age).id for one in sources)  # for the start's score at a rung's age
     kept.add(oldest_start(archive).id)
     if (trained := archive.trained_winner) is not None:
         kept.add(trained.id)

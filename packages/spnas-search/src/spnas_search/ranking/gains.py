@@ -18,7 +18,8 @@ class SumOfGains:
 
     Controls of a child are scores of its parent other than the parent's own, with the age, group and epochs of the
     child's own score. While one is missing in the lineage, the lead is unknown. Where the child was scored again, with
-    the age, group and epochs of its own score, as a finalist is, the mean of all counts in place of its own.
+    the age, group and epochs of its own score, as a finalist is, the mean of all counts in place of its own; unless
+    these scores are what its children are compared with, as where nothing is inherited.
 
     With σ² the pooled variance of replicates, the variance of a gain of n scores over k controls is σ² (1/n + 1/k). It
     adds up along the lineage: the error grows with depth, and the luck of a chosen parent is inherited by all its
@@ -80,11 +81,13 @@ def _gains(scores: Scores) -> dict[int, _Gain]:
             controls[node, age, group, epochs].append(value)
         elif node:
             own[node] = value, (int(scores.parents[node]), age, group, epochs)
+    compared = {setting for _, setting in own.values()}
     gains = {}
     for node, (value, setting) in own.items():
         if found := controls.get(setting):
             # fsum rounds once, so the mean does not depend on the order of the scores.
-            scored = [value, *controls.get((node, *setting[1:]), ())]
+            again = (node, *setting[1:])
+            scored = [value] if again in compared else [value, *controls.get(again, ())]
             mean = math.fsum(scored) / len(scored)
             gains[node] = _Gain(mean - math.fsum(found) / len(found), len(found), setting, len(scored))
     return gains

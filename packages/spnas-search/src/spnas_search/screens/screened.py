@@ -71,8 +71,10 @@ class ScreenedStrategy(CheckedStrategy):
                         drawn[proposal.rewrite.child] = proposal
                 if not proposals:  # the strategy has nothing new: it has tried hard enough, once
                     break
-            self._choose(chosen, self._ranked(archive, list(drawn.values())), most, places, number or 0)
-            if not self.measured or len(chosen) == min(most, longest):
+            # A strategy may make a round shorter: of the heirs that are owed, say.
+            within = min(most, longest)
+            self._choose(chosen, self._ranked(archive, list(drawn.values())), within, places, number or 0)
+            if not self.measured or len(chosen) == within:
                 break
         found = [chosen[place] for place in takewhile(chosen.__contains__, range(most))]
         if found or not longest or self.unscreened is None:

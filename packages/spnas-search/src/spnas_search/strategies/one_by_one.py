@@ -8,6 +8,8 @@ from pydantic import BaseModel, ValidationError
 _Settings = TypeVar("_Settings", bound=BaseModel)
 
 ROUND = "round"
+CANDIDATES = "candidates"
+"""What a table of a strategy inside another one has beside that strategy's own settings."""
 PER_UPDATE = "per_update"
 """Children that are learnt from at once, where a strategy learns; None for as many as its round."""
 
@@ -35,7 +37,7 @@ def _changed(value: Any) -> Any:
 
         model = strategy_plugin(value["name"]).settings
         try:
-            model.model_validate(value)
+            model.model_validate({key: one for key, one in value.items() if key != CANDIDATES})
         except ValidationError:  # whoever builds it tells of what was written
             return value
         return {**value, **_one(model, value)}

@@ -95,10 +95,8 @@ class Phases:
         return next((found for phase in self.phases if (found := _relaxation(phase)) is not None), None)
 
     def room(self, archive: Archive, number: int) -> int:
-        """Most children that a round of one of the strategies may have: what it says itself, within its candidates."""
-        own = getattr(self.phases[number].strategy, "room", None)
-        size = _number(self.phases[number], "round") if own is None else own(archive, number)
-        left = self._left(archive, number)
+        """Most children that a round of one of the strategies may have: its own round, within its candidates."""
+        size, left = _number(self.phases[number], "round"), self._left(archive, number)
         return size if left is None else min(size, left)
 
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:

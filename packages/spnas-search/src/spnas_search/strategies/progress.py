@@ -57,6 +57,8 @@ def is_progress(archive: Archive, child: Candidate, children: int, alpha: float)
     parent = archive[child.parent or 0]
     is_out = parent is archive.start and not archive.start_may_win
     if is_out:
+        if archive.lead(child) is None:
+            return False
         before = next((one for one in archive.best(len(archive)) if one.id < child.id), None)
         if before is None:
             return True

@@ -96,12 +96,6 @@ class Serial:
             drawn = self._samples(archive, 1, rng)
         return [Proposal("child", parent.id, rewrite, Fidelity(self._epochs(rewrite))) for parent, rewrite in drawn]
 
-    def room(self, archive: Archive, number: int) -> int:
-        """Most children of a round: no more than are owed to a reignition."""
-        if self._reignition.parent(archive) is None:
-            return self.settings.round
-        return min(self.settings.round, self._reignition.heirs_left(archive))
-
     def reaches(self, start: Architecture, inherit: Inherit) -> bool:
         """Whether some draws find a child of the start inside the space; see ``Strategy``."""
         if self._mutator.reaches(start):

@@ -94,6 +94,8 @@ def _run(opened: SearchesStudy, asked: Asked) -> None:
         asked.begun(study)
         with stopping("searches", asked):
             lost = opened.search(lambda *_: None, _Lines(opened, asked.console, asked.log))
+            if lost is not None and not opened.plan.jobs:
+                raise lost
             asked.console.show(f"Trainings from scratch that judge what was found: {len(opened.plan.jobs)}")
             opened.fill(_Lines(opened, asked.console, asked.log), retry_failed=asked.retry_failed)
         _show(opened.results, asked)
