@@ -179,7 +179,7 @@ def test_trainings_that_end_by_other_rules_are_not_compared(tmp_path, monkeypatc
     rule = ("--score-every", 1, "--set", "patience=1")
     assert invoke(*given, *rule).exit_code == begun
     for other, key in (
-        ((), "score_every"),
+        ((), "patience"),
         (("--score-every", 1, "--set", "patience=8"), "patience"),
         (("--score-every", 2, "--set", "patience=1"), "score_every"),
         ((*rule, "--set", "min_delta=0.01"), "min_delta"),

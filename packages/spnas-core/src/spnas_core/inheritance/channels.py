@@ -211,7 +211,7 @@ class ChannelMaps:
         child, parent = (stem_spec(code.stem).layers(code.base) for code in (self._rewrite.child, self._rewrite.parent))
         if [(one.name, one.kernel, one.groups) for one in child] != [
             (one.name, one.kernel, one.groups) for one in parent
-        ]:
+        ] or child[-1].groups > 1:
             return None
         inputs: ChannelMap | None = None  # of an image
         for place, (layer, old) in enumerate(zip(child, parent, strict=True)):

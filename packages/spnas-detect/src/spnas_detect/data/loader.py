@@ -182,6 +182,8 @@ class Loader:
         self._rows = padded_rows(most * MOSAIC_IMAGES if scenes is not None and scenes.mosaic else most)
 
     def _check_parts(self) -> None:
+        if self._accumulate < 1:
+            raise DataError(f"accumulate is {self._accumulate}: it must be at least 1")
         rest = len(self._indices) % self._batch_size
         if len(self._indices) >= self._batch_size and self._batch_size % self._world_size:
             raise DataError(

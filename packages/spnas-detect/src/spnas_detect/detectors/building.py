@@ -194,7 +194,7 @@ def _head_copy(
 ) -> TensorCopy | None:
     """A head's tensor by name, and the rows of its classes by theirs."""
     class_rows = getattr(detector, "class_rows", None)  # a plugin's detector need not tell
-    if _is_pooled_otherwise(name, detector, parent_shapes):
+    if parent_shapes.get(name) != shape and _is_pooled_otherwise(name, detector, parent_shapes):
         return None
     layout = None if class_map is None or class_rows is None else class_rows(name)
     if layout is None or class_map is None:
@@ -207,9 +207,11 @@ def _head_copy(
 
 
 def _is_pooled_otherwise(name: str, detector: Detector, parent_shapes: Shapes) -> bool:
-    """Whether a layer read other cells of a pooled region: its columns are channels times cells, so none fits."""
-    cells = getattr(getattr(detector, "settings", None), "pooled_size", 1) ** 2
-    return name.endswith(POOLED) and name in parent_shapes and parent_shapes[name][1] % cells != 0
+    """Whether a layer read other cells of a pooled region, as far as its columns, channels times cells, tell."""
+    size = getattr(getattr(detector, "settings", None), "pooled_size", None)
+    if not name.endswith(POOLED) or name not in parent_shapes or not isinstance(size, int):
+        return False
+    return parent_shapes[name][1] % size**2 != 0
 
 
 def _neck_copy(

@@ -68,6 +68,8 @@ class ExtraLevels(nn.Module):
             level: Tensor[N, channels, H, W], the neck's coarsest.
             feature: Tensor[N, stage_channels, H, W], the stage that it stands for.
         """
+        if self.is_merged:
+            raise RuntimeError(f"levels of kind {self.kind!r} are made before the neck, by detectors.pyramid.pyramid")
         if self.kind == "pool":
             return [functional.max_pool2d(level, kernel_size=1, stride=2)]
         first = self.p6(level if self.kind == "conv" else feature)

@@ -274,7 +274,8 @@ def _check_same_plan(before: Mapping[str, Any], now: Mapping[str, Any], out: Pat
             f"the comparison in {out} is of {', '.join(map(str, then))}, not of {', '.join(map(str, today))}: name "
             "those to go on with it, or choose another --out"
         )
-    for key in [*now, *before]:
+    # patience first: whether score_every is among the keys hangs on it
+    for key in sorted([*now, *before], key=lambda one: not one.endswith(".patience")):
         is_fixed = key in now or key.partition(".")[2] not in {"", *_FREE}
         if is_fixed and before.get(key) != now.get(key):
             raise ConfigError(

@@ -107,7 +107,7 @@ def drawn_parts(cell: Sequence[Merge]) -> list[Merge]:
     That are features of an output's own level, behind the first two, which no other merge reads. One with operations
     on its edges is drawn as a whole.
     """
-    times = Counter(source for merge in cell for source in (*merge.sources, *merge.added))
+    times = Counter(source for merge in cell for source in (*merge.read, *merge.added))
     at = {merge.name: merge.level for merge in cell}
 
     def was_added(source: str, merge: Merge) -> bool:

@@ -149,17 +149,18 @@ def _averages(x: Tensor, grid: tuple[int, int]) -> Tensor:
 
     By two products: the gradient of that function has no deterministic way on a GPU.
     """
-    down, across = (_shares(side, cells, x) for side, cells in zip(x.shape[-2:], grid, strict=True))
-    return torch.einsum("ah,nchw,bw->ncab", down, x, across)
+    down, across = (_shares(side, cells).to(x.device) for side, cells in zip(x.shape[-2:], grid, strict=True))
+    with torch.autocast(x.device.type, enabled=False):  # sums of many pixels, as that function adds them up
+        return (down @ x.float() @ across.T).to(x.dtype)
 
 
-def _shares(side: int, cells: int, like: Tensor) -> Tensor:
-    """Tensor[cells, side]: of each cell, from ⌊i · side / cells⌋ to ⌈(i + 1) · side / cells⌉, a share of one."""
-    shares = like.new_zeros(cells, side)
+def _shares(side: int, cells: int) -> Tensor:
+    """float32[cells, side]: of each cell, from ⌊i · side / cells⌋ to ⌈(i + 1) · side / cells⌉, a share of one."""
+    rows = []
     for cell in range(cells):
         first, end = cell * side // cells, -(-(cell + 1) * side // cells)
-        shares[cell, first:end] = 1 / (end - first)
-    return shares
+        rows.append([1 / (end - first) if first <= place < end else 0.0 for place in range(side)])
+    return torch.tensor(rows)
 
 
 class _DensePyramid(FPN):

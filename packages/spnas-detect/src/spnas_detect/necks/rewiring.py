@@ -126,14 +126,15 @@ def _levels(merges: Sequence[Merge], levels: int) -> dict[str, int]:
 def _changed(merge: Merge, earlier: Mapping[str, int], levels: int) -> Iterator[tuple[str, Merge]]:
     """Yield what one merge can become, each with what is said of it."""
     yield from _moved(merge, levels)
-    if len(merge.sources) == 2 and not merge.operations:
+    beside = merge.sources[2:]
+    if len(merge.sources) >= 2 and not merge.operations and all(earlier[one] == merge.level for one in beside):
         if merge.attends:  # what it adds beside stays among its terms
             yield (
                 f"{merge.name} adds",
                 replace(merge, attends=False, sources=(*merge.sources, *merge.added), added=()),
             )
         else:
-            yield f"{merge.name} attends", replace(merge, attends=True)
+            yield f"{merge.name} attends", replace(merge, attends=True, sources=merge.sources[:2], added=beside)
     unread = [feature for feature in earlier if feature not in (*merge.sources, *merge.added)]
     for position, source in enumerate(merge.sources):
         for feature in unread if source in merge.read else ():

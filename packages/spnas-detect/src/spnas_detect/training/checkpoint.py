@@ -173,7 +173,7 @@ def _copied(tensor: Tensor) -> Tensor:
 
 def _keep_copy(file: Path, name: Path) -> None:
     """Copy a file, so that whatever is written over the one leaves the other alone."""
-    temporary = name.with_name(f".{name.name}")
+    temporary = name.with_name(".step.safetensors")  # one name, so that what a kill leaves is written over
     shutil.copyfile(file, temporary)
     replace_durably(temporary, name)
 

@@ -351,7 +351,7 @@ class _FileReader:
             return value
         number = whole(value)
         if number is not None:
-            self._ids_are_as_written = False
+            self._ids_are_as_written &= not isinstance(value, str)  # 1.0 is 1 to whoever looks it up
             self._repairs.add(
                 "ids written as texts or decimals, read as whole numbers", f"{self._place}: {key} {value!r}"
             )
