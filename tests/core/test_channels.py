@@ -12,8 +12,9 @@ from tests.support.networks import images, trained_looking
 from spnas_core import Architecture, build_backbone, materialise
 from spnas_core.errors import CodeError
 from spnas_core.inheritance import calibrate_pass_through, output_change
-from spnas_core.inheritance.channels import ChannelMap, ChannelMaps, Route, norm_scales
+from spnas_core.inheritance.channels import ChannelMaps, norm_scales
 from spnas_core.inheritance.plan import plan_inheritance, tensor_shapes
+from spnas_core.inheritance.routes import ChannelMap, Route
 from spnas_core.morphisms import AddRow, Expand, Halve, Narrow, Rewrite, Swap, Widen, identity, morphisms
 from spnas_core.networks import block_placements
 from spnas_core.testing import parallel_architectures, serial_architectures

@@ -1,7 +1,7 @@
 """How a child comes to its weights: plan, receipt, materialisation from the meta device."""
 
 from spnas_core.inheritance.calibration import calibrate_pass_through
-from spnas_core.inheritance.channels import ChannelMap, ChannelMaps, Route, norm_scales
+from spnas_core.inheritance.channels import ChannelMaps, norm_scales
 from spnas_core.inheritance.copying import WeightCopier, copy_weights_
 from spnas_core.inheritance.initialisation import XAVIER_UNIFORM, ZEROS, Init, fill_
 from spnas_core.inheritance.materialisation import fill_module, materialise
@@ -15,6 +15,7 @@ from spnas_core.inheritance.plan import (
     plan_inheritance,
 )
 from spnas_core.inheritance.receipt import Receipt, write_receipt
+from spnas_core.inheritance.routes import ChannelMap, Route
 
 __all__ = [
     "XAVIER_UNIFORM",

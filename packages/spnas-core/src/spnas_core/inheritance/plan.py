@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from spnas_core.blocks import PROJECTION, block_spec
-from spnas_core.inheritance.channels import ChannelMaps, Route
+from spnas_core.inheritance.channels import ChannelMaps
 from spnas_core.inheritance.initialisation import DIRAC, HE_NORMAL, ONES, OWN, ZEROS, Init
+from spnas_core.inheritance.routes import Route
 from spnas_core.morphisms import Rewrite
 from spnas_core.networks.layout import block_placements
 from spnas_core.networks.units import Unit, split_name
