@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from spnas_core.errors import ArchiveError
-from spnas_core.morphisms import Rewrite
+from spnas_core.morphisms import Rewrite, align, identity
 from spnas_search.archive.candidate import NODES, Candidate, Inherit, Kind, Phase, Proposal
 from spnas_search.archive.intake import plain_proposal
 
@@ -196,3 +196,25 @@ def _listed(kinds: frozenset[Kind | None]) -> str:
 
 def _is_identity(rewrite: Rewrite) -> bool:
     return rewrite.child == rewrite.parent and rewrite.block_map == tuple(range(len(rewrite.child.digits)))
+
+
+def rewrite_from_source(known: Sequence[Candidate], candidate: Candidate, inherit: Inherit) -> Rewrite:
+    """Return the rewrite between the architecture whose weights a candidate inherits, and its own.
+
+    Args:
+        known: all candidates, by number.
+        candidate: one of them.
+        inherit: what children begin with; see ``Contents.rewrite_from_source``.
+    """
+    if candidate.source is None:
+        return identity(candidate.architecture)
+    composed = candidate.rewrite
+    at, source = candidate.parent, known[candidate.source]
+    # A rung's weights are those of the child that it has trained on.
+    ends = {source.id, source.subject} if source.kind == "rung" else {source.id}
+    if inherit == "supernet" and source.kind == "start":
+        return align(source.architecture, candidate.architecture)
+    while at is not None and at not in ends:
+        composed = known[at].rewrite.then(composed)
+        at = known[at].parent
+    return composed

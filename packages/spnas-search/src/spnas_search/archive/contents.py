@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ArchiveError, ConfigError, suggestion
-from spnas_core.morphisms import Rewrite, align, identity
+from spnas_core.morphisms import Rewrite
 from spnas_core.tasks import Fidelity, MetricSpec
-from spnas_search.archive.admission import Sources
+from spnas_search.archive.admission import Sources, rewrite_from_source
 from spnas_search.archive.candidate import HEIRLESS, OFFSPRING, Candidate, Inherit, Kind, Phase, Proposal
 from spnas_search.archive.pareto import Point, front, fronts
 from spnas_search.archive.standing import Place, Places, Standing
@@ -178,18 +178,7 @@ class Contents:
         Where it inherits nothing, the identity; where it inherits from an ancestor, the composition of all rewrites
         between the two; where all are parts of the start, which of its blocks it consists of.
         """
-        if candidate.source is None:
-            return identity(candidate.architecture)
-        composed = candidate.rewrite
-        at, source = candidate.parent, self._candidates[candidate.source]
-        # A rung's weights are those of the child that it has trained on.
-        ends = {source.id, source.subject} if source.kind == "rung" else {source.id}
-        if self.inherit == "supernet" and source.kind == "start":
-            return align(source.architecture, candidate.architecture)
-        while at is not None and at not in ends:
-            composed = self._candidates[at].rewrite.then(composed)
-            at = self._candidates[at].parent
-        return composed
+        return rewrite_from_source(self._candidates, candidate, self.inherit)
 
     def score(self, candidate: Candidate) -> float:
         """The objective, turned so that higher is better; minus infinity where it is not a finite number."""

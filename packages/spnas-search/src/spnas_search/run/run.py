@@ -10,8 +10,6 @@ from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, suggestion
 from spnas_core.interchange.initial_weights import read_initial_weights
 from spnas_core.morphisms import Rewrite, identity
-from spnas_core.plugins import built
-from spnas_core.space import Bound, SearchSpace
 from spnas_core.supernets import PartOf
 from spnas_core.tasks import (
     MetricSpec,
@@ -40,11 +38,9 @@ from spnas_search.run.initial_weights import import_weights, initial_rewrite
 from spnas_search.run.known_trainings import check_trainings
 from spnas_search.run.latency import LATENCY, idle_device, latency_bound, latency_meter
 from spnas_search.run.parts import check_parts, start_space, why_outside
+from spnas_search.run.strategy_building import build_strategy
 from spnas_search.run.strategy_settings import check_phases, check_strategy
-from spnas_search.screens import ScreenedStrategy
 from spnas_search.settings import ResolvedSettings
-from spnas_search.strategies import CheckedStrategy
-from spnas_search.strategies.one_by_one import one_by_one
 
 COSTS = ("parameters", "multiply_adds", "activation_bytes", LATENCY)
 """What can be weighed against the objective, beside metrics."""
@@ -88,7 +84,7 @@ class Run:
         self.latency = latency_bound(settings.run, self.meter)
         latency = () if self.latency is None else (self.latency,)
         self.space = replace(quick, bounds=(*quick.bounds, *latency))
-        self.strategy = _strategy(settings, self.space, quick, latency)
+        self.strategy = build_strategy(settings, self.space, quick, latency)
         self.sharing = SharedTraining(counted, self.strategy.relaxation) if parts else None
         of_pretraining = self._check_settings()
         self.remarks += self._too_few()
@@ -361,27 +357,6 @@ class Run:
                 "strategy.serial.reignition.most) to 0"
             )
         return check_pretraining(self.task)
-
-
-def _strategy(
-    settings: ResolvedSettings, space: SearchSpace, quick: SearchSpace, measured: tuple[Bound, ...]
-) -> CheckedStrategy:
-    """Build the strategy, and the screen that chooses among its children where there is one.
-
-    Args:
-        settings: of the run.
-        space: bounds of the search.
-        quick: those of them that take no time to ask.
-        measured: the others.
-    """
-    name = settings.strategy.model_dump()["name"]
-    table = one_by_one(settings.strategy) if settings.run.asynchronous else settings.strategy
-    if settings.screen is None:
-        return CheckedStrategy(name, built("strategies", name, table, space), space)
-    strategy, values = built("strategies", name, table, quick), settings.screen.model_dump()
-    screen = built("screens", values["name"], settings.screen, quick)
-    whole = CheckedStrategy(name, built("strategies", name, table, space), space) if measured else None
-    return ScreenedStrategy(name, strategy, quick, screen, values["name"], values["draws"], measured, whole)
 
 
 def _tradeoffs(task: Task, objective: MetricSpec, names: Sequence[str]) -> tuple[Tradeoff, ...]:
