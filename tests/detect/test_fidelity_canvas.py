@@ -2,13 +2,12 @@
 
 from spnas_core.tasks import Fidelity
 from spnas_detect.settings import DetectionSettings
-from spnas_detect.task import DetectionTask
 
 
 def test_sizes_that_are_drawn_keep_their_ratio_to_the_canvas():
-    task = DetectionTask(DetectionSettings(image_size=(128, 96), training={"image_sizes": [[96, 64], [128, 96]]}))
-    whole, half, least = (task._at(Fidelity(1, size)) for size in (None, (64, 48), (32, 32)))
+    settings = DetectionSettings(image_size=(128, 96), training={"image_sizes": [[96, 64], [128, 96]]})
+    whole, half, least = (settings.at(Fidelity(1, size)) for size in (None, (64, 48), (32, 32)))
     assert whole.training.image_sizes == ((96, 64), (128, 96))
     assert (half.image_size, half.training.image_sizes) == ((64, 48), ((48, 32), (64, 48)))
     assert least.training.image_sizes == ((32, 32), (32, 32))
-    assert DetectionTask(DetectionSettings())._at(Fidelity(1, (64, 64))).training.image_sizes is None
+    assert DetectionSettings().at(Fidelity(1, (64, 64))).training.image_sizes is None

@@ -1,10 +1,11 @@
 """Settings of the detection task: the ``[task]`` table of a run's configuration."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field
 
 from spnas_core.configuration import Count, Extent, Seed, Table, absolute_path
+from spnas_core.tasks import Fidelity
 from spnas_detect.data.cache.modes import LIMIT
 from spnas_detect.data.canvases import Orientation
 from spnas_detect.detectors.settings import DetectorSettings
@@ -73,3 +74,22 @@ class DetectionSettings(Table):
     metrics: tuple[str, ...] = Field(("coco",), min_length=1)
     recalibration_batches: Count = Field(50, ge=1)
     score_after: tuple[Annotated[Count, Field(ge=1)], ...] = ()
+
+    def at(self, fidelity: Fidelity) -> Self:
+        """Return the settings of an evaluation that spends less: a smaller canvas, and a share of the images.
+
+        Sizes that a training draws keep their ratio to the canvas, as far as a canvas may be small.
+        """
+        training, (width, height) = self.training, fidelity.image_size or self.image_size
+        sizes = training.image_sizes
+        if sizes is not None:
+            sizes = tuple(
+                (_scaled(one, width, self.image_size[0]), _scaled(other, height, self.image_size[1]))
+                for one, other in sizes
+            )
+        training = training.model_copy(update={"share": training.share * fidelity.share, "image_sizes": sizes})
+        return self.model_copy(update={"training": training, "image_size": (width, height)})
+
+
+def _scaled(side: int, now: int, whole: int) -> int:
+    return side if now == whole else max(LEAST_SIDE, round(side * now / whole))

@@ -17,7 +17,7 @@ from spnas_core.errors import ConfigError, DataError, EvaluationError
 from spnas_core.inheritance import Receipt, calibrate_pass_through
 from spnas_core.interchange.initial_weights import InitialWeights
 from spnas_core.networks import Backbone
-from spnas_core.tasks import Evaluation, EvaluationRequest, Fidelity, MetricSpec, Pretraining, Progress, Report
+from spnas_core.tasks import Evaluation, EvaluationRequest, MetricSpec, Pretraining, Progress, Report
 from spnas_detect.data import CachedData, find_cache, open_cache
 from spnas_detect.detectors import Detector, build_detector
 from spnas_detect.detectors.building import BACKBONE, check_neck
@@ -36,7 +36,7 @@ from spnas_detect.preparation import (
     uses_channels_last,
 )
 from spnas_detect.reigniting import checked_images, reignite
-from spnas_detect.settings import LEAST_SIDE, DetectionSettings
+from spnas_detect.settings import DetectionSettings
 from spnas_detect.supernets import SharedWeights, check_paths, halves_images, recalibrate, shared_weights
 from spnas_detect.training import (
     OutOfMemoryError,
@@ -172,7 +172,7 @@ class DetectionTask:
             DataError: the cache is gone.
             WeightsError: the parent's weights cannot be read.
         """
-        settings = self._at(request.fidelity)
+        settings = self.settings.at(request.fidelity)
         try:
             return self._within_memory(request, settings, report)
         except OutOfMemoryError:
@@ -366,18 +366,6 @@ class DetectionTask:
             report=lambda done, total, note: report(Progress(request.candidate, done, total, note)),
         )
 
-    def _at(self, fidelity: Fidelity) -> DetectionSettings:
-        """Return the settings of an evaluation that spends less."""
-        training = self.settings.training
-        size, whole = fidelity.image_size or self.settings.image_size, self.settings.image_size
-        sizes = training.image_sizes
-        if sizes is not None:  # in the same ratio to the canvas
-            sizes = tuple(
-                (_part(width, size[0], whole[0]), _part(height, size[1], whole[1])) for width, height in sizes
-            )
-        training = training.model_copy(update={"share": training.share * fidelity.share, "image_sizes": sizes})
-        return self.settings.model_copy(update={"training": training, "image_size": size})
-
     def _data(self, settings: DetectionSettings) -> CachedData:
         """Open the cache, or make the one of another image size beside it."""
         if self._cache is None:
@@ -389,11 +377,6 @@ class DetectionTask:
             found = find_cache(open_cache(self._cache, self._root), size)
             self._other_caches[size] = (found or prepare_data(settings, self._cache.parent, lambda *_: None)).folder
         return open_cache(self._other_caches[size], self._root)
-
-
-def _part(side: int, now: int, whole: int) -> int:
-    """A side of a smaller canvas."""
-    return side if now == whole else max(LEAST_SIDE, round(side * now / whole))
 
 
 def _of_rows(detector: nn.Module) -> dict[str, object]:
