@@ -68,7 +68,8 @@ def test_an_export_that_is_refused_leaves_what_was_there(tmp_path, form):
     files = export_network(form, network, tmp_path, "backbone")
     assert all(file.parent == tmp_path for file in files)
     before = {file: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
+    other = exportable_backbone(build_backbone("b@4_1-21"), (64, 64))
     with pytest.raises(ExportError):
-        export_network(form, replace(network, compare=lambda *_: math.inf), tmp_path, "backbone")
+        export_network(form, replace(other, compare=lambda *_: math.inf), tmp_path, "backbone")
     assert {file: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()} == before
     assert export_network(form, network, tmp_path, "backbone") == files

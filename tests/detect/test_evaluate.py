@@ -24,7 +24,6 @@ from spnas_detect.data import open_data, streaming
 from spnas_detect.data._base import READERS
 from spnas_detect.data.conversion import LAYOUTS, convert
 from spnas_detect.detectors import read_description
-from spnas_detect.inference.evaluation import _left_out
 from spnas_detect.inference.matching import match_images
 from spnas_detect.metrics import metric_factory
 from spnas_detect.settings import DetectionSettings
@@ -274,26 +273,6 @@ def test_where_tests_are_validations_every_image_is_scored_once(trained, tmp_pat
     both = listed(tmp_path / "both", train="train", val="val", test="val")
     assert spnas_detect.evaluate(trained[0], **both).split == "test = validation"
     assert spnas_detect.evaluate(trained[0], **both, split="all").images == 12
-
-
-def test_the_trainings_data_is_that_however_its_path_is_written(trained, tmp_path, monkeypatch):
-    """Else the options would be left out that it was read with, in silence."""
-    jobs = []
-    monkeypatch.setattr("spnas_detect.inference.evaluation._evaluate", lambda job, *_: jobs.append(job))
-    (tmp_path / "data").mkdir()
-    monkeypatch.chdir(tmp_path)
-    for spec in ("voc:data", f"voc:{tmp_path}/data", "voc:./data/", None, "shapes"):
-        spnas_detect.evaluate(trained[0], spec)
-    assert [job.data for job in jobs] == [f"voc:{tmp_path}/data"] * 3 + [None, "shapes"]
-
-
-def test_options_that_are_not_taken_for_other_data_are_told():
-    trained = {"data": "voc:/mine", "data_options": {"exif": "ignore", "test": "carved"}}
-    (told,) = _left_out("voc:/other", None, trained)
-    assert told.startswith("the options of the training's data (exif=ignore, test=carved) are not taken for other data")
-    assert not list(_left_out("voc:/other", {}, trained))
-    assert not list(_left_out("coco:/other", None, trained)), "of another kind they mean nothing"
-    assert not list(_left_out("voc:/other", None, {"data": "voc:/mine"}))
 
 
 def test_classes_in_another_order_are_matched_by_name(trained, tmp_path):

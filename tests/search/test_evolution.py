@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from evolving import START, evolution, go_on
 from filled import WIDE, Filled
 from scipy import stats
 
@@ -18,8 +19,6 @@ from spnas_search.archive import Proposal
 from spnas_search.run import start_run
 from spnas_search.settings import resolve, search_values
 from spnas_search.strategies import (
-    Evolution,
-    EvolutionSettings,
     Generations,
     GenerationsSettings,
     RandomSearch,
@@ -29,12 +28,6 @@ from spnas_search.strategies import (
     Sampler,
 )
 from spnas_search.strategies.crossover import cross
-
-START = Architecture.parse("b@8_1111-2111-2111")
-
-
-def evolution(**values):
-    return Evolution(EvolutionSettings(**{"initial": 0, "round": 1} | values), WIDE)
 
 
 @pytest.fixture
@@ -46,15 +39,6 @@ def filled(tmp_path):
 
 def members(strategy, archive):
     return [one.id for one in strategy.population(archive)]
-
-
-def go_on(filled, strategy, rounds, scores=None):
-    """Let a strategy propose; children score as drawn, so that who wins has nothing to do with age."""
-    rng = np.random.default_rng(7)
-    for number in range(rounds):
-        proposals = strategy.propose(filled.archive, np.random.default_rng([number, len(filled.archive)]))
-        assert proposals
-        filled.enter(proposals, [rng.random() if scores is None else scores(one) for one in proposals])
 
 
 # Pairs

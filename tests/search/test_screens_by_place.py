@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from evolving import START, evolution, go_on
 from filled import WIDE, Filled
 
 from spnas_core import Architecture
@@ -12,27 +13,12 @@ from spnas_core.morphisms import align
 from spnas_search.screens import ScreenedStrategy
 from spnas_search.strategies import CheckedStrategy, Evolution, EvolutionSettings, Generations, GenerationsSettings
 
-START = Architecture.parse("b@8_1111-2111-2111")
-
-
-def evolution(**values):
-    return Evolution(EvolutionSettings(**{"initial": 0, "round": 1} | values), WIDE)
-
 
 @pytest.fixture
 def filled(tmp_path):
     made = Filled(tmp_path, START, score=0.5)
     with made.archive:
         yield made
-
-
-def go_on(filled, strategy, rounds):
-    """Let a strategy propose; children score as drawn, so that who wins has nothing to do with age."""
-    rng = np.random.default_rng(7)
-    for number in range(rounds):
-        proposals = strategy.propose(filled.archive, np.random.default_rng([number, len(filled.archive)]))
-        assert proposals
-        filled.enter(proposals, rng.random(len(proposals)).tolist())
 
 
 def depth(code):
