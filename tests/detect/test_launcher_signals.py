@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 
 import process_scenarios
 import pytest
@@ -10,6 +11,9 @@ from torch.distributed.launcher import api
 
 from spnas_detect.processes import launch
 from spnas_detect.processes.launcher import TAKEN
+
+KILLED_AFTER = 30
+"""Seconds after which torch's agent kills what has not ended."""
 
 IGNORED, HEEDED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT), signal.SIGTERM
 VARIABLE = "TORCHELASTIC_SIGNALS_TO_HANDLE"
@@ -30,9 +34,16 @@ def test_what_whoever_started_the_processes_wants_ignored_ends_none_and_the_rest
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     found = launch(process_scenarios.signalled, (list(IGNORED), HEEDED), 2)
-    assert found == [[[True] * len(IGNORED), [HEEDED]]] * 2
+    ended = time.monotonic()
+    assert [one[:2] for one in found] == [[[True] * len(IGNORED), [HEEDED]]] * 2
+    assert ended - max(one[2] for one in found) < KILLED_AFTER / 2, "what has ended is not waited for"
     assert [signal.getsignal(number) for number in IGNORED] == [signal.SIG_IGN] * len(IGNORED)
     assert VARIABLE not in os.environ
+
+
+@pytest.mark.timeout(120)
+def test_a_process_that_was_told_to_end_alone_waits_for_the_others():
+    assert launch(process_scenarios.told_alone, (), 2) == [[0], [1]]
 
 
 def agent_of(ending, told=None):

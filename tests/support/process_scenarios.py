@@ -209,12 +209,24 @@ def ending(how):
             time.sleep(0.05)
 
 
+def told_alone():
+    """The second process is told to end, by somebody who has not told the agent; the first one ends much later."""
+    if os.environ["RANK"] == "0":
+        time.sleep(5)  # as long as it takes to write a checkpoint: nothing is waited for
+        return [0]
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return [1]
+
+
 PASSED_ON_WITHIN = 20
 """Seconds until a process that waits for a signal gives up."""
 
 
 def signalled(ignored, heeded):
-    """Send signals to the process that has started these; which are ignored here, and what is passed on to here.
+    """Send signals to the process that has started these.
+
+    Returns which are ignored here, what is passed on to here, and when that was waited for no longer.
 
     What is passed on comes at once: ignored signals have a second for it, behind which the heeded one is sent.
     """
@@ -231,7 +243,7 @@ def signalled(ignored, heeded):
     until = time.monotonic() + PASSED_ON_WITHIN
     while heeded not in passed and time.monotonic() < until:
         time.sleep(0.01)  # between two looks; ends by the deadline
-    return [stay_ignored, passed]
+    return [stay_ignored, passed, time.monotonic()]
 
 
 def torchrun(folder):

@@ -8,6 +8,8 @@ import json
 import logging
 import os
 import signal
+import socket
+import sys
 import tempfile
 import threading
 import time
@@ -32,6 +34,10 @@ Ending = Literal["done", "refused", "failed", "crashed", "deserted"]
 
 DESERTED_SECONDS = 5.0
 """How long a process that has lost another one waits for the agent to notice who it was."""
+
+LEAVING_SECONDS = 3.0
+"""How long a process that a signal has stopped waits for the agent to let it go, once all have ended, before it goes by
+itself. The agent looks ten times a second."""
 
 TAKEN = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT") if hasattr(signal, name))
 """Signals that the agent catches, to pass them on."""
@@ -68,8 +74,8 @@ def launch(
 ) -> list[Any]:
     """Call a function in several new processes of this machine, which find each other as under torchrun.
 
-    SIGINT and SIGTERM are passed on; the processes have half a minute to end. What whoever has started this process
-    wants ignored is ignored by all. Behind it signals do what they did before.
+    SIGINT and SIGTERM are passed on; the processes have half a minute to end, and less is waited where they end sooner.
+    What whoever has started this process wants ignored is ignored by all. Behind it signals do what they did before.
 
     Args:
         function: at module level; returns a plain value that JSON can hold.
@@ -140,16 +146,52 @@ def _explain(outcomes: Sequence[Outcome | None], rank: int, process: int, exit_c
 def _call(function: Callable[..., Any], arguments: tuple[Any, ...], folder: str) -> None:
     """Run in a process of its own: call the function, and leave the outcome."""
     torch.set_num_threads(max(1, usable_cores() // int(os.environ["LOCAL_WORLD_SIZE"])))
-    outcome = attempt(function, arguments)
+    with _noting_signals() as noted:
+        outcome = attempt(function, arguments)
     path = Path(folder) / os.environ["RANK"]
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
     temporary.replace(path)
+    if noted() and outcome.ending == "done":
+        threading.Thread(target=_leave, args=(Path(folder), int(os.environ["WORLD_SIZE"])), daemon=True).start()
     if outcome.ending == "deserted":
         # The agent ends this process as soon as it sees which one has died; that one it shall name.
         time.sleep(DESERTED_SECONDS)
     if outcome.ending != "done":
         raise SystemExit(1)
+
+
+@contextmanager
+def _noting_signals() -> Iterator[Callable[[], bool]]:
+    """Note whether signals come that have handlers, whatever these do; for the main thread."""
+    told, writes = socket.socketpair()
+    with told, writes:
+        told.setblocking(False)
+        writes.setblocking(False)
+        seen: list[bytes] = []
+        before = signal.set_wakeup_fd(writes.fileno(), warn_on_full_buffer=False)
+        try:
+            yield lambda: bool(seen)
+        finally:
+            signal.set_wakeup_fd(before)
+            with suppress(BlockingIOError):
+                seen.append(told.recv(1))
+
+
+def _leave(folder: Path, processes: int) -> None:
+    """End this process, whose agent has been told to end, unless the agent ends it before.
+
+    Such an agent waits for its processes, and these wait for it to have read their values, which it no longer does:
+    after half a minute it would kill them. One that nobody has told lets all go as soon as the last value is there.
+    Until then nobody may leave: it would wait for who is gone.
+    """
+    while not all((folder / str(rank)).exists() for rank in range(processes)):
+        time.sleep(0.1)  # between two looks; where another one has crashed, the agent ends this one
+    time.sleep(LEAVING_SECONDS)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(0)
 
 
 def attempt(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
