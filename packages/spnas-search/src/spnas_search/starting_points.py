@@ -43,6 +43,16 @@ def starting_point(origin: str, *, with_weights: bool = True) -> dict[str, Any]:
     return {**code, "init": str(weights)}
 
 
+def task_of(origin: str) -> dict[str, Any]:
+    """Return the table ``[task]`` of the run that ``RUN`` or ``RUN:ID`` names, complete; empty for a code.
+
+    Raises:
+        ArchiveError: the run's archive is too old to know.
+        ConfigError: the run's configuration was made unreadable.
+    """
+    return dict(read_values(RunFolder(split_reference(origin)[0])).get("task", {})) if names_run(origin) else {}
+
+
 def names_run(reference: str) -> bool:
     """Whether ``RUN`` or ``RUN:ID`` names a folder with an archive."""
     return is_there(RunFolder(split_reference(reference)[0]).archive)

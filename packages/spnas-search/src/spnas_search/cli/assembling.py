@@ -8,9 +8,9 @@ import click
 
 from spnas_core.commands.parameters import PATH, REFERENCE
 from spnas_core.configuration import read_assignment
-from spnas_core.presets import find_preset
-from spnas_search.settings import over_preset, read_toml, set_key, set_value
-from spnas_search.starting_points import names_run, starting_point
+from spnas_core.presets import find_preset, laid_over
+from spnas_search.settings import DEFAULTS, moved, over_preset, read_toml, search_values, set_key, set_value
+from spnas_search.starting_points import names_run, starting_point, task_of
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -31,7 +31,7 @@ OPTIONS = (
         "origin",
         metavar="RUN[:ID]|CODE",
         type=REFERENCE,
-        help="Start from the best or one candidate of a run, or a code.",
+        help="Start from the best or one candidate of a run, or a code; on the run's data, where no other is named.",
     ),
     click.option(
         "--preset",
@@ -98,12 +98,42 @@ def assembled(
         set_value(values, f"task.data_options.{key}", option)
     for assignment in assignments:
         set_key(values, assignment)
+    has_task = config is not None and "task" in read_toml(config)
     if preset is not None:
+        has_task |= "task" in search_values(find_preset(preset))
         values = over_preset(find_preset(preset), values)
     if origin is None:
         return values
+    values = laid_over({"task": task} if (task := _task_taken(origin, values, whole=not has_task)) else {}, values)
     assigned = {assignment.partition("=")[0].strip() for assignment in assignments}
     return values | {key: value for key, value in _begun_at(origin, values).items() if key not in assigned}
+
+
+def _task_taken(origin: str, values: Mapping[str, Any], *, whole: bool) -> dict[str, Any]:
+    """Return what of a run's task a search takes that starts there: the data, unless it names other, and the rest.
+
+    Args:
+        origin: a run's candidate, or a code.
+        values: the search's own, plain and not checked.
+        whole: whether the rest is wanted, canvas, detector and training, which a preset or a file says instead.
+    """
+    found, own = task_of(origin), values.get("task", {})
+    name = found.get("name")
+    if not isinstance(own, Mapping) or own.get("name", name if whole else DEFAULTS["task"]) != name:
+        return {}
+    data = own.get("data")
+    if data is not None and not _is_data_of(found, data):
+        return {}
+    return found if whole else {key: found[key] for key in DATA if key in found}
+
+
+DATA = ("name", "data", "data_options", "data_seed")
+"""Settings of a task that say on what it searches, and into which splits that is carved."""
+
+
+def _is_data_of(task: Mapping[str, Any], data: object) -> bool:
+    """Whether a run's task has such data, however its path is spelt."""
+    return isinstance(data, str) and "data" in task and moved({"task": task}, data)["task"]["data"] == task["data"]
 
 
 def _check_start(origin: str | None, start: str | None, init: str | None) -> None:
@@ -122,9 +152,19 @@ def _begun_at(origin: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def remarks_on_start(origin: str | None, values: Mapping[str, Any]) -> Iterator[str]:
-    """Say that of a run in ``--from`` the code alone is taken, where the configuration has no use for its weights."""
-    if origin is not None and names_run(origin) and _trains_from_fresh(values):
+    """Say what is taken of a run in ``--from``: whose data, and the code alone where weights are of no use."""
+    if origin is None or not names_run(origin):
+        return
+    own, task = values.get("task", {}), task_of(origin)
+    if own.get("name") == task.get("name") and "data" in own and _is_data_of(task, own["data"]):
+        alike = [noun for key, noun in TAKEN.items() if key in own and own[key] == task.get(key)]
+        yield f"of {origin} is the data, {own['data']}{''.join(f', the {noun}' for noun in alike)}"
+    if _trains_from_fresh(values):
         yield f"of {origin} the code alone is taken: inherit = 'none' trains everything from fresh weights"
+
+
+TAKEN = {"image_size": "canvas", "detector": "detector", "training": "training"}
+"""What a search may have of its origin's task beside the data, by the setting that says it."""
 
 
 def _trains_from_fresh(values: Mapping[str, Any]) -> bool:

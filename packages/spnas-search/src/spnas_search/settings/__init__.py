@@ -7,7 +7,7 @@ from spnas_search.settings.models import (
     RunSettings,
     SpaceSettings,
 )
-from spnas_search.settings.presets import over_preset, search_values, strategy_part
+from spnas_search.settings.presets import DEFAULTS, over_preset, search_values, strategy_part
 from spnas_search.settings.resolution import (
     ResolvedSettings,
     moved,
@@ -22,6 +22,7 @@ from spnas_search.settings.resolution import (
 )
 
 __all__ = [
+    "DEFAULTS",
     "BudgetSettings",
     "FinalSettings",
     "ResolvedSettings",
