@@ -76,6 +76,20 @@ def test_the_recall_limit_by_hand():
     assert recall_limit("validation", [50, 0], 50) == recall_limit("test", [], 50) == ()
 
 
+def test_a_limit_is_that_of_the_detector_that_a_training_would_build(tmp_path):
+    """60 objects in an image: 50 detections are kept by default, and 100 where the data decides."""
+    root = write_voc(tmp_path / "voc", images=6)
+    for file in (root / "Annotations").glob("*.xml"):
+        text = file.read_text()
+        one = text[text.index("<object>") : text.index("</object>") + len("</object>")]
+        boxes = "".join(one.replace("<xmin>", f"<xmin>{number}.") for number in range(60))
+        file.write_text(text.replace(one, boxes, 1))
+    result = CliRunner().invoke(commands, ["data", "check", f"voc:{root}"])
+    assert "recall cannot exceed" not in result.output
+    found = CliRunner().invoke(commands, ["data", "check", f"voc:{root}", "--json"])
+    assert json.loads(found.output)["splits"]["train"]["boxes"] > 60
+
+
 def test_suggestions_beat_the_defaults_on_small_boxes():
     rng = np.random.default_rng(0)
     corners = rng.uniform(0, 150, (100, 2))

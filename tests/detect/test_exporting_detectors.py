@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
 from click.testing import CliRunner
+from interop_page import block, run
 from PIL import Image
 
 import spnas_detect
@@ -101,14 +103,14 @@ def test_pooling_is_the_kernels(samples):
 @pytest.mark.parametrize(
     "name", ["faster-rcnn", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cascade-rcnn", "retinanet"))]
 )
-def test_onnx_finds_the_same_boxes(tmp_path, weights, name):
+def test_onnx_finds_the_same_boxes(tmp_path, weights, name, monkeypatch):
     path = weights(name)
-    done = export(path, "--part", "detector", "--out", tmp_path / "out")
+    done = export(path, "--part", "detector", "--out", tmp_path / "exported")
     assert done.exit_code == 0, done.output
     said = f"detector {name} on {CODE}: takes images [N, 3, 64, 96], gives boxes [N, 15, 4], scores [N, 15]"
     assert said in done.output
     assert "warning" not in done.output
-    file = tmp_path / "out" / "detector.onnx"
+    file = tmp_path / "exported" / "detector.onnx"
     model = onnx.load(file)
     assert {entry.domain for entry in model.opset_import} <= {"", "ai.onnx"}
     assert not model.functions
@@ -117,6 +119,22 @@ def test_onnx_finds_the_same_boxes(tmp_path, weights, name):
     images = torch.randn(3, 3, 64, 96, generator=drawn(9))
     found = onnxruntime.InferenceSession(file).run(None, {"images": images.numpy()})
     assert_finds_the_same(path, images, [torch.from_numpy(part) for part in found])
+    monkeypatch.chdir(tmp_path)
+    assert_the_page_finds_what_predict_does(path)
+
+
+def assert_the_page_finds_what_predict_does(path):
+    """In an image as large as the canvas: resized ones differ by how two libraries round."""
+    colours = np.random.default_rng(0).integers(0, 256, (*reversed(CANVAS), 3), dtype=np.uint8)
+    Image.fromarray(colours).save("street.png")
+    names = run(block("onnxruntime.InferenceSession").replace("street.jpg", "street.png"))
+    (expected,) = spnas_detect.predict(path, ["street.png"], score_threshold=0.0).images
+    count = int(names["counts"][0])
+    assert count == len(expected.boxes) > 3
+    assert names["labels"][0, :count].tolist() == expected.labels.tolist()
+    assert names["label"] == expected.labels[-1]
+    np.testing.assert_allclose(names["scores"][0, :count], expected.scores, atol=1e-4)
+    np.testing.assert_allclose(names["boxes"][0, :count] * names["factors"], expected.boxes, atol=0.01)
 
 
 @pytest.mark.parametrize(

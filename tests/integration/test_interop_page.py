@@ -1,31 +1,17 @@
 """docs/interop.md: its blocks of Python do what the page says."""
 
-import re
 import sys
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
+from interop_page import PAGE, block, run
 from torch import nn
 
 from spnas_core.encoding import Architecture
 from spnas_core.morphisms import identity
 from spnas_detect.detectors import DetectorDescription, DetectorSettings, build_detector
 from spnas_detect.training.weights import save_weights
-
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "interop.md").read_text(encoding="utf-8")
-
-
-def block(text):
-    """The page's one block of Python that holds a text."""
-    (found,) = [code for code in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if text in code]
-    return found
-
-
-def run(code, **names):
-    exec(compile(code, "docs/interop.md", "exec"), names)
-    return names
 
 
 @pytest.fixture
@@ -105,4 +91,4 @@ def test_mmdetection(stand_in):
 
 
 def test_every_block_is_run_here():
-    assert len(re.findall(r"```python\n", PAGE)) == 6
+    assert PAGE.count("```python\n") == 7

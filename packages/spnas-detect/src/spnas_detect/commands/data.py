@@ -32,7 +32,7 @@ data_group.add_command(convert)
 @click.option(
     "--image-size",
     type=IMAGE_SIZE,
-    help="Canvas that anchors are suggested for, in pixels.  [default: the median image's size]",
+    help="Canvas that anchors are suggested for, in pixels.  [default: the canvas that a training would choose]",
 )
 @click.option("--no-decode", is_flag=True, help="Do not decode images, only read their headers.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, and nothing else.")
@@ -56,16 +56,17 @@ def check(
     from spnas_detect.data.survey import find_faults, statistics, suggest
     from spnas_detect.detectors.settings import DetectorSettings
     from spnas_detect.opening import read_known
-    from spnas_detect.suiting import is_generated, suitable_canvas
+    from spnas_detect.suiting import enough_detections, is_generated, suitable_canvas
 
     extra = read_options(options)
     try:
         data = read_known(spec, data_seed, extra).made()
     except DataError as error:
         _refuse(spec, error, error.faults if isinstance(error, FaultyDataError) else (), as_json=as_json)
-    settings = DetectorSettings()
+    settings, training = DetectorSettings(), [int((~one.ignore).sum()) for one in data.splits["train"]]
     found = find_faults(data, opens_images=not no_decode)
     canvas = None if is_generated(spec) else suitable_canvas(data.splits["train"])
+    detections = settings.max_detections if is_generated(spec) else enough_detections(training)
     fatal = sum(fault.is_fatal for fault in found)
     report = {
         "spec": spec,
@@ -73,7 +74,7 @@ def check(
         "layout": data.layout,
         "tests_on_validation": data.tests_on_validation,
         "repairs": [repair.as_dict() for repair in data.repairs],
-        "notes": [*data.notes, *_limits(data, settings.max_detections)],
+        "notes": [*data.notes, *_limits(data, detections)],
         "splits": {split: statistics(records, data.classes) for split, records in data.splits.items()},
         "faults": [fault.as_dict() for fault in found],
         "chosen_image_size": None if canvas is None else canvas.size,
@@ -113,7 +114,7 @@ def _fail(reason: str) -> NoReturn:
 
 
 def _limits(data: "DetectionData", most: int) -> list[str]:
-    """Say where the default number of detections does not suffice."""
+    """Say where the number of detections that a training would choose does not suffice."""
     from spnas_detect.data.survey import recall_limit
 
     return [
