@@ -240,3 +240,10 @@ def test_candidates_are_compared_alike(tmp_path):
     assert "give --fresh" in mixed.output
     assert "has training.norm = 'batch', and another run 'group'" in unlike.output
     assert not (tmp_path / "out").exists()
+
+
+def test_seeds_beyond_the_largest_are_refused_before_the_first_training(tmp_path):
+    result = invoke(*CODES, *SETTINGS, "--seed", 2**63 - 1, "--seeds", 2, "--out", tmp_path / "c")
+    assert result.exit_code == 2
+    assert "seed is 9223372036854775808" in result.output
+    assert not list((tmp_path / "c").glob("*-*"))

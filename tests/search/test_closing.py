@@ -1,5 +1,6 @@
 """The end of a search: what is compared, what is missing, and what several searches say together."""
 
+import math
 import re
 from dataclasses import replace
 
@@ -359,3 +360,46 @@ def test_a_run_remembers_what_its_task_calls_the_test_images(tmp_path, monkeypat
     monkeypatch.setattr(NullTask, "test_images", shared, raising=False)
     done("run", *NULL, *budget(2), "--out", tmp_path / "shared")
     assert done("candidates", tmp_path / "shared").splitlines()[-1].endswith(f" are of the {shared}.")
+
+
+def test_finalists_that_are_under_way_have_no_winner_yet_and_what_failed_scored_nobody(tmp_path):
+    values = {
+        "task": {"name": "null"},
+        "executor": {"name": "inline"},
+        "budget": {"candidates": 14},
+        "final": {"finalists": 3, "rescores": 2, "seeds": 0},
+    }
+    with spnas_search.search(**values, out=tmp_path / "whole") as run:
+        finalists = [one.id for one in run.archive if one.phase == "finalists"]
+        (sentence,) = finalist_sentences(run.archive)
+        assert f"scored again by {len(finalists)} trainings: the winner is" in sentence
+    values["task"]["behaviour"] = {finalists[0]: "diverge", finalists[1]: "nan"}
+    with spnas_search.search(**values, out=tmp_path / "failing") as run:
+        scored = [one for one in run.archive if one.phase == "finalists" and math.isfinite(run.archive.score(one))]
+        (sentence,) = finalist_sentences(run.archive)
+        assert f"scored again by {len(scored)} trainings" in sentence
+        again = run.archive.finalists[0]
+        proposal = Proposal("replicate", again.parent, again.rewrite, again.fidelity, subject=again.id)
+        run.archive.commit_round([proposal], threads=1, phase="finalists")
+        (sentence,) = finalist_sentences(run.archive)
+        assert sentence == "3 finalists are being scored again: which of them wins is not known yet."
+
+
+def test_a_reignition_is_no_winner_whatever_it_scores(tmp_path):
+    """Its code is its parent's: what the verdict would call better were pretrained weights."""
+    seen = 0
+    for seed in range(15):
+        with spnas_search.search(
+            task={"name": "null", "noise": 0.3, "differences": 0.0},
+            executor={"name": "inline"},
+            budget=6,
+            strategy={"name": "serial", "n_stuck": 2, "reignition": {"most": 1}},
+            ranking="lead",
+            warm_start_epochs=2,
+            seed=seed,
+            final={"rescores": 0, "seeds": 0},
+            out=tmp_path / str(seed),
+        ) as run:
+            seen += run.archive.best(1)[0].kind == "reignition"
+            assert run.archive.winner.kind in {"start", "child"}
+    assert seen

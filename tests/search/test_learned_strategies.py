@@ -360,3 +360,8 @@ def test_it_beats_random_where_there_is_something_to_learn(found, name):
 def test_its_last_children_are_better_than_those_of_one_that_does_not_learn(found, name, untrained):
     """Part of what it finds it owes to its grammar, and edits to their parents: this is what it owes to learning."""
     assert stats.wilcoxon(found(name)[:, 1], found(untrained)[:, 1], alternative="greater").pvalue < 0.01
+
+
+@pytest.mark.parametrize("rate", [1e-20, 1e-310])
+def test_a_learning_rate_of_next_to_nothing_is_one(rate):
+    assert isinstance(policy(learning_rate=rate).meaningful_from, int)

@@ -4,6 +4,7 @@ import pytest
 
 import spnas_search
 from spnas_core.configuration import read_toml
+from spnas_core.errors import ConfigError
 from spnas_search.run import ENDED, resume_run, start_run
 from spnas_search.settings import resolve
 from spnas_search.strategies import FullSettings
@@ -154,3 +155,30 @@ def test_a_phase_that_found_nothing_is_named_in_the_end(tmp_path):
         (said,) = [remark for remark in run.remarks if "phase" in remark]
     assert "none fits beside b@8_11-21-21-21: what comes nearest, beside stage 1, makes " in said
     assert "parameters where max_parameters = " in said
+
+
+FREE = [{"name": "random", "epochs": 4, "candidates": 3}, {"name": "random", "epochs": 0}]
+
+
+def test_children_of_a_later_phase_that_take_no_epochs_are_bounded_by_something(tmp_path):
+    table = {"name": "phases", "phases": FREE}
+    with pytest.raises(ConfigError, match="trained for 0 epochs, of which there may be any number"):
+        begun(tmp_path, strategy=table, budget={"epochs": 80})
+    assert not (tmp_path / "run").exists()
+    bounded = [FREE[0], {**FREE[1], "candidates": 5}]
+    with pytest.raises(ConfigError, match="trains them for 0 epochs"):
+        begun(tmp_path, strategy={"name": "phases", "phases": bounded}, inherit="none")
+    values = {**BASE, "strategy": {"name": "phases", "phases": bounded}}
+    with spnas_search.search(**values, budget={"epochs": 80}, out=tmp_path / "run") as run:
+        assert run.archive.children == 8
+
+
+def test_a_budget_is_used_up_by_the_children_of_the_phase_whose_turn_it_is(tmp_path):
+    """After three children of 20 epochs those of one epoch still fit many times."""
+    phases = [{"name": "random", "epochs": 20, "candidates": 3}, {"name": "random", "epochs": 1}]
+    values = {**BASE, "strategy": {"name": "phases", "phases": phases}, "noise_seeds": 2, "warm_start_epochs": 4}
+    values |= {"final": {"seeds": 0, "finalists": 0}}
+    with spnas_search.search(**values, budget={"epochs": 160}, out=tmp_path / "run") as run:
+        assert len(run.archive.children_of(0)) == 3
+        assert 160 - run.archive.epochs < 20
+        assert len(run.archive.children_of(1)) > 3

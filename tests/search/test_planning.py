@@ -11,6 +11,7 @@ from spnas_core.cost import backbone_cost
 from spnas_core.encoding import Architecture
 from spnas_core.errors import ConfigError, EvaluationError, SpnasError
 from spnas_core.tasks import Fidelity
+from spnas_search import planning
 from spnas_search.cli.main import commands
 from spnas_search.planning import _Speed, plan_search
 
@@ -173,3 +174,28 @@ def test_the_command_shows_it_and_prints_exact_numbers(tmp_path, monkeypatch):
     assert "its budget of 3 hours ends it at the latest" in hours.output
     refused = CliRunner().invoke(commands, [*given, "--set", "budget.hours=soon"])
     assert refused.exit_code == 2
+
+
+def test_hours_beyond_all_numbers_are_planned(tmp_path):
+    values = {"task": {"name": "null"}, "strategy": {"name": "random"}, "executor": {"name": "inline"}}
+    found = plan_search({**values, "budget": {"hours": 1e306}}, lambda *_: None)
+    assert found.phases
+
+
+def test_a_plan_by_hours_has_the_phases_that_the_search_would_have(monkeypatch):
+    """Ten serial children where no number of children is given, however many the hours have time for."""
+    seen, foreseen = [], planning._foreseen
+
+    def spied(*given):
+        found = foreseen(*given)
+        seen.append([sum(one.strategy == number for one in found[0] if one.kind == "child") for number in (0, 2)])
+        return found
+
+    monkeypatch.setattr(planning, "_foreseen", spied)
+    monkeypatch.setattr(planning, "_fitting", lambda *_: 40)
+    serial = {"n_stuck": 1000, "reignition": {"pretrain_epochs": 1}}
+    values = {"strategy": {"name": "full", "serial": serial, "parallel": {"n_stuck": 1000}}, "budget": {"hours": 1.0}}
+    values |= {"task": {"name": "null"}, "executor": {"name": "inline"}, "space": {"max_multiply_adds": "6x"}}
+    plan_search(values, lambda *_: None)
+    assert [serial for serial, _ in seen] == [10, 10]
+    assert seen[1][1] > seen[0][1]

@@ -16,6 +16,7 @@ from spnas_search.planning import plan_search
 from spnas_search.replay import ReplayTask, read_table
 from spnas_search.replay.table import read_rows, write_table
 from spnas_search.reports.closing import sentence
+from spnas_search.reports.seeds import SeedsSummary
 from spnas_search.run import resume_run, start_run
 from spnas_search.run.verification import verify_run
 from spnas_search.studies import start_signal_study
@@ -384,3 +385,59 @@ def test_no_strategy_leaves_the_table_although_the_bounds_let_it(table, tmp_path
     with spnas_search.search(**settings, budget=6, out=tmp_path / "run") as run:
         assert [child.status for child in run.archive.of_kind("child")] == ["done"] * 6
         assert {str(one.architecture) for one in run.archive} <= set(CODES)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "key"),
+    [
+        (
+            {"name": "phases", "phases": [{"name": "random", "epochs": 8, "candidates": 2}, {"name": "random"}]},
+            "phases.1",
+        ),
+        ({"name": "full", "serial": {"epochs": 8, "reignition": {"most": 0}}}, "parallel"),
+    ],
+)
+def test_epochs_that_a_later_phase_has_by_default_are_refused_before_the_search(tmp_path, strategy, key):
+    path = tmp_path / "table.csv.gz"
+    write_table(path, rows(epochs=(8,)), ["AP", "AP50"])
+    values = {**SEARCH, "strategy": strategy, "task": {"name": "replay", "table": str(path)}}
+    message = rf"strategy\.{key}\.epochs is 4, and the task 'replay' knows trainings of 8 epochs"
+    with pytest.raises(ConfigError, match=message):
+        spnas_search.search(**values, budget=6, final={"seeds": 0, "train_epochs": 0}, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_table_whose_bytes_are_damaged_and_a_cost_that_no_float_holds_are_refused(table, tmp_path):
+    damaged = tmp_path / "damaged.csv.gz"
+    damaged.write_bytes(b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xff\xff\xff")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_table(damaged, "small")
+    write_table(table, [{**row, "multiply_adds": 10**400} for row in rows()], ["AP", "AP50"])
+    with pytest.raises(ConfigError, match=r"line 2 .* has multiply_adds = '1000*'"):
+        read_table(table, "small")
+
+
+def test_a_table_that_was_mended_is_read_anew(table):
+    assert read_table(table, "small") is read_table(table, "small")
+    begun = ReplayTask(table, "small")
+    before = asked(begun, CODES[0], split="test").metrics
+    write_table(table, rows(repetitions=1), ["AP", "AP50"])
+    assert asked(begun, CODES[0], split="test").metrics == before, "a search goes on with what it began with"
+    assert {len(each) for each in read_table(table, "small").trained[CODES[0]].values()} == {1}
+    write_table(table, rows(), ["AP", "AP50"])
+    assert {len(each) for each in read_table(table, "small").trained[CODES[0]].values()} == {3}
+
+
+def test_several_searches_judged_by_one_hidden_training_say_nothing_of_chance(tmp_path):
+    path = tmp_path / "table.csv.gz"
+    write_table(path, rows(), ["AP", "AP50"])
+    found = []
+    for seed in range(3):
+        values = {**SEARCH, "seed": seed, "task": {"name": "replay", "table": str(path)}}
+        with spnas_search.search(**values, budget=6, final={"seeds": 2}, out=tmp_path / str(seed)) as run:
+            found.append(spnas_search.outcome(run.archive, run.settings.run))
+    summary = SeedsSummary(found)
+    assert len(summary.gains) == 3
+    *_, last = summary.parts()
+    assert "what never varies says nothing of chance" in last
+    assert "better architectures" not in last

@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from commands import NULL, budget, done, invoke, refused, rows
@@ -16,6 +17,7 @@ from spnas_core.tasks import Evaluation
 from spnas_search.archive import Archive, RunLock
 from spnas_search.archive.weights import NO_WEIGHTS
 from spnas_search.cli import report as command
+from spnas_search.reports.page import scores
 from spnas_search.testing import NullTask
 
 EVIL = "<script>alert('x')</script> & \"quoted\""
@@ -323,3 +325,30 @@ def test_what_verify_has_kept_is_shown(finished, tmp_path):
     assert (rows_[2][1], rows_[4][1]) == ("holds", "holds")
     (out / "verified.json").write_text('{"when": "now", "findings": [{"part": "x", "found": "y", "holds": 7}]}')
     assert "verified.json holds no findings (holds is 7)" in read(out).one("p", class_="status").text
+
+
+@pytest.mark.parametrize("every", ["nan", "inf", "1e12", "0"])
+def test_a_time_to_wait_is_one_that_can_be_waited(finished, every):
+    result = invoke("report", finished, "--watch", "--every", every)
+    assert result.exit_code == 2
+    assert "--every" in result.output
+
+
+def test_the_line_that_is_called_the_starts_is_the_starts(tmp_path):
+    """Under ``gains`` the last control is that of another parent."""
+    for seed in range(8):
+        with spnas_search.search(
+            task={"name": "null", "noise": 0.02},
+            executor={"name": "inline"},
+            strategy={"name": "hill-climb"},
+            ranking="gains",
+            seed=seed,
+            budget=12,
+            out=tmp_path / str(seed),
+        ) as run:
+            last = run.archive.of_kind("control")[-1]
+            (shown,) = scores._trained_on(SimpleNamespace(archive=run.archive))
+            assert shown.subject == run.archive.start.id
+            if last.subject != run.archive.start.id:
+                return
+    raise AssertionError("in no search the last control is another's")

@@ -144,3 +144,14 @@ def test_the_weights_that_rungs_go_on_from_are_there(tmp_path, inherit, asynchro
     with spnas_search.search(**given, out=tmp_path / "run") as run:
         assert len(run.archive.of_kind("rung")) > 20
     assert [text for text in listening.said if "evaluating it again" in text] == []
+
+
+@pytest.mark.parametrize("inherit", ["parent", "warm-start", "none"])
+def test_the_start_is_scored_at_the_age_of_a_rung_though_its_own_rung_has_failed(drive, inherit):
+    evaluate = scores(child=CHILDREN, rung={5: None, 6: 0.95, 8: 0.9}, control=NOISE)
+    run, rounds = searched(drive, Scripted(PAIR), evaluate, inherit=inherit)
+    archive = run.archive
+    assert archive[6].kind == "rung"
+    ages = {one.age for one in archive.evaluations(0) if one.status == "done" and one.split == "validation"}
+    assert archive[6].age in ages
+    assert any(kind == "control" for entered in rounds[4:] for kind, *_ in entered)

@@ -269,3 +269,37 @@ class TestSampledCodes:
         costs = {backbone_cost(draw(np.random.default_rng(n)), 64, 64).multiply_adds for n in range(300)}
         found_code = sample_alike(far, draw, space, np.random.default_rng(0))
         assert backbone_cost(found_code, 64, 64).multiply_adds >= max(costs)
+
+
+class TestOneTrainingReadAgain:
+    """A table has one hidden training of a code, which every comparison reads."""
+
+    SAMPLED = ("b@8_11-21-21-211", "b@8_11-21-211-21", "b@8_11-211-21-21")
+    CODE = "b@8_111-21-21-21"
+
+    def results(self, outcomes, score):
+        settings = SearchesSettings(searches=3, trainings=2, epochs=4, ranked=0)
+        plan = plan_trainings(START, tuple(BESIDE), outcomes, settings)
+        return measure_searches(plan, answer(plan, score), MetricSpec("score"), BESIDE)
+
+    def test_there_is_no_interval_over_samples_where_winners_never_vary(self):
+        outcomes = [found("serial", number, self.CODE, self.SAMPLED[number]) for number in range(3)]
+        scores = {self.CODE: 0.62} | dict(zip(self.SAMPLED, (0.58, 0.60, 0.59), strict=True))
+        (serial,) = [
+            one for one in self.results(outcomes, lambda code, _: scores.get(code, 0.5)).arms if one.arm == "serial"
+        ]
+        assert serial.over_sampled.mean == pytest.approx(0.03)
+        assert not serial.over_sampled.is_known
+
+    def test_random_searches_that_share_a_winners_trainings_count_once(self):
+        beside = {"random": (), "other": (), "serial": ("random", "other")}
+        settings = SearchesSettings(searches=3, trainings=2, sampled=0, epochs=4, ranked=0)
+        outcomes = [found(arm, number, self.SAMPLED[number]) for arm in ("random", "other") for number in range(3)]
+        outcomes += [found("serial", number, self.CODE) for number in range(3)]
+        plan = plan_trainings(START, tuple(beside), outcomes, settings)
+        trainings = answer(plan, lambda code, repetition: (len(code) + repetition) / 40)
+        (serial,) = [
+            one for one in measure_searches(plan, trainings, MetricSpec("score"), beside).arms if one.arm == "serial"
+        ]
+        alone = measure_searches(plan, trainings, MetricSpec("score"), beside | {"serial": ("random",)})
+        assert serial.over_random == next(one for one in alone.arms if one.arm == "serial").over_random

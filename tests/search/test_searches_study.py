@@ -262,3 +262,42 @@ class TestTheCommand:
 def page_start(text):
     lines = text.splitlines()
     return lines[lines.index(next(line for line in lines if line.startswith("Ways to search"))) :]
+
+
+@pytest.mark.parametrize(
+    "final", [("final.from_scratch=true", "final.seeds=4"), ("final.train_fresh=true", "final.train_epochs=5")]
+)
+def test_searches_of_a_study_have_no_verdict_whatever_the_settings_say_of_it(tmp_path, final):
+    settings = [word for assignment in final for word in ("--set", assignment)]
+    done("study", "searches", "random", *SMALL, *settings, "--ranked", "0", "--out", tmp_path / "s")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("winner", 7), ("evaluations", "9"), ("arm", "x"), ("number", 1), ("sampled", "b_x")]
+)
+def test_what_a_search_has_found_is_that_searchs_or_damaged(tmp_path, key, value):
+    out = tmp_path / "s"
+    done("study", "searches", "random", *SMALL, "--out", out)
+    file = out / "searches" / "random" / "0" / "found.json"
+    known = json.loads(file.read_text())
+    file.write_text(json.dumps({**known, key: value}))
+    assert f"{file} is damaged: remove it" in refused("study", "searches", "--out", out, "--report")
+
+
+def test_a_way_to_search_that_is_taken_back_costs_none_of_its_searches(tmp_path):
+    """An older study.toml was restored, from before that way was added; its first search is damaged."""
+    out = tmp_path / "s"
+    done("study", "searches", "random", *SMALL, "--out", out)
+    before = (out / "study.toml").read_text()
+    done("study", "searches", "hill-climb", "--resume", "--out", out)
+    (out / "study.toml").write_text(before)
+    (out / "searches" / "hill-climb" / "0" / "archive.db").write_text("x")
+    refused("study", "searches", "hill-climb", "--resume", "--out", out)
+    assert (out / "searches" / "hill-climb" / "1" / "archive.db").exists()
+
+
+@pytest.mark.parametrize("name", ["..toml", "...toml"])
+def test_a_way_to_search_has_a_name_that_a_folder_can_have(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text('[strategy]\nname = "random"\n')
+    assert "give the file another one" in refused("study", "searches", name, *SMALL, "--out", "s")

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from spnas_core import Architecture, backbone_cost
 from spnas_core.errors import ConfigError, PluginError, SpaceError, SpnasError
+from spnas_core.presets import find_preset
 from spnas_search.settings import RunSettings, SpaceSettings, read_toml, resolve, set_key, set_value, write_toml
 from spnas_search.strategies import SerialSettings
 
@@ -365,3 +366,21 @@ def test_an_assignment_strips_blanks_only_and_takes_more_lines_as_text():
 def test_a_list_that_ends_too_early_says_what_it_lacks():
     with pytest.raises(ConfigError, match=r"task\.image_size is \[64\]: it has 1 value\(s\), and value 2 is required"):
         resolve({"task": {"name": "null", "image_size": [64]}})
+
+
+LONG = ["9" * 5000, "0x" + "f" * 5000, "[" * 5000, "-" + "9" * 5000]
+
+
+@pytest.mark.parametrize("text", LONG)
+def test_values_that_no_reader_of_toml_can_take_are_refused_in_a_line(tmp_path, text):
+    file = tmp_path / "x.toml"
+    file.write_text(f"seed = {text}")
+    for read in (lambda: resolve(read_toml(file)), lambda: find_preset(str(file)).values()):
+        with pytest.raises(ConfigError) as caught:
+            read()
+        assert len(str(caught.value)) < 1000
+    values = {}
+    set_key(values, f"seed={text}")
+    with pytest.raises(ConfigError, match=r"^seed is") as caught:
+        resolve(values)
+    assert len(str(caught.value)) < 1000

@@ -1,8 +1,10 @@
 """`spnas study spaces`: distributions of scores in search spaces."""
 
+import tomllib
 from dataclasses import replace
 
 import pytest
+import tomli_w
 from commands import done, refused
 
 from spnas_core.encoding import Architecture
@@ -177,3 +179,50 @@ class TestTheResults:
         first = plan.keys("b@8_1-2")
         assert results.spaces[0].scores[0] == pytest.approx((scores[first[0]] + scores[first[1]]) / 2)
         assert results.done == 11
+
+
+def test_a_cost_of_nothing_is_compared_by_no_ratio(tmp_path):
+    assert not results_at(0.0).knows_costs
+    assert results_at(1.0).knows_costs
+
+
+def results_at(cost):
+    """Results of two spaces whose codes all cost so much."""
+    plan = plan_spaces(
+        [DrawnSpace(name, tuple(f"{name}{'1' * more}" for more in range(5))) for name in TWO],
+        SpacesSettings(codes=5, epochs=4),
+    )
+    trainings = {
+        job.key: Training(job.key, job.digest, 0, 1, 1.0, 1, {"score": 0.5}, {"multiply_adds": cost})
+        for job in plan.jobs
+    }
+    return measure_spaces(plan, trainings, MetricSpec("score"))
+
+
+def test_a_start_that_does_not_fit_is_refused_before_any_training(tmp_path):
+    for kind, given in (("signal", ()), ("spaces", ("b@8_11-21-21-21",))):
+        out = tmp_path / kind
+        few = ("--codes", "5", "--set", "executor.name=inline", "--set", "task.detector.neck=fnp")
+        said = refused("study", kind, *given, *few, "--out", out)
+        assert "fnp" in said
+        assert "fpn" in said
+        assert not (out / "study.toml").exists()
+
+
+def test_a_folder_that_is_taken_is_told_before_the_data_is_read(tmp_path, monkeypatch):
+    out = tmp_path / "s"
+    done("study", "spaces", *TWO, *NULL, *["--set", "space.max_blocks=6", "--codes", "5", "--out", out])
+    monkeypatch.setattr(study, "suit", lambda _: pytest.fail("the data is read"))
+    assert "holds a study already" in refused("study", "spaces", *TWO, *NULL, "--codes", "5", "--out", out)
+
+
+@pytest.mark.parametrize(("key", "value"), [("seed", "2020-01-01"), ("spaces", "[]"), ("spaces", "7")])
+def test_a_study_whose_file_was_altered_says_so_in_a_line(tmp_path, key, value):
+    out = tmp_path / "s"
+    done("study", "spaces", *TWO, *NULL, *["--set", "space.max_blocks=6", "--codes", "5", "--out", out])
+    file = out / "study.toml"
+    values = tomllib.loads(file.read_text())
+    (values["study"] if key == "spaces" else values["settings"])[key] = tomllib.loads(f"x = {value}")["x"]
+    file.write_text(tomli_w.dumps(values))
+    said = refused("study", "spaces", "--out", out, "--report")
+    assert "altered" in said or "damaged" in said

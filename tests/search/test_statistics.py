@@ -2,6 +2,7 @@
 
 import math
 import random
+import tracemalloc
 from itertools import pairwise
 from statistics import fmean
 
@@ -13,6 +14,7 @@ from scipy import stats
 
 from spnas_search.statistics import (
     FEWEST_FOR_INTERVAL,
+    correlation,
     expected_rank_correlation,
     heritability,
     heritability_in_blocks,
@@ -290,3 +292,29 @@ class TestRankCorrelation:
     def test_refusals(self, pairs, message):
         with pytest.raises(ValueError, match=message):
             rank_correlation(pairs)
+
+
+class TestManyScores:
+    def test_ranks_are_scipys_ties_included(self):
+        scores = np.random.default_rng(0).integers(0, 30, 200).astype(float)
+        ranks = stats.rankdata(scores)
+        np.testing.assert_allclose(correlation._above_mean(scores), ranks - ranks.mean())
+
+    def test_memory_does_not_grow_with_the_square_of_their_number(self, monkeypatch):
+        """6 000 of one group: matrices of all pairs would take 600 MB, all orders at once 96 MB."""
+        monkeypatch.setattr(correlation, "PERMUTATIONS", 1_000)
+        x = np.random.default_rng(0).normal(size=(2, 6_000))
+        tracemalloc.start()
+        try:
+            found = rank_correlation_within([(x[0], x[1])])
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert abs(found.value) < 0.1
+        assert peak < 60e6
+
+    def test_blocks_draw_the_orders_that_a_whole_would(self, monkeypatch):
+        x = np.random.default_rng(1).normal(size=(2, 40))
+        whole = rank_correlation_within([(x[0], x[1] + 0.3 * x[0])])
+        monkeypatch.setattr(correlation, "AT_ONCE", 90)
+        assert rank_correlation_within([(x[0], x[1] + 0.3 * x[0])]) == whole

@@ -170,3 +170,27 @@ def test_a_plugin_that_does_not_say_whether_it_finds_anything_is_named(said):
     with pytest.raises(PluginError, match=r"^mine returned .* from reaches: it must be True or False$"):
         reaches(SimpleNamespace(reaches=lambda start, inherit: said), Architecture.parse("b@8_1-1"), "none", "mine")
     assert reaches(SimpleNamespace(), Architecture.parse("b@8_1-1"), "none", "mine")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"inherit": "none", "strategy": {"name": "random", "epochs": 0}}, "trains them for 0 epochs"),
+        ({"inherit": "none", "final": {"seeds": 2, "scratch_epochs": 0}}, "final.scratch_epochs is 0"),
+        ({"final": {"seeds": 2, "from_scratch": True, "scratch_epochs": 0}}, "final.scratch_epochs is 0"),
+    ],
+)
+def test_networks_that_nobody_has_trained_are_not_compared(tmp_path, values, message):
+    with pytest.raises(ConfigError, match=message):
+        start_run(
+            tmp_path / "run", {"task": {"name": "null"}, "executor": {"name": "inline"}, **values}, lambda *_: None
+        )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("more", "warned"), [({}, True), ({"from_scratch": True}, False)])
+def test_epochs_of_trainings_that_there_are_not_are_warned_of(tmp_path, more, warned):
+    values = {"task": {"name": "null"}, "executor": {"name": "inline"}}
+    values["final"] = {"seeds": 2, "scratch_epochs": 30, **more}
+    with start_run(tmp_path / "run", values, lambda *_: None) as run:
+        assert any("final.scratch_epochs = 30 is of trainings" in remark for remark in run.remarks) == warned

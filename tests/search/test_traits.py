@@ -123,3 +123,23 @@ def test_leads_without_descent_are_those_of_a_dense_model_in_which_the_start_has
         noise, weights = fit.regression.noise * fit.regression.scale**2, fit.regression.weights
         squared = weights @ (variances * noise + (means - weights @ means) ** 2)
         np.testing.assert_allclose(error, np.sqrt(squared), rtol=1e-10)
+
+
+def test_what_was_only_proposed_or_has_failed_changes_nobodys_lead(tmp_path):
+    """A child of five stages among others of four."""
+    filled = Filled(tmp_path, Architecture.parse("b@8_11-21-21-21"), ranking="traits", inherit="none", score=0.5)
+    with filled.archive as archive:
+        for sign in (1, -1, 1, -1):
+            filled.control(0, 0.5 + 0.01 * sign)
+        codes = ("b@8_2-2-2-2", "b@8_1-1-1-1", "b@8_11-21-21-12", "b@8_11-211-21-11")
+        start = archive.start.architecture
+        scored = [Proposal("child", 0, align(start, Architecture.parse(code)), Fidelity(4)) for code in codes]
+        filled.enter(scored, [0.58, 0.42, 0.55, 0.49])
+        before = [archive.lead(child) for child in archive.of_kind("child")]
+        later = Proposal("child", 0, align(start, Architecture.parse("b@8_11-21-21-21-1")), Fidelity(4))
+        (one,) = archive.commit_round([later], threads=1, phase="search")
+        assert [archive.lead(child) for child in archive.of_kind("child")][:4] == before
+        archive.fail(one.id, "out of memory")
+        assert [archive.lead(child) for child in archive.of_kind("child")][:4] == before
+        errors = archive.predict([later])[1]
+        assert np.isfinite(errors).all()

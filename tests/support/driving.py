@@ -50,6 +50,10 @@ class Scripted:
     def control_fidelity(self) -> Fidelity:
         return Fidelity(self.control_epochs)
 
+    def next_epochs(self, archive: Archive) -> int:
+        del archive
+        return self.control_epochs
+
     def __init__(self, *rounds: list[tuple[int, int]], stuck_after: int = NEVER) -> None:
         self.rounds = rounds
         self.stuck_after = stuck_after

@@ -64,6 +64,10 @@ def absolute_path(text: str) -> str:
     return str(path.resolve() if ".." in path.parts else path.absolute())
 
 
+NO_TOML = (ValueError, RecursionError)
+"""What reading TOML may raise: wrong syntax and bytes, numbers of thousands of digits, brackets inside brackets."""
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
@@ -74,7 +78,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except NO_TOML as error:
         raise ConfigError(f"{path} is no valid TOML: {error}") from None
 
 
@@ -163,7 +167,7 @@ def read_assignment(option: str, assignment: str, example: str) -> tuple[str, An
         raise ConfigError(f"{option} {assignment!r} must look like key=value, for example {example}")
     try:
         read = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except NO_TOML:
         return key, text
     return key, read["value"] if read.keys() == {"value"} else text  # more keys: a text with line breaks
 
@@ -253,7 +257,20 @@ def _explain(
     if first["type"] == "value_error" and isinstance(first["input"], Mapping):
         where = key.removesuffix(".")
         return f"{where}: {message}" if where else message
-    return f"{key} is {first['input']!r}: {message}"
+    return f"{key} is {_short(first['input'])}: {message}"
+
+
+def _short(value: object) -> str:
+    """Write a value that somebody has given, and of a long one its beginning."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python writes no number of thousands of digits
+        return f"a {type(value).__name__} that is too long to be shown"
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
+
+
+MOST_SHOWN = 500
+"""Characters of a wrong value that a message shows."""
 
 
 def _ending_alike(name: str, models: Mapping[str, type[BaseModel]]) -> Iterator[str]:

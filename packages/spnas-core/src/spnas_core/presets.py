@@ -23,7 +23,7 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import Field
 
-from spnas_core.configuration import Table, merge_tables, validate
+from spnas_core.configuration import NO_TOML, Table, merge_tables, validate
 from spnas_core.errors import ConfigError, SpnasError
 from spnas_core.plugins import registry
 
@@ -144,7 +144,7 @@ class Preset:
                 values = tomllib.loads(self.file.read_text(encoding="utf-8"))
             except OSError as error:
                 raise ConfigError(f"the file cannot be read: {error.strerror}") from None
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            except NO_TOML as error:
                 raise ConfigError(f"the file is no valid TOML: {error}") from None
             return validate(_File, values)
 

@@ -119,6 +119,7 @@ def plan_search(values: Mapping[str, Any], prepare: Prepare, *, cache: Path | No
     resolve(values)
     suited, _ = suit(values)
     settings = resolve(suited)
+    suited = {**suited, "strategy": settings.settled().as_dict()["strategy"]}  # by the bounds that were given
     with tempfile.TemporaryDirectory(prefix="spnas-") as name:
         folder = cache or Path(name) / "cache"
         folder.mkdir(parents=True, exist_ok=True)
@@ -179,7 +180,8 @@ def _fitting(phases: Sequence[Phase], children: int, seconds: float) -> int:
     searching = spent.pop("search", 0.0)
     if not children or not searching:  # nothing takes time
         return MOST_CHILDREN
-    return min(MOST_CHILDREN, max(0, math.ceil((seconds - sum(spent.values())) * children / searching)))
+    fitting = (seconds - sum(spent.values())) * children / searching
+    return math.ceil(min(float(MOST_CHILDREN), max(0.0, fitting)))
 
 
 def _foreseen(

@@ -1,5 +1,6 @@
 """Kinds of command-line values."""
 
+import math
 import os
 import re
 from pathlib import Path
@@ -27,6 +28,18 @@ class ImageSize(click.ParamType[tuple[int, int]]):
 
 
 IMAGE_SIZE = ImageSize()
+
+
+class FiniteRange(click.FloatRange):
+    """A number between two bounds; what is no number (``nan``) is in no range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the number."""
+        found = float(super().convert(value, param, ctx))
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is no finite number", param, ctx)
+        return found
+
 
 NOTHING = "an empty text names nothing: name a file or a folder (was a variable of the shell not set?)"
 

@@ -9,7 +9,7 @@ import click
 from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.json_text import to_json
 from spnas_core.commands.log_json import JsonLog, log_json_option
-from spnas_core.commands.parameters import PATH, REFERENCE, WRITTEN
+from spnas_core.commands.parameters import PATH, REFERENCE, WRITTEN, FiniteRange
 from spnas_core.commands.wording import number
 from spnas_core.errors import EvaluationError, SpnasError
 from spnas_detect.commands.options import read_options
@@ -52,7 +52,7 @@ _FEW_CLASSES = 8
 @click.option("--worst", type=click.IntRange(0), default=8, show_default=True, help="Worst images to list and draw.")
 @click.option(
     "--score-threshold",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.5,
     show_default=True,
     help="Least score of found and false detections; metrics see all.",

@@ -8,7 +8,7 @@ import click
 
 from spnas_core.commands.columns import Column, numbers
 from spnas_core.commands.json_text import to_json
-from spnas_core.commands.parameters import REFERENCE, WRITTEN
+from spnas_core.commands.parameters import REFERENCE, WRITTEN, FiniteRange
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=WRITTEN, required=True, help="Folder for pictures and predictions.json.")
 @click.option(
     "--score-threshold",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.5,
     show_default=True,
     help="Leave out detections that score lower.",

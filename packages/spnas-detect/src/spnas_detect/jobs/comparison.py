@@ -9,6 +9,7 @@ from typing import Any
 
 from spnas_core.backbones import read_network
 from spnas_core.commands.json_text import to_json
+from spnas_core.configuration import validate
 from spnas_core.cost import Latency, backbone_cost, latency_device, measure_latencies
 from spnas_core.durable import write_durably
 from spnas_core.errors import MALFORMED, ConfigError
@@ -157,6 +158,7 @@ def compare(
     if latency_on is not None:
         latency_device(latency_on)
     numbers = tuple(range(settings[0].seed, settings[0].seed + seeds))
+    validate(TrainSettings, {**settings[0].as_dict(), "seed": numbers[-1]})  # before the first one is trained
     places = range(len(settings))
     folders = {(place, seed): TrainFolder(out / f"{place + 1}-{seed}") for seed in numbers for place in places}
     with explained_writing(out):

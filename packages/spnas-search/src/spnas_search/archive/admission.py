@@ -46,11 +46,17 @@ class Sources:
             return known[proposal.subject].source
         if parent is None or proposal.kind in {"rung", "final", "trained"}:
             return proposal.parent
+        if proposal.kind == "reignition" and self.inherit == "warm-start":
+            return self.newest.get(parent.id, parent.id)
+        return self.source_of_child(known, parent)
+
+    def source_of_child(self, known: Sequence[Candidate], parent: Candidate) -> int | None:
+        """Whose weights a child of a candidate begins with; None where it begins with fresh ones."""
         if self.inherit == "none":
             return None
         if self.inherit == "supernet":
             return _start(known)
-        if self.inherit == "parent" or proposal.kind == "reignition":
+        if self.inherit == "parent":
             return self.newest.get(parent.id, parent.id)
         return _warm_start(known, parent)
 

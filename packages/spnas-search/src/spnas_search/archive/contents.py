@@ -165,6 +165,10 @@ class Contents:
         """Return the age of a proposal, were it entered now: epochs in the lineage of its weights, its own included."""
         return Sources(self.inherit, self._newest).age(self._candidates, proposal)
 
+    def source_of_child(self, parent: int) -> int | None:
+        """Whose weights a child of a candidate would begin with; None where it would begin with fresh ones."""
+        return Sources(self.inherit, self._newest).source_of_child(self._candidates, self._candidates[parent])
+
     def lineage(self, candidate: Candidate) -> tuple[Candidate, ...]:
         """A candidate and its ancestors, start first."""
         line = [self[candidate.id]]
@@ -262,9 +266,9 @@ class Contents:
 
     @property
     def winner(self) -> Candidate | None:
-        """The best of start (where it may win) and finalists, or without finalists of all; None without a score."""
-        finalists = {one.id for one in self.finalists}
-        ranked = (one for one in self.best(len(self)) if self.start_may_win or one.kind != "start")
+        """The best of start (where it may win) and finalists, or without finalists of children; None without one."""
+        finalists, kinds = {one.id for one in self.finalists}, {"child", "start"} if self.start_may_win else {"child"}
+        ranked = (one for one in self.best(len(self)) if one.kind in kinds)
         return next((one for one in ranked if not finalists or one.kind == "start" or one.id in finalists), None)
 
     def behind(self, candidate: Candidate) -> tuple[float, float] | None:

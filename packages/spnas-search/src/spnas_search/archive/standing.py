@@ -95,9 +95,12 @@ class Standing:
         self._controls_of: dict[int, list[float]] = {}
         self._observed = Observed()
         self._controls: dict[Group, list[float]] = defaultdict(list)
+        self._aged: dict[tuple[int, Fidelity, int], list[float]] = defaultdict(list)  # by their ages, too
         self._alike: dict[tuple[int, int | None, Fidelity], list[float]] = defaultdict(list)
         self._costs: dict[int, Mapping[str, float]] = {}
         self._cost_names: dict[str, None] = {}
+        self._stages = 0
+        """The most that what has a score has: what was only proposed, or has failed, judges nothing."""
         self._forget()
 
     def _forget(self) -> None:
@@ -127,7 +130,7 @@ class Standing:
         self._prices.append(math.nan)
         self._scores.append(math.nan)
         if candidate.parent is not None:
-            self._controls_of[candidate.id] = self._controls[candidate.parent, candidate.fidelity]
+            self._controls_of[candidate.id] = self._aged[candidate.parent, candidate.fidelity, candidate.age]
         self._forget()
 
     def finish(self, candidate: Candidate) -> None:
@@ -153,8 +156,10 @@ class Standing:
             self._alike[candidate.subject, candidate.source, fidelity].append(score)
         if candidate.kind == "control" and candidate.parent is not None:
             self._controls[candidate.parent, fidelity].append(score)
+            self._aged[candidate.parent, fidelity, candidate.age].append(score)
         observed = self._observed
         observed.nodes.append(self._place[candidate.subject])
+        self._stages = max(self._stages, self._traits.stages_of(observed.nodes[-1]))
         observed.ages.append(candidate.age)
         setting = fidelity.image_size or (0, 0), fidelity.share
         observed.settings.append(observed.numbers.setdefault(setting, len(observed.numbers)))
@@ -314,7 +319,7 @@ class Standing:
         children = Traits()
         for rewrite in rewrites:
             children.append(rewrite.child)
-        stages = max(children.stages, self._traits.stages)
+        stages = max(children.stages, self._stages)
         steps = [tuple(step.morphism for step in rewrite.steps) for rewrite in rewrites]
         traits = children.rows(priced, stages)
         fit = self._fitted(stages)
@@ -343,7 +348,7 @@ class Standing:
     def _judged(self) -> Merits:
         if self._merits is None:
             has_traits = self._rule.name == TraitPrediction.name
-            self._merits = self._fitted(self._traits.stages).merits if has_traits else self._rule.rank(self._table())
+            self._merits = self._fitted(self._stages).merits if has_traits else self._rule.rank(self._table())
         return self._merits
 
     def _table(self, stages: int | None = None) -> Scores:

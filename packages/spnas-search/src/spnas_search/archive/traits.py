@@ -29,6 +29,10 @@ class Traits:
         """The most that any architecture has."""
         return int(self._blocks.shape[1])
 
+    def stages_of(self, row: int) -> int:
+        """How many stages an architecture has."""
+        return int(np.count_nonzero(self._blocks[row]))
+
     def append(self, architecture: Architecture) -> None:
         """Add an architecture."""
         stages = architecture.stages
@@ -52,17 +56,18 @@ class Traits:
 
         Args:
             costs: of each, above 0; the unit does not matter.
-            stages: S, where others have more than any of these.
+            stages: S, where others have more than any of these, or only some of these count; 0 for the most of these.
 
         Returns:
             float64[n, 2 S + 1].
         """
         blocks, doublings = (known[: self._count] for known in (self._blocks, self._doublings))
-        if (more := stages - self.stages) > 0:
+        whole = blocks.sum(axis=1)
+        if (more := (stages or self.stages) - self.stages) > 0:
             blocks, doublings = _wider(blocks, doublings, more)
-        return np.column_stack(
-            (blocks, blocks.sum(axis=1), doublings[:, :-1], np.log2(np.asarray(costs, dtype=np.float64)))
-        )
+        elif more < 0:
+            blocks, doublings = blocks[:, :stages], doublings[:, :stages]
+        return np.column_stack((blocks, whole, doublings[:, :-1], np.log2(np.asarray(costs, dtype=np.float64))))
 
 
 def _wider(blocks: NDArray[np.float64], doublings: NDArray[np.float64], more: int) -> tuple[NDArray[np.float64], ...]:

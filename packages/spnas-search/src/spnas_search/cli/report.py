@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from spnas_core.commands.console import make_console
-from spnas_core.commands.parameters import REFERENCE, WRITTEN
+from spnas_core.commands.parameters import REFERENCE, WRITTEN, FiniteRange
 from spnas_core.commands.stopping import ending_with
 from spnas_core.commands.writing import write_result
 from spnas_core.pages import render_page, report_on
@@ -20,7 +20,7 @@ FILE = "report.html"
 @click.option("--out", type=WRITTEN, help="File to write.  [default: report.html in the folder]")
 @click.option("--watch", is_flag=True, help="Write it anew until the run ends; the page reloads itself.")
 @click.option(
-    "--every", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Seconds between, with --watch."
+    "--every", type=FiniteRange(0.1, 86_400), default=10.0, show_default=True, help="Seconds between, with --watch."
 )
 def report(reference: str, *, out: Path | None, watch: bool, every: float) -> None:
     """Write a page about a run, a training or a comparison: one file, which works offline.

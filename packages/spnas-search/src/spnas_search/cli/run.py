@@ -40,8 +40,8 @@ def run(
 ) -> None:
     """Search a backbone with a STRATEGY (serial where none is named).
 
-    Without options it searches on generated shapes, in a few minutes on two cores. Canvas, anchors and heads for other
-    data are chosen by what it holds, unless a preset, a file or --set says them.
+    Without options it searches on generated shapes, in some ten minutes on two cores. Canvas, anchors and heads for
+    other data are chosen by what it holds, unless a preset, a file or --set says them.
 
     \b
     Example: spnas run serial

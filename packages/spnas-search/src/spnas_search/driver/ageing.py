@@ -49,13 +49,13 @@ def owed_ageing(archive: Archive) -> list[Proposal]:
     failed = [
         one
         for one in archive.evaluations(archive.start.id)
-        if one.kind == "control" and one.status != "proposed" and not math.isfinite(archive.score(one))
+        if one.kind in {"control", "rung"} and one.status != "proposed" and not math.isfinite(archive.score(one))
     ]
     known = _settings_of_start(archive) if failed else set()
     wanted = {}
     for one in failed:
         if (setting := _setting(one.age, one.fidelity)) not in known and one.parent is not None:
-            wanted[setting] = Proposal("control", one.parent, identity(one.architecture), one.fidelity)
+            wanted[setting] = _once_more(archive, one) if one.kind == "rung" else _as_it_was(one, one.parent)
     if not wanted:
         return []
     scored = {
@@ -65,6 +65,17 @@ def owed_ageing(archive: Archive) -> list[Proposal]:
         if math.isfinite(archive.score(child)) and child.subject != archive.start.id
     }
     return [proposal for setting, proposal in wanted.items() if setting in scored]
+
+
+def _as_it_was(failed: Candidate, parent: int) -> Proposal:
+    return Proposal("control", parent, identity(failed.architecture), failed.fidelity)
+
+
+def _once_more(archive: Archive, rung: Candidate) -> Proposal:
+    """Bring the start to the age of a rung as it is brought to those of children; a rung alone goes on from a rung."""
+    begin = begin_of(archive, rung.age - rung.epochs)
+    epochs = rung.age if archive.inherit == "none" else rung.age - begin.age
+    return Proposal("control", begin.id, identity(begin.architecture), replace(rung.fidelity, epochs=epochs))
 
 
 def begin_of(archive: Archive, age: int) -> Candidate:

@@ -16,7 +16,7 @@ from spnas_search.driver.rounds import next_beside, next_round, why_ended
 from spnas_search.driver.weights import needed_weights
 from spnas_search.executors import Executor, Outcome, evaluate_all, places
 from spnas_search.monitors import Monitor
-from spnas_search.run import ENDED, Run
+from spnas_search.run import COMPLETE, ENDED, Run
 from spnas_search.run.latency import LATENCY
 from spnas_search.strategies import Phases
 
@@ -59,6 +59,8 @@ def run_search(run: Run, monitor: Monitor) -> None:
                 decided = next_round(run.archive, run.settings.run, run.strategy, out_of_time=run.out_of_time())
                 if (decided is None or decided.phase in ENDING) and not run.archive.recall(ENDED):
                     run.archive.remember(ENDED, _why_ended(run))
+                if run.archive.recall(COMPLETE) != (complete := "yes" if decided is None else "no"):
+                    run.archive.remember(COMPLETE, complete)
                 if decided is None:
                     break
                 if decided.phase not in ENDING and run.archive.recall(ENDED):  # and was given more since

@@ -38,11 +38,15 @@ class Round:
 
     Attributes:
         phase: what they are for.
-        proposals: in the order in which they enter the archive.
+        proposals: in the order in which they enter the archive; at least one, or a search would never end.
     """
 
     phase: Phase
     proposals: tuple[Proposal, ...]
+
+    def __post_init__(self) -> None:
+        if not self.proposals:
+            raise ValueError(f"a round of the phase {self.phase!r} has no evaluations")
 
 
 def next_round(
@@ -126,7 +130,7 @@ def why_over(archive: Archive, settings: RunSettings, strategy: CheckedStrategy,
     budget = settings.budget
     if budget.children is not None and archive.children >= budget.children:
         return f"all {budget.children} candidates of the budget are evaluated"
-    if budget.epochs is not None and _left(archive, settings, strategy.control_epochs) < strategy.control_epochs:
+    if budget.epochs is not None and _left(archive, settings, epochs := strategy.next_epochs(archive)) < epochs:
         return f"the budget of {budget.epochs} epochs is used up"
     if out_of_time:
         return f"the budget of {budget.hours:g} hours is used up"
@@ -176,7 +180,7 @@ def _missing_noise(archive: Archive, settings: RunSettings, fidelity: Fidelity) 
     if archive.children or settings.budget.children == 0:
         return 0
     controls, epochs = archive.controls(archive.start.id, fidelity), fidelity.epochs
-    missing = settings.noise_seeds - sum(math.isfinite(archive.score(control)) for control in controls)
+    missing = max(0, settings.noise_seeds - sum(math.isfinite(archive.score(control)) for control in controls))
     left = _left(archive, settings, epochs)
     return missing if missing * epochs <= left else max(0, int(left // epochs))
 

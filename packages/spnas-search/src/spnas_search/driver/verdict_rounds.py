@@ -23,8 +23,9 @@ def finalist_proposals(archive: Archive, settings: RunSettings) -> tuple[Proposa
         return ()
     known = archive.finalists
     if not known:
-        best = archive.best(1)
-        known = () if not best or best[0].kind == "start" else _best_children(archive, settings.final.finalists)
+        ranked = (one for one in archive.best(len(archive)) if one.kind != "reignition")
+        is_over = (best := next(ranked, None)) is None or best.kind == "start"
+        known = () if is_over else _best_children(archive, settings.final.finalists)
     return tuple(
         Proposal(
             "replicate",

@@ -19,6 +19,7 @@ def needed_weights(run: Run) -> frozenset[int]:
     kept = {archive.start.id, *parents, *needed_for_end(archive, run.settings.run)}
     # The start, too, goes on from where it was as old as a parent is, to be compared with the children.
     kept.update(begin_of(archive, archive.trained(archive[parent]).age).id for parent in parents)
+    kept.update(source for parent in parents if (source := archive.source_of_child(parent)) is not None)
     kept.update(candidate.id for candidate in archive.best(1))
     kept.update(candidate.id for candidate in archive.nearest_to_front(len(archive.pareto()) + LIKELY))
     kept.update(candidate.source for candidate in archive.pending() if candidate.source is not None)

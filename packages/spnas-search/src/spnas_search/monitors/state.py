@@ -93,6 +93,5 @@ class SearchState:
 
     @property
     def best(self) -> Candidate | None:
-        """The candidate of the highest merit so far."""
-        best = self.archive.best(1)
-        return best[0] if best else None
+        """The candidate that would win, were the search over."""
+        return self.archive.winner

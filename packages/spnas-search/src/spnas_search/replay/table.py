@@ -8,6 +8,7 @@ weights.
 import csv
 import gzip
 import math
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -90,9 +91,8 @@ ENOUGH = 3
 """Repetitions of every architecture from which on searches see noise."""
 
 
-@lru_cache(maxsize=8)
 def read_table(path: Path, data: str) -> ReplayTable:
-    """Read the trainings on one kind of data.
+    """Read the trainings on one kind of data; a file that stays as it is is read once in a process.
 
     Args:
         path: of the file.
@@ -101,6 +101,16 @@ def read_table(path: Path, data: str) -> ReplayTable:
     Raises:
         ConfigError: there is no such file, it is no replay table, or it has no such data.
     """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise ConfigError(f"the replay table {path} cannot be read: {error}") from error
+    return _read(path, data, (state.st_mtime_ns, state.st_size, state.st_ino))
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, data: str, state: tuple[int, ...]) -> ReplayTable:
+    del state  # a key alone
     rows = read_rows(path)
     known = {str(row["data"]) for row in rows}
     if data not in known:
@@ -131,7 +141,7 @@ def read_rows(path: Path) -> list[Row]:
                     f"{path} is no replay table: its columns must be {', '.join((*KEYS, *COSTS))} and metrics"
                 )
             return list(_rows(reader, path))
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"the replay table {path} cannot be read: {error}") from error
 
 
@@ -170,7 +180,8 @@ def _typed(name: str, text: str, where: str) -> str | int | float:
     is_whole = name in {"repetition", "epochs", *COSTS}
     try:
         value = int(text) if is_whole else float(text or math.nan)
-    except ValueError:
+        float(value)  # of which a whole number may be too long
+    except (ValueError, OverflowError):
         value = -1 if is_whole else math.inf
     if value < 0 if is_whole else math.isinf(value):
         kind = "a whole number, 0 or more" if is_whole else "a finite number, or empty where it is undefined"

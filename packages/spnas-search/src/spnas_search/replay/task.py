@@ -3,8 +3,9 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -85,10 +86,14 @@ class ReplayTask:
     image_size: tuple[int, int] = (128, 128)
     minimised: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def table(self) -> ReplayTable:
-        """The trainings; read once per process."""
+        """The trainings, as they are when they are first asked for, whatever becomes of the file."""
         return read_table(self.path, self.data)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the table where it is: whoever gets this task reads it."""
+        return {key: value for key, value in vars(self).items() if key != "table"}
 
     @property
     def bounds(self) -> tuple["InTable"]:

@@ -172,7 +172,11 @@ def finalist_sentences(archive: Archive) -> Iterator[str]:
     finalists, winner = archive.finalists, archive.winner
     if not finalists or winner is None:
         return
-    scored = sum(len(archive.rescores(finalist)) for finalist in finalists)
+    trainings = [one for finalist in finalists for one in archive.rescores(finalist)]
+    if any(one.status == "proposed" for one in trainings):
+        yield f"{len(finalists)} finalists are being scored again: which of them wins is not known yet."
+        return
+    scored = sum(math.isfinite(archive.score(one)) for one in trainings)
     ties = [str(one.id) for one in finalists if one.id != winner.id and _are_alike(archive, one, winner)]
     tied = f"; as good as it, as far as can be told: {', '.join(ties)}" if ties else ""
     yield (

@@ -1,7 +1,8 @@
 """Several searches that differ in their seed only."""
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from rich.console import RenderableType
@@ -36,8 +37,23 @@ class SeedsSummary:
 
     @property
     def gain(self) -> Interval | None:
-        """Mean gain with its 95 % interval over searches; None where no search has one."""
-        return mean_interval(self.gains) if self.gains else None
+        """Mean gain with its 95 % interval over searches; None where no search has one.
+
+        Where trainings never vary, as where one is read off a table again and again, nothing tells what chance does to
+        them: there is no interval.
+        """
+        if not self.gains:
+            return None
+        found = mean_interval(self.gains)
+        return found if self._vary else replace(found, low=math.nan, high=math.nan)
+
+    @property
+    def _vary(self) -> bool:
+        """Whether trainings differ that are alike but for their seed: of the start, or of the winner of one search."""
+        columns = [found.columns[0] for found in self.outcomes if isinstance(found, Verdict)]
+        starts = [score for column in columns for score in column.start]
+        several = [side for side in (starts, *(column.winner for column in columns)) if len(side) > 1]
+        return not several or any(len(set(side)) > 1 for side in several)
 
     def parts(self) -> Iterator[RenderableType]:
         """Yield a table, what some searches lack, and the mean gain."""
@@ -76,14 +92,18 @@ class SeedsSummary:
             return f"The gain is unknown: none of the {searches} searches has a verdict on test images."
         counted = f"{searches} searches" if gain.count == searches else f"{gain.count} of {searches} searches"
         size = number(gain.mean, signed=True)
-        if not gain.is_known:
-            return f"The gain is {size} in one search: what another search would find cannot be said."
-        if gain.is_point:
-            return f"The gain is {size} in {counted} alike: what never varies says nothing of chance."
+        if not gain.is_known or gain.is_point:
+            return f"The gain is {size} in {self._why_unknown(gain, counted)}."
         interval = f"95 % interval {number(gain.low, signed=True)} … {number(gain.high, signed=True)}, {counted}"
         if gain.excludes_zero:
             return f"The searches find {'better' if gain.mean > 0 else 'worse'} architectures: {size} ({interval})."
         return f"Whether the searches find better architectures cannot be told: {size} ({interval})."
+
+    def _why_unknown(self, gain: Interval, counted: str) -> str:
+        """Say in how many searches the gain was found, and why it has no interval."""
+        if gain.count == 1:
+            return "one search: what another search would find cannot be said"
+        return f"{counted}{' alike' if gain.is_point else ''}: what never varies says nothing of chance"
 
 
 def _gain(found: Verdict | NoVerdict) -> float | None:

@@ -1,7 +1,7 @@
 """A run: its folder, how it is started and gone on with, and what it must not differ in."""
 
 from spnas_search.run.folder import CONFIG, RunFolder
-from spnas_search.run.identity import ENDED
+from spnas_search.run.identity import COMPLETE, ENDED
 from spnas_search.run.opening import (
     checked_task,
     read_archive,
@@ -13,6 +13,7 @@ from spnas_search.run.opening import (
 from spnas_search.run.run import Run
 
 __all__ = [
+    "COMPLETE",
     "CONFIG",
     "ENDED",
     "Run",

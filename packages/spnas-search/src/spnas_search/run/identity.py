@@ -19,6 +19,9 @@ MAY_CHANGE = ("budget.", "executor.", "asynchronous", "alike_failures", "task.da
 """Settings, or tables of them, that a resumed run may have changed: when it ends, where it computes, whether in rounds,
 where its data lies and how it is kept, as long as the data's content is the same."""
 
+COMPLETE = "complete"
+"""The fact that says whether nothing more is to come, ``yes`` or ``no``; archives of before do not say."""
+
 ENDED = "ended"
 """The fact that says why the search ended, once its finalists are scored again or its verdict has begun."""
 

@@ -3,18 +3,21 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from spnas_core.errors import ConfigError
 from spnas_core.tasks import Task, known_epochs
 from spnas_search.settings import RunSettings
+from spnas_search.strategies import CheckedStrategy, Phases
 
 
-def check_trainings(task: Task, settings: RunSettings, epochs: int, training: int) -> None:
+def check_trainings(task: Task, settings: RunSettings, strategy: CheckedStrategy, training: int) -> None:
     """Refuse settings that ask a task for trainings that it does not know, before anything is evaluated.
 
     Args:
         task: of the search; one that trains knows everything.
         settings: of the search.
-        epochs: that the strategy's children are trained.
+        strategy: as it is built, so that what its settings leave out is known, too.
         training: epochs that the winner is trained for use; 0 for not at all.
 
     Raises:
@@ -36,7 +39,7 @@ def check_trainings(task: Task, settings: RunSettings, epochs: int, training: in
             f"final.train_epochs is {training}, and the task {name!r} knows trainings from fresh weights only: leave "
             "it out, or add final.train_fresh = true (--fresh)"
         )
-    check_epochs(known, settings, _asked(settings, epochs, training))
+    check_epochs(known, settings, _asked(settings, strategy, training))
 
 
 def check_epochs(known: Collection[int], settings: RunSettings, asked: Iterable[tuple[str, int]]) -> None:
@@ -65,28 +68,39 @@ def task_name(settings: RunSettings) -> str:
     return str(settings.task.get("name", "detection"))
 
 
-def _asked(settings: RunSettings, epochs: int, training: int) -> Iterator[tuple[str, int]]:
+def _asked(settings: RunSettings, strategy: CheckedStrategy, training: int) -> Iterator[tuple[str, int]]:
     """Yield the epochs of all trainings, by the setting that asks for them."""
-    yield "strategy.epochs", epochs
-    yield from _of_tables("strategy", settings.strategy)
+    yield "strategy.epochs", strategy.control_epochs
+    for place, table in _tables(strategy):
+        yield from _of_table(place, table)
     if settings.final.seeds and settings.final.scratch_epochs is not None:
         yield "final.scratch_epochs", settings.final.scratch_epochs
     if training:
         yield "final.train_epochs", training
 
 
-def _of_tables(place: str, table: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
-    """Yield the epochs of some children, such as ``swap_epochs``, where 0 stands for ``epochs``.
+def _tables(strategy: CheckedStrategy) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the settings of a strategy, or of all that follow one another, by where they stand; defaults included."""
+    if not isinstance(strategy.wrapped, Phases):
+        yield "strategy", _plain(strategy.wrapped)
+        return
+    for number, phase in enumerate(strategy.wrapped.phases):
+        if phase.has_children:
+            table = _plain(phase.strategy)
+            place = f"strategy.phases.{number}" if strategy.name == "phases" else f"strategy.{phase.name}"
+            yield place, table
 
-    Of strategies inside a strategy that is ``epochs``, too.
-    """
+
+def _plain(strategy: object) -> Mapping[str, Any]:
+    found = getattr(strategy, "settings", None)
+    return found.model_dump() if isinstance(found, BaseModel) else {}
+
+
+def _of_table(place: str, table: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Yield the epochs of children, and of some, such as ``swap_epochs``, where 0 stands for ``epochs``."""
     for key, value in table.items():
         is_own = key.endswith("_epochs") or (key == "epochs" and place != "strategy")
-        if is_own and isinstance(value, int) and value:
+        if is_own and isinstance(value, int) and (value or key == "epochs"):
             yield f"{place}.{key}", value
         elif isinstance(value, Mapping) and key != "reignition":
-            yield from _of_tables(f"{place}.{key}", value)
-        elif key == "phases" and isinstance(value, list | tuple):
-            for number, inner in enumerate(value):
-                if isinstance(inner, Mapping):
-                    yield from _of_tables(f"{place}.{key}.{number}", inner)
+            yield from _of_table(f"{place}.{key}", value)

@@ -11,7 +11,7 @@ from spnas_core.errors import ConfigError, SpnasError
 from spnas_core.lock import is_held
 from spnas_search.archive import Archive
 from spnas_search.run.folder import RunFolder
-from spnas_search.run.identity import ENDED
+from spnas_search.run.identity import COMPLETE, ENDED
 from spnas_search.run.opening import read_archive
 from spnas_search.settings import BudgetSettings
 
@@ -102,5 +102,5 @@ def state_of(folder: Path, archive: Archive) -> State:
     """Say whether a run goes on, was stopped, or has come to its end."""
     if is_held(folder):
         return "running"
-    ended = archive.recall(ENDED)
-    return "ended" if ended is not None and not archive.pending() else "stopped"
+    is_over = archive.recall(ENDED) is not None and archive.recall(COMPLETE) != "no"
+    return "ended" if is_over and not archive.pending() else "stopped"

@@ -32,6 +32,7 @@ from spnas_search.archive import HEIRLESS, TEST_IMAGES, Archive, RunLock, Tradeo
 from spnas_search.executors import Executor, make_executor
 from spnas_search.executors.resources import share_cores
 from spnas_search.installed import installed_code, installed_versions
+from spnas_search.run.final_settings import check_final, check_trained
 from spnas_search.run.folder import Prepare, RunFolder
 from spnas_search.run.identity import Identity, check_init
 from spnas_search.run.initial_weights import import_weights, initial_rewrite
@@ -243,8 +244,8 @@ class Run:
             check_parts(self.space.quick, Architecture.parse(settings.start), self.sharing.relaxation)
         self.remarks += check_strategy(self.strategy, settings, self.space, measures_latency=self.meter is not None)
         wanted = settings.training_epochs(wanted=self.strategy.trains_winner)
-        check_trainings(self.task, settings, self.control_epochs, wanted)
-        self._check_final(wanted)
+        check_trainings(self.task, settings, self.strategy, wanted)
+        check_final(settings, wanted)
         if self.sharing is not None:
             check_sharing(self.task, settings.task.get("name", "detection"), Architecture.parse(settings.start))
         if settings.asynchronous and self.strategy.by_rounds:
@@ -253,6 +254,7 @@ class Run:
                 "has none: leave that out, or choose another strategy"
             )
         if not self.files.archive.exists():
+            check_trained(self.task, settings, self.strategy)
             start = Architecture.parse(settings.start)
             weights = None if settings.init is None else read_initial_weights(settings.init, start)
             self.remarks += check_start(self.task, start, weights)
@@ -275,32 +277,14 @@ class Run:
             self.archive.keep_start_out()
             self.remarks.append(f"the start lies outside the search space, and so only its parts may win: {outside}")
 
-    def _check_final(self, wanted: int) -> None:
-        """Refuse trainings from fresh weights in an end that has none.
-
-        Args:
-            wanted: epochs that the winner is trained for use.
-        """
-        settings = self.settings.run
-        if settings.final.train_fresh and not wanted:
-            raise ConfigError(
-                "final.train_fresh (--fresh) trains the winner from fresh weights, and this search does not train it: "
-                "say for how many epochs by final.train_epochs, or leave it out"
-            )
-        if settings.final.from_scratch and not settings.final.seeds:
-            raise ConfigError(
-                "final.from_scratch (--from-scratch) trains start and winner of the verdict from fresh weights, and "
-                "final.seeds = 0 leaves the verdict out: raise that, or leave this out"
-            )
-
     def _check_budget(self) -> None:
         """Refuse a budget of epochs that ends nothing, or that ends before a first child."""
         settings, epochs = self.settings.run, self.settings.run.budget.epochs
         if epochs is None:
             return
-        if not self.control_epochs and settings.budget.candidates is None and settings.budget.hours is None:
+        if self.strategy.has_free_children and settings.budget.candidates is None and settings.budget.hours is None:
             raise ConfigError(
-                f"budget.epochs is {epochs}, and the children of the strategy {self.strategy.name!r} are trained for 0 "
+                f"budget.epochs is {epochs}, and children of the strategy {self.strategy.name!r} are trained for 0 "
                 "epochs, of which there may be any number: bound them by budget.candidates or budget.hours"
             )
         least = settings.least_epochs(self.control_epochs)
@@ -331,6 +315,12 @@ class Run:
             yield (
                 f"warning: final.epochs = {settings.final.epochs} is of trainings from fresh warm starts, of which "
                 f"there are none by inherit = {settings.inherit!r}: set final.scratch_epochs instead"
+            )
+        is_from_scratch = settings.final.from_scratch or settings.inherit in HEIRLESS
+        if settings.final.seeds and settings.final.scratch_epochs is not None and not is_from_scratch:
+            yield (
+                f"warning: final.scratch_epochs = {settings.final.scratch_epochs} is of trainings from scratch, of "
+                "which there are none: add final.from_scratch = true (--from-scratch), or set final.epochs instead"
             )
         if settings.final.seeds == 1:
             yield (

@@ -170,7 +170,8 @@ class RunSettings(Table):
         init: weights to start from: ``torchvision:FILE`` (a ResNet's, or a detector's with FPN on one),
             ``torchvision-backbone:FILE`` (of the detector the backbone alone) or ``FILE.safetensors``; None for fresh
             ones.
-        warm_start_epochs: that the start is trained before anything is compared.
+        warm_start_epochs: that the start is trained before anything is compared; where ``inherit`` is ``none``, it is
+            trained for as long as its children instead.
         inherit: what children begin with: ``parent``, their parent's weights; ``warm-start``, those of the start after
             its warm start, through the composed rewrite; ``none``, fresh ones; ``supernet``, those of the start,
             whose parts are trained to share them: then children are its parts, and each inherits from it at once.

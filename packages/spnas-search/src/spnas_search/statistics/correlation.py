@@ -14,6 +14,9 @@ from spnas_search.statistics.intervals import LEVEL
 RESAMPLES = 4000
 """Times that the codes are drawn again for an interval."""
 
+AT_ONCE = 2_000_000
+"""Scores that orders hold at a time, so that the memory does not grow with the number of scores."""
+
 PERMUTATIONS = 10_000
 """Orders of one side that a probability is counted in: all there are, or as many drawn ones where there are more."""
 
@@ -163,12 +166,16 @@ def _chance(first: _Floats, second: _Floats, sizes: Sequence[int]) -> float:
     rng = np.random.default_rng(0)
     products = np.zeros(PERMUTATIONS)
     for ones, others in pairs:
-        products += rng.permuted(np.tile(others, (PERMUTATIONS, 1)), axis=1) @ ones
+        rows = max(1, AT_ONCE // len(ones))
+        for begin in range(0, PERMUTATIONS, rows):
+            block = products[begin : begin + rows]
+            block += rng.permuted(np.tile(others, (len(block), 1)), axis=1) @ ones
     return (int((abs(products) >= least).sum()) + 1) / (PERMUTATIONS + 1)
 
 
 def _above_mean(scores: _Floats) -> _Floats:
-    ranks = _ranks(np.ones((1, len(scores))), scores)[0]
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - counts / 2)[place]  # those below, and half of those that are equal
     above: _Floats = ranks - ranks.mean()
     return above
 

@@ -70,6 +70,26 @@ class CheckedStrategy:
         """
         return self.control_fidelity.epochs
 
+    def next_epochs(self, archive: Archive) -> int:
+        """Epochs of the next children: of several strategies that follow one another, of those whose turn it is.
+
+        Args:
+            archive: of the search.
+        """
+        return self.wrapped.next_epochs(archive) if isinstance(self.wrapped, Phases) else self.control_epochs
+
+    @property
+    def has_free_children(self) -> bool:
+        """Whether children that take no epochs may come, of which a budget of epochs has room for any number."""
+        return self.wrapped.has_free_children if isinstance(self.wrapped, Phases) else not self.control_epochs
+
+    @property
+    def leaves_untrained(self) -> bool:
+        """Whether there are children that take no epochs, however many."""
+        if isinstance(self.wrapped, Phases):
+            return any(phase.is_free for phase in self.wrapped.phases)
+        return not self.control_epochs
+
     def room(self, archive: Archive, number: int) -> int:
         """Most children of a round of one of several strategies, as a method of this name has it; else of any round.
 

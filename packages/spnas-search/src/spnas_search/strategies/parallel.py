@@ -3,7 +3,7 @@
 Jiang et al., "SP-NAS: Serial-to-Parallel Backbone Search for Object Detection", CVPR 2020.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -87,11 +87,10 @@ class Parallel:
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
         """Draw parents from the best ``pool`` candidates and add rows to them; first of all to what was reignited."""
         drawn = self._heirs(archive, rng)
-        if wanted := self.settings.round - len(drawn):
-            taken = [rewrite.child for _, rewrite in drawn]
+        if not drawn:  # a round of heirs has no others, of which a screen might prefer some
             drawings = self._pool.drawings(archive, rng)
-            rounds = (self._children(wanted, drawing, archive, rng, taken) for drawing in drawings)
-            drawn += next(filter(None, rounds), [])
+            rounds = (self._children(self.settings.round, drawing, archive, rng) for drawing in drawings)
+            drawn = next(filter(None, rounds), [])
         return [Proposal("child", parent.id, rewrite, Fidelity(self.settings.epochs)) for parent, rewrite in drawn]
 
     def _heirs(self, archive: Archive, rng: np.random.Generator) -> list[tuple[Candidate, Rewrite]]:
@@ -107,10 +106,9 @@ class Parallel:
         draw_parent: Callable[[], Candidate],
         archive: Archive,
         rng: np.random.Generator,
-        taken: Collection[Architecture] = (),
     ) -> list[tuple[Candidate, Rewrite]]:
         mutate = partial(self.add_rows, rng=rng)
-        return draw_round(count, draw_parent, mutate, archive, self.space, self.settings.max_redraws, taken)
+        return draw_round(count, draw_parent, mutate, archive, self.space, self.settings.max_redraws)
 
     def add_rows(self, architecture: Architecture, rng: np.random.Generator) -> Rewrite:
         """Draw a child; the identity where no row can be added."""

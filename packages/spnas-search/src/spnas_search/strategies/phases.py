@@ -12,6 +12,7 @@ from spnas_core.errors import ConfigError
 from spnas_core.plugins import built, owner, settings_model
 from spnas_core.relaxation import Relaxation
 from spnas_core.space import SearchSpace
+from spnas_core.tasks import Fidelity
 from spnas_search.archive import Archive, Proposal
 from spnas_search.strategies._base import Numbered, Strategy, claims, why_stuck
 from spnas_search.strategies.mutation import Mutations
@@ -41,6 +42,11 @@ class Phase:
     def has_children(self) -> bool:
         """Whether it is there for children, and not for a reignition alone."""
         return not isinstance(self.strategy, ReigniteOnce)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether its children take no epochs."""
+        return self.has_children and not _epochs(self)
 
 
 class Phases:
@@ -72,7 +78,17 @@ class Phases:
     @property
     def epochs(self) -> int:
         """Epochs of the first strategy's children, at which the noise is measured."""
-        return _number(self.phases[0], "epochs")
+        return _epochs(self.phases[0])
+
+    @property
+    def has_free_children(self) -> bool:
+        """Whether one of them may propose any number of children that take no epochs."""
+        return any(phase.is_free and phase.candidates is None for phase in self.phases)
+
+    def next_epochs(self, archive: Archive) -> int:
+        """Epochs of the children of the present strategy; of the next that is there for children, where it is not."""
+        coming = [phase for phase in self.phases[self.current(archive) :] if phase.has_children]
+        return _epochs(coming[0]) if coming else 0
 
     @property
     def fidelity(self) -> object:
@@ -301,6 +317,12 @@ def _who(phase: Phase) -> str:
 
 def _relaxation(phase: Phase) -> Relaxation | None:
     return getattr(phase.strategy, "relaxation", None)
+
+
+def _epochs(phase: Phase) -> int:
+    """Epochs of a strategy's children, as its ``fidelity`` says, where it has one."""
+    fidelity = getattr(phase.strategy, "fidelity", None)
+    return fidelity.epochs if isinstance(fidelity, Fidelity) else _number(phase, "epochs")
 
 
 def _number(phase: Phase, key: str) -> int:

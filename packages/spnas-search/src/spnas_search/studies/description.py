@@ -86,7 +86,7 @@ class Description:
     def checksum(self) -> str:
         """Digest of the data and of every setting that decides a score; the study's own settings do not count."""
         deciding = {key: value for key, value, _ in differences(self.settings, {}) if not may_change(key, MAY_CHANGE)}
-        text = json.dumps([self.kind, self.data, deciding], sort_keys=True)
+        text = json.dumps([self.kind, self.data, deciding], sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     def write(self, folder: Path) -> None:

@@ -114,12 +114,12 @@ def _draw_way(axes: "Axes", results: SignalResults, how: str, dodge: float) -> N
     points = [
         (result.epochs_per_evaluation * dodge, one.value, one.value - one.low, one.high - one.value)
         for result in found
-        if (one := result.with_truth) is not None and math.isfinite(one.low)
+        if (one := result.with_truth) is not None and math.isfinite(one.value)
     ]
     if points:
         x, y, below, above = zip(*points, strict=True)
         axes.errorbar(
-            x, y, yerr=[[max(0.0, end) for end in ends] for ends in (below, above)], capsize=3, linewidth=1.5, **style,
+            x, y, yerr=[[max(end, 0.0) for end in ends] for ends in (below, above)], capsize=3, linewidth=1.5, **style,
         )  # fmt: skip
     others = [
         (result.epochs_per_evaluation * dodge, one.value)

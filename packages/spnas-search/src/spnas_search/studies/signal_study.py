@@ -23,7 +23,15 @@ from spnas_search.studies.signal import SignalPlan, SignalSettings, plan_signal
 from spnas_search.studies.signal_plot import draw_signal
 from spnas_search.studies.signal_report import signal_markdown
 from spnas_search.studies.signal_results import SignalResults, measure
-from spnas_search.studies.study import build_space, build_task, read_study, resume_study, start_study, truth_epochs
+from spnas_search.studies.study import (
+    build_space,
+    build_task,
+    check_new,
+    read_study,
+    resume_study,
+    start_study,
+    truth_epochs,
+)
 
 KIND = "signal"
 REPORT, PLOT = "signal.md", "signal.png"
@@ -84,6 +92,7 @@ def start_signal_study(
         SpnasError: whatever is wrong, in one line.
     """
     _check_fresh(values)
+    check_new(folder)
     resolve(values)  # before the data is read for what they leave open
     values, remarks = suit(values)
     settings = resolve(values)
@@ -93,7 +102,8 @@ def start_signal_study(
     paths = _paths(settings, task, signal)
     plan = _plan(settings, paths, signal)
     own = _own(signal, paths)
-    study = start_study(folder, KIND, settings, task, prepare, own=own, cache=cache)
+    start = Architecture.parse(settings.run.start)
+    study = start_study(folder, KIND, settings, task, prepare, own=own, starts=(start,), cache=cache)
     study.remarks[:0] = remarks
     return SignalStudy(study, plan)
 
@@ -183,4 +193,7 @@ def _own(signal: SignalSettings, paths: tuple[CodePath, ...]) -> dict[str, Any]:
 
 def _read_own(values: Mapping[str, Any]) -> tuple[tuple[CodePath, ...], SignalSettings]:
     own = dict(values)
-    return tuple(read_path(path) for path in own.pop(_PATHS, ())), SignalSettings.read(own)
+    paths = own.pop(_PATHS, ())
+    if not isinstance(paths, list | tuple):
+        raise ConfigError("the ways to the codes of the study are damaged: restore a copy of study.toml")
+    return tuple(map(read_path, paths)), SignalSettings.read(own)

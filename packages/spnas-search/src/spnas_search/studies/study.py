@@ -18,6 +18,7 @@ from spnas_core.tasks import (
     Report,
     Task,
     bounds_of,
+    check_start,
     data_fingerprint,
     make_task,
     objective_of,
@@ -128,6 +129,7 @@ def start_study(
     prepare: Prepare,
     *,
     own: Mapping[str, Any],
+    starts: Sequence[Architecture] = (),
     heeded: Sequence[str] = HEEDED,
     cache: Path | None = None,
 ) -> Study:
@@ -143,16 +145,19 @@ def start_study(
         task: made from it, not yet prepared.
         prepare: told how far reading the data is.
         own: the study's own settings, plain values that TOML can say.
+        starts: architectures that everything descends from, whose fit the task is asked for as a search asks it.
         heeded: keys of ``run.toml`` that the study heeds; others are not stored.
         cache: folder of cached data, where others share it; inside ``folder`` by default.
 
     Raises:
         SpnasError: whatever is wrong, in one line.
     """
+    check_new(folder)
+    remarks = tuple(dict.fromkeys(remark for start in starts for remark in check_start(task, start, None)))
     objective, resources = objective_of(task, settings.run.objective), share_cores(settings.executor)
     lock, files = FolderLock(folder, f"the study in {folder}"), RunFolder(folder)
-    with begun(files, lock, lambda: _check_new(folder), folder / CONFIG, folder / TRAININGS):
-        notes = prepare_task(task, cache or files.cache, prepare)
+    with begun(files, lock, lambda: check_new(folder), folder / CONFIG, folder / TRAININGS):
+        notes = (*remarks, *prepare_task(task, cache or files.cache, prepare))
         description = _describe(kind, own, settings, heeded, objective, task)
         description.write(folder)
         return Study(folder, settings, description, task, resources, notes, lock)
@@ -254,7 +259,12 @@ def _heeded(settings: ResolvedSettings, names: Sequence[str]) -> dict[str, Any]:
     return {name: values[name] for name in names if name in values}
 
 
-def _check_new(folder: Path) -> None:
+def check_new(folder: Path) -> None:
+    """Refuse a folder that holds something already.
+
+    Raises:
+        ConfigError: it says what, and what to do.
+    """
     if (folder / CONFIG).exists():
         raise ConfigError(f"{folder} holds a study already: continue it with --resume, or choose another --out")
     if (folder / TRAININGS).exists():

@@ -35,10 +35,7 @@ def curves(view: RunView) -> Iterator[Markup]:
     line = _weights_of(view, view.told)
     own = [point for one in line for point in trained.get(one.id, ())]
     reference = [
-        point
-        for one in archive.of_kind("control")[-1:]
-        for each in _weights_of(view, one)
-        for point in trained.get(each.id, ())
+        point for one in _trained_on(view) for each in _weights_of(view, one) for point in trained.get(each.id, ())
     ]
     pairs: list[tuple[XY, XY]] = []
     for id_, points in trained.items():
@@ -62,13 +59,19 @@ def curves(view: RunView) -> Iterator[Markup]:
         x="age, epochs in the line of the weights",
         y=f"{archive.objective.name} on validation images",
         caption="A line leads from the weights that were inherited to what was trained; "
-        f"{told}dashed: the start, trained on.",
+        f"{told}{'dashed: the start, trained on.' if len(reference) > 1 else ''}".rstrip("; "),
     )
     if (spread := archive.spread()) is not None:
         yield paragraph(
             f"Scores that differ by their seed alone spread by {number(spread.deviation)} (standard deviation, "
             f"{spread.freedom} degrees of freedom)."
         )
+
+
+def _trained_on(view: RunView) -> tuple[Candidate, ...]:
+    """The last control of the start; none where there is none."""
+    start = view.archive.start.id
+    return tuple(one for one in view.archive.of_kind("control") if one.subject == start)[-1:]
 
 
 def _ends(view: RunView, trained: Mapping[int, Sequence[XY]]) -> list[tuple[float, float, str]]:

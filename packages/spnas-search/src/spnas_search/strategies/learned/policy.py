@@ -102,7 +102,8 @@ class Policy:
         """Children after whose updates the first weights may have been left behind; a hundred at least."""
         settings = self.settings
         steps = settings.passes if settings.algorithm == "ppo" else 1
-        return max(FEWEST, self._batch * math.ceil(FIRST_WEIGHTS / settings.learning_rate / steps))
+        updates = min(1e12, FIRST_WEIGHTS / settings.learning_rate / steps)
+        return max(FEWEST, self._batch * math.ceil(updates))
 
     def propose(self, archive: Archive, rng: np.random.Generator) -> list[Proposal]:
         """Learn from all batches that have ended, and draw the next round."""

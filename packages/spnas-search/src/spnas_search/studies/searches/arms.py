@@ -17,6 +17,9 @@ RANDOM = "random"
 OF_THE_STUDY = ("seed", "start", "init", "space", "task", "objective", "budget", "executor")
 """What all searches of a study share; an arm cannot set it."""
 
+NO_VERDICT = {"seeds": 0, "from_scratch": False, "train_epochs": 0, "train_fresh": False}
+"""The end of an arm's searches: the study's own trainings judge what they have found."""
+
 
 @dataclass(frozen=True)
 class SearchArm:
@@ -107,6 +110,8 @@ def _arm(text: str, base: Mapping[str, Any]) -> SearchArm:
     is_file = text.endswith(".toml")
     own = read_toml(Path(text)) if is_file else {"strategy": {"name": text}}
     name = Path(text).stem if is_file else text
+    if name in {".", ".."}:
+        raise ConfigError(f"{text!r} gives its searches no name that a folder can have: give the file another one")
     for key in OF_THE_STUDY:
         if key in own:
             raise ConfigError(f"{text} sets {key!r}, which all searches of a study share: give it to the study itself")
@@ -124,4 +129,4 @@ def _laid_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any
     wanted = strategy_name(own, known)
     if wanted != known:
         base = {**base, "strategy": strategy_part(base.get("strategy", {}), wanted)}
-    return laid_over(laid_over(base, own), {"final": {"seeds": 0, "train_epochs": 0}, "strategy": {"name": wanted}})
+    return laid_over(laid_over(base, own), {"final": NO_VERDICT, "strategy": {"name": wanted}})

@@ -11,6 +11,7 @@ from spnas_core.encoding import Architecture
 from spnas_core.errors import SpaceError
 from spnas_core.space import SearchSpace
 from spnas_search.archive import Archive
+from spnas_search.archive.intake import whole
 from spnas_search.strategies.sampling import Draw, drawer
 
 ALIKE = 1.1
@@ -48,9 +49,11 @@ class Found:
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self:
         """Read what ``dataclasses.asdict`` gives, from JSON; a winner is no sample for itself, as it once could be."""
-        ranked = tuple((str(code), float(lead)) for code, lead in values["ranked"])
-        sampled = None if values["sampled"] == values["winner"] else values["sampled"]
-        return cls(**{**values, "ranked": ranked, "sampled": sampled})
+        ranked = tuple((str(Architecture.parse(code)), float(lead)) for code, lead in values["ranked"])
+        winner = str(Architecture.parse(values["winner"]))
+        sampled = None if values["sampled"] in {None, winner} else str(Architecture.parse(values["sampled"]))
+        counts = {key: whole(values[key], key) for key in ("number", "evaluations", "epochs")}
+        return cls(**{**values, **counts, "ranked": ranked, "winner": winner, "sampled": sampled})
 
 
 def look_at(archive: Archive, arm: str, number: int, count: int, space: SearchSpace, seed: int) -> Found | None:

@@ -124,7 +124,7 @@ def measure_searches(
             plan,
             trainings,
             objective,
-            [score for other in random[arm] for score in winners[other]] if random[arm] else None,
+            [*_independent(random[arm], plan, winners).values()] if random[arm] else None,
             starts,
         )
         for arm in plan.arms
@@ -163,13 +163,29 @@ def _arm(
         fmean(costs) if costs else math.nan,
         scores,
         mean_interval(known) if known else None,
-        mean_interval(above) if len(above) > 1 else None,
+        _over_pairs(pairs, above),
         share_better(above) if above else None,
         None if randoms is None else _above(known, randoms, sign),
         _above(known, starts, sign),
         mean_agreement([_orders(one, trainings, name, sign) for one in judged]),
         randoms is None,
     )
+
+
+def _independent(
+    arms: Sequence[str], plan: SearchesPlan, winners: Mapping[str, Sequence[float]]
+) -> Mapping[Keys, float]:
+    """Return the scores of some arms' winners by the trainings that they are of: what two arms share counts once."""
+    return {one.winner: score for arm in arms for one, score in zip(plan.judged[arm], winners[arm], strict=True)}
+
+
+def _over_pairs(pairs: Sequence[tuple[float, float]], above: Sequence[float]) -> Interval | None:
+    """Return the mean of differences in pairs; without an interval where one side never varies, as in ``_above``."""
+    if len(above) < 2:
+        return None
+    found = mean_interval(above)
+    varies = all(len(set(side)) > 1 for side in zip(*pairs, strict=True))
+    return found if varies else replace(found, low=math.nan, high=math.nan)
 
 
 def _above(ones: Sequence[float], others: Sequence[float], sign: int) -> Interval | None:

@@ -89,12 +89,14 @@ class SearchesStudy(OpenedStudy):
         Raises:
             SpnasError: whatever is wrong; no search of these arms is left then.
         """
+        folders = [_folder(self.study.folder, arm.name, 0).parent for arm in arms]
+        made = [folder for folder in folders if not folder.exists()]
         for arm in arms:
             try:
                 self._open(arm, 0, prepare).close()
             except BaseException as error:
-                for begun in arms:
-                    shutil.rmtree(_folder(self.study.folder, begun.name, 0).parent, ignore_errors=True)
+                for folder in made:
+                    shutil.rmtree(folder, ignore_errors=True)
                 if isinstance(error, ConfigError):
                     raise ConfigError(f"{arm.name}: {error}") from None
                 raise
@@ -300,7 +302,10 @@ def _read_found(folder: Path, arms: Sequence[str], searches: int) -> Iterator[Fo
             path = _folder(folder, arm, number) / FOUND
             if path.exists():
                 try:
-                    yield Found.read(json.loads(path.read_text(encoding="utf-8")))
+                    found = Found.read(json.loads(path.read_text(encoding="utf-8")))
+                    if (found.arm, found.number) != (arm, number):
+                        raise ValueError("it is of another search")
+                    yield found
                 except MALFORMED:
                     raise ArchiveError(
                         f"{path} is damaged: remove it, and 'spnas study searches --resume' reads the search anew"

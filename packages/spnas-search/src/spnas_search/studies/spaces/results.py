@@ -1,7 +1,7 @@
 """What a study of spaces says: distributions of scores, and how far they are apart at equal complexity."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, median
 from typing import Any
@@ -70,7 +70,7 @@ class SpacesResults:
     @property
     def knows_costs(self) -> bool:
         """Whether the task says what the codes cost."""
-        return all(math.isfinite(cost) for space in self.spaces for cost in space.costs)
+        return _are_costs([cost for space in self.spaces for cost in space.costs])
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything but the jobs as plain values."""
@@ -85,6 +85,11 @@ class SpacesResults:
         }
 
 
+def _are_costs(costs: Sequence[float]) -> bool:
+    """Whether all costs are known, and can be compared by their ratios."""
+    return all(0 < cost < math.inf for cost in costs)
+
+
 def measure_spaces(plan: SpacesPlan, trainings: Mapping[TrainingKey, Training], objective: MetricSpec) -> SpacesResults:
     """Measure what is in; a pure function of the trainings."""
     found = [_scored(space, plan, trainings, objective.name) for space in plan.spaces]
@@ -93,7 +98,7 @@ def measure_spaces(plan: SpacesPlan, trainings: Mapping[TrainingKey, Training], 
     for number, (space, (scores, costs)) in enumerate(zip(plan.spaces, found, strict=True)):
         both = bool(number and scores and first_scores)
         raw = gap(first_scores, scores) if both else None
-        knows_costs = both and all(map(math.isfinite, (*first_costs, *costs)))
+        knows_costs = both and _are_costs((*first_costs, *costs))
         weighed = gap(first_scores, scores, (first_costs, costs)) if knows_costs else None
         spaces.append(SpaceResult(space.name, tuple(scores), tuple(costs), raw, weighed))
     known = [trainings[job.key] for job in plan.jobs if job.key in trainings]

@@ -27,7 +27,15 @@ from spnas_search.studies.spaces.plan import (
 )
 from spnas_search.studies.spaces.report import draw_spaces, spaces_markdown
 from spnas_search.studies.spaces.results import SpacesResults, measure_spaces
-from spnas_search.studies.study import build_space, build_task, read_study, resume_study, start_study, truth_epochs
+from spnas_search.studies.study import (
+    build_space,
+    build_task,
+    check_new,
+    read_study,
+    resume_study,
+    start_study,
+    truth_epochs,
+)
 
 KIND = "spaces"
 REPORT, PLOT = "spaces.md", "spaces.png"
@@ -84,6 +92,7 @@ def start_spaces_study(
     """
     if values.get("init") is not None:
         raise ConfigError(f"init is {values['init']!r}, and this study trains from fresh weights: leave it out")
+    check_new(folder)
     values = laid_over({"space": {"max_blocks": MOST_BLOCKS}}, values)
     spaces = read_spaces(texts, values)
     values, remarks = suit({**values, "start": spaces[0][1]["start"]} if "start" in spaces[0][1] else values)
@@ -93,7 +102,8 @@ def start_spaces_study(
     remarks = (*remarks, *check_known(task, settings.run, own.epochs, own.trainings))
     drawn = [_draw(name, found, task, own.codes, settings.run.seed) for name, found in spaces]
     stored = _own(own, drawn, [found for _, found in spaces])
-    study = start_study(folder, KIND, settings, task, prepare, own=stored, cache=cache)
+    starts = tuple(Architecture.parse(resolve(found).run.start) for _, found in spaces)
+    study = start_study(folder, KIND, settings, task, prepare, own=stored, starts=starts, cache=cache)
     study.remarks[:0] = remarks
     return SpacesStudy(study, plan_spaces(drawn, own))
 
@@ -188,6 +198,8 @@ def _read_own(values: Mapping[str, Any]) -> tuple[list[DrawnSpace], list[dict[st
             name, found, codes = json.loads(text)
             drawn.append(DrawnSpace(str(name), tuple(codes)))
             bounds.append(dict(found))
+        if not drawn:
+            raise ValueError("there are none")
     except MALFORMED:
         raise ConfigError("the spaces of the study are damaged: restore a copy of study.toml") from None
     settings = SpacesSettings.read(own)
