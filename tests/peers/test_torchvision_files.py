@@ -58,7 +58,7 @@ def test_the_same_detections_on_images_of_both_orientations(model, size):
     ours.eval()
     found, expected = [], []
     shares = take_their_proposals(ours, theirs) if hasattr(ours, "rpn") else None
-    images = pictures(20 if size == FULL else 6, size[0])
+    images = pictures(20 if size == FULL else 4, size[0])
     for first in range(0, len(images), BATCH):
         batch = images[first : first + BATCH]
         expected += theirs(batch)

@@ -59,7 +59,7 @@ def test_of_other_data_nothing_is_the_runs(run, given):
     assert not list(remarks_on_start(str(run), found))
 
 
-def test_beside_a_preset_or_a_file_the_data_alone_is_the_runs(run, tmp_path):
+def test_what_a_preset_or_a_file_does_not_say_is_the_runs(run, tmp_path):
     expected = read_toml(run / "run.toml")["task"]
     file = tmp_path / "mine.toml"
     file.write_text("[task]\nimage_size = [64, 64]\n", encoding="utf-8")
@@ -68,12 +68,11 @@ def test_beside_a_preset_or_a_file_the_data_alone_is_the_runs(run, tmp_path):
         assert {key: found[key] for key in ("data", "data_options")} == {
             key: expected[key] for key in ("data", "data_options")
         }
-        assert found.get("training", {}).get("batch_size") != 6
-    assert found["image_size"] == [64, 64]
-    for given in (
-        {"preset": "regularized"},
-        {"assignments": ("budget.candidates=3",)},
-    ):  # which say nothing of the task
+        is_said = "preset" in given
+        assert (found["training"].get("batch_size") == 6) == (not is_said), "what a preset says, it says as a whole"
+        assert found["image_size"] == ([320, 256] if is_said else [64, 64])
+    assert taken(run, preset="detnas")["task"] == {**expected, "recalibration_batches": 500}
+    for given in ({"preset": "regularized"}, {"assignments": ("budget.candidates=3",)}):
         assert taken(run, **given)["task"] == expected
     named = tmp_path / "other.toml"
     named.write_text('[task]\ndata = "shapes"\n', encoding="utf-8")

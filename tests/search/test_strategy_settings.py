@@ -175,7 +175,7 @@ def test_a_plugin_that_does_not_say_whether_it_finds_anything_is_named(said):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"inherit": "none", "strategy": {"name": "random", "epochs": 0}}, "trains them for 0 epochs"),
+        ({"inherit": "none", "strategy": {"name": "random", "epochs": 0}}, "trains some for 0 epochs"),
         ({"inherit": "none", "final": {"seeds": 2, "scratch_epochs": 0}}, "final.scratch_epochs is 0"),
         ({"final": {"seeds": 2, "from_scratch": True, "scratch_epochs": 0}}, "final.scratch_epochs is 0"),
     ],

@@ -97,6 +97,26 @@ def test_what_other_code_has_computed_meanwhile_is_not_the_formers(tmp_path):
         assert codes == [{"mine": name} for name in ("old", "new", "old", "old", "new")]
 
 
+def test_what_is_tried_again_by_later_code_is_that_codes_whatever_its_number(tmp_path):
+    """Between two resumed sessions of the new code, so that nothing has changed when it goes on."""
+    old, new = ({"mine": name} for name in ("old", "new"))
+    with Archive.create(tmp_path / "archive.db", objective=SCORE, run_seed=0) as archive:
+        archive.commit_round([Proposal("start", None, identity(START), Fidelity(1))], threads=1)
+        archive.finish(0, Evaluation({"score": 0.5}, {}), None)
+        children = [Proposal("child", 0, rewrite, Fidelity(1)) for rewrite in Expand().options(START)[:2]]
+        archive.commit_round(children, threads=1)
+        archive.finish(1, Evaluation({"score": 0.5}, {}), None)
+        archive.fail(2, "out of memory")
+        archive.remember("versions", "{}")
+        archive.remember("code", json.dumps(old))
+        assert keep_former(archive, Identity({}, "", "", "", {}, new)) == ["mine"]
+        archive.remember("code", json.dumps(new))
+        archive.retry([2])
+        assert keep_former(archive, Identity({}, "", "", "", {}, new)) == []
+        archive.finish(2, Evaluation({"score": 0.5}, {}), None)
+        assert [computed_with(archive, number)["code"] for number in range(3)] == [old, old, new]
+
+
 @pytest.mark.parametrize("rule", ["gains", "lead"])
 def test_scoring_finalists_again_decides_by_whatever_rule(tmp_path, rule):
     """The first child was lucky once; the second one is as good each time."""

@@ -128,6 +128,8 @@ def plan_search(values: Mapping[str, Any], prepare: Prepare, *, cache: Path | No
         task = checked_task(settings, Path(name), prepare, folder)
         preparation = time.monotonic() - began
         budget = {key: bound for key, bound in suited.get("budget", {}).items() if key != "hours"}
+        if "epochs" in budget and settings.run.budget.hours is not None:
+            budget.setdefault("candidates", MOST_CHILDREN)  # hours bound children that take no epochs
         foreseen, kept, side_by_side = _foreseen(suited, task, Path(name) / "run", budget)
         resources = share_cores(settings.executor, side_by_side)
         speed, weights = _probed(task, settings, foreseen, resources.threads, Path(name))

@@ -87,6 +87,7 @@ class Standing:
         self._ranks_start = ranks_start
         self._nodes = integers()
         self._place: dict[int, int] = {}
+        self._reignited: set[int] = set()
         self._parents = integers()
         self._steps: list[tuple[str, ...]] = []
         self._traits = Traits()
@@ -123,6 +124,8 @@ class Standing:
         if not candidate.is_node:
             return
         self._place[candidate.id] = len(self._nodes)
+        if candidate.kind == "reignition":
+            self._reignited.add(candidate.id)
         self._nodes.append(candidate.id)
         self._parents.append(-1 if candidate.parent is None else self._place[candidate.parent])
         self._steps.append(tuple(step.morphism for step in candidate.rewrite.steps))
@@ -208,12 +211,17 @@ class Standing:
 
         The errors of all candidates are computed together, when the first is asked for.
         """
-        leader, lead = self.best(1), self.lead(candidate)
-        if not leader or lead is None:
+        leader, lead = self._leader, self.lead(candidate)
+        if leader is None or lead is None:
             return None
         if self._from_leader is None:
-            self._from_leader = self._judged().difference_errors(self._place[leader[0]])
-        return (self.lead(leader[0]) or 0.0) - lead, float(self._from_leader[self._place[candidate]])
+            self._from_leader = self._judged().difference_errors(self._place[leader])
+        return (self.lead(leader) or 0.0) - lead, float(self._from_leader[self._place[candidate]])
+
+    @property
+    def _leader(self) -> int | None:
+        """The best start or child; a reignition is its parent's architecture, and wins nothing."""
+        return next((one for one in self.best(len(self._reignited) + 1) if one not in self._reignited), None)
 
     def merit(self, candidate: int) -> float | None:
         """Start's score plus the lead."""
@@ -247,11 +255,11 @@ class Standing:
         has_lead = (scores > WORST) & ~np.isnan(leads)
         merits = scores[0] + leads
         ties = np.zeros(len(leads), np.bool_)
-        if leader := self.best(1):
-            place = self._place[leader[0]]
+        if (leader := self._leader) is not None:
+            place = self._place[leader]
             if self._from_leader is None:
                 self._from_leader = self._judged().difference_errors(place)
-            behind = leads[place] - leads  # below 0 for a start that may not win
+            behind = leads[place] - leads  # below 0 for what may not win
             ties = has_lead & (behind >= 0) & (behind < self._from_leader)
         has_merit = has_lead & (scores[0] > WORST)
         return Places(

@@ -1,6 +1,6 @@
 """From what was typed to a run's configuration; the options that every command has which begins a search."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -98,37 +98,45 @@ def assembled(
         set_value(values, f"task.data_options.{key}", option)
     for assignment in assignments:
         set_key(values, assignment)
-    has_task = config is not None and "task" in read_toml(config)
+    said = set(_task_of(read_toml(config))) if config else set()
     if preset is not None:
-        has_task |= "task" in search_values(find_preset(preset))
+        said |= set(_task_of(search_values(find_preset(preset))))
         values = over_preset(find_preset(preset), values)
     if origin is None:
         return values
-    values = laid_over({"task": task} if (task := _task_taken(origin, values, whole=not has_task)) else {}, values)
+    values = laid_over({"task": task} if (task := _task_taken(origin, values, said)) else {}, values)
     assigned = {assignment.partition("=")[0].strip() for assignment in assignments}
     return values | {key: value for key, value in _begun_at(origin, values).items() if key not in assigned}
 
 
-def _task_taken(origin: str, values: Mapping[str, Any], *, whole: bool) -> dict[str, Any]:
-    """Return what of a run's task a search takes that starts there: the data, unless it names other, and the rest.
+def _task_taken(origin: str, values: Mapping[str, Any], said: Collection[str]) -> dict[str, Any]:
+    """Return what of a run's task a search takes that starts there: its data, unless the search names other.
+
+    With it all else comes but the tables that a preset or a file has, which say them as a whole.
 
     Args:
         origin: a run's candidate, or a code.
         values: the search's own, plain and not checked.
-        whole: whether the rest is wanted, canvas, detector and training, which a preset or a file says instead.
+        said: keys of the task in a preset or a file.
     """
-    found, own = task_of(origin), values.get("task", {})
+    found, own = task_of(origin), _task_of(values)
     name = found.get("name")
-    if not isinstance(own, Mapping) or own.get("name", name if whole else DEFAULTS["task"]) != name:
+    if own.get("name", DEFAULTS["task"] if said else name) != name:
         return {}
     data = own.get("data")
     if data is not None and not _is_data_of(found, data):
         return {}
-    return found if whole else {key: found[key] for key in DATA if key in found}
+    left = {*said, *(("orientation",) if "image_size" in said else ())} - {"name", *DATA}
+    return {key: value for key, value in found.items() if key not in left}
 
 
-DATA = ("name", "data", "data_options", "data_seed")
+DATA = ("data", "data_options", "data_seed")
 """Settings of a task that say on what it searches, and into which splits that is carved."""
+
+
+def _task_of(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = values.get("task", {})
+    return found if isinstance(found, Mapping) else {}
 
 
 def _is_data_of(task: Mapping[str, Any], data: object) -> bool:
@@ -155,7 +163,7 @@ def remarks_on_start(origin: str | None, values: Mapping[str, Any]) -> Iterator[
     """Say what is taken of a run in ``--from``: whose data, and the code alone where weights are of no use."""
     if origin is None or not names_run(origin):
         return
-    own, task = values.get("task", {}), task_of(origin)
+    own, task = _task_of(values), task_of(origin)
     if own.get("name") == task.get("name") and "data" in own and _is_data_of(task, own["data"]):
         alike = [noun for key, noun in TAKEN.items() if key in own and own[key] == task.get(key)]
         yield f"of {origin} is the data, {own['data']}{''.join(f', the {noun}' for noun in alike)}"

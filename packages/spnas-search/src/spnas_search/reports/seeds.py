@@ -1,6 +1,7 @@
 """Several searches that differ in their seed only."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -51,8 +52,10 @@ class SeedsSummary:
     def _vary(self) -> bool:
         """Whether trainings differ that are alike but for their seed: of the start, or of the winner of one search."""
         columns = [found.columns[0] for found in self.outcomes if isinstance(found, Verdict)]
-        starts = [score for column in columns for score in column.start]
-        several = [side for side in (starts, *(column.winner for column in columns)) if len(side) > 1]
+        starts: dict[tuple[str, int], list[float]] = defaultdict(list)
+        for column in columns:
+            starts[column.name, column.epochs] += column.start
+        several = [side for side in (*starts.values(), *(column.winner for column in columns)) if len(side) > 1]
         return not several or any(len(set(side)) > 1 for side in several)
 
     def parts(self) -> Iterator[RenderableType]:

@@ -45,8 +45,13 @@ def check_trained(task: Task, settings: RunSettings, strategy: CheckedStrategy) 
     final = settings.final
     if settings.inherit == "none" and strategy.leaves_untrained:
         raise ConfigError(
-            f"inherit = 'none' gives children fresh weights, and the strategy {strategy.name!r} trains them for 0 "
-            "epochs: set strategy.epochs to 1 or more, or let them inherit"
+            f"inherit = 'none' gives children fresh weights, and the strategy {strategy.name!r} trains some for 0 "
+            "epochs: set its epochs to 1 or more, or let them inherit"
+        )
+    if settings.inherit == "supernet" and strategy.leaves_untrained and not settings.warm_start_epochs:
+        raise ConfigError(
+            "warm_start_epochs is 0, and children of 0 epochs would share weights that nobody has trained: set it to 1 "
+            "or more"
         )
     if final.seeds and final.scratch_epochs == 0 and (final.from_scratch or settings.inherit in HEIRLESS):
         raise ConfigError(

@@ -65,16 +65,22 @@ class Identity:
 def keep_former(archive: Archive, now: Identity) -> list[str]:
     """Keep what a run was computed with so far, where that is not what it goes on with.
 
+    What is still to be evaluated, or was taken back, is computed by what the run goes on with, whatever its number.
+
     Returns:
         The packages whose code is not what it was.
     """
     then = {key: json.loads(archive.recall(key) or "{}") for key in ("versions", "code")}
     changed = [name for name, before, after in differences(then["code"], now.code) if before and after]
-    if not changed and not (then["versions"] and [*other_versions(then["versions"], now.versions)]):
-        return []
-    pending = [candidate.id for candidate in archive.pending()]
-    former = json.loads(archive.recall(FORMER) or "[]")
-    archive.remember(FORMER, json.dumps([*former, {**then, "until": len(archive), "but": pending}]))
+    is_other = changed or (then["versions"] and [*other_versions(then["versions"], now.versions)])
+    known = json.loads(archive.recall(FORMER) or "[]")
+    pending = {candidate.id for candidate in archive.pending()}
+    former = [
+        {**one, "until": min(one["until"], len(archive)), "but": sorted(pending | set(one.get("but", ())))}
+        for one in (*known, *([{**then, "until": len(archive)}] if is_other else ()))
+    ]
+    if former != known:
+        archive.remember(FORMER, json.dumps(former))
     return changed
 
 

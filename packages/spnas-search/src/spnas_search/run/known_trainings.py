@@ -70,7 +70,8 @@ def task_name(settings: RunSettings) -> str:
 
 def _asked(settings: RunSettings, strategy: CheckedStrategy, training: int) -> Iterator[tuple[str, int]]:
     """Yield the epochs of all trainings, by the setting that asks for them."""
-    yield "strategy.epochs", strategy.control_epochs
+    if not isinstance(strategy.wrapped, Phases):
+        yield "strategy.epochs", strategy.control_epochs
     for place, table in _tables(strategy):
         yield from _of_table(place, table)
     if settings.final.seeds and settings.final.scratch_epochs is not None:

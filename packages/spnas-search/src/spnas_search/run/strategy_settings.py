@@ -101,7 +101,8 @@ def check_phases(strategy: CheckedStrategy, settings: RunSettings) -> Iterator[s
     if not isinstance(strategy.wrapped, Phases) or settings.budget.children == 0:
         return
     phases = [(number, phase) for number, phase in enumerate(strategy.wrapped.phases) if phase.has_children]
-    room, taken = settings.expected_children(strategy.control_epochs), 0.0
+    paid = (epochs for _, phase in phases if (epochs := phase.epochs))
+    room, taken = settings.expected_children(next(paid, 0)), 0.0
     about = "" if settings.budget.epochs is None else "about "
     has = "hours alone" if room is None else f"room for {about}{counted(room, 'candidate')}"
     for (number, phase), (_, following) in pairwise(phases):

@@ -76,7 +76,10 @@ class CheckedStrategy:
         Args:
             archive: of the search.
         """
-        return self.wrapped.next_epochs(archive) if isinstance(self.wrapped, Phases) else self.control_epochs
+        phases = self.wrapped
+        if not isinstance(phases, Phases):
+            return self.control_epochs
+        return self._asked("stuck", lambda: phases.next_epochs(archive))
 
     @property
     def has_free_children(self) -> bool:

@@ -46,7 +46,13 @@ class Phase:
     @property
     def is_free(self) -> bool:
         """Whether its children take no epochs."""
-        return self.has_children and not _epochs(self)
+        return self.has_children and not self.epochs
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of its children, as its ``fidelity`` says, where it has one."""
+        fidelity = getattr(self.strategy, "fidelity", None)
+        return fidelity.epochs if isinstance(fidelity, Fidelity) else _number(self, "epochs")
 
 
 class Phases:
@@ -78,7 +84,7 @@ class Phases:
     @property
     def epochs(self) -> int:
         """Epochs of the first strategy's children, at which the noise is measured."""
-        return _epochs(self.phases[0])
+        return self.phases[0].epochs
 
     @property
     def has_free_children(self) -> bool:
@@ -88,7 +94,7 @@ class Phases:
     def next_epochs(self, archive: Archive) -> int:
         """Epochs of the children of the present strategy; of the next that is there for children, where it is not."""
         coming = [phase for phase in self.phases[self.current(archive) :] if phase.has_children]
-        return _epochs(coming[0]) if coming else 0
+        return coming[0].epochs if coming else 0
 
     @property
     def fidelity(self) -> object:
@@ -317,12 +323,6 @@ def _who(phase: Phase) -> str:
 
 def _relaxation(phase: Phase) -> Relaxation | None:
     return getattr(phase.strategy, "relaxation", None)
-
-
-def _epochs(phase: Phase) -> int:
-    """Epochs of a strategy's children, as its ``fidelity`` says, where it has one."""
-    fidelity = getattr(phase.strategy, "fidelity", None)
-    return fidelity.epochs if isinstance(fidelity, Fidelity) else _number(phase, "epochs")
 
 
 def _number(phase: Phase, key: str) -> int:

@@ -73,7 +73,7 @@ def look_at(archive: Archive, arm: str, number: int, count: int, space: SearchSp
     winner = archive.winner
     if winner is None:
         return None
-    nodes = [one for one in archive.best(len(archive)) if one.id != winner.id]
+    nodes = [one for one in archive.best(len(archive)) if one.id != winner.id and one.kind != "reignition"]
     ordered = [winner, *nodes]
     places = sorted(set(np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int).tolist()))
     taken = [ordered[place] for place in places]

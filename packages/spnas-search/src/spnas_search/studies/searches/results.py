@@ -129,7 +129,8 @@ def measure_searches(
         )
         for arm in plan.arms
     )
-    sampled = tuple(_score(one.sampled, trainings, name) for ones in plan.judged.values() for one in ones)
+    keys = dict.fromkeys(one.sampled for ones in plan.judged.values() for one in ones)  # two arms may share them
+    sampled = tuple(_score(one, trainings, name) for one in keys)
     known = [trainings[job.key] for job in plan.jobs if job.key in trainings]
     failed = tuple(one for one in known if one.has_failed)
     return SearchesResults(plan, objective, arms, starts, sampled, len(known) - len(failed), failed)
@@ -164,7 +165,7 @@ def _arm(
         scores,
         mean_interval(known) if known else None,
         _over_pairs(pairs, above),
-        share_better(above) if above else None,
+        share_better(above) if above and _vary(pairs) else None,
         None if randoms is None else _above(known, randoms, sign),
         _above(known, starts, sign),
         mean_agreement([_orders(one, trainings, name, sign) for one in judged]),
@@ -184,8 +185,12 @@ def _over_pairs(pairs: Sequence[tuple[float, float]], above: Sequence[float]) ->
     if len(above) < 2:
         return None
     found = mean_interval(above)
-    varies = all(len(set(side)) > 1 for side in zip(*pairs, strict=True))
-    return found if varies else replace(found, low=math.nan, high=math.nan)
+    return found if _vary(pairs) else replace(found, low=math.nan, high=math.nan)
+
+
+def _vary(pairs: Sequence[tuple[float, float]]) -> bool:
+    """Whether both sides vary, or there is one pair alone."""
+    return len(pairs) < 2 or all(len(set(side)) > 1 for side in zip(*pairs, strict=True))
 
 
 def _above(ones: Sequence[float], others: Sequence[float], sign: int) -> Interval | None:

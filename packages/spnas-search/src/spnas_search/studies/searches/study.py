@@ -30,6 +30,7 @@ from spnas_search.studies.searches.report import searches_markdown
 from spnas_search.studies.searches.results import SearchesResults, measure_searches
 from spnas_search.studies.study import (
     build_task,
+    check_new,
     read_study,
     remove_study,
     resume_study,
@@ -200,6 +201,7 @@ def start_searches_study(
         raise ConfigError(f"init is {values['init']!r}, and this study trains from fresh weights: leave it out")
     if (folder / FOLDER).exists():
         raise ConfigError(f"{folder / FOLDER} is there already, where this study would search: choose another --out")
+    check_new(folder)
     resolve(values)  # before the data is read for what they leave open
     read_arms(names, values)
     values, remarks = suit(values)
@@ -211,7 +213,8 @@ def start_searches_study(
     task = build_task(settings)
     remarks = (*remarks, *check_known(task, settings.run, own.epochs, own.trainings))
     stored, heeded = _own(own, arms), tuple(settings.as_dict())
-    study = start_study(folder, KIND, settings, task, prepare, own=stored, heeded=heeded, cache=cache)
+    starts = (Architecture.parse(settings.run.start),)
+    study = start_study(folder, KIND, settings, task, prepare, own=stored, starts=starts, heeded=heeded, cache=cache)
     study.remarks[:0] = (*remarks, *no_baselines(arms))
     opened = SearchesStudy(study, arms, own, cache or RunFolder(folder).cache)
     try:
