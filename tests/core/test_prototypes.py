@@ -148,3 +148,11 @@ def test_a_block_of_a_plugin_that_describes_nothing_is_named(monkeypatch):
     monkeypatch.setitem(registry("blocks").items, "nothing", Nothing("nothing", "", 2, bottleneck=True))
     with pytest.raises(PluginError, match="'nothing' describes itself by None at sizes 8, 8, 1"):
         backbone_cost(Architecture.parse("nothing@8_1-1"), 64, 64)
+
+
+def test_modules_in_a_tuple_are_the_copys_own(tangled):
+    tangled.pair = (tangled.one, (1, 2), (tangled.other,))
+    copied = copy_on_meta(tangled)
+    assert copied.pair[0] is copied.one
+    assert copied.pair[2][0] is copied.other
+    assert copied.pair[1] == (1, 2)

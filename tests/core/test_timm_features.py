@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from spnas_core.backbones import fresh_network, read_network
 from spnas_core.encoding import Architecture
 from spnas_core.errors import CodeError
 from spnas_core.interchange.timm import TimmFeatures
@@ -32,3 +33,11 @@ def test_a_code_gives_the_same_network_every_time():
 def test_a_stage_that_is_not_there_is_refused(indices):
     with pytest.raises(CodeError, match=r"out_indices has -?\d, and b@8_1-21_0-1 returns 2 stages"):
         TimmFeatures(CODE, indices)
+
+
+@pytest.mark.parametrize("name", ["cb2(b@8_11-21)", "trident(b@8_11-21)"])
+def test_networks_that_are_made_of_a_code_have_features_too(name):
+    images = torch.zeros(1, 3, 64, 64)
+    network = fresh_network(read_network(name), seed=0)
+    for features in (TimmFeatures(network), TimmFeatures(name)):
+        assert [one.shape[1] for one in features(images)] == features.feature_info.channels()

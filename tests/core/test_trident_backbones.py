@@ -4,9 +4,11 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
 from spnas_core import Architecture
 from spnas_core.backbones import TridentBackbone, TridentNetwork, blank_network, fresh_network, read_network
+from spnas_core.backbones.trident import BranchedConvolution
 from spnas_core.cost import backbone_cost
 from spnas_core.errors import CodeError
 from spnas_core.networks import Backbone
@@ -129,3 +131,9 @@ def test_fresh_values_are_the_codes_own():
 def test_chosen_stages_alone_are_returned_and_later_ones_not_computed():
     module = trident(out_stages=["s2", "s3"])
     assert list(module.spread(images())) == list(module(images())) == ["s2", "s3"]
+
+
+def test_a_branch_has_the_bias_of_the_convolution_that_it_is_made_of():
+    whole = nn.Conv2d(3, 4, 3, padding=1, bias=True)
+    images = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(BranchedConvolution(whole, [1])(images), whole(images))

@@ -122,3 +122,19 @@ def test_a_training_keeps_as_many_as_are_asked_for(tmp_path):
     names = sorted(path.name for path in TrainFolder(tmp_path).checkpoint.iterdir())
     assert names == [FILE, "step-000000015.safetensors", "step-000000018.safetensors"]
     assert not TrainFolder(tmp_path).best.exists()
+
+
+def test_what_a_resumed_training_does_otherwise_is_what_it_goes_on_with(tmp_path):
+    """Else the command that its end prints would remove the checkpoints that this one was told to keep."""
+    folder = TrainFolder(tmp_path)
+    settings = tiny_settings()
+    folder.write_settings(settings)
+    changes = {
+        "checkpoints_kept": 5,
+        "patience": 10,
+        "score_every": 1,
+        "checkpoint_steps": 20,
+        "score_split": "validation",
+    }
+    folder.keep_changes(settings.model_copy(update={**changes, "epochs": 99}))
+    assert folder.read_settings() == settings.model_copy(update=changes)

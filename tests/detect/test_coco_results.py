@@ -168,3 +168,23 @@ def test_files_of_others_are_not_overwritten_and_own_ones_are(weights, coco, tmp
     with pytest.raises(ConfigError, match=r"own-truth\.json exists and was not written by spnas: choose another --det"):
         spnas_detect.evaluate(weights, detections=own, device="cpu")
     assert (foreign.read_text(), truth.read_text()) == ('[{"image_id": 1}]', "{}")
+
+
+@pytest.mark.parametrize("joined", ["images", "categories"])
+def test_ids_of_entries_that_are_joined_are_not_the_files_own(weights, coco, tmp_path, joined):
+    """An evaluator that reads the file itself would count what the second entry has as missed."""
+    file = coco / "annotations" / "test.json"
+    content = json.loads(file.read_text())
+    if joined == "images":
+        content["images"].append({**content["images"][0], "id": 99})
+        moved = [one for one in content["annotations"] if one["image_id"] == content["images"][0]["id"]]
+        moved[0]["image_id"] = 99
+    else:
+        (disc,) = [one for one in content["categories"] if one["id"] == 7]
+        content["categories"].append({**disc, "id": 8})
+        next(one for one in content["annotations"] if one["category_id"] == 7)["category_id"] = 8
+    file.write_text(json.dumps(content))
+    results = tmp_path / "found.json"
+    report = spnas_detect.evaluate(weights, f"coco:{coco}", detections=results, device="cpu")
+    assert report.detections == (results, tmp_path / "found-truth.json")
+    assert computed(report.detections[1], results) == pytest.approx(numbers(report), abs=1e-9, nan_ok=True)

@@ -396,3 +396,11 @@ def test_a_mistake_is_one_line_and_exit_code_2(run, forgetful, tmp_path):
         assert len(errors) == 1
         assert message in errors[0]
         assert "Traceback" not in result.output
+
+
+def test_images_that_several_splits_have_are_scored_once_where_all_are_wanted(trained, tmp_path):
+    shared = listed(tmp_path / "shared", train="train", val="train", test="test")
+    apart = listed(tmp_path / "apart", train="train", val="val", test="test")
+    found, whole = (spnas_detect.evaluate(trained[0], **given, split="all") for given in (shared, apart))
+    assert found.images < whole.images
+    assert [note for note in found.notes if f"{found.images - 4} images are in several splits" in note]

@@ -7,7 +7,7 @@ import torch
 from click.testing import CliRunner
 from full_size import COCO
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torchvision.models import resnet18
 from torchvision.models.detection import FasterRCNN, RetinaNet
@@ -17,7 +17,7 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from spnas_core import Architecture
+from spnas_core import Architecture, build_backbone
 from spnas_core.errors import EvaluationError, WeightsError
 from spnas_core.interchange.initial_weights import read_initial_weights
 from spnas_core.morphisms import identity
@@ -310,3 +310,28 @@ def test_a_candidate_without_a_stage_that_the_settings_name_fails_alone(tmp_path
     short = Architecture.parse("b@8_1-2")
     with pytest.raises(EvaluationError, match="names 's3', and b@8_1-2 has the stages s1 to s2"):
         task.evaluate(EvaluationRequest(3, identity(short), None, None, Fidelity(0), 1), lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("more", "gone", "message"),
+    [
+        ({"layer1.0.se.fc1.weight": torch.ones(4, 64, 1, 1)}, (), r"se.fc1.weight \(not in this network\)"),
+        ({"layer1.0.convs.0.weight": torch.ones(4, 4, 3, 3)}, ("layer1.0.conv2.weight",), "conv2.weight is missing"),
+        ({"layer1.0.conv2.weight": torch.ones(64)}, (), r"conv2.weight has the shape \(64,\)"),
+    ],
+)
+def test_relatives_of_a_resnet_are_refused_in_a_line(tmp_path, more, gone, message):
+    """A gate that nobody has a place for would be left out in silence."""
+    state = {name: tensor for name, tensor in resnet18().state_dict().items() if name not in gone} | more
+    torch.save(state, tmp_path / "relative.pth")
+    with pytest.raises(WeightsError, match=message):
+        read_initial_weights(f"torchvision:{tmp_path / 'relative.pth'}", RESNET18)
+
+
+def test_a_file_that_does_not_say_what_it_is_of_has_no_block_too_many(tmp_path):
+    small, large = (build_backbone(Architecture.parse(code)).state_dict() for code in ("b@8_11-21", "b@8_11-211"))
+    save_file(large, tmp_path / "large.safetensors")
+    save_file(small, tmp_path / "small.safetensors")
+    assert read_initial_weights(str(tmp_path / "small.safetensors"), Architecture.parse("b@8_11-21"))
+    with pytest.raises(WeightsError, match="not in this network"):
+        read_initial_weights(str(tmp_path / "large.safetensors"), Architecture.parse("b@8_11-21"))

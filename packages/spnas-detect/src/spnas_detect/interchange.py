@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, FeaturePyramidNetwork, LastLevelMaxPool
 
+from spnas_core.backbones import AnyBackbone
 from spnas_core.encoding import Architecture
 from spnas_core.errors import CodeError, suggestion
 from spnas_core.interchange.timm import as_backbone
-from spnas_core.networks import Backbone
 
 
 class ChosenStages(nn.Module):
@@ -21,7 +21,7 @@ class ChosenStages(nn.Module):
         stages: their names, finest first.
     """
 
-    def __init__(self, backbone: Backbone, stages: Sequence[str]) -> None:
+    def __init__(self, backbone: AnyBackbone, stages: Sequence[str]) -> None:
         super().__init__()
         self.backbone = backbone
         self.stages = tuple(stages)
@@ -33,7 +33,7 @@ class ChosenStages(nn.Module):
 
 
 def backbone_with_fpn(
-    network: Backbone | Architecture | str,
+    network: AnyBackbone | Architecture | str,
     out_channels: int = 256,
     *,
     stages: Sequence[str] | None = None,

@@ -89,7 +89,7 @@ class BranchedConvolution(nn.Conv2d):
     """A convolution that keeps the size with each dilation, of a batch of as many equal parts as it has dilations.
 
     Args:
-        of: the convolution whose weight it has, without a bias.
+        of: the convolution whose weight and bias it has.
         dilations: one per part.
     """
 
@@ -98,7 +98,7 @@ class BranchedConvolution(nn.Conv2d):
         for name in ("in_channels", "out_channels", "kernel_size", "stride", "groups", "padding", "padding_mode"):
             setattr(self, name, getattr(of, name))
         self.dilation, self.transposed, self.output_padding = of.dilation, False, (0, 0)
-        self.weight, self.bias = of.weight, None
+        self.weight, self.bias = of.weight, of.bias
         self.dilations = tuple(dilations)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name)
@@ -108,4 +108,4 @@ class BranchedConvolution(nn.Conv2d):
 
     def _convolved(self, x: Tensor, dilation: int) -> Tensor:
         padding = [dilation * (side // 2) for side in self.kernel_size]
-        return functional.conv2d(x, self.weight, None, self.stride, padding, dilation, self.groups)
+        return functional.conv2d(x, self.weight, self.bias, self.stride, padding, dilation, self.groups)

@@ -85,6 +85,9 @@ def _check_plain(backbone: Backbone) -> None:
     blocks = (block for block in backbone.blocks if type(block) is not ResidualBlock)
     if next(blocks, None) is not None:
         raise ExportError(f"the block type {architecture.block!r} has code of its plugin's own: {other}")
+    layers = (layer for place in block_placements(architecture) for layer in (*place.branch, place.projection))
+    if any(layer is not None and layer.has_bias and not layer.is_pooled for layer in layers):
+        raise ExportError(f"convolutions of {architecture.block!r} have biases, and the source's have none: {other}")
     if not isinstance(stem_spec(architecture.stem), ConvolutionalStem):
         raise ExportError(f"the stem {architecture.stem!r} has code of its plugin's own: {other}")
     for key, module in backbone.named_modules():

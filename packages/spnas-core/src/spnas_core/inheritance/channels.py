@@ -96,7 +96,7 @@ class ChannelMaps:
         for layer, before in zip(child.layers, parent.layers, strict=False):
             if owner not in {layer.module, layer.norm} or layer.name != before.name:
                 continue
-            inputs, outputs = self._maps_of(child, parent)[layer.name]
+            inputs, outputs = self._maps_of(child, parent).get(layer.name, (None, None))  # none where layers differ
             if inputs is None or outputs is None:
                 return None
             if owner == layer.norm:

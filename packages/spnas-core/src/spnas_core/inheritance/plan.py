@@ -177,7 +177,8 @@ class _Planner:
         for unit in self._rewrite.origins:
             block = self._block(unit)
             layer = None if block is None else self._blocks[block].projection
-            if layer is not None and f"{unit.module}.{layer.module}.weight" in new:
+            # Without a norm the convolution passes through as it is.
+            if layer is not None and layer.norm is not None and f"{unit.module}.{layer.module}.weight" in new:
                 found.append(f"{unit.module}.{layer.norm}")
         return tuple(found)
 

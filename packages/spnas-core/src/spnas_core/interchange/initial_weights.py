@@ -102,6 +102,7 @@ def read_initial_weights(source: str, architecture: AnyNetwork) -> InitialWeight
         WeightsError: the file cannot be read, is not what it says, or its network has another block type or stem.
     """
     kind, colon, path = source.partition(":")
+    is_foreign = False
     if isinstance(architecture, Composition):
         return _for_composition(source, architecture)
     if isinstance(architecture, FixedNetwork) and colon and kind == architecture.provider:
@@ -109,15 +110,16 @@ def read_initial_weights(source: str, architecture: AnyNetwork) -> InitialWeight
     elif isinstance(architecture, FixedNetwork) and not source.endswith(".safetensors"):
         raise WeightsError(f"init {source!r} must be {architecture.provider}:FILE or FILE.safetensors")
     elif colon and kind in {TORCHVISION, TORCHVISION_BACKBONE}:
-        found = _from_torchvision(source, Path(path))
+        found, is_foreign = _from_torchvision(source, Path(path)), True
     elif source.endswith(".safetensors"):
         tensors, own, said = _read_safetensors(Path(source))
         if not any(name.startswith(BACKBONE) for name in tensors):
             tensors = {BACKBONE + name: tensor for name, tensor in tensors.items()}
         found = InitialWeights(own or architecture, tensors, said)
+        is_foreign = own is None
     else:
         raise WeightsError(f"init {source!r} must be torchvision:FILE, torchvision-backbone:FILE or FILE.safetensors")
-    _check_fits(source, found.architecture, found.tensors)
+    _check_fits(source, found.architecture, found.tensors, is_foreign=is_foreign)
     found.rewrite(architecture)
     return found
 
@@ -235,13 +237,26 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], AnyNetwork | None,
         raise WeightsError(f"what {path} says of itself cannot be read: {error}") from error
 
 
-def _check_fits(source: str, architecture: AnyNetwork, tensors: dict[str, Tensor]) -> None:
+def _check_fits(source: str, architecture: AnyNetwork, tensors: dict[str, Tensor], *, is_foreign: bool = False) -> None:
+    """Refuse the tensors of another network.
+
+    Args:
+        source: as it was given.
+        architecture: that they are to be of.
+        tensors: named as a detector's.
+        is_foreign: whether the file does not say what it is of: then it is of another network where it has more, such
+            as gates. One that says so may have the parts of a supernet that its code does not.
+    """
     named = {name.removeprefix(BACKBONE): tensor for name, tensor in tensors.items() if name.startswith(BACKBONE)}
     expected = {
         name: tensor
         for name, tensor in blank_network(architecture).state_dict().items()
         if name in named or not name.endswith(STATISTICS)
     }
-    found = {name: tensor for name, tensor in named.items() if name in expected}
+    found = {
+        name: tensor
+        for name, tensor in named.items()
+        if name in expected or (is_foreign and not name.endswith(STATISTICS))
+    }
     if differing := differing_tensors(expected, found, "network"):
         raise WeightsError(f"{source} does not fit {architecture}: {told(differing)}")

@@ -3,24 +3,22 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from spnas_core.backbones import AnyBackbone, fresh_network, read_network
 from spnas_core.encoding import Architecture
 from spnas_core.errors import CodeError
-from spnas_core.networks import Backbone, build_backbone
 
 
-def as_backbone(network: "Backbone | Architecture | str") -> Backbone:
-    """Return a backbone; one of a code, or of an architecture, gets fresh weights, always the same.
+def as_backbone(network: "AnyBackbone | Architecture | str") -> AnyBackbone:
+    """Return a backbone; one of a code, a name or an architecture gets fresh weights, always the same.
 
     Raises:
-        CodeError: the code cannot be read.
+        CodeError: the text names no network.
     """
-    if isinstance(network, Backbone):
+    if isinstance(network, nn.Module):
         return network
-    architecture = Architecture.parse(network) if isinstance(network, str) else network
-    return build_backbone(architecture, generator=torch.Generator().manual_seed(0))
+    return fresh_network(read_network(network) if isinstance(network, str) else network, seed=0)
 
 
 class StageFeatures:
@@ -71,7 +69,7 @@ class TimmFeatures(nn.Module):
     As with timm's networks whose stem is no level of its own, index 0 is the first stage, at a quarter of the input.
 
     Args:
-        network: a backbone, an architecture, or its code.
+        network: a backbone, an architecture, its code, or another network's name.
         out_indices: stages that are returned, counted from 0, negative ones from the end; all that the backbone returns
             by default.
 
@@ -82,7 +80,7 @@ class TimmFeatures(nn.Module):
         CodeError: the code cannot be read, or there is no such stage.
     """
 
-    def __init__(self, network: "Backbone | Architecture | str", out_indices: Sequence[int] | None = None) -> None:
+    def __init__(self, network: "AnyBackbone | Architecture | str", out_indices: Sequence[int] | None = None) -> None:
         super().__init__()
         self.backbone = as_backbone(network)
         stages = self.backbone.feature_info.stages

@@ -95,9 +95,9 @@ def torchvision_architecture(state: Mapping[str, Tensor]) -> Architecture:
     if not places:
         raise WeightsError("there are no tensors of a torchvision ResNet (layer1.0.conv1.weight, …)")
     last = "conv3" if "layer1.0.conv3.weight" in state else "conv2"
-    outputs = [len(state[f"layer{stage}.{position}.{last}.weight"]) for stage, position in places]
+    outputs = [_outputs(state, f"layer{stage}.{position}.{last}.weight") for stage, position in places]
     expansion = 4 if last == "conv3" else 1
-    base = len(state["conv1.weight"]) if "conv1.weight" in state else outputs[0] // expansion
+    base = _outputs(state, "conv1.weight") if "conv1.weight" in state else outputs[0] // expansion
     before = [base * expansion, *outputs]
     digits = ["1" if after == one else "2" for one, after in zip(before, outputs, strict=False)]
     stages = [""] * places[-1][0]
@@ -110,9 +110,22 @@ def torchvision_architecture(state: Mapping[str, Tensor]) -> Architecture:
         raise WeightsError(f"these tensors are of no network that has a code: {error}") from error
 
 
+def _outputs(state: Mapping[str, Tensor], name: str) -> int:
+    """Return how many channels a convolution gives.
+
+    Raises:
+        WeightsError: there is none of this name: a relative of a ResNet has other layers inside its blocks.
+    """
+    if name not in state or state[name].dim() != 4:
+        found = f"has the shape {tuple(state[name].shape)}" if name in state else "is missing"
+        raise WeightsError(f"these tensors are of no network that has a code: the convolution {name} {found}")
+    return len(state[name])
+
+
 def _block_name(state: Mapping[str, Tensor], first_output: int) -> str:
     if "layer1.0.conv3.weight" not in state:
         return "b"
+    _outputs(state, "layer1.0.conv2.weight")
     width, of_group = state["layer1.0.conv2.weight"].shape[:2]
     base = first_output // 4
     if width == of_group:

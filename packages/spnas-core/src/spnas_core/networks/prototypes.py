@@ -81,7 +81,7 @@ def _copy_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
             if entry is not None:
                 entries[name] = copy_entry(entry, memo)
     for name, value in attributes.items():
-        if name in _TABLES or isinstance(value, _IMMUTABLE):
+        if name in _TABLES or _is_plain(value):
             continue
         # Hook tables are nearly always empty; what is not may hold modules and tensors of this tree.
         attributes[name] = deepcopy(value, memo) if not isinstance(value, dict | set) or value else value.copy()
@@ -98,4 +98,9 @@ def _copy_tensor(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
 
 
 _TABLES = {"_modules", "_parameters", "_buffers"}
-_IMMUTABLE = (bool, int, float, str, tuple, type(None))
+_IMMUTABLE = (bool, int, float, str, type(None))
+
+
+def _is_plain(value: object) -> bool:
+    """Whether copies may share a value: it holds no modules or tensors, and nobody can change it."""
+    return isinstance(value, _IMMUTABLE) or (isinstance(value, tuple) and all(map(_is_plain, value)))

@@ -15,6 +15,7 @@ from spnas_detect.data._base import ALL, CARVED_NOTE, SPLITS, split_title
 from spnas_detect.data.checks import split_faults
 from spnas_detect.data.decoding import drop_unreadable
 from spnas_detect.data.faults import refuse
+from spnas_detect.data.overlaps import image_file
 from spnas_detect.detectors import DetectorDescription, read_description
 from spnas_detect.detectors.loading import load_detector
 from spnas_detect.devices import check_devices, choose_device
@@ -242,14 +243,17 @@ def _in_one(data: DetectionData) -> DetectionData:
     """Make every image a test image."""
     parts = data.once().splits
     notes = tuple(note for note in data.notes if CARVED_NOTE not in note)
-    records = [record for split in SPLITS for record in parts[split]]
+    every = [record for split in SPLITS for record in parts[split]]
+    records = list({image_file(record) or id(record): record for record in reversed(every)}.values())[::-1]
+    if again := len(every) - len(records):
+        notes = (*notes, f"{again} images are in several splits, and are scored once, as the first of them has them")
     return replace(data, splits={**dict.fromkeys(SPLITS, ()), "test": records}, notes=notes, tests_on_validation=False)
 
 
 def _hints(data: DetectionData, split: str) -> Iterator[str]:
     """Say so where other data than the training's has no test split, so that only a part of it is scored."""
     if split == "test" and any(note.startswith(f"test {CARVED_NOTE}") for note in data.notes):
-        count, whole = len(data.splits["test"]), sum(map(len, data.once().splits.values()))
+        count, whole = len(data.splits["test"]), len(_in_one(data).splits["test"])
         yield (
             f"the data has no test split of its own, so {count} of its {whole} images were drawn for one: --split all "
             "scores them all"

@@ -123,10 +123,10 @@ class TrainFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         write_toml(settings.as_dict(), self.config)
 
-    def move_data(self, settings: TrainSettings) -> None:
-        """Store where the same data lies now, and how it is kept."""
+    def keep_changes(self, settings: TrainSettings) -> None:
+        """Store what a training that goes on does otherwise: where its data lies, how often it is scored and saved."""
         before = self.read_settings()
-        now = before.model_copy(update={key: getattr(settings, key) for key in ("data", "cache", "cache_limit")})
+        now = before.model_copy(update={key: getattr(settings, key) for key in MAY_CHANGE})
         if before != now:
             self.write_settings(now)
 

@@ -163,7 +163,7 @@ class Part:
                 self.monitor.message(f"the packages are not those of before: {'; '.join(changed)}")
         if self.processes.is_first:
             if resume:
-                self.folder.move_data(self.settings)
+                self.folder.keep_changes(self.settings)
             else:
                 self.folder.write_settings(self.settings)
         stopped_by = self._train(trainer)

@@ -193,6 +193,8 @@ class _FileReader:
         times = Counter(image.file for image in kept)
         names = {identifier: name for identifier, name in categories.items() if name is not None}
         ids = {name: identifier for identifier, name in reversed(names.items())}  # of several of one name the first
+        # Where entries are joined, an evaluator that reads the file itself counts objects of the others as missed.
+        is_as_written = self._ids_are_as_written and len(ids) == len(names) and max(times.values(), default=1) == 1
         return Contents(
             [
                 WrittenImage(
@@ -201,9 +203,7 @@ class _FileReader:
                     image.size,
                     tuple(one.content for one in objects[file]),
                     is_joined=times[file] > 1,
-                    annotated_as=AnnotatedAs(
-                        self._file, image.identifier, ids, self._ids_are_as_written, self._other_areas[file]
-                    ),
+                    annotated_as=AnnotatedAs(self._file, image.identifier, ids, is_as_written, self._other_areas[file]),
                 )
                 for file, image in {image.file: image for image in kept}.items()
             ],
