@@ -169,7 +169,7 @@ def test_a_pickle_with_code_in_it_is_not_executed(tmp_path):
         ),
         (
             {"budget": {"epochs": 500}, "strategy": {"name": "random", "epochs": 0}},
-            "budget.epochs is 500, and the children of the strategy 'random' are trained for 0 epochs",
+            "budget.epochs is 500, and children of the strategy 'random' are trained for 0 epochs",
         ),
         (
             {"final": {"seeds": 0, "from_scratch": True}},

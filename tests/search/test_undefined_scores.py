@@ -15,8 +15,18 @@ from spnas_core.tasks import Evaluation, Fidelity
 from spnas_search.archive import Archive, Proposal
 from spnas_search.driver import SearchStoppedError
 from spnas_search.run.identity import Identity, computed_with, keep_former
+from spnas_search.run.known_trainings import _asked
 from spnas_search.screens import ScreenedStrategy
-from spnas_search.strategies import Serial, SerialSettings
+from spnas_search.settings import RunSettings
+from spnas_search.strategies import (
+    CheckedStrategy,
+    FullSettings,
+    PhasesSettings,
+    Serial,
+    SerialSettings,
+    any_phases,
+    full,
+)
 from spnas_search.testing.null_task import NullTask
 
 
@@ -153,19 +163,23 @@ def test_no_more_than_are_owed_descend_from_a_reignition_in_a_round_of_theirs(tm
 
 
 def test_epochs_of_strategies_inside_a_strategy_are_looked_at():
-    from spnas_search.run.known_trainings import _of_tables
-
-    table = {
-        "name": "phases",
-        "phases": [{"name": "random", "candidates": 2, "epochs": 4}, {"name": "serial", "epochs": 3, "swap_epochs": 6}],
-        "reignition": {"most": 0, "pretrain_epochs": 8},
-        "epochs": 9,
-    }
-    assert list(_of_tables("strategy", table)) == [
-        ("strategy.phases.0.epochs", 4),
-        ("strategy.phases.1.epochs", 3),
-        ("strategy.phases.1.swap_epochs", 6),
-    ]
+    """What is left out there, too: four epochs of a child."""
+    tables = ({"name": "random", "candidates": 2}, {"name": "serial", "epochs": 3, "swap_epochs": 6})
+    for name, built, expected in (
+        (
+            "phases",
+            any_phases(PhasesSettings(phases=tables), SPACE),
+            [("strategy.phases.0.epochs", 4), ("strategy.phases.1.epochs", 3), ("strategy.phases.1.swap_epochs", 6)],
+        ),
+        (
+            "full",
+            full(FullSettings(serial={"epochs": 3}), SPACE),
+            [("strategy.serial.epochs", 3), ("strategy.parallel.epochs", 4)],
+        ),
+        ("serial", Serial(SerialSettings(epochs=3), SPACE), [("strategy.epochs", 3)]),
+    ):
+        strategy = CheckedStrategy(name, built, SPACE)
+        assert list(_asked(RunSettings(), strategy, 0)) == expected
 
 
 def test_gains_and_reignitions_from_warm_starts_are_refused(tmp_path):

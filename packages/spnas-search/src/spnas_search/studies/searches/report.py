@@ -77,7 +77,9 @@ def _tables(results: SearchesResults) -> Iterator[Table]:
     name = results.objective.name
     spent = Column("search"), *numbers("searches", "evaluations", "epochs", "mult-adds", name)
     rows = [_spent(arm) for arm in results.arms]
-    for title, scores in (("(sampled codes)", results.sampled), ("(start)", results.start)):
+    keys = (one.sampled for ones in results.plan.judged.values() for one in ones)
+    sampled = dict(zip(keys, results.sampled, strict=True)).values()  # trainings that two ways share count once
+    for title, scores in (("(sampled codes)", sampled), ("(start)", results.start)):
         known = [score for score in scores if math.isfinite(score)]
         rows.append((title, *[UNDEFINED] * 4, _interval(mean_interval(known) if known else None)))
     yield "Ways to search, at equal budgets", spent, rows

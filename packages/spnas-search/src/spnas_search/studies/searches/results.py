@@ -129,8 +129,7 @@ def measure_searches(
         )
         for arm in plan.arms
     )
-    keys = dict.fromkeys(one.sampled for ones in plan.judged.values() for one in ones)  # two arms may share them
-    sampled = tuple(_score(one, trainings, name) for one in keys)
+    sampled = tuple(_score(one.sampled, trainings, name) for ones in plan.judged.values() for one in ones)
     known = [trainings[job.key] for job in plan.jobs if job.key in trainings]
     failed = tuple(one for one in known if one.has_failed)
     return SearchesResults(plan, objective, arms, starts, sampled, len(known) - len(failed), failed)
