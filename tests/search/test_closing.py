@@ -14,7 +14,7 @@ from spnas_core.tasks import Evaluation, Fidelity
 from spnas_search.archive import TEST_IMAGES, Proposal
 from spnas_search.driver import NoVerdict, Verdict, outcome, run_search
 from spnas_search.driver.rungs import chance
-from spnas_search.driver.verdict import Side
+from spnas_search.driver.verdict import Column, Side
 from spnas_search.monitors import Silent
 from spnas_search.reports import candidate_json, split_lines, verdict_tables
 from spnas_search.reports.closing import finalist_sentences, sentence, summary, unranked
@@ -286,6 +286,23 @@ def test_a_search_whose_start_won_counts_as_no_gain_and_one_without_a_verdict_co
     assert columns[0] == ["5", "6", "7", "8"]
     assert columns[1][1:] == ["none beat the start", "no verdict", "no verdict"]
     assert columns[4] == ["+0.100", "+0.000", "–", "–"]
+
+
+def test_trainings_that_never_vary_say_nothing_of_chance_though_winners_differ():
+    """As where one hidden training of each code is read off a table, four times in each verdict."""
+
+    def verdict(epochs, start, winner):
+        column = Column("from scratch", epochs, (start,) * 4, (winner,) * 4, paired=False)
+        return Verdict(None, None, (column,), None)
+
+    for ages in ((4, 4, 4), (4, 8, 4)):  # of other ages the start scores otherwise, and that is no chance either
+        found = [verdict(age, 0.2 + age / 100, winner) for age, winner in zip(ages, (0.33, 0.35, 0.34), strict=True)]
+        summary = SeedsSummary(found)
+        assert summary.gain.count == 3
+        assert not summary.gain.is_known
+        assert "what never varies says nothing of chance" in summary._mean()
+    varying = replace(found[0], columns=(replace(found[0].columns[0], start=(0.2, 0.21, 0.22, 0.2)),))
+    assert SeedsSummary([varying, *found[1:]]).gain.is_known
 
 
 def test_without_any_verdict_there_is_no_mean_gain():

@@ -180,5 +180,5 @@ def test_a_budget_is_used_up_by_the_children_of_the_phase_whose_turn_it_is(tmp_p
     values |= {"final": {"seeds": 0, "finalists": 0}}
     with spnas_search.search(**values, budget={"epochs": 160}, out=tmp_path / "run") as run:
         assert len(run.archive.children_of(0)) == 3
-        assert 160 - run.archive.epochs < 20
+        assert 160 - run.archive.epochs <= 1
         assert len(run.archive.children_of(1)) > 3

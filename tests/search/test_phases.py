@@ -386,7 +386,7 @@ def test_weights_that_children_of_a_reignition_begin_with_are_kept_in_later_phas
         executor={"name": "inline"},
         inherit="warm-start",
         out=tmp_path / "run",
-        budget=60,
+        budget=90,
         monitor=Listening(),
         final={"seeds": 0, "finalists": 0},
         strategy={"name": "phases", "phases": phases},
