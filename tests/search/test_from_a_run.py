@@ -12,7 +12,7 @@ GIVEN = dict.fromkeys(("data", "start", "init", "origin", "preset", "config", "l
     **dict.fromkeys(("data_options", "assignments"), ()),
     **dict.fromkeys(("asynchronous", "from_scratch", "fresh"), False),
 }
-TASK = {"image_size": [320, 256], "data_options": {"test": "extra"}, "training": {"batch_size": 6, "clip_norm": 7.0}}
+TASK = {"image_size": [320, 256], "data_options": {"test": "extra"}, "training": {"batch_size": 6, "momentum": 0.7}}
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_what_a_preset_or_a_file_does_not_say_is_the_runs(run, tmp_path):
             key: expected[key] for key in ("data", "data_options")
         }
         is_said = "preset" in given
-        assert (found["training"].get("clip_norm") == 7) == (not is_said), "what a preset says, it says as a whole"
+        assert (found["training"].get("momentum") == 0.7) == (not is_said), "what a preset says, it says as a whole"
         assert found["image_size"] == ([320, 256] if is_said else [64, 64])
     assert taken(run, preset="detnas")["task"] == {**expected, "recalibration_batches": 500}
     for given in ({"preset": "regularized"}, {"assignments": ("budget.candidates=3",)}):
