@@ -83,6 +83,7 @@ def assembled(
     """
     _check_start(origin, start, init)
     values = read_toml(config) if config else {}
+    said = set(_task_of(values))
     named = {"start": start, "init": init, "task.data": data, "strategy.name": strategy}
     for key, value in {**named, "space.latency_device": latency_device}.items():
         if value is not None:
@@ -98,10 +99,10 @@ def assembled(
         set_value(values, f"task.data_options.{key}", option)
     for assignment in assignments:
         set_key(values, assignment)
-    said = set(_task_of(read_toml(config))) if config else set()
     if preset is not None:
-        said |= set(_task_of(search_values(find_preset(preset))))
-        values = over_preset(find_preset(preset), values)
+        found = find_preset(preset)
+        said |= set(_task_of(search_values(found)))
+        values = over_preset(found, values)
     if origin is None:
         return values
     values = laid_over({"task": task} if (task := _task_taken(origin, values, said)) else {}, values)
