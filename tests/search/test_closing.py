@@ -13,14 +13,12 @@ from spnas_core.morphisms import identity
 from spnas_core.tasks import Evaluation, Fidelity
 from spnas_search.archive import TEST_IMAGES, Proposal
 from spnas_search.driver import NoVerdict, Verdict, outcome, run_search
-from spnas_search.driver.rungs import chance
 from spnas_search.driver.verdict import Column, Side
 from spnas_search.monitors import Silent
 from spnas_search.reports import candidate_json, split_lines, verdict_tables
 from spnas_search.reports.closing import finalist_sentences, sentence, summary, unranked
 from spnas_search.reports.seeds import SeedsSummary
 from spnas_search.run import start_run
-from spnas_search.studies.searches.found import look_at
 from spnas_search.testing.null_task import NullTask
 
 
@@ -402,47 +400,3 @@ def test_finalists_that_are_under_way_have_no_winner_yet_and_what_failed_scored_
         run.archive.commit_round([proposal], threads=1, phase="finalists")
         (sentence,) = finalist_sentences(run.archive)
         assert sentence == "3 finalists are being scored again: which of them wins is not known yet."
-
-
-def test_a_reignition_is_no_winner_whatever_it_scores(tmp_path):
-    """Its code is its parent's: what the verdict would call better were pretrained weights."""
-    seen = 0
-    for seed in range(15):
-        with spnas_search.search(
-            task={"name": "null", "noise": 0.3, "differences": 0.0},
-            executor={"name": "inline"},
-            budget=6,
-            strategy={"name": "serial", "n_stuck": 2, "reignition": {"most": 1}},
-            ranking="lead",
-            warm_start_epochs=2,
-            seed=seed,
-            final={"rescores": 0, "seeds": 0},
-            out=tmp_path / str(seed),
-        ) as run:
-            seen += run.archive.best(1)[0].kind == "reignition"
-            assert run.archive.winner.kind in {"start", "child"}
-    assert seen
-
-
-def test_what_children_are_behind_is_what_may_win(tmp_path):
-    """Where a reignition leads, the winner is behind nobody, and has a chance of 1."""
-    seen = 0
-    for seed in range(15):
-        with spnas_search.search(
-            task={"name": "null", "noise": 0.3, "differences": 0.0},
-            executor={"name": "inline"},
-            budget=6,
-            strategy={"name": "serial", "n_stuck": 2, "reignition": {"most": 1}},
-            ranking="lead",
-            warm_start_epochs=2,
-            seed=seed,
-            final={"rescores": 0, "seeds": 0},
-            out=tmp_path / str(seed),
-        ) as run:
-            seen += run.archive.best(1)[0].kind == "reignition"
-            assert run.archive.behind(run.archive.winner)[0] == 0
-            assert chance(run.archive, run.archive.winner) == 1
-            found = look_at(run.archive, "a", 0, 99, run.space, 0)
-            codes = [code for code, _ in found.ranked]
-            assert len(codes) == len(set(codes))
-    assert seen

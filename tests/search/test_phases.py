@@ -8,7 +8,6 @@ import pytest
 from reported import shown
 from whole_search import FULL, NULL, searched
 
-import spnas_search
 from spnas_core.errors import ConfigError, PluginError
 from spnas_core.morphisms import identity
 from spnas_core.relaxation import Decisions, Logits, best_codes
@@ -16,7 +15,6 @@ from spnas_core.tasks import Fidelity, Pretraining
 from spnas_search.archive import Proposal
 from spnas_search.driver import Verdict, outcome
 from spnas_search.driver.verdict_rounds import milestones
-from spnas_search.driver.weights import needed_weights
 from spnas_search.reports import candidate_json, verdict_tables
 from spnas_search.reports.verdicts import verdict_rows
 from spnas_search.run import read_archive
@@ -356,57 +354,3 @@ def test_what_a_candidate_was_pretrained_on_is_listed(whole):
     assert {one["strategy"] for one in listed} == {0, 2}
     shown = [one["pretraining"] for one in listed if one["kind"] == "reignition"]
     assert shown == [{"epochs": 5, "fresh": False}] * 2
-
-
-def test_a_round_of_heirs_has_no_others_among_which_a_screen_might_choose(tmp_path):
-    reignition = {"most": 1, "pretrain_epochs": 1, "n_after": 1}
-    table = FULL | {"serial": {"n_stuck": 99, "reignition": reignition}, "serial_candidates": 6}
-    table["parallel"] = {"n_stuck": 99, "round": 2}
-    for seed in range(4):
-        screen = {"name": "surrogate", "draws": 8}
-        with searched(tmp_path / str(seed), strategy=table, screen=screen, seed=seed) as run:
-            (reignition,) = run.archive.of_kind("reignition")
-            first, *_ = run.archive.children_of(2)
-            assert first.parent == reignition.id
-
-
-@pytest.mark.parametrize("seed", [2, 3])
-def test_weights_that_children_of_a_reignition_begin_with_are_kept_in_later_phases(tmp_path, seed):
-    """By ``inherit = "warm-start"`` these are not their parents'; another strategy does not know of the reignition."""
-    serial = {"name": "serial", "candidates": 12, "n_stuck": 1, "max_mutations": 1}
-    serial["reignition"] = {"most": 1, "n_after": 6}
-    phases = [serial, {"name": "regularized-evolution", "initial": 0, "population": 10}]
-    with spnas_search.search(
-        task={"name": "null", "noise": 0.001},
-        executor={"name": "inline"},
-        inherit="warm-start",
-        seed=seed,
-        out=tmp_path / "run",
-        budget=90,
-        final={"seeds": 0, "finalists": 0},
-        strategy={"name": "phases", "phases": phases},
-    ) as run:
-        (reignition,) = run.archive.of_kind("reignition")
-        begun_with = {run.archive.source_of_child(parent) for parent in run.strategy.may_use(run.archive)}
-        assert reignition.id in begun_with
-        assert begun_with <= needed_weights(run)
-
-
-def test_a_reignition_that_is_older_than_the_controls_of_its_parent_has_no_gain(tmp_path):
-    values = {"task": {"name": "null"}, "executor": {"name": "inline"}, "ranking": "lead", "final": {"seeds": 0}}
-    found = 0
-    for seed in range(6):
-        with spnas_search.search(
-            **values,
-            inherit="warm-start",
-            seed=seed,
-            strategy={"name": "serial", "n_stuck": 2, "reignition": {"most": 1}},
-            budget=8,
-            out=tmp_path / str(seed),
-        ) as run:
-            for one in run.archive.of_kind("reignition"):
-                controls = run.archive.controls(one.parent, one.fidelity)
-                alike = [control for control in controls if control.age == one.age and control.status == "done"]
-                assert (run.archive.gain(one) is None) == (not alike)
-                found += bool(controls) and not alike
-    assert found

@@ -212,7 +212,7 @@ def ending(how):
 def told_alone():
     """The second process is told to end, by somebody who has not told the agent; the first one ends much later."""
     if os.environ["RANK"] == "0":
-        time.sleep(5)  # as long as it takes to write a checkpoint: nothing is waited for
+        time.sleep(5)  # stands in for the writing of a checkpoint, and has to outlast LEAVING_SECONDS
         return [0]
     signal.signal(signal.SIGTERM, lambda *_: None)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -187,7 +187,7 @@ def _leave(folder: Path, processes: int) -> None:
     """
     while not all((folder / str(rank)).exists() for rank in range(processes)):
         time.sleep(0.1)  # between two looks; where another one has crashed, the agent ends this one
-    time.sleep(LEAVING_SECONDS)
+    time.sleep(LEAVING_SECONDS)  # an agent that nobody has told sees all values meanwhile, and ends this process
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
