@@ -36,10 +36,7 @@ def ageing_proposals(archive: Archive, children: Sequence[Proposal], beside: Seq
     for child in children:
         age = archive.age_of(child)
         if (setting := _setting(age, child.fidelity)) not in known:
-            begin = begin_of(archive, age - child.epochs)
-            epochs = age if archive.inherit == "none" else age - begin.age
-            fidelity = replace(child.fidelity, epochs=epochs)
-            wanted.append(Proposal("control", begin.id, identity(begin.architecture), fidelity))
+            wanted.append(_bring_start_to(archive, age, child.fidelity))
             known.add(setting)
     return wanted
 
@@ -54,8 +51,8 @@ def owed_ageing(archive: Archive) -> list[Proposal]:
     known = _settings_of_start(archive) if failed else set()
     wanted = {}
     for one in failed:
-        if (setting := _setting(one.age, one.fidelity)) not in known and one.parent is not None:
-            wanted[setting] = _once_more(archive, one) if one.kind == "rung" else _as_it_was(one, one.parent)
+        if (setting := _setting(one.age, one.fidelity)) not in known:
+            wanted[setting] = _bring_start_to(archive, one.age, one.fidelity)
     if not wanted:
         return []
     scored = {
@@ -67,15 +64,11 @@ def owed_ageing(archive: Archive) -> list[Proposal]:
     return [proposal for setting, proposal in wanted.items() if setting in scored]
 
 
-def _as_it_was(failed: Candidate, parent: int) -> Proposal:
-    return Proposal("control", parent, identity(failed.architecture), failed.fidelity)
-
-
-def _once_more(archive: Archive, rung: Candidate) -> Proposal:
-    """Bring the start to the age of a rung as it is brought to those of children; a rung alone goes on from a rung."""
-    begin = begin_of(archive, rung.age - rung.epochs)
-    epochs = rung.age if archive.inherit == "none" else rung.age - begin.age
-    return Proposal("control", begin.id, identity(begin.architecture), replace(rung.fidelity, epochs=epochs))
+def _bring_start_to(archive: Archive, age: int, fidelity: Fidelity) -> Proposal:
+    """Train the start to an age, from where it was before as many epochs as something else of that age was trained."""
+    begin = begin_of(archive, age - fidelity.epochs)
+    epochs = age if archive.inherit == "none" else age - begin.age
+    return Proposal("control", begin.id, identity(begin.architecture), replace(fidelity, epochs=epochs))
 
 
 def begin_of(archive: Archive, age: int) -> Candidate:
