@@ -2,14 +2,15 @@
 
 import pytest
 import torch
-from torch import nn
 
 from spnas_core import Architecture, build_backbone
 from spnas_core.backbones import blank_network, read_network
+from spnas_core.blocks import block_spec
 from spnas_core.errors import ExportError
 from spnas_core.exporting import exportable_backbone, exporter_plugin
 from spnas_core.inheritance import materialise
 from spnas_core.morphisms import align
+from spnas_core.testing import BlockContract
 
 SOURCE = """
 from dataclasses import dataclass
@@ -101,8 +102,10 @@ def test_a_block_with_other_layers_where_it_strides_begins_anew_there():
 
 
 def test_a_projection_without_a_norm_passes_its_input_through():
+    contract = BlockContract()
+    contract.spec = block_spec("bare")
+    contract.test_a_projection_that_is_new_passes_its_input_through()
     parent, child = (Architecture.parse(code) for code in ("bare@8_111-11", "bare@8_11-111"))
     module, _ = materialise(align(parent, child), build_backbone(parent).state_dict())
-    (projection,) = [one for name, one in module.named_modules() if name == "blocks.2.projection.conv"]
-    assert isinstance(projection, nn.Conv2d)
-    torch.testing.assert_close(projection.weight.detach()[:, :, 0, 0], torch.eye(8))
+    projection = module.get_submodule("blocks.2.projection.conv").weight.detach()
+    torch.testing.assert_close(projection[:, :, 0, 0], torch.eye(8))
