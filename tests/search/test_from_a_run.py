@@ -12,7 +12,12 @@ GIVEN = dict.fromkeys(("data", "start", "init", "origin", "preset", "config", "l
     **dict.fromkeys(("data_options", "assignments"), ()),
     **dict.fromkeys(("asynchronous", "from_scratch", "fresh"), False),
 }
-TASK = {"image_size": [320, 256], "data_options": {"test": "extra"}, "training": {"batch_size": 6, "momentum": 0.7}}
+TASK = {
+    "image_size": [320, 256],
+    "data_options": {"test": "extra"},
+    "data_seed": 3,
+    "training": {"batch_size": 6, "momentum": 0.7},
+}
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +70,8 @@ def test_what_a_preset_or_a_file_does_not_say_is_the_runs(run, tmp_path):
     file.write_text("[task]\nimage_size = [64, 64]\n", encoding="utf-8")
     for given in ({"preset": "small"}, {"config": file}):
         found = taken(run, **given)["task"]
-        assert {key: found[key] for key in ("data", "data_options")} == {
-            key: expected[key] for key in ("data", "data_options")
-        }
+        for key in ("data", "data_options", "data_seed"):
+            assert found[key] == expected[key]
         is_said = "preset" in given
         assert (found["training"].get("momentum") == 0.7) == (not is_said), "what a preset says, it says as a whole"
         assert found["image_size"] == ([320, 256] if is_said else [64, 64])

@@ -199,3 +199,10 @@ def test_a_plan_by_hours_has_the_phases_that_the_search_would_have(monkeypatch):
     plan_search(values, lambda *_: None)
     assert [serial for serial, _ in seen] == [10, 10]
     assert seen[1][1] > seen[0][1]
+
+
+def test_hours_bound_free_children_beside_a_budget_of_epochs():
+    """Parts of a trained start take no epochs, and in a plan nothing takes hours."""
+    values = {"inherit": "supernet", "start": "b@8_111-211-211-21", "strategy": {"name": "random", "epochs": 0}}
+    values |= {"task": {"name": "null"}, "executor": {"name": "inline"}, "budget": {"epochs": 100, "hours": 1}}
+    assert plan_search(values, silent).phases

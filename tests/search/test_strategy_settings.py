@@ -178,6 +178,10 @@ def test_a_plugin_that_does_not_say_whether_it_finds_anything_is_named(said):
         ({"inherit": "none", "strategy": {"name": "random", "epochs": 0}}, "trains some for 0 epochs"),
         ({"inherit": "none", "final": {"seeds": 2, "scratch_epochs": 0}}, "final.scratch_epochs is 0"),
         ({"final": {"seeds": 2, "from_scratch": True, "scratch_epochs": 0}}, "final.scratch_epochs is 0"),
+        (
+            {**SHARED, "strategy": {"name": "random", "epochs": 0}, "warm_start_epochs": 0},
+            "children of 0 epochs would share weights that nobody has trained",
+        ),
     ],
 )
 def test_networks_that_nobody_has_trained_are_not_compared(tmp_path, values, message):

@@ -1,16 +1,19 @@
 """`spnas study signal`, as typed."""
 
 import errno
+import math
 import os
 
 import pytest
 from commands import done, invoke, refused
+from matplotlib.figure import Figure
 from studying import scratch, started
 
 from spnas_core.commands.console import make_console
 from spnas_search.cli.studies.shared import TrainingLines
 from spnas_search.studies import SignalStudy, pages, read_signal_results
 from spnas_search.studies.opened import OpenedStudy
+from spnas_search.studies.signal_plot import _draw_way
 
 PNG = b"\x89PNG\r\n\x1a\n"
 NULL = ("--set", "task.name=null", "--set", "executor.name=inline", "--set", "warm_start_epochs=3")
@@ -162,3 +165,14 @@ def trainings_of(folder):
     from spnas_search.studies import read_study
 
     return read_study(folder, "signal")[1].trainings
+
+
+def test_correlations_without_an_interval_are_drawn_without_one(tmp_path):
+    """Of four codes there is none, and where nothing is noisy there is none of more."""
+    done("study", "signal", *NULL, *SMALL, "--out", tmp_path / "s")
+    results = read_signal_results(tmp_path / "s")
+    axes = Figure().subplots()
+    _draw_way(axes, results, "none", 1.0)
+    line, caps, _ = axes.containers[0].lines
+    assert list(line.get_ydata()) == [1.0, 1.0]
+    assert all(math.isnan(y) for cap in caps for y in cap.get_ydata())

@@ -113,7 +113,7 @@ def assembled(
 def _task_taken(origin: str, values: Mapping[str, Any], said: Collection[str]) -> dict[str, Any]:
     """Return what of a run's task a search takes that starts there: its data, unless the search names other.
 
-    With it all else comes but the tables that a preset or a file has, which say them as a whole.
+    With it all else comes but what a preset or a file says: a table that one of these has, it has as a whole.
 
     Args:
         origin: a run's candidate, or a code.
@@ -127,12 +127,8 @@ def _task_taken(origin: str, values: Mapping[str, Any], said: Collection[str]) -
     data = own.get("data")
     if data is not None and not _is_data_of(found, data):
         return {}
-    left = {*said, *(("orientation",) if "image_size" in said else ())} - {"name", *DATA}
+    left = {*said, *(("orientation",) if "image_size" in said else ())}
     return {key: value for key, value in found.items() if key not in left}
-
-
-DATA = ("data", "data_options", "data_seed")
-"""Settings of a task that say on what it searches, and into which splits that is carved."""
 
 
 def _task_of(values: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -118,6 +118,7 @@ def _draw_way(axes: "Axes", results: SignalResults, how: str, dodge: float) -> N
     ]
     if points:
         x, y, below, above = zip(*points, strict=True)
+        # A value without an interval has NaN for its ends, which ``max`` keeps where they come first, and no bar.
         axes.errorbar(
             x, y, yerr=[[max(end, 0.0) for end in ends] for ends in (below, above)], capsize=3, linewidth=1.5, **style,
         )  # fmt: skip
