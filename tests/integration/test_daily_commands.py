@@ -10,7 +10,6 @@ from click.testing import CliRunner
 from voc_folder import write_voc
 
 import spnas_search
-from spnas_core.errors import EvaluationError, SpnasError
 from spnas_core.lock import FolderLock
 from spnas_search import installed
 from spnas_search.archive import Archive
@@ -23,7 +22,6 @@ from spnas_search.run.reopening import extend_budget, retry_failed
 from spnas_search.run.verification import verify_run
 from spnas_search.settings import read_toml, write_toml
 from spnas_search.settings.models import CANDIDATES
-from spnas_search.testing.null_task import NullTask
 
 INLINE = {"executor": {"name": "inline"}, "noise_seeds": 2}
 NULL = {"task": "null", **INLINE, "final": {"seeds": 2, "finalists": 2, "rescores": 1}}
@@ -387,21 +385,3 @@ def test_presets_are_json():
     found = {one["name"]: one for one in lines("presets")}
     assert found["r50-1x"]["distribution"] == "spnas-detect"
     assert all(one["summary"] and one["machine"] for one in found.values())
-
-
-def test_a_search_that_stops_in_its_verdict_has_not_ended(tmp_path, monkeypatch):
-    evaluate = NullTask.evaluate
-
-    def failing(self, request, progress):
-        if request.candidate and request.parent_weights is None:
-            raise EvaluationError("no fresh warm start")
-        return evaluate(self, request, progress)
-
-    monkeypatch.setattr(NullTask, "evaluate", failing)
-    with pytest.raises(SpnasError, match="go on with --resume"):
-        spnas_search.search(**NULL, budget=4, out=tmp_path / "run")
-    assert [one.state for one in find_runs(tmp_path)] == ["stopped"]
-    monkeypatch.undo()
-    with resume_run(tmp_path / "run", silent) as run:
-        run_search(run, Silent())
-    assert [one.state for one in find_runs(tmp_path)] == ["ended"]

@@ -4,9 +4,12 @@ import math
 from dataclasses import replace
 
 import pytest
+from driving import Scripted, run_settings, scores
 
 import spnas_search
+from spnas_core.tasks import Evaluation
 from spnas_search.driver import SearchStoppedError
+from spnas_search.driver.rounds import Round
 from spnas_search.testing import NullTask
 
 CHILDREN = 12
@@ -44,3 +47,18 @@ def test_results_that_are_not_plain_end_a_search_however_late_they_come(tmp_path
 def test_what_no_child_has_got_through_yet_may_be_the_set_up(tmp_path):
     with pytest.raises(SearchStoppedError, match="3 evaluations in a row failed alike: the loss is NaN after epoch 1"):
         searched(tmp_path, dict.fromkeys(range(3, 14), "diverge"))
+
+
+def test_noise_that_is_measured_more_often_than_was_asked_for_is_enough(drive):
+    """A control fails, another takes its place, and 'spnas retry' then gives the failed one a score, too."""
+    run = drive(run_settings(), Scripted([(0, 2)]), scores(control={1: None}))
+    for _ in range(3):
+        run.round()
+    run.archive.retry([1])
+    run.archive.finish(1, Evaluation({"score": 0.5, "loss": -0.5}, {"multiply_adds": 1.0}), None)
+    assert [one.kind for one in run.round()] == ["child"]
+
+
+def test_a_round_without_evaluations_is_none():
+    with pytest.raises(ValueError, match="has no evaluations"):
+        Round("noise", ())

@@ -7,9 +7,14 @@ import pytest
 from coco_folder import simple
 from commands import NULL, budget, done, invoke, refused, rows
 
+import spnas_search
 from spnas_core.configuration import read_toml, write_toml
+from spnas_core.errors import EvaluationError, SpnasError
+from spnas_search.driver import run_search
+from spnas_search.monitors import Silent
 from spnas_search.run import RunFolder, read_run_settings, resume_run, start_run
 from spnas_search.run.overview import find_runs
+from spnas_search.testing import NullTask
 
 
 def silent(*_):
@@ -127,3 +132,21 @@ def test_a_damaged_archive_is_still_a_run_that_is_listed(run):
     (found,) = find_runs(run.parent)
     assert found.state == "unreadable"
     assert json.dumps(found.note)
+
+
+def test_a_search_that_stops_in_its_verdict_has_not_ended(tmp_path, monkeypatch):
+    evaluate = NullTask.evaluate
+
+    def failing(self, request, progress):
+        if request.candidate and request.parent_weights is None:
+            raise EvaluationError("no fresh warm start")
+        return evaluate(self, request, progress)
+
+    monkeypatch.setattr(NullTask, "evaluate", failing)
+    with pytest.raises(SpnasError, match="go on with --resume"):
+        spnas_search.search(task="null", executor={"name": "inline"}, budget=4, out=tmp_path / "run")
+    assert [one.state for one in find_runs(tmp_path)] == ["stopped"]
+    monkeypatch.undo()
+    with resume_run(tmp_path / "run", silent) as run:
+        run_search(run, Silent())
+    assert [one.state for one in find_runs(tmp_path)] == ["ended"]

@@ -1,10 +1,9 @@
 """A search over trainings that were done before: what it sees, what is hidden from it, and what it is refused."""
 
-import gzip
-import itertools
 import statistics
 
 import pytest
+from replaying import CODES, asked, made_table, rows
 
 import spnas_search
 from spnas_core.cost import backbone_cost
@@ -14,7 +13,7 @@ from spnas_core.morphisms import identity
 from spnas_core.tasks import EvaluationRequest, Fidelity
 from spnas_search.planning import plan_search
 from spnas_search.replay import ReplayTask, read_table
-from spnas_search.replay.table import read_rows, write_table
+from spnas_search.replay.table import write_table
 from spnas_search.reports.closing import sentence
 from spnas_search.reports.seeds import SeedsSummary
 from spnas_search.run import resume_run, start_run
@@ -23,50 +22,10 @@ from spnas_search.studies import start_signal_study
 from spnas_search.studies.searches.study import resume_searches_study, start_searches_study
 from spnas_search.studies.spaces.study import start_spaces_study
 
-DIGITS = ("1121", "11121", "11211")
-CODES = [f"b@8_{digits[:at]}-{digits[at:]}" for digits in DIGITS for at in range(1, len(digits))]
-"""Everything that swap and one expand make of the first, short ones before long ones."""
-
-
-def rows(data="small", repetitions=3, epochs=(4,)):
-    """Scores that grow with the code's number, differ between repetitions, and cost as much as the number says."""
-    return [
-        {
-            "data": data,
-            "code": code,
-            "repetition": repetition,
-            "epochs": age,
-            "multiply_adds": 1000 + number,
-            "parameters": 10,
-            "activation_bytes": 5,
-            "AP": round(0.1 * number + 0.01 * repetition + 0.001 * age, 4),
-            "AP50": 0.5,
-        }
-        for (number, code), repetition, age in itertools.product(enumerate(CODES), range(repetitions), epochs)
-    ]
-
 
 @pytest.fixture
 def table(tmp_path):
-    path = tmp_path / "table.csv.gz"
-    write_table(path, [*rows(), *rows("large", 2)], ["AP", "AP50"])
-    return path
-
-
-def asked(task, code, *, seed=0, epochs=4, split="validation", parent=None):
-    rewrite = identity(Architecture.parse(code))
-    request = EvaluationRequest(0, rewrite, parent, None, Fidelity(epochs), seed, split=split)
-    return task.evaluate(request, lambda progress: None)
-
-
-def test_a_table_is_read_back_and_its_bytes_do_not_depend_on_the_order(table, tmp_path):
-    assert sorted(map(str, read_rows(table))) == sorted(map(str, [*rows(), *rows("large", 2)]))
-    again = tmp_path / "again.csv.gz"
-    write_table(again, [*rows("large", 2), *reversed(rows())], ["AP", "AP50"])
-    assert again.read_bytes() == table.read_bytes()
-    small = read_table(table, "small")
-    assert (small.ages, small.metrics, len(small.trained)) == ((4,), ("AP", "AP50"), len(CODES))
-    assert small.costs[CODES[2]]["multiply_adds"] == 1002
+    return made_table(tmp_path)
 
 
 def test_one_repetition_is_hidden_and_is_the_test_score(table):
@@ -150,44 +109,6 @@ def test_what_the_table_does_not_have_is_refused_in_one_line(table, question, me
     with pytest.raises(ConfigError, match=message) as caught:
         asked(ReplayTask(table, "small"), **question)
     assert "\n" not in str(caught.value)
-
-
-def test_files_that_are_no_table_are_refused(table, tmp_path):
-    with pytest.raises(ConfigError, match="has no data 'medium'"):
-        read_table(table, "medium")
-    with pytest.raises(ConfigError, match=r"cannot be read: .*No such file"):
-        read_table(tmp_path / "none.csv.gz", "small")
-    other = tmp_path / "other.csv.gz"
-    with gzip.open(other, "wt") as file:
-        file.write("a,b\n1,2\n")
-    with pytest.raises(ConfigError, match="is no replay table: its columns must be"):
-        read_table(other, "small")
-    for lines, message in (
-        (["small,b@8_1,0,4,9,9,9"], "line 2 of the replay table .* has more or fewer cells than there are columns"),
-        (["small,b@8_1,0,4,9,9,9,0.5,7"], "line 2 .* has more or fewer cells"),
-        (
-            ["small,b@8_1,0,4,9,9,9,0.5", "small,b@8_1,0,-4,9,9,9,0.5"],
-            r"line 3 .* has epochs = '-4': it must be a whole number",
-        ),
-        (["small,b@8_1,0,4,9,many,9,0.5"], "has parameters = 'many': it must be a whole number, 0 or more"),
-        (["small,b@8_1,0,4,9,9,9,inf"], "has AP = 'inf': it must be a finite number, or empty where it is undefined"),
-        (["small,b@8_1,0,4,9,9,9,0.5"] * 2, "line 3 .* is small, b@8_1, 0, 4, which another line is already"),
-        (
-            ["small,b@8_1,0,4,9,9,9,0.5", "small,foo,0,4,9,9,9,0.5"],
-            "line 3 of the replay table .*: 'foo' is no architecture code",
-        ),
-        (["small,b@8_f,0,4,9,9,9,0.5"], "line 2 of the replay table .*: block 1 of stage 1 of 'f' is 'f'"),
-        (["small,B@8_1,0,4,9,9,9,0.5"], "line 2 of the replay table"),
-    ):
-        with gzip.open(other, "wt") as file:
-            file.write("\n".join(["data,code,repetition,epochs,multiply_adds,parameters,activation_bytes,AP", *lines]))
-        with pytest.raises(ConfigError, match=message):
-            read_table(other, "small")
-    other.write_bytes(table.read_bytes()[:-20])
-    with pytest.raises(ConfigError, match="cannot be read"):
-        read_table(other, "small")
-    with pytest.raises(ConfigError, match="has no metric 'AR'"):
-        _ = ReplayTask(table, "small", objective="AR").metrics
 
 
 SEARCH = {
@@ -405,27 +326,6 @@ def test_epochs_that_a_later_phase_has_by_default_are_refused_before_the_search(
     with pytest.raises(ConfigError, match=message):
         spnas_search.search(**values, budget=6, final={"seeds": 0, "train_epochs": 0}, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def test_a_table_whose_bytes_are_damaged_and_a_cost_that_no_float_holds_are_refused(table, tmp_path):
-    damaged = tmp_path / "damaged.csv.gz"
-    damaged.write_bytes(b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xff\xff\xff")
-    with pytest.raises(ConfigError, match="cannot be read"):
-        read_table(damaged, "small")
-    write_table(table, [{**row, "multiply_adds": 10**400} for row in rows()], ["AP", "AP50"])
-    with pytest.raises(ConfigError, match=r"line 2 .* has multiply_adds = '1000*'"):
-        read_table(table, "small")
-
-
-def test_a_table_that_was_mended_is_read_anew(table):
-    assert read_table(table, "small") is read_table(table, "small")
-    begun = ReplayTask(table, "small")
-    before = asked(begun, CODES[0], split="test").metrics
-    write_table(table, rows(repetitions=1), ["AP", "AP50"])
-    assert asked(begun, CODES[0], split="test").metrics == before, "a search goes on with what it began with"
-    assert {len(each) for each in read_table(table, "small").trained[CODES[0]].values()} == {1}
-    write_table(table, rows(), ["AP", "AP50"])
-    assert {len(each) for each in read_table(table, "small").trained[CODES[0]].values()} == {3}
 
 
 def test_several_searches_judged_by_one_hidden_training_say_nothing_of_chance(tmp_path):

@@ -12,7 +12,7 @@ from spnas_search.archive import Archive, Candidate, Proposal
 from spnas_search.driver import outcome
 from spnas_search.driver.ageing import oldest_start
 from spnas_search.driver.failures import beyond_hope
-from spnas_search.driver.rounds import Round, why_ended
+from spnas_search.driver.rounds import why_ended
 from spnas_search.driver.verdict_rounds import finalist_proposals, needed_for_end
 from spnas_search.strategies import CheckedStrategy, Serial, SerialSettings
 from spnas_search.testing import NullTask
@@ -385,18 +385,3 @@ def test_candidates_that_are_no_children_take_no_finalists_place(drive):
     assert [one.kind for one in archive.best(3)] == ["child", "reignition", "reignition"]
     finalists = finalist_proposals(archive, run.settings)
     assert [one.subject for one in finalists] == [one.id for one in archive.best(9) if one.kind == "child"][:2]
-
-
-def test_noise_that_is_measured_more_often_than_was_asked_for_is_enough(drive):
-    """A control fails, another takes its place, and 'spnas retry' then gives the failed one a score, too."""
-    run = drive(run_settings(), Scripted([(0, 2)]), scores(control={1: None}))
-    for _ in range(3):
-        run.round()
-    run.archive.retry([1])
-    run.archive.finish(1, Evaluation({"score": 0.5, "loss": -0.5}, {"multiply_adds": 1.0}), None)
-    assert [one.kind for one in run.round()] == ["child"]
-
-
-def test_a_round_without_evaluations_is_none():
-    with pytest.raises(ValueError, match="has no evaluations"):
-        Round("noise", ())
